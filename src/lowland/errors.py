@@ -1,0 +1,31 @@
+"""The one exception for a user's mistakes, and the sentence for an unknown name.
+
+Everything that a user can get wrong ends here: the command line prints the
+message of a `UserError` as it is and exits with 2. No traceback is shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the user gave is wrong; the message is one sentence that says what, where and what to do."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Builds the error for a name that is not registered, with the nearest known names.
+
+    Args:
+        kind: What the name stands for, for example `"task"`.
+        name: The name as the user gave it.
+        known: All names that would have been right.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
+    return UserError(f"Unknown {kind} {name!r}. {hint}")
