@@ -18,5 +18,7 @@ def shared() -> Path:
     """The optional folder `shared` beside the checkout, with reference material; skips where it is absent."""
     folder = Path(os.environ.get("LOWLAND_SHARED", ROOT.parent / "shared"))
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not here: this test compares with reference material kept outside the project")
+        pytest.skip(
+            f"{folder} is not here: this test compares with reference material kept outside the project"
+        )
     return folder
