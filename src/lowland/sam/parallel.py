@@ -1,0 +1,123 @@
+"""Where the parameters live: one device, replicas (DDP) or shards (FSDP2).
+
+SAM needs little of this: the local storage to write to, sums over shards for
+norms, counts over ranks for means, and a way to leave gradients unsynchronised.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+if dist.is_available():
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
+    from torch.nn.parallel import DistributedDataParallel
+
+
+def local(tensor: Tensor) -> Tensor:
+    """Gives the part of a tensor that this process holds, sharing its storage."""
+    if dist.is_available() and isinstance(tensor, DTensor):
+        return tensor.to_local()
+    return tensor.detach()
+
+
+def shard_sums(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
+    """Adds up figures that were computed on the local shards of tensors.
+
+    Args:
+        values: One row of figures a tensor, on the CPU. `# (tensors, ...)`
+        owners: The tensors; a plain tensor is whole on every process and its row stays.
+
+    Returns:
+        The sums, the same on every process that shares the shards. `# (tensors, ...)`
+    """
+    if not dist.is_available() or not any(isinstance(owner, DTensor) for owner in owners):
+        return values
+    sums = values.clone()
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for index, owner in enumerate(owners):
+        if isinstance(owner, DTensor):
+            groups[owner.device_mesh, owner.placements].append(index)
+    for (mesh, placements), members in groups.items():
+        partial = [Replicate() if isinstance(place, Replicate) else Partial() for place in placements]
+        device = torch.device(mesh.device_type)
+        part = DTensor.from_local(values[members].to(device), mesh, partial, run_check=False)
+        sums[members] = part.full_tensor().to("cpu")
+    return sums
+
+
+class Replicas:
+    """The processes that train one model together, seen from the module that was handed to SAM.
+
+    Args:
+        module: The model as its forward pass is called (the `DistributedDataParallel`, the module that
+            `fully_shard` was applied to, or a plain one), or `None` where only parameters are known.
+
+    Raises:
+        ValueError: For FSDP1 and DeepSpeed, under which the radius could not be right.
+    """
+
+    def __init__(self, module: nn.Module | None) -> None:
+        refuse_flattened([] if module is None else module.parameters(), module)
+        self.ddp = module if dist.is_available() and isinstance(module, DistributedDataParallel) else None
+        self.sharded = [
+            part
+            for part in (module.modules() if module is not None and dist.is_available() else ())
+            if isinstance(part, FSDPModule)
+        ]
+        self.group: dist.ProcessGroup | None = None
+        if self.ddp is not None:
+            self.group = self.ddp.process_group
+        elif self.sharded:
+            parameter = next(p for p in module.parameters() if isinstance(p, DTensor))  # type: ignore[union-attr]
+            mesh = parameter.device_mesh
+            self.group = mesh.get_group() if mesh.ndim == 1 else mesh._flatten().get_group()
+        self.size: int = self.group.size() if self.group is not None else 1
+
+    def unsynchronised(self) -> AbstractContextManager[None]:
+        """Opens a block whose forward and backward passes keep their gradients to themselves.
+
+        Under DDP `no_sync` must cover the forward pass too. Shards have nowhere to keep a whole
+        gradient, so that FSDP2 goes on reducing every pass, which gives the same sum.
+        """
+        return self.ddp.no_sync() if self.ddp is not None else nullcontext()
+
+    def total(self, count: Tensor) -> Tensor:
+        """Adds a count up over all processes."""
+        if self.size == 1:
+            return count
+        count = count.clone()
+        dist.all_reduce(count, group=self.group)
+        return count
+
+    def reshard(self) -> None:
+        """Frees gathered weights, which an interrupted forward pass leaves behind at w_adv."""
+        for part in self.sharded:
+            part.reshard()
+
+
+def refuse_flattened(parameters: Iterable[Tensor], module: nn.Module | None = None) -> None:
+    """Refuses the wrappers that hide the parameters SAM would have to measure.
+
+    Raises:
+        ValueError: If the parameters belong to FSDP1 or to DeepSpeed ZeRO.
+    """
+    kinds = {type(part).__name__ for part in (module.modules() if module is not None else ())}
+    parameters = list(parameters)
+    if "FullyShardedDataParallel" in kinds or any(hasattr(p, "_is_flat_param") for p in parameters):
+        raise ValueError(
+            "SAM's radius would be wrong under FSDP1, whose flat parameters hide the shards. "
+            "Use torch.distributed.fsdp.fully_shard (FSDP2) instead."
+        )
+    if "DeepSpeedEngine" in kinds or any(hasattr(p, "ds_id") for p in parameters):
+        raise ValueError(
+            "SAM does not run under DeepSpeed ZeRO, which keeps the weights out of reach between passes. "
+            "Use DistributedDataParallel or torch.distributed.fsdp.fully_shard (FSDP2) instead."
+        )

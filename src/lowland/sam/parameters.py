@@ -1,0 +1,129 @@
+"""Which parameters are trained, and which of them are perturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+Parameters: TypeAlias = nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
+
+
+class Selection:
+    """The parameters that SAM was given, asked anew at every step.
+
+    Frozen parameters are left alone from the step at which they are frozen, and parameters that are
+    added to a module or to an optimizer's `param_groups` take part from the step at which they appear.
+
+    Args:
+        parameters: A module, parameters, named parameters, or an optimizer's `param_groups`.
+        perturb: A predicate of name and parameter, name patterns, or `None` for all.
+
+    Raises:
+        ValueError: If there is nothing to train, or names are asked for that are not known.
+    """
+
+    def __init__(
+        self, parameters: Parameters, perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None
+    ) -> None:
+        self.source: Any = parameters
+        if not isinstance(parameters, nn.Module):
+            # An optimizer's own list of groups is kept, not copied: groups may be added to it.
+            first = next(iter(parameters), None) if isinstance(parameters, list) else None
+            self.source = parameters if isinstance(first, Mapping) else list(parameters)
+        self._perturb = perturb
+        if isinstance(perturb, str):
+            self._perturb = [perturb]
+        elif perturb is not None and not callable(perturb):
+            self._perturb = list(perturb)
+        if not self.trainable():
+            raise ValueError("There is no parameter that requires a gradient among those given to SAM.")
+        self._refuse_shared_storage()
+        self.perturbed()
+
+    def _named(self) -> dict[str, Tensor]:
+        """All parameters that require a gradient, each once, by name (by position where there is none)."""
+        named: dict[str, Tensor] = {}
+        seen: set[int] = set()
+        for name, parameter in self._entries():
+            if not isinstance(parameter, Tensor):
+                raise ValueError(f"SAM was given a {type(parameter).__name__} where a parameter belongs.")
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                named[name] = parameter
+        return named
+
+    def _entries(self) -> Iterable[tuple[str, Any]]:
+        if isinstance(self.source, nn.Module):
+            for name, parameter in self.source.named_parameters():
+                # What DistributedDataParallel and torch.compile put in front is not part of the name.
+                yield name.removeprefix("module.").replace("_orig_mod.", ""), parameter
+            return
+        position = 0
+        for entry in self.source:
+            if isinstance(entry, Mapping):
+                members = list(entry["params"])
+                names = entry.get("param_names") or range(position, position + len(members))
+                yield from zip(map(str, names), members, strict=True)
+                position += len(members)
+            elif isinstance(entry, tuple):
+                yield entry
+            else:
+                yield str(position), entry
+                position += 1
+
+    def trainable(self) -> list[Tensor]:
+        """Lists the parameters that require a gradient now."""
+        return list(self._named().values())
+
+    def perturbed(self) -> list[Tensor]:
+        """Lists the parameters that the perturbation moves.
+
+        Raises:
+            ValueError: If none is left.
+        """
+        named = self._named()
+        perturb = self._perturb
+        if perturb is None:
+            return list(named.values())
+        if callable(perturb):
+            chosen = [parameter for name, parameter in named.items() if perturb(name, parameter)]
+        else:
+            patterns = list(perturb)
+            chosen = [
+                p for name, p in named.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
+            ]
+        if not chosen:
+            known = ", ".join(list(named)[:3])
+            raise ValueError(
+                f"Invalid perturb={perturb!r}: no trainable parameter matches. Names: {known}, ..."
+            )
+        return chosen
+
+    def refuse_hooks(self) -> None:
+        """Refuses hooks that act as soon as a gradient is there: they would run in the ascent, at w.
+
+        Raises:
+            ValueError: If a parameter has one, as with an optimizer that steps inside the backward pass.
+        """
+        for name, parameter in self._named().items():
+            if getattr(parameter, "_post_accumulate_grad_hooks", None):
+                raise ValueError(
+                    f"Parameter {name!r} has a post-accumulate-grad hook (an optimizer inside the backward "
+                    "pass?), which would run at w_adv. Remove it and step after the gradient."
+                )
+
+    def _refuse_shared_storage(self) -> None:
+        owners: dict[int, str] = {}
+        for name, parameter in self._named().items():
+            try:
+                address = parameter.data_ptr()
+            except (RuntimeError, NotImplementedError):  # a tensor without storage of its own
+                continue
+            if address and parameter.numel() and owners.setdefault(address, name) != name:
+                raise ValueError(
+                    f"Parameters {owners[address]!r} and {name!r} are two objects over one storage, which would be "
+                    "perturbed twice. Tie weights by using one nn.Parameter in both places."
+                )

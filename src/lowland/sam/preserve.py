@@ -1,0 +1,77 @@
+"""What the ascent pass must leave as it found it: random streams and buffers.
+
+The ascent pass is a measurement. Dropout masks drawn in it must not shift the
+masks of the descent, and BatchNorm must not count its examples twice; else
+rho = 0 would not be standard training.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+
+@contextmanager
+def random_streams(devices: Iterable[torch.device]) -> Iterator[None]:
+    """Restores on exit every global random stream that a forward pass may draw from.
+
+    Args:
+        devices: The devices of the parameters; the streams of those that are not CPUs are kept too.
+    """
+    accelerators = sorted({device for device in devices if device.type != "cpu"}, key=str)
+    python_state = random.getstate()
+    numpy_random = sys.modules.get("numpy.random")  # if nothing imported it, nothing draws from it
+    numpy_state = numpy_random.get_state() if numpy_random is not None else None
+    cpu_state = torch.get_rng_state()
+    states = [(d, torch.get_device_module(d).get_rng_state(d)) for d in accelerators if d.type != "meta"]
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        if numpy_random is not None:
+            numpy_random.set_state(numpy_state)
+        torch.set_rng_state(cpu_state)
+        for device, state in states:
+            torch.get_device_module(device).set_rng_state(state, device)
+
+
+@contextmanager
+def buffers(module: nn.Module | None) -> Iterator[None]:
+    """Restores on exit, in place, every buffer that the passes inside may have changed.
+
+    Args:
+        module: The model. Without one, every module that runs inside is watched instead, through a
+            global hook; a compiled model needs the module, since hooks do not see inside it.
+    """
+    saved: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def save(owner: nn.Module) -> None:
+        for buffer in owner._buffers.values():
+            if buffer is not None and id(buffer) not in saved:
+                saved[id(buffer)] = (buffer, buffer.detach().clone())
+
+    handle = None
+    if module is None:
+
+        def before_forward(owner: nn.Module, _: Any) -> None:
+            save(owner)
+
+        handle = register_module_forward_pre_hook(before_forward)
+    else:
+        for owner in module.modules():
+            save(owner)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.remove()
+        with torch.no_grad():
+            for buffer, value in saved.values():
+                buffer.copy_(value)
