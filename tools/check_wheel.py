@@ -33,7 +33,8 @@ def run(*command: str | Path, cwd: Path) -> str:
     """Runs a command that cannot see the checkout through a variable, and returns what it printed."""
     hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    print("$", *(Path(part).name if isinstance(part, Path) else part.strip() for part in command), flush=True)
+    shown = (part.name if isinstance(part, Path) else part.strip().partition("\n")[0] for part in command)
+    print("$", *shown, flush=True)
     result = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
     )

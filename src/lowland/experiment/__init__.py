@@ -1,0 +1,1 @@
+"""Experiments: configuration, presets, comparison, sweeps and the run directory."""

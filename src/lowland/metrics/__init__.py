@@ -1,0 +1,1 @@
+"""Metrics: lists of strings to numbers."""
