@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import lowland
+from lowland.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (".ci", "benchmarks", "docs", "examples", "records", "src", "tests", "tools")
@@ -38,8 +39,8 @@ def unclear_claims(source: str) -> Iterator[str]:
 
 
 def test_version_is_the_installed_one() -> None:
-    """The version in the code equals that in the metadata of the installed package."""
-    assert lowland.__version__ == importlib.metadata.version("lowland")
+    """The version that the code was written as, that it reports, and that of the installed package are one."""
+    assert lowland.__version__ == __version__ == importlib.metadata.version("lowland")
 
 
 def test_module_runs_as_command() -> None:
