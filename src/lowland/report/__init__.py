@@ -1,0 +1,15 @@
+"""From run directories to tables and figures. Reads files only; no torch."""
+
+from lowland.report.result import Report, Reports
+from lowland.report.runs import Experiment, read_experiment
+from lowland.report.write import report_many, write_report, write_summary
+
+__all__ = [
+    "Experiment",
+    "Report",
+    "Reports",
+    "read_experiment",
+    "report_many",
+    "write_report",
+    "write_summary",
+]

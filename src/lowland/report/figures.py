@@ -1,0 +1,175 @@
+"""The figure of a report: score against training steps, with and without SAM."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowland.errors import UserError
+from lowland.report.comparison import Comparison
+from lowland.report.formats import plain
+from lowland.report.runs import ARM_TITLES, Arm, Run
+from lowland.report.words import count
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+Curve = tuple[Floats, Floats, Floats]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; the markers and the dashes
+# tell the arms apart on grey paper as well.
+STYLES: Mapping[Arm, tuple[str, str, str]] = {
+    "standard": ("#0072B2", "o", "--"),
+    "sam": ("#D55E00", "s", "-"),
+}
+PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3
+SINGLE_WIDTH = 3.4
+"""Inches: three panels fill the width of a page, and one alone a column."""
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.5,
+    # Identifiers in an SVG are random without a salt, and the file would change at every writing.
+    "svg.hashsalt": "lowland",
+    # Names are data: a dollar sign in one is no formula.
+    "text.parse_math": False,
+}
+
+
+def score_figure(comparison: Comparison) -> dict[str, bytes]:
+    """Draws score against steps, a panel for the average and for each evaluation set.
+
+    A line is the mean over the seeds that count, at the steps where all of them were evaluated; its
+    band is one standard error to each side. A set with several metrics shows their mean.
+
+    Args:
+        comparison: The comparison.
+
+    Returns:
+        The file's name -> its content, as PNG and as SVG; empty when no run has finished.
+
+    Raises:
+        UserError: If matplotlib is not installed.
+    """
+    runs = {
+        arm: [run for seed, run in found.items() if seed in comparison.seeds or not comparison.seeds]
+        for arm in comparison.experiment.arms
+        if (found := comparison.experiment.finished(arm))
+    }
+    if not runs:
+        return {}
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError(
+            "Figures need matplotlib, which is not installed: pip install 'lowland[report]'."
+        ) from None
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()  # The figure is the same whatever the user's matplotlibrc says.
+        matplotlib.rcParams.update(STYLE)
+        # A name in a script that the font lacks shows boxes; that is no reason to have no figure.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure()
+        _draw(figure, comparison.experiment.metrics, runs)
+        return {
+            "scores.png": _save(figure, "png", {"Software": None}),
+            "scores.svg": _save(figure, "svg", {"Date": None, "Creator": "lowland"}),
+        }
+
+
+def curve(runs: Sequence[Run], metrics: Mapping[str, tuple[str, ...]]) -> Curve:
+    """Computes an arm's curve over the mean of all metrics and sets given.
+
+    Args:
+        runs: The arm's runs.
+        metrics: Evaluation set -> its metrics; a set is averaged over its metrics first.
+
+    Returns:
+        Steps, means and standard errors, each of shape (steps,); errors are nan for a single run.
+    """
+    scores: list[dict[int, float]] = []
+    for run in runs:
+        by_step: dict[int, dict[str, float]] = {}
+        for evaluation in run.evaluations:
+            if evaluation.split == "evaluation" and evaluation.name in metrics:
+                values = [evaluation.metrics[key] for key in metrics[evaluation.name]]
+                by_step.setdefault(evaluation.step, {})[evaluation.name] = float(np.mean(values))
+        scores.append(
+            {
+                step: float(np.mean(list(sets.values())))
+                for step, sets in by_step.items()
+                if len(sets) == len(metrics) and not math.isnan(sum(sets.values()))
+            }
+        )
+    steps = sorted(set.intersection(*(set(of_run) for of_run in scores)))
+    table = np.array([[of_run[step] for step in steps] for of_run in scores])
+    n = len(runs)
+    errors = table.std(axis=0, ddof=1) / math.sqrt(n) if n > 1 else np.full(len(steps), math.nan)
+    return np.array(steps, dtype=float), table.mean(axis=0), errors
+
+
+def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[Arm, Sequence[Run]]) -> None:
+    panels = [(name, {name: keys}, " and ".join(keys)) for name, keys in metrics.items()]
+    if len(panels) > 1:
+        panels.insert(0, ("average", dict(metrics), "mean score"))
+    columns = min(len(panels), PANELS_PER_ROW)
+    rows = math.ceil(len(panels) / columns)
+    width = SINGLE_WIDTH if columns == 1 else PANEL_WIDTH * columns
+    height = 2.6 if columns == 1 else PANEL_HEIGHT * rows + 0.4
+    figure.set_size_inches(width, height)
+    figure.set_layout_engine("constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, (title, listed, label) in zip(grid, panels, strict=False):
+        for arm, of_arm in runs.items():
+            _draw_arm(axes, arm, curve(of_arm, listed))
+        axes.set_title(plain(title))
+        axes.set_ylabel(f"{plain(label)} (%)")
+        axes.set_xlabel("training steps")
+        axes.locator_params(axis="x", integer=True, nbins=5)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    names = [f"{ARM_TITLES[arm]}, {count(len(of_arm), 'seed')}" for arm, of_arm in runs.items()]
+    band = any(len(of_arm) > 1 for of_arm in runs.values())
+    figure.legend(
+        figure.axes[0].get_lines(),
+        names,
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        title="mean over seeds; band: ± 1 standard error" if band else None,
+        title_fontsize=7,
+    )
+
+
+def _draw_arm(axes: Axes, arm: Arm, drawn: Curve) -> None:
+    steps, means, errors = drawn
+    colour, marker, dashes = STYLES[arm]
+    axes.plot(steps, means, color=colour, marker=marker, linestyle=dashes)
+    if not np.isnan(errors).any():
+        axes.fill_between(steps, means - errors, means + errors, color=colour, alpha=0.2, linewidth=0)
+
+
+def _save(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, dpi=200, metadata=metadata)
+    return file.getvalue()

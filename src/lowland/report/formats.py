@@ -1,0 +1,155 @@
+r"""A table of texts, written as Markdown, LaTeX, CSV or for the terminal.
+
+Names come from users' files and from other people's data sets. So every cell is escaped for
+the format that it goes into: a name may hold `|`, `$`, `=cmd()`, `[red]` or a control character.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+Value = str | int | float | None
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table for readers, with the same facts in full precision for programs.
+
+    Attributes:
+        name: The stem of its files.
+        title: What it shows.
+        columns: The heads of the columns.
+        align: One letter for each column: `l` for words, `r` for numbers.
+        rows: The cells as a reader sees them.
+        notes: Sentences below the table.
+        records: The rows for CSV: column -> value.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    align: str
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    records: tuple[Mapping[str, Value], ...]
+
+    def __post_init__(self) -> None:
+        if any(len(cells) != len(self.align) for cells in (self.columns, *self.rows)):
+            raise ValueError(f"Invalid {self.align=}. Every row must have as many cells.")
+
+
+def plain(text: str) -> str:
+    """Returns text on one line, free of characters that steer a terminal or a page."""
+    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs") else c for c in text)
+    return " ".join(kept.split())
+
+
+def escape_markdown(text: str) -> str:
+    """Returns text that Markdown shows as it is, also in a cell of a table."""
+    escaped = re.sub(r"([\\`*\[\]<>|~$&!#])", r"\\\1", plain(text))
+    # Inside a word an underscore is no mark-up, and names stay legible without the backslash.
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)
+
+
+def escape_latex(text: str) -> str:
+    """Returns text that LaTeX typesets as it is."""
+    return "".join(_LATEX.get(character, character) for character in plain(text))
+
+
+def escape_csv(text: str) -> str:
+    """Returns text that a spreadsheet does not take for a formula."""
+    text = plain(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
+
+
+def to_markdown(table: Table) -> str:
+    """Writes a table for Markdown, its title in bold above it and its notes below."""
+    rule = ["---:" if letter == "r" else "---" for letter in table.align]
+    body = [[escape_markdown(cell) for cell in row] for row in (table.columns, *table.rows)]
+    lines = [f"| {' | '.join(row)} |" for row in (body[0], rule, *body[1:])]
+    notes = [line for note in table.notes for line in ("", escape_markdown(note))]
+    title = [f"**{escape_markdown(table.title)}**", ""] if table.title else []
+    return "\n".join([*title, *lines, *notes]) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """Writes a table for LaTeX; the document needs the package booktabs."""
+    head, *body = (
+        " & ".join(
+            # A number's hyphen is a minus sign.
+            re.sub(r"(?<![\w.])-(?=\d)", "$-$", escape_latex(cell)) if letter == "r" else escape_latex(cell)
+            for cell, letter in zip(row, table.align, strict=True)
+        )
+        + r" \\"
+        for row in (table.columns, *table.rows)
+    )
+    caption = " ".join(escape_latex(sentence) for sentence in (f"{table.title}.", *table.notes))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{{table.align}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Writes a table's records as CSV with a head; numbers in full, nothing where there is none."""
+    columns = list(dict.fromkeys(column for record in table.records for column in record))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([escape_csv(column) for column in columns])
+    for record in table.records:
+        values = (record.get(column) for column in columns)
+        writer.writerow([escape_csv(value) if isinstance(value, str) else _number(value) for value in values])
+    return file.getvalue()
+
+
+def to_rich(table: Table) -> RichTable:
+    """Makes a table for the terminal; cells are plain text, never console mark-up."""
+    made = RichTable(
+        title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
+    )
+    for column, letter in zip(table.columns, table.align, strict=True):
+        made.add_column(Text(plain(column)), justify="right" if letter == "r" else "left", overflow="fold")
+    for row in table.rows:
+        made.add_row(*(Text(plain(cell)) for cell in row))
+    return made
+
+
+def _number(value: int | float | None) -> str:
+    return "" if value is None or value != value else repr(value)

@@ -1,0 +1,31 @@
+"""Numbers as a reader wants them."""
+
+from __future__ import annotations
+
+import math
+
+from lowland.report.statistics import EQUAL_POINTS, Summary
+
+
+def count(number: int, noun: str) -> str:
+    """Writes a number and its noun, for example `1 seed` or `3 seeds`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def spread(summary: Summary) -> str:
+    """Writes a mean with its standard deviation, for example `81.2 ± 0.4`."""
+    if math.isnan(summary.mean):
+        return "-"
+    return f"{summary.mean:.1f}" + ("" if math.isnan(summary.sd) else f" ± {summary.sd:.1f}")
+
+
+def signed(value: float) -> str:
+    """Writes a difference with its sign and one decimal, or with more where that would show 0."""
+    if abs(value) <= EQUAL_POINTS:
+        return "0.0"
+    return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"
+
+
+def duration(seconds: float) -> str:
+    """Writes a time in seconds, with a decimal where it matters."""
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:,.0f} s"

@@ -1,0 +1,128 @@
+"""Writes an experiment's report beside its runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lowland.errors import UserError
+from lowland.report.comparison import compare
+from lowland.report.figures import score_figure
+from lowland.report.formats import Table, to_csv, to_latex, to_markdown
+from lowland.report.headline import headline
+from lowland.report.page import to_json, to_page
+from lowland.report.result import Report, Reports
+from lowland.report.runs import read_experiment
+from lowland.report.selection import Selection
+from lowland.report.tables import cost_table, score_table, summary_table
+
+FIGURES = ("scores.png", "scores.svg")
+
+
+def write_report(experiment_dir: Path) -> Report:
+    """Reports on an experiment: writes `report/` in its directory.
+
+    Each file is written aside and then put in place, so a reader never meets half a file. The same
+    runs give the same bytes.
+
+    Args:
+        experiment_dir: The experiment's directory.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: If the directory is not an experiment's, a file is malformed, or the report cannot
+            be written.
+    """
+    comparison = compare(read_experiment(experiment_dir))
+    caveats = list(comparison.caveats)
+    try:
+        figures = score_figure(comparison)
+    except UserError as error:
+        figures = {}
+        caveats.append(str(error))
+    directory = experiment_dir / "report"
+    scores = tuple(score_table(comparison, scored) for scored in comparison.scored)
+    report = Report(
+        comparison=comparison,
+        headline=headline(comparison),
+        scores=scores,
+        cost=cost_table(comparison),
+        caveats=tuple(caveats),
+        directory=directory,
+        figures=tuple(directory / "figures" / name for name in figures),
+    )
+    files = {f"figures/{name}": content for name, content in figures.items()}
+    for table in (*scores, report.cost):
+        files |= table_files(f"tables/{table.name}", table)
+    files["report.json"] = to_json(report).encode()
+    files["report.md"] = to_page(report).encode()
+    ways = [f"tables/scores-{selection.value}" for selection in Selection]
+    possible = [f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex")]
+    possible += [f"figures/{name}" for name in FIGURES]
+    try:
+        for name, content in files.items():
+            write_atomic(directory / name, content)
+        for name in possible:
+            # What an earlier report had and this one has not would look as if it were current.
+            if name not in files:
+                (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The report cannot be written to {error.filename or directory}: {error.strerror}."
+        ) from None
+    return report
+
+
+def report_many(experiment_dirs: Sequence[Path]) -> Reports:
+    """Reports on each experiment, and over all of them in one table.
+
+    Args:
+        experiment_dirs: The experiments' directories; one given twice counts once.
+
+    Returns:
+        The reports, with a summary when there is more than one experiment.
+
+    Raises:
+        UserError: As for `write_report`; also if no directory is given.
+    """
+    different = list({directory.resolve(): directory for directory in experiment_dirs}.values())
+    if not different:
+        raise UserError("No experiment to report on; give at least one experiment's directory.")
+    reports = tuple(write_report(directory) for directory in different)
+    summary = summary_table([report.comparison for report in reports]) if len(reports) > 1 else None
+    return Reports(reports=reports, summary=summary)
+
+
+def write_summary(reports: Reports, directory: Path) -> None:
+    """Writes the summary of several experiments as `summary.md`, `.csv` and `.tex`.
+
+    Args:
+        reports: The reports; nothing is written when they have no summary.
+        directory: Where to write; made if it is missing.
+    """
+    if reports.summary is not None:
+        for name, content in table_files(reports.summary.name, reports.summary).items():
+            write_atomic(directory / name, content)
+
+
+def table_files(stem: str, table: Table) -> dict[str, bytes]:
+    """Returns a table's files: name -> content."""
+    return {
+        f"{stem}.md": to_markdown(table).encode(),
+        f"{stem}.csv": to_csv(table).encode(),
+        f"{stem}.tex": to_latex(table).encode(),
+    }
+
+
+def write_atomic(file: Path, content: bytes) -> None:
+    """Writes a file so that it is either the old one or the new one, whatever happens meanwhile."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
