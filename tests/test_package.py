@@ -39,7 +39,7 @@ def unclear_claims(source: str) -> Iterator[str]:
 
 
 def test_version_is_the_installed_one() -> None:
-    """The version that the code was written as, that it reports, and that of the installed package are one."""
+    """The version in the code, the one it reports and the installed one are the same."""
     assert lowland.__version__ == __version__ == importlib.metadata.version("lowland")
 
 
