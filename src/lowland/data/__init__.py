@@ -1,1 +1,15 @@
-"""Text to batches of tokens."""
+"""Text to batches of tokens: encode, collate, sample."""
+
+from lowland.data.collate import collate, trim_padding
+from lowland.data.encode import EncodedExample, EncodedSet, encode, encode_texts
+from lowland.data.sampler import MixtureSampler
+
+__all__ = [
+    "EncodedExample",
+    "EncodedSet",
+    "MixtureSampler",
+    "collate",
+    "encode",
+    "encode_texts",
+    "trim_padding",
+]

@@ -1,0 +1,130 @@
+"""Text to token ids, cut to the lengths of the task and closed with EOS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from lowland.errors import UserError
+from lowland.tasks.base import Example
+
+TokenIds = NDArray[np.int32]
+
+# A tokenizer's own result holds far more than the ids; a chunk bounds the memory of a large data set.
+CHUNK = 4096
+
+
+class EncodedExample(NamedTuple):
+    """Token ids of one example: `inputs` and `targets`, each with EOS and without padding."""
+
+    inputs: TokenIds
+    targets: TokenIds
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedSet:
+    """The token ids of a set of examples, in its order.
+
+    Attributes:
+        inputs: Ids of each input text, at most `input_length` of them.
+        targets: Ids of each target text, at most `target_length` of them.
+        truncated_inputs: How many inputs were cut.
+        truncated_targets: How many targets were cut: the model never sees how these end.
+    """
+
+    inputs: tuple[TokenIds, ...]
+    targets: tuple[TokenIds, ...]
+    truncated_inputs: int
+    truncated_targets: int
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> EncodedExample:
+        return EncodedExample(self.inputs[index], self.targets[index])
+
+
+def encode(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, input_length: int, target_length: int
+) -> EncodedSet:
+    """Encodes examples for training.
+
+    Args:
+        examples: The examples.
+        tokenizer: The model's tokenizer.
+        input_length: Most tokens of an input, EOS included.
+        target_length: Most tokens of a target, EOS included.
+
+    Returns:
+        The token ids, and how many texts had to be cut.
+
+    Raises:
+        UserError: If a target has no token beside the special ones: there is nothing to learn from it.
+    """
+    inputs, truncated_inputs = encode_texts([example.inputs for example in examples], tokenizer, input_length)
+    targets, truncated_targets = encode_texts(
+        [example.targets for example in examples], tokenizer, target_length
+    )
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    for number, (example, target) in enumerate(zip(examples, targets, strict=True), start=1):
+        if special.issuperset(target.tolist()):
+            raise UserError(
+                f"Example {number} has the target {example.targets!r}, which holds no token to learn; "
+                "give it a target text or leave the row out."
+            )
+    return EncodedSet(
+        inputs=inputs,
+        targets=targets,
+        truncated_inputs=truncated_inputs,
+        truncated_targets=truncated_targets,
+    )
+
+
+def encode_texts(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int
+) -> tuple[tuple[TokenIds, ...], int]:
+    """Encodes texts by T5's rule: tokenise, cut to `length` - 1, append EOS.
+
+    A tokenizer with special tokens of its own (BART, BERT) puts them where it is used to, within
+    `length`; one that closes its texts with nothing (GPT-2) gets EOS appended as T5 does.
+
+    Source: `t5.data` preprocessors (`trim_and_append_eos`).
+
+    Args:
+        texts: The texts.
+        tokenizer: The model's tokenizer.
+        length: Most tokens, special ones included.
+
+    Returns:
+        The ids of each text, and how many texts were cut.
+
+    Raises:
+        UserError: If `length` leaves no room for a token beside the special ones.
+    """
+    habit = list(tokenizer("")["input_ids"])
+    closes = bool(habit) and habit[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id)
+    closing = [] if closes else [tokenizer.eos_token_id]
+    if closing == [None]:
+        raise UserError(
+            "The tokenizer has no end-of-sequence token; give a checkpoint whose tokenizer has one."
+        )
+    room = length - len(closing)
+    if room <= len(habit):
+        raise UserError(f"A length of {length} tokens leaves no room for text; give a greater one.")
+
+    encoded: list[TokenIds] = []
+    truncated = 0
+    for start in range(0, len(texts), CHUNK):
+        chunk = list(texts[start : start + CHUNK])
+        rows = tokenizer(chunk, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
+        for text, row in zip(chunk, rows, strict=True):
+            if len(row) > room:
+                truncated += 1
+                row = tokenizer(text, truncation=True, max_length=room)["input_ids"]
+            encoded.append(np.asarray([*row, *closing], dtype=np.int32))
+    return tuple(encoded), truncated

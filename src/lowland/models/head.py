@@ -1,0 +1,38 @@
+"""Whether a T5 model has its own output matrix (T5.1.1, mT5, UMT5) or shares the token embeddings (T5 1.0).
+
+The configurations of transformers 5 always say "tied" for the T5 family: a
+checkpoint that holds both matrices is loaded untied all the same, but whatever
+ties again later (`tie_weights`, a resized vocabulary) would overwrite the
+output matrix, and UMT5 scales its logits as if it were tied. So the live
+configuration is made to say what the model is.
+"""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+T5_FAMILY = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
+
+
+def is_t5(model: PreTrainedModel) -> bool:
+    """Says whether a model belongs to the T5 family."""
+    return model.config.model_type in T5_FAMILY
+
+
+def has_separate_head(model: PreTrainedModel) -> bool:
+    """Says whether the output matrix is another tensor than the token embeddings."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is not model.get_input_embeddings().weight
+
+
+def keep_head_separate(model: PreTrainedModel) -> None:
+    """Records in a T5 model that its output matrix is its own, so that nothing ties it again.
+
+    The saved `config.json` then says `tie_word_embeddings: false`, which is what official T5.1.1
+    checkpoints say and what releases 4 and 5 of transformers both read rightly.
+
+    Args:
+        model: A model of the T5 family with a separate output matrix; changed in place.
+    """
+    model.config.tie_word_embeddings = False
+    model.all_tied_weights_keys.pop("lm_head.weight", None)

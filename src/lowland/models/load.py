@@ -1,0 +1,196 @@
+"""Load a checkpoint with its tokenizer: the embedded one, a directory, or one from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from lowland.errors import UserError
+from lowland.models.head import has_separate_head, is_t5, keep_head_separate
+from lowland.models.quiet import quiet_transformers
+
+EMBEDDED = "embedded"
+"""The name of the small checkpoint that the package carries."""
+
+DROPOUT_SETTINGS = (
+    "dropout_rate",  # T5, mT5, UMT5, LongT5, Switch
+    "dropout",  # BART, Marian, Pegasus, ...
+    "attention_dropout",
+    "activation_dropout",
+    "hidden_dropout_prob",  # BERT and relatives inside an encoder-decoder pair
+    "attention_probs_dropout_prob",
+    "resid_pdrop",  # GPT-2 as a decoder
+    "embd_pdrop",
+    "attn_pdrop",
+)
+"""Configuration fields that hold a dropout rate of the network itself (not of a classifier on top)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model and its tokenizer.
+
+    Attributes:
+        model: A sequence-to-sequence language model, in evaluation mode, on the CPU.
+        tokenizer: The tokenizer of its vocabulary.
+        name: The name by which it was loaded.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+
+
+def load_model(
+    name: str, *, dropout: float | None, dtype: torch.dtype = torch.float32, hub: bool = False
+) -> LoadedModel:
+    """Loads a sequence-to-sequence checkpoint (T5, T5.1.1, mT5, UMT5, ByT5, BART, encoder-decoder pairs).
+
+    Only safetensors are read, and code that comes with a checkpoint is never run.
+
+    Args:
+        name: `embedded`, a directory as `save_pretrained` writes it, or a name on the hub.
+        dropout: One rate for every dropout of the network, as T5's `dropout_rate` is; `None` keeps
+            the checkpoint's own rates. (T5.1.1 was pre-trained without dropout and says 0.)
+        dtype: What the weights are cast to.
+        hub: Whether a name that is no directory may be looked up on the hub (or in its local cache).
+
+    Returns:
+        The model, whose separate output matrix (T5.1.1) stays separate, and its tokenizer.
+
+    Raises:
+        UserError: If the checkpoint is missing, incomplete, not in safetensors, of another kind, or
+            does not fit its tokenizer.
+    """
+    if dropout is not None and not 0 <= dropout < 1:
+        raise UserError(f"Invalid {dropout=}. Must be at least 0 and less than 1.")
+    source, local = _resolve(name, hub)
+    with quiet_transformers(), _as_user_error(name):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        if dropout is not None and _set_dropout(config, dropout) == 0:
+            raise UserError(f"Model {name!r} has no dropout setting that lowland knows; leave dropout unset.")
+        model, info = AutoModelForSeq2SeqLM.from_pretrained(
+            source,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=local,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+    if missing := sorted(info["missing_keys"]):
+        raise UserError(
+            f"Model {name!r} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
+            f"{missing[0]}); give a checkpoint of a sequence-to-sequence language model."
+        )
+    if is_t5(model) and has_separate_head(model):
+        keep_head_separate(model)
+    _check_vocabulary(name, model, tokenizer)
+    _complete_special_tokens(name, model, tokenizer)
+    # Where a tokenizer was read from is nothing that its next save should say.
+    for leftover in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(leftover, None)
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name)
+
+
+def _resolve(name: str, hub: bool) -> tuple[str, bool]:
+    """Returns where to read and whether that is this machine's disk."""
+    if name == EMBEDDED:
+        return str(Path(__file__).parent / "embedded"), True
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"Model directory {name!r} holds no config.json; give a directory with a saved model."
+            )
+        if not any(path.glob("*.safetensors")):
+            raise UserError(
+                f"Model directory {name!r} has no .safetensors file; save the model with save_pretrained, "
+                "because pickled weights such as pytorch_model.bin can run code and are not read."
+            )
+        return str(path), True
+    if path.exists():
+        raise UserError(
+            f"Model {name!r} is a file; give the directory that holds config.json and the weights."
+        )
+    if not hub:
+        raise UserError(
+            f"Model {name!r} is neither {EMBEDDED!r} nor a directory; give the directory of a checkpoint "
+            "or allow the Hugging Face hub."
+        )
+    return name, False
+
+
+def _set_dropout(config: PreTrainedConfig, rate: float) -> int:
+    """Writes the rate to every dropout field of a configuration and its parts, and counts them."""
+    found = 0
+    for field in DROPOUT_SETTINGS:
+        if hasattr(config, field):
+            setattr(config, field, rate)
+            found += 1
+    for part in config.sub_configs:
+        found += _set_dropout(getattr(config, part), rate)
+    return found
+
+
+def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = min(
+        len(cast(Tensor, matrix.weight))
+        for matrix in (model.get_input_embeddings(), model.get_output_embeddings())
+    )
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"The tokenizer of model {name!r} has {len(tokenizer)} tokens, but its embeddings have only "
+            f"{rows} rows; give a checkpoint whose tokenizer belongs to it."
+        )
+
+
+def _complete_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Fills in ids that training and generation need and that some checkpoints leave to the tokenizer."""
+    fallbacks = {
+        "pad_token_id": (tokenizer.pad_token_id,),
+        "eos_token_id": (tokenizer.eos_token_id, tokenizer.sep_token_id),
+        "decoder_start_token_id": (tokenizer.bos_token_id, tokenizer.cls_token_id),
+    }
+    for field, candidates in fallbacks.items():
+        known = (
+            getattr(model.config, field, None),
+            getattr(model.generation_config, field, None),
+            *candidates,
+        )
+        value: Any = next((value for value in known if value is not None), None)
+        if value is None:
+            raise UserError(f"Model {name!r} has no {field}; add it to its config.json.")
+        for owner in (model.config, model.generation_config):
+            if getattr(owner, field, None) is None:
+                setattr(owner, field, value)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token_id = model.config.pad_token_id
+
+
+@contextlib.contextmanager
+def _as_user_error(name: str) -> Iterator[None]:
+    """Turns what transformers raises for an unreadable checkpoint into one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        raise UserError(f"Model {name!r} cannot be loaded: {first_line}.") from error
