@@ -1,1 +1,41 @@
-"""Metrics: lists of strings to numbers."""
+"""Metrics: lists in, percent out.
+
+Targets and predictions go in as lists of the same length; what comes out is a number from 0 to 100
+(correlations from -100 to 100), `nan` where a metric is not defined. The values equal those of the
+T5 library (Raffel et al., 2020), which the paper reports. `by_name` is the table from which a user
+chooses metrics for data of his own.
+"""
+
+from lowland.metrics.by_name import Metric, by_name, metric_names
+from lowland.metrics.classification import accuracy, binary_f1, macro_f1, matthews
+from lowland.metrics.grouped import exact_match_by_group, first_of_each_group
+from lowland.metrics.qa import (
+    max_over_answers,
+    normalize_squad,
+    normalize_trivia_qa,
+    squad,
+    token_f1,
+    trivia_qa,
+)
+from lowland.metrics.regression import parse_number, pearson, spearman
+
+__all__ = [
+    "Metric",
+    "accuracy",
+    "binary_f1",
+    "by_name",
+    "exact_match_by_group",
+    "first_of_each_group",
+    "macro_f1",
+    "matthews",
+    "max_over_answers",
+    "metric_names",
+    "normalize_squad",
+    "normalize_trivia_qa",
+    "parse_number",
+    "pearson",
+    "spearman",
+    "squad",
+    "token_f1",
+    "trivia_qa",
+]

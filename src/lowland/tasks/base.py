@@ -74,6 +74,8 @@ class Task(ABC):
         metrics: Keys of `score`'s result in the order in which they are printed.
         input_length: Tokens of the input, EOS included, in the paper's setup.
         target_length: Tokens of the target, EOS included, in the paper's setup.
+        sample_row: A short made-up row in the official format, for showing the task without its data.
+        drops_rows: Whether the task leaves out rows by its rules (WSC trains on true rows only).
     """
 
     name: str
@@ -81,6 +83,8 @@ class Task(ABC):
     metrics: tuple[str, ...]
     input_length: int = 512
     target_length: int = 62
+    sample_row: Row | None = None
+    drops_rows: bool = False
 
     @abstractmethod
     def examples(self, row: Row, split: str = "train") -> list[Example]:
@@ -125,7 +129,13 @@ class Task(ABC):
         """
 
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-        """Scores predictions for examples made by this task, handing `score` what the examples carry."""
+        """Scores predictions for examples made by this task, handing `score` what the examples carry.
+
+        Raises:
+            ValueError: If there are no examples, or not as many predictions.
+        """
+        if not examples:
+            raise ValueError(f"{self.name} has no examples to score.")
         first = examples[0]
         has_answers = first.answers is not None
         return self.score(

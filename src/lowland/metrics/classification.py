@@ -1,0 +1,72 @@
+"""Metrics of classes: accuracy, F1, macro F1 and Matthews correlation.
+
+Classes are whole numbers from 0; a prediction that names no class is -1. scikit-learn is imported
+where it is used: it takes a second to load, which listing the tasks need not wait for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def accuracy(targets: Sequence[object], predictions: Sequence[object]) -> float:
+    """Percentage of predictions that equal their target; `nan` without examples."""
+    if not targets:
+        return math.nan
+    right = sum(target == prediction for target, prediction in zip(targets, predictions, strict=True))
+    return 100 * right / len(targets)
+
+
+def binary_f1(targets: Sequence[int], predictions: Sequence[int]) -> float:
+    """F1 of class 1; a prediction that is neither 0 nor 1 counts as the opposite of its target.
+
+    Args:
+        targets: Classes, 0 or 1.
+        predictions: Classes; any other number is an invalid prediction, which is always wrong.
+
+    Returns:
+        F1 in percent; 0 where neither side has a positive, `nan` without examples.
+
+    Source:
+        `f1_score_with_invalid` of the T5 library.
+    """
+    from sklearn.metrics import f1_score
+
+    if not targets:
+        return math.nan
+    valid = [
+        prediction if prediction in (0, 1) else 1 - target
+        for target, prediction in zip(targets, predictions, strict=True)
+    ]
+    return 100 * float(f1_score(targets, valid, zero_division=0.0))
+
+
+def macro_f1(targets: Sequence[int], predictions: Sequence[int], classes: int) -> float:
+    """Unweighted mean of the F1 of classes 0 to `classes` - 1; a class that never occurs counts as 0.
+
+    Source:
+        `mean_multiclass_f1` of the T5 library.
+    """
+    from sklearn.metrics import f1_score
+
+    if not targets:
+        return math.nan
+    labels = list(range(classes))
+    return 100 * float(f1_score(targets, predictions, labels=labels, average="macro", zero_division=0.0))
+
+
+def matthews(targets: Sequence[int], predictions: Sequence[int]) -> float:
+    """Matthews correlation; an invalid prediction is a class of its own, and a constant side gives 0.
+
+    Source:
+        CoLA's metric in the T5 library, which is scikit-learn's `matthews_corrcoef`.
+    """
+    from sklearn.metrics import matthews_corrcoef
+
+    if not targets:
+        return math.nan
+    # scikit-learn warns of a single label, where the correlation is 0 by definition.
+    if len({*targets, *predictions}) == 1:
+        return 0.0
+    return 100 * float(matthews_corrcoef(targets, predictions))

@@ -1,0 +1,50 @@
+"""Metrics of numbers that a model writes as text: Pearson and Spearman correlation."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+
+
+def parse_number(text: str, default: float = -1.0) -> float:
+    """Reads a number as Python's `float` does (spaces, `4.`, `5e0`, `nan` and `inf` too).
+
+    Args:
+        text: What the model wrote.
+        default: The value of a text that is no number; the T5 library takes -1.
+
+    Returns:
+        The number.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return default
+
+
+def pearson(targets: Sequence[float], predictions: Sequence[float]) -> float:
+    """Pearson correlation in percent; `nan` where a side is constant, not finite, or shorter than two."""
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, targets, predictions)
+
+
+def spearman(targets: Sequence[float], predictions: Sequence[float]) -> float:
+    """Spearman rank correlation (average ranks for ties) in percent; `nan` where it is not defined."""
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, targets, predictions)
+
+
+def _correlation(
+    function: Callable[..., tuple[float, float]], targets: Sequence[float], predictions: Sequence[float]
+) -> float:
+    if len(targets) != len(predictions):
+        raise ValueError(f"Got {len(targets)} targets and {len(predictions)} predictions.")
+    if len(targets) < 2:
+        return math.nan
+    # scipy warns of a constant or infinite side; the nan it returns says the same.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return 100 * float(function(list(targets), list(predictions))[0])

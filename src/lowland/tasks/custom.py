@@ -1,0 +1,259 @@
+"""A user's own data: a training file, an evaluation file, and two templates."""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowland import metrics
+from lowland.errors import UserError
+from lowland.tasks import fields
+from lowland.tasks.base import Example, Row, Source, Task, TaskData
+from lowland.tasks.rows import place, read_rows
+
+
+@dataclass(frozen=True)
+class Template:
+    """A text with fields of a row in braces, for example `review: {text}`; `{{` and `}}` write a brace.
+
+    Nothing but plain field names is understood, and nothing of the user's is ever evaluated.
+
+    Attributes:
+        text: The template as the user wrote it.
+
+    Raises:
+        UserError: If a brace is unbalanced, or holds more than a field's name.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        for _, name, format_spec, conversion in self._pieces():
+            if name is None:
+                continue
+            if not name.strip():
+                raise UserError(
+                    f"The template {self.text!r} has empty braces; write a field's name, as in {{text}}."
+                )
+            if format_spec or conversion:
+                raise UserError(
+                    f"The template {self.text!r} has a ':' or '!' after the field {name!r};"
+                    " only plain names such as {text} are understood."
+                )
+            if any(character in name for character in ".[]{"):
+                raise UserError(
+                    f"The template {self.text!r} reaches into a field with {name!r};"
+                    " only plain names such as {text} are understood."
+                )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields, each once, in order."""
+        return tuple(dict.fromkeys(name for _, name, _, _ in self._pieces() if name is not None))
+
+    def fill(self, row: Row) -> str:
+        """Writes a row's fields into the template.
+
+        Raises:
+            UserError: If a field is missing, empty (null), or neither text, number nor truth value.
+        """
+        pieces = []
+        for literal, name, _, _ in self._pieces():
+            pieces.append(literal)
+            if name is not None:
+                value = fields.find(row, name)
+                if not isinstance(value, (str, int, float)):
+                    raise UserError(
+                        f"the field {name!r} must be text or a number, but it is {fields.describe(value)}."
+                    )
+                pieces.append(str(value))
+        return "".join(pieces)
+
+    def _pieces(self) -> list[tuple[str, str | None, str | None, str | None]]:
+        try:
+            return list(string.Formatter().parse(self.text))
+        except ValueError as error:
+            raise UserError(
+                f"The template {self.text!r} has unbalanced braces ({error}); write {{{{ for a plain brace."
+            ) from None
+
+
+class CustomTask(Task):
+    """Fine-tuning data of the user's own.
+
+    Args:
+        name: The name under which results are stored.
+        train: Training file: `.jsonl`, `.json`, `.csv` or `.tsv` (see `lowland.tasks.rows`).
+        evaluation: Evaluation file, which may be of another kind.
+        input_template: Writes the input, for example `review: {text}`.
+        target_template: Writes the target, for example `{label}`.
+        metrics: Names of `lowland.metrics.metric_names()`; accuracy where none is given.
+        answers: The field that holds all right answers of a question: a list of texts in JSON, or texts
+            with `|` between them. Without it the target is the one right answer.
+
+    Raises:
+        UserError: If a template or a metric is wrong, or two metrics write a number of the same name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        train: Path,
+        evaluation: Path,
+        input_template: str,
+        target_template: str,
+        metrics: tuple[str, ...] | None = None,
+        answers: str | None = None,
+    ) -> None:
+        self.name = name
+        self.train = Path(train)
+        self.evaluation = Path(evaluation)
+        self.input_template = Template(input_template)
+        self.target_template = Template(target_template)
+        self.answers = answers
+        self.scores = _metrics(metrics or ("accuracy",))
+        self.metrics = tuple(key for metric in self.scores for key in metric.keys)
+        self.description = f"{self.train.name}: {input_template} -> {target_template}"
+        for what, template in (("input", self.input_template), ("target", self.target_template)):
+            if not template.fields:
+                raise UserError(
+                    f"The {what} template {template.text!r} has no field; write one as in {{text}}."
+                )
+
+    def examples(self, row: Row, split: str = "train") -> list[Example]:
+        """Writes one row as text.
+
+        Raises:
+            UserError: If a field is missing or of a wrong kind, or the target is empty.
+        """
+        targets = self.target_template.fill(row)
+        if not targets.strip():
+            raise UserError(f"the target is empty ({', '.join(self.target_template.fields)}).")
+        answers = None
+        if any(metric.kind == "text" for metric in self.scores):
+            answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
+        return [Example(inputs=self.input_template.fill(row), targets=targets, answers=answers)]
+
+    def score(
+        self,
+        targets: Sequence[str] | Sequence[Sequence[str]],
+        predictions: Sequence[str],
+        ids: Sequence[Mapping[str, int]] | None = None,
+        answers: Sequence[Sequence[str]] | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> dict[str, float]:
+        """Scores raw model outputs with the chosen metrics."""
+        if len(targets) != len(predictions):
+            raise ValueError(f"Got {len(targets)} targets and {len(predictions)} predictions.")
+        right = [[target] if isinstance(target, str) else list(target) for target in targets]
+        first = [group[0] if group else "" for group in right]
+        numbers: dict[str, float] = {}
+        for metric in self.scores:
+            numbers |= metric.score(first, predictions, answers if answers is not None else right)
+        return numbers
+
+    def load(self, source: Source | None = None) -> TaskData:
+        """Reads both files.
+
+        Raises:
+            UserError: If a file is missing, malformed or empty, or does not suit the metrics.
+        """
+        train = self._read(self.train, "train")
+        evaluation = self._read(self.evaluation, "validation")
+        self._check_targets([*train, *evaluation])
+        warnings = (
+            *_repeated(self.train, train),
+            *_shared(train, evaluation),
+            *self._unseen(train, evaluation),
+        )
+        return TaskData(train=train, evaluation={self.name: evaluation}, warnings=warnings)
+
+    def _read(self, path: Path, split: str) -> list[Example]:
+        examples = []
+        for number, row in read_rows(path):
+            try:
+                examples += self.examples(row, split)
+            except UserError as error:
+                raise UserError(f"{place(path, number)}: {error}") from None
+        return examples
+
+    def _check_targets(self, examples: Sequence[Example]) -> None:
+        classes = {example.targets for example in examples}
+        for metric in self.scores:
+            if metric.name == "f1" and len(classes) > 2:
+                raise UserError(
+                    f"The metric 'f1' needs two classes, but the targets have {len(classes)};"
+                    " take 'macro_f1', or name one class as in 'f1:spam'."
+                )
+            label = metric.name.removeprefix("f1:")
+            if label != metric.name and label not in classes:
+                raise UserError(f"The metric {metric.name!r} names a class that no target has.")
+            if metric.kind == "number":
+                for example in examples:
+                    # Two defaults tell a text that is no number from one that is.
+                    if metrics.parse_number(example.targets, 0.0) != metrics.parse_number(
+                        example.targets, 1.0
+                    ):
+                        raise UserError(
+                            f"The metric {metric.name!r} needs numbers, but a target is {example.targets!r}."
+                        )
+
+    def _unseen(self, train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:
+        if not any(metric.kind == "class" for metric in self.scores):
+            return []
+        known = {example.targets for example in train}
+        unseen = Counter(example.targets for example in evaluation if example.targets not in known)
+        if not unseen:
+            return []
+        shown = ", ".join(f"{target!r} ({count})" for target, count in unseen.most_common(5))
+        return [
+            f"{unseen.total()} of {len(evaluation)} evaluation targets never occur in training: {shown}"
+            f"{' and others' if len(unseen) > 5 else ''}."
+        ]
+
+
+def _metrics(names: Sequence[str]) -> tuple[metrics.Metric, ...]:
+    chosen = tuple(metrics.by_name(name) for name in names)
+    for key, number in Counter(key for metric in chosen for key in metric.keys).items():
+        if number > 1:
+            raise UserError(
+                f"The metrics {', '.join(names)} write two numbers of the name {key!r}; choose one of them."
+            )
+    return chosen
+
+
+def _right_answers(row: Row, name: str) -> tuple[str, ...]:
+    value = fields.find(row, name)
+    answers = tuple(value.split("|")) if isinstance(value, str) else fields.texts(value, name)
+    answers = tuple(answer for answer in answers if answer.strip())
+    if not answers:
+        raise UserError(f"the field {name!r} holds no right answer.")
+    return answers
+
+
+def _repeated(path: Path, train: Sequence[Example]) -> list[str]:
+    warnings = []
+    again = len(train) - len({(example.inputs, example.targets) for example in train})
+    if again:
+        warnings.append(f"{path}: {again} of {len(train)} rows repeat an earlier row.")
+    targets: dict[str, set[str]] = {}
+    for example in train:
+        targets.setdefault(example.inputs, set()).add(example.targets)
+    torn = sum(len(group) > 1 for group in targets.values())
+    if torn:
+        warnings.append(f"{path}: {torn} inputs occur with more than one target.")
+    return warnings
+
+
+def _shared(train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:
+    seen = {example.inputs for example in train}
+    shared = sum(example.inputs in seen for example in evaluation)
+    if not shared:
+        return []
+    return [
+        f"{shared} of {len(evaluation)} evaluation inputs occur in training too,"
+        " which makes the model look better than it is."
+    ]

@@ -1,0 +1,132 @@
+"""Typed fields of a row, with errors that name the field.
+
+The errors name no file: whoever reads the file adds file and line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from lowland.errors import UserError
+from lowland.tasks.base import Row
+
+UNLABELLED = "<unk>"
+"""The target of a row without a label, as in the T5 library."""
+
+
+def find(row: Row, *names: str) -> Any:
+    """Takes the first of several fields that the row has.
+
+    Raises:
+        UserError: If the row has none; the message names the nearest fields it has.
+    """
+    for name in names:
+        if name in row:
+            return row[name]
+    raise missing(names[0], row)
+
+
+def missing(name: str, row: Row) -> UserError:
+    """Builds the error for a field that a row lacks."""
+    known = [str(key) for key in row]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the row has {', '.join(known)}."
+    return UserError(f"the field {name!r} is missing; {hint}")
+
+
+def text(row: Row, *names: str) -> str:
+    """Takes a text field.
+
+    Raises:
+        UserError: If the field is missing or is not text.
+    """
+    value = find(row, *names)
+    if not isinstance(value, str):
+        raise UserError(f"the field {_present(row, names)!r} must be text, but it is {describe(value)}.")
+    return value
+
+
+def integer(row: Row, *names: str) -> int:
+    """Takes a whole number, which may be written as text.
+
+    Raises:
+        UserError: If the field is missing or is no whole number.
+    """
+    value = find(row, *names)
+    try:
+        if isinstance(value, (int, str)) and not isinstance(value, bool):
+            return int(value)
+    except ValueError:
+        pass
+    name = _present(row, names)
+    raise UserError(f"the field {name!r} must be a whole number, but it is {describe(value)}.")
+
+
+def class_id(
+    row: Row, words: Sequence[str], names: Sequence[str] = ("label",), booleans: bool = False
+) -> int | None:
+    """Takes a label, written as a class word, a class number or a truth value.
+
+    Args:
+        row: The row.
+        words: The class words in the order of the class numbers.
+        names: Names that the field may have.
+        booleans: Whether true means class 1.
+
+    Returns:
+        The class number; `None` where the row has no label (no such field, or -1).
+
+    Raises:
+        UserError: If the label is none of these.
+    """
+    value = next((row[name] for name in names if name in row), -1)
+    label: Any = value.strip() if isinstance(value, str) else value
+    if isinstance(label, bool):
+        if booleans:
+            return int(label)
+    elif isinstance(label, (int, float)) and label == -1:
+        return None
+    elif isinstance(label, (int, float)) and label in range(len(words)):
+        return int(label)
+    elif isinstance(label, str):
+        if label in words:
+            return words.index(label)
+        lower = [word.lower() for word in words]
+        if label.lower() in lower:
+            return lower.index(label.lower())
+        if label == "-1":
+            return None
+        if label.isdecimal() and int(label) in range(len(words)):
+            return int(label)
+    raise UserError(
+        f"the field {_present(row, names)!r} is {describe(value)}, which is none of the labels"
+        f" {', '.join(words)} (nor their numbers 0 to {len(words) - 1})."
+    )
+
+
+def texts(value: Any, name: str) -> tuple[str, ...]:
+    """Checks a list of texts, for example right answers."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise UserError(f"the field {name!r} must be a list of texts, but it is {describe(value)}.")
+    return tuple(value)
+
+
+def has_none(row: Row, *names: str) -> bool:
+    """Whether one of the fields is there but holds nothing, as in a row that was cut short."""
+    return any(name in row and row[name] is None for name in names)
+
+
+def describe(value: Any) -> str:
+    """Describes a value for a message: its type, and a short value itself."""
+    shown = repr(value)
+    kinds = {dict: "an object", list: "a list", type(None): "empty (null)", bool: "a truth value"}
+    kind = kinds.get(type(value), "text" if isinstance(value, str) else "a number")
+    return f"{kind} ({shown})" if len(shown) <= 40 and value is not None else kind
+
+
+def _present(row: Row, names: Sequence[str]) -> str:
+    return next((name for name in names if name in row), names[0])

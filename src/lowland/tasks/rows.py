@@ -1,0 +1,214 @@
+"""Files of rows: JSONL, JSON, CSV and TSV, read line by line with errors that name the place.
+
+- `.jsonl`: one JSON object a line; blank lines are skipped.
+- `.json`: a list of objects, an object of objects, or an object that holds the list under `data`.
+- `.csv`: the csv module's rules, with quotes; the first row names the columns.
+- `.tsv`: tab-separated as in GLUE: quotes are plain characters and a field holds no tab and no line
+  end; the first row names the columns.
+
+All are UTF-8, with or without a byte order mark, with either kind of line end.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lowland.errors import UserError
+from lowland.tasks.base import Row
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+
+
+def read_rows(
+    path: Path, *, columns: Sequence[str] | None = None, short_rows: list[int] | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Reads a file of rows by its suffix.
+
+    Args:
+        path: The file.
+        columns: Column names of a CSV or TSV file that has no header.
+        short_rows: Where given, rows of a TSV file that lack fields are left out and their line
+            numbers are added to this list; otherwise they are an error.
+
+    Yields:
+        The number of the row's line (in a `.json` file the number of the item, from 1) and the row.
+
+    Raises:
+        UserError: If the file cannot be read, is empty or malformed; the message names the place.
+    """
+    suffix = path.suffix.lower()
+    readers = {
+        ".jsonl": lambda: _jsonl(path),
+        ".json": lambda: _json(path),
+        ".csv": lambda: _csv(path, columns),
+        ".tsv": lambda: _tsv(path, columns, short_rows),
+    }
+    if suffix not in readers:
+        raise UserError(f"{path} has the suffix {suffix!r}; rows are read from {', '.join(SUFFIXES)} files.")
+    empty = True
+    for number_and_row in readers[suffix]():
+        empty = False
+        yield number_and_row
+    if empty:
+        raise UserError(f"{path} is empty: it holds no rows.")
+
+
+def place(path: Path, number: int) -> str:
+    """Names the place of a row for a message: `FILE, line 3`, or `FILE, item 3` for `.json`."""
+    return f"{path}, {'item' if path.suffix.lower() == '.json' else 'line'} {number}"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Reads a UTF-8 text file line by line.
+
+    Yields:
+        The number of the line from 1, and the line with its line end. Only line feeds end a line.
+
+    Raises:
+        UserError: If the file cannot be read, is not UTF-8 or holds a NUL character.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                if number == 1:
+                    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                        raise UserError(f"{path} is UTF-16; save it as UTF-8.")
+                    raw = raw.removeprefix(b"\xef\xbb\xbf")
+                if b"\0" in raw:
+                    raise UserError(
+                        f"{path}, line {number}: a NUL character; the file is damaged or not text."
+                    )
+                try:
+                    yield number, raw.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise UserError(
+                        f"{path}, line {number}: byte {error.start + 1} is not UTF-8; save the file as UTF-8."
+                    ) from None
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; a file is needed.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
+    for number, line in read_lines(path):
+        if line.strip():
+            yield number, _object(_parse_json(line, f"{path}, line {number}"), f"{path}, line {number}")
+
+
+def _json(path: Path) -> Iterator[tuple[int, Row]]:
+    text = "".join(line for _, line in read_lines(path))
+    if not text.strip():
+        return
+    document = _parse_json(text, str(path))
+    if isinstance(document, dict):
+        lists = [document[key] for key in ("data", "Data") if isinstance(document.get(key), list)]
+        if lists:
+            document = lists[0]
+        elif document and all(isinstance(value, dict) for value in document.values()):
+            document = list(document.values())
+    if not isinstance(document, list):
+        raise UserError(
+            f"{path}: expected a list of objects, or an object with such a list under 'data';"
+            " a file with one object a line is named .jsonl."
+        )
+    for number, item in enumerate(document, start=1):
+        yield number, _object(item, f"{path}, item {number}")
+
+
+def _parse_json(text: str, where: str) -> Any:
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        value = json.loads(text, parse_constant=refuse)
+        # An escape can name half a character, which no file can hold: \ud83d without its other half.
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        column = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
+        raise UserError(f"{where}: not valid JSON at {column} ({error.msg}).") from None
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: a \\u escape names half a character (a lone surrogate).") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not valid JSON ({error}).") from None
+    return value
+
+
+def _object(value: Any, where: str) -> Row:
+    if not isinstance(value, dict):
+        kind = type(value).__name__
+        raise UserError(f'{where}: a row is an object such as {{"text": "..."}}, but this is a {kind}.')
+    return value
+
+
+def _tsv(
+    path: Path, columns: Sequence[str] | None, short_rows: list[int] | None
+) -> Iterator[tuple[int, Row]]:
+    names = list(columns) if columns else None
+    for number, line in read_lines(path):
+        text = line.removesuffix("\n").removesuffix("\r")
+        if not text:
+            continue
+        fields = text.split("\t")
+        if names is None:
+            names = _header(path, number, fields)
+            continue
+        if len(fields) < len(names) and short_rows is not None and line.endswith("\n"):
+            short_rows.append(number)
+            continue
+        yield number, _record(path, number, names, fields, cut_off=not line.endswith("\n"))
+
+
+def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
+    names = list(columns) if columns else None
+    # The module's default refuses fields of more than 128 KiB, which long documents are.
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(_only_lines(read_lines(path)), strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {number}: not valid CSV ({error}); a field with quotes, commas or line ends"
+                ' is written in double quotes, and quotes inside it are doubled ("").'
+            ) from None
+        if not fields:
+            continue
+        if names is None:
+            names = _header(path, number, fields)
+        else:
+            yield number, _record(path, number, names, fields)
+
+
+def _only_lines(numbered: Iterable[tuple[int, str]]) -> Iterator[str]:
+    for _, line in numbered:
+        yield line
+
+
+def _header(path: Path, number: int, names: list[str]) -> list[str]:
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise UserError(f"{path}, line {number}: the column {double[0]!r} occurs more than once.")
+    return names
+
+
+def _record(
+    path: Path, number: int, names: Sequence[str], fields: Sequence[str], cut_off: bool = False
+) -> Row:
+    if len(fields) != len(names):
+        hint = " (the last line has no line end: is the file cut off?)" if cut_off else ""
+        missing = f"; {names[len(fields)]!r} is missing" if len(fields) < len(names) else ""
+        raise UserError(
+            f"{path}, line {number}: {len(fields)} fields where the header has {len(names)}{missing}{hint}."
+        )
+    return dict(zip(names, fields, strict=True))

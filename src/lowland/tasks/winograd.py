@@ -1,0 +1,372 @@
+"""Pronouns: WSC, WNLI and DPR, written alike: mark a pronoun in the input, name its referent in the target.
+
+Source: `wsc_simple`, `wnli_simple` and `definite_pronoun_resolution_simple` of the T5 library 0.9.4, on
+WSC rows that TensorFlow Datasets repaired (`wsc.fixed`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowland import metrics
+from lowland.errors import UserError
+from lowland.tasks import fields, sources
+from lowland.tasks.base import Example, Row, Source, Task, TaskData
+from lowland.tasks.classification import check_lengths
+from lowland.tasks.rows import read_lines
+
+# fmt: off
+DETERMINERS = frozenset([
+    "a", "an", "few", "her", "his", "each", "every", "many", "much", "my", "our", "some", "that", "the",
+    "their", "these", "this", "those", "which", "whose", "your",
+])
+# fmt: on
+
+# Ends of two official texts whose word number does not point at the pronoun, and how T5 marks them.
+_SPECIAL_ENDS = {
+    ' "Good for him," he said. ': ' "Good for X ," he said.',
+    " might want to use it , but really for now, what more could they wish for?": (
+        " might want to use X , but really for now, what more could they wish for?"
+    ),
+}
+
+
+class WSCTask(Task):
+    """WSC: trains on rows whose candidate is the referent, evaluates whether the model names the candidate.
+
+    Attributes:
+        data: Where its rows are.
+    """
+
+    drops_rows = True
+    metrics = ("accuracy",)
+
+    def __init__(self, *, name: str, description: str, data: sources.DataSet, sample_row: Row) -> None:
+        self.name = name
+        self.description = description
+        self.data = data
+        self.sample_row = sample_row
+
+    def examples(self, row: Row, split: str = "train") -> list[Example]:
+        """Writes one row as text; for training, only rows whose candidate is the referent."""
+        label = fields.class_id(row, ("False", "True"), booleans=True)
+        if split == "train" and label != 1:
+            return []
+        spans = fields.find(row, "target") if "target" in row else row
+        if not isinstance(spans, Mapping):
+            raise UserError(f"the field 'target' must be an object, but it is {fields.describe(spans)}.")
+        text = fields.text(row, "text")
+        candidate = repair_span(text, fields.text(spans, "span1_text"), fields.integer(spans, "span1_index"))
+        pronoun_index = fields.integer(spans, "span2_index")
+        pronoun = repair_span(text, fields.text(spans, "span2_text"), pronoun_index)
+        # Every " X " is replaced, one of the text's own too: the library does so.
+        marked = mark_word(text, pronoun, pronoun_index).replace(" X ", f" *{pronoun}* ")
+        label = -1 if label is None else label
+        return [Example(inputs=f"wsc: {marked}", targets=candidate, label=label)]
+
+    def score(
+        self,
+        targets: Sequence[str] | Sequence[Sequence[str]],
+        predictions: Sequence[str],
+        ids: Sequence[Mapping[str, int]] | None = None,
+        answers: Sequence[Sequence[str]] | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> dict[str, float]:
+        """Scores whether the model names the candidate against whether it is the referent."""
+        return score_referents(targets, predictions, labels)
+
+    def load(self, source: Source) -> TaskData:
+        """Reads the examples."""
+        return sources.load(self, self.data, source)
+
+
+class WNLITask(Task):
+    """WNLI in the form of WSC, for evaluation only: aligning two sentences finds pronoun and candidate.
+
+    Attributes:
+        data: Where its rows are.
+    """
+
+    metrics = ("accuracy",)
+
+    def __init__(self, *, name: str, description: str, data: sources.DataSet) -> None:
+        self.name = name
+        self.description = description
+        self.data = data
+        self.sample_row = {
+            "sentence1": "The fish ate the worm. It was tasty.",
+            "sentence2": "The worm was tasty.",
+            "label": "1",
+        }
+
+    def examples(self, row: Row, split: str = "validation") -> list[Example]:
+        """Writes one row as text."""
+        if fields.has_none(row, "sentence1", "sentence2", "label") or row.get("label") == "":
+            return []
+        label = fields.class_id(row, ("not_entailment", "entailment"), booleans=True)
+        marked, candidate = align(fields.text(row, "sentence1"), fields.text(row, "sentence2"))
+        return [Example(inputs=f"wsc: {marked}", targets=candidate, label=-1 if label is None else label)]
+
+    def score(
+        self,
+        targets: Sequence[str] | Sequence[Sequence[str]],
+        predictions: Sequence[str],
+        ids: Sequence[Mapping[str, int]] | None = None,
+        answers: Sequence[Sequence[str]] | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> dict[str, float]:
+        """Scores as WSC does."""
+        return score_referents(targets, predictions, labels)
+
+    def load(self, source: Source) -> TaskData:
+        """Reads the examples."""
+        return sources.load(self, self.data, source)
+
+
+class DPRTask(Task):
+    """Definite pronoun resolution (Rahman and Ng, 2012), which T5 mixes in with WSC's training rows.
+
+    A row is a block of four lines (sentence, pronoun, candidates with a comma between, answer) or the
+    hub's fields `sentence`, `pronoun`, `candidates` and `label`.
+    """
+
+    name = "dpr"
+    description = "DPR: whom does a pronoun name? Trained along with superglue/wsc"
+    metrics = ("accuracy",)
+    sample_row: Row | None = {  # noqa: RUF012 - declared per task, never changed
+        "block": "The cook thanked the waiter because he had helped.\nhe\nThe cook,the waiter\nthe waiter\n"
+    }
+
+    def examples(self, row: Row, split: str = "train") -> list[Example]:
+        """Writes one row as text: the pronoun's first occurrence is marked."""
+        if "block" in row:
+            lines = fields.text(row, "block").split("\n")
+            if len([line for line in lines if line.strip()]) < 4:
+                raise UserError(
+                    "a block has four lines: sentence, pronoun, candidates, answer; it may be cut off."
+                )
+            sentence, pronoun, names, answer = lines[:4]
+            candidates = tuple(name.strip() for name in names.split(","))
+            # The official data give the position of the answer among the candidates.
+            target = next((name for name in candidates if name == answer.strip()), answer.strip())
+        else:
+            sentence, pronoun = fields.text(row, "sentence"), fields.text(row, "pronoun")
+            candidates = fields.texts(fields.find(row, "candidates"), "candidates")
+            number = fields.integer(row, "label")
+            if number not in range(len(candidates)):
+                raise UserError(f"the field 'label' is {number}, but there are {len(candidates)} candidates.")
+            target = candidates[number]
+        if not target:
+            raise UserError("the answer is empty.")
+        marked = re.sub(rf" ({re.escape(pronoun)})( |\.|,)", r" *\1*\2", sentence, count=1)
+        return [Example(inputs=f"wsc: {marked}", targets=target)]
+
+    def score(
+        self,
+        targets: Sequence[str] | Sequence[Sequence[str]],
+        predictions: Sequence[str],
+        ids: Sequence[Mapping[str, int]] | None = None,
+        answers: Sequence[Sequence[str]] | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> dict[str, float]:
+        """Scores texts that equal the referent, character for character."""
+        check_lengths(targets, predictions)
+        return {"accuracy": metrics.accuracy(targets, predictions)}
+
+    def load(self, source: Source) -> TaskData:
+        """Reads the examples."""
+        return sources.load(self, DPR_DATA, source)
+
+
+def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
+    """Reads DPR's blocks of lines with blank lines between; each row holds its lines under `block`."""
+    block: list[str] = []
+    first = 1
+    for number, line in read_lines(path):
+        text = line.rstrip("\r\n")
+        if text.strip():
+            if not block:
+                first = number
+            block.append(text)
+        elif block:
+            yield first, {"block": "\n".join([*block, ""])}
+            block = []
+    if block:
+        yield first, {"block": "\n".join([*block, ""])}
+
+
+DPR_DATA = sources.DataSet(
+    folders=("DPR", "wsc_extra_dpr", "definite_pronoun_resolution"),
+    train=sources.Split(patterns=("train.c.txt", "*train*.txt"), hub="train", published=1322),
+    evaluation={
+        "dpr": sources.Split(patterns=("test.c.txt", "*test*.txt"), hub="test", published=564, kind="test")
+    },
+    hub=("community-datasets/definite_pronoun_resolution", None),
+    read=read_blocks,
+)
+
+
+def repair_span(text: str, span: str, index: int) -> str:
+    """Repairs a span that does not occur in its text: first letter's case, final full stops, line ends.
+
+    Args:
+        text: The text.
+        span: The span as the file gives it.
+        index: Number of the span's first word, counted between runs of white space.
+
+    Returns:
+        The span, repaired where that makes it occur in the text.
+    """
+    words = text.split()
+    if span in text or not span or not 0 <= index < len(words):
+        return span
+    first = span[0].lower() if words[index][0].islower() else span[0].upper()
+    repaired = (first + span[1:]).rstrip(".").replace("\n", " ")
+    return repaired if repaired in text else span
+
+
+def mark_word(text: str, word: str, index: int) -> str:
+    """Writes `X` for the word number `index` of a text, counted between single spaces.
+
+    Raises:
+        UserError: If that word is another one, or the first: the benchmark has no such row.
+    """
+    for end, marked in _SPECIAL_ENDS.items():
+        if text.endswith(end):
+            return text.removesuffix(end) + marked
+    words = text.split(" ")
+    if not 0 < index < len(words):
+        raise UserError(
+            f"the field 'span2_index' is {index}, but it must number a word after the first, of {len(words)}."
+        )
+    if words[index] != word:
+        raise UserError(
+            f"the pronoun {word!r} is not word number {index} of the text, which is {words[index]!r}."
+        )
+    # Without a word after it, T5's join leaves a space at the end.
+    return " ".join([" ".join(words[:index]), "X", " ".join(words[index + 1 :])])
+
+
+def score_referents(
+    targets: Sequence[str] | Sequence[Sequence[str]], predictions: Sequence[str], labels: Sequence[int] | None
+) -> dict[str, float]:
+    """Accuracy of "the model named the candidate" against "the candidate is the referent".
+
+    Raises:
+        ValueError: If labels are missing or the numbers of items differ.
+    """
+    if labels is None:
+        raise ValueError("WSC and WNLI are scored with labels: whether each target is the referent.")
+    check_lengths(targets, predictions)
+    named = [
+        names_referent(prediction, str(target))
+        for target, prediction in zip(targets, predictions, strict=True)
+    ]
+    return {"accuracy": metrics.accuracy(list(labels), named)}
+
+
+def names_referent(prediction: str, referent: str) -> int:
+    """Whether a prediction names the referent: 1, 0, or -1 where nothing but determiners is left of it.
+
+    Case and determiners do not count, and one text's words may be a part of the other's; but `Bob` is
+    not `Bob's hat`: exactly one apostrophe's side makes them differ.
+    """
+    written, right = _without_determiners(prediction), _without_determiners(referent)
+    if not written:
+        return -1
+    if ("'" in written) != ("'" in right):
+        return 0
+    written_words, right_words = set(written.split(" ")), set(right.split(" "))
+    return int(written_words <= right_words or right_words <= written_words)
+
+
+def _without_determiners(text: str) -> str:
+    return " ".join(word for word in text.strip().lower().split(" ") if word not in DETERMINERS)
+
+
+PRONOUNS = frozenset(["he", "she", "they", "it", "her", "his", "their", "them", "him"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alignment:
+    score: int
+    index: int
+    candidate: str
+
+
+def align(premise: str, hypothesis: str) -> tuple[str, str]:
+    """Finds WNLI's pronoun in the premise and what the hypothesis puts in its place.
+
+    For every pronoun of the premise, the longest runs of words before and after it that the hypothesis
+    holds are counted; the pronoun with most such words is the one, and what stands between the two
+    runs in the hypothesis is the candidate.
+
+    Returns:
+        The premise with the pronoun in asterisks, and the candidate (empty where none was found).
+
+    Raises:
+        UserError: If the premise has no pronoun, or the candidate is not found in the hypothesis.
+    """
+    premise_words, hypothesis_words = _bare_words(premise), _bare_words(hypothesis)
+    alignments = [
+        _align_at(premise_words, hypothesis_words, index)
+        for index, word in enumerate(premise_words)
+        if word in PRONOUNS
+    ]
+    if not alignments:
+        raise UserError(f"the first sentence has none of the pronouns {', '.join(sorted(PRONOUNS))}.")
+    best = max(alignments, key=lambda alignment: alignment.score)
+
+    words = premise.split(" ")
+    word = words[best.index]
+    pronoun, mark = (word[:-1], f" {word[-1]}") if word.endswith((".", ",", "!", "?")) else (word, "")
+    words[best.index] = f"*{pronoun}*{mark}"
+    return " ".join(words), _as_written(best.candidate, hypothesis)
+
+
+def _bare_words(sentence: str) -> list[str]:
+    words = [re.sub(r"[.,?!]$", "", word) for word in sentence.strip().lower().split(" ")]
+    return [word for word in words if word]
+
+
+def _align_at(premise: list[str], hypothesis: list[str], index: int) -> _Alignment:
+    before, after = premise[:index], premise[index + 1 :]
+    matched_before = _prefix_found_in(before[::-1], hypothesis[::-1])
+    matched_after = _prefix_found_in(after, hypothesis)
+    score = matched_before + matched_after
+    candidate = ""
+    if score:
+        left = [re.escape(word) for word in before[len(before) - matched_before :]]
+        right = [re.escape(word) for word in after[:matched_after]]
+        # Between both runs; else at the start of the hypothesis; else at its end.
+        for pattern in ([*left, "(.+)", *right], ["^(.+)", *right], [*left, "(.+)$"]):
+            found = re.search(" ".join(pattern), " ".join(hypothesis))
+            if found:
+                candidate = found.group(1)
+                break
+    return _Alignment(score=score, index=index, candidate=candidate)
+
+
+def _prefix_found_in(words: list[str], other: list[str]) -> int:
+    """Length of the longest prefix of words whose text is a part of the other words' text."""
+    text = " ".join(other)
+    for length in range(len(words)):
+        if " ".join(words[: length + 1]) not in text:
+            return length
+    return len(words)
+
+
+def _as_written(candidate: str, hypothesis: str) -> str:
+    """Takes the candidate from its last article on, as the hypothesis writes it, without a possessive s."""
+    words = candidate.split(" ")
+    start = max((words.index(article) for article in ("a", "an", "the") if article in words), default=0)
+    pattern = " ".join(rf"{re.escape(word)}[.,?!]?" for word in words[start:])
+    found = re.search(pattern, hypothesis, re.IGNORECASE)
+    if not found:
+        raise UserError(f"the candidate {candidate!r} is not found in the second sentence.")
+    text = found.group(0)
+    text = text[:-1] if text.endswith((".", ",", "!", "?")) else text
+    return text.removesuffix("'") if text.endswith("'") else text.removesuffix("'s")
