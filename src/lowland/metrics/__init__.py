@@ -6,9 +6,9 @@ T5 library (Raffel et al., 2020), which the paper reports. `by_name` is the tabl
 chooses metrics for data of his own.
 """
 
-from lowland.metrics.by_name import Metric, by_name, metric_names
 from lowland.metrics.classification import accuracy, binary_f1, macro_f1, matthews
 from lowland.metrics.grouped import exact_match_by_group, first_of_each_group
+from lowland.metrics.named import Metric, by_name, metric_names
 from lowland.metrics.qa import (
     max_over_answers,
     normalize_squad,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lowland import metrics
 from lowland.errors import UserError
-from lowland.tasks import fields
+from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.rows import place, read_rows
 
@@ -164,12 +164,13 @@ class CustomTask(Task):
         train = self._read(self.train, "train")
         evaluation = self._read(self.evaluation, "validation")
         self._check_targets([*train, *evaluation])
-        warnings = (
-            *_repeated(self.train, train),
-            *_shared(train, evaluation),
-            *self._unseen(train, evaluation),
-        )
-        return TaskData(train=train, evaluation={self.name: evaluation}, warnings=warnings)
+        warnings = [
+            *checks.repeated(self.name, train),
+            *checks.shared(self.name, train, evaluation),
+        ]
+        if any(metric.kind == "class" for metric in self.scores):
+            warnings += checks.unseen(self.name, train, evaluation)
+        return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 
     def _read(self, path: Path, split: str) -> list[Example]:
         examples = []
@@ -201,19 +202,6 @@ class CustomTask(Task):
                             f"The metric {metric.name!r} needs numbers, but a target is {example.targets!r}."
                         )
 
-    def _unseen(self, train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:
-        if not any(metric.kind == "class" for metric in self.scores):
-            return []
-        known = {example.targets for example in train}
-        unseen = Counter(example.targets for example in evaluation if example.targets not in known)
-        if not unseen:
-            return []
-        shown = ", ".join(f"{target!r} ({count})" for target, count in unseen.most_common(5))
-        return [
-            f"{unseen.total()} of {len(evaluation)} evaluation targets never occur in training: {shown}"
-            f"{' and others' if len(unseen) > 5 else ''}."
-        ]
-
 
 def _metrics(names: Sequence[str]) -> tuple[metrics.Metric, ...]:
     chosen = tuple(metrics.by_name(name) for name in names)
@@ -232,28 +220,3 @@ def _right_answers(row: Row, name: str) -> tuple[str, ...]:
     if not answers:
         raise UserError(f"the field {name!r} holds no right answer.")
     return answers
-
-
-def _repeated(path: Path, train: Sequence[Example]) -> list[str]:
-    warnings = []
-    again = len(train) - len({(example.inputs, example.targets) for example in train})
-    if again:
-        warnings.append(f"{path}: {again} of {len(train)} rows repeat an earlier row.")
-    targets: dict[str, set[str]] = {}
-    for example in train:
-        targets.setdefault(example.inputs, set()).add(example.targets)
-    torn = sum(len(group) > 1 for group in targets.values())
-    if torn:
-        warnings.append(f"{path}: {torn} inputs occur with more than one target.")
-    return warnings
-
-
-def _shared(train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:
-    seen = {example.inputs for example in train}
-    shared = sum(example.inputs in seen for example in evaluation)
-    if not shared:
-        return []
-    return [
-        f"{shared} of {len(evaluation)} evaluation inputs occur in training too,"
-        " which makes the model look better than it is."
-    ]

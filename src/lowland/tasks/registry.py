@@ -37,8 +37,8 @@ def task_names() -> tuple[str, ...]:
 
 @cache
 def _tasks() -> Mapping[str, Task]:
-    from lowland.tasks import facts, glue, superglue
+    from lowland.tasks import closed_book, facts, glue, superglue, tydiqa
 
-    tasks: dict[str, Task] = {**glue.TASKS, **superglue.TASKS}
+    tasks: dict[str, Task] = {**glue.TASKS, **superglue.TASKS, **closed_book.TASKS, **tydiqa.TASKS}
     tasks |= {name: facts.build(name) for name in facts.FACTS_TASKS}
     return tasks

@@ -44,7 +44,7 @@ def read_rows(
     readers = {
         ".jsonl": lambda: _jsonl(path),
         ".json": lambda: _json(path),
-        ".csv": lambda: _csv(path, columns),
+        ".csv": lambda: read_csv(path, columns),
         ".tsv": lambda: _tsv(path, columns, short_rows),
     }
     if suffix not in readers:
@@ -166,11 +166,26 @@ def _tsv(
         yield number, _record(path, number, names, fields, cut_off=not line.endswith("\n"))
 
 
-def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
+def read_csv(
+    path: Path, columns: Sequence[str] | None = None, delimiter: str = ","
+) -> Iterator[tuple[int, Row]]:
+    """Reads a CSV file whose fields may be quoted; see `read_rows`.
+
+    Args:
+        path: The file.
+        columns: Column names of a file that has no header.
+        delimiter: What stands between fields.
+
+    Yields:
+        The number of the row's first line, and the row.
+
+    Raises:
+        UserError: If the file cannot be read or is malformed.
+    """
     names = list(columns) if columns else None
     # The module's default refuses fields of more than 128 KiB, which long documents are.
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(_only_lines(read_lines(path)), strict=True)
+    reader = csv.reader(_only_lines(read_lines(path)), delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1
         try:

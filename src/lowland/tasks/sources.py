@@ -8,12 +8,13 @@ Of the patterns the first that matches anything is taken, and all its files, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lowland.errors import UserError
+from lowland.tasks import checks
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.fields import UNLABELLED
 from lowland.tasks.rows import place, read_rows
@@ -91,6 +92,8 @@ def load(task: Task, data: DataSet, source: Source) -> TaskData:
             absent.append(error)
     if absent and not evaluation:
         raise absent[0]
+    for name, examples in evaluation.items():
+        warnings += checks.shared(name, train, examples)
     warnings.extend(f"{error} The other evaluation sets are used." for error in absent)
     return TaskData(train=train, evaluation=evaluation, warnings=tuple(warnings))
 
@@ -226,8 +229,3 @@ def _hub_rows(hub: tuple[str, str | None], split: str) -> Iterator[NumberedRow]:
         ) from None
     for number, row in enumerate(rows, start=1):
         yield f"{name} on the hub, {split} row {number}", row
-
-
-def join_patterns(*groups: Sequence[str]) -> tuple[str, ...]:
-    """Joins groups of patterns, for tasks that share the general ones."""
-    return tuple(pattern for group in groups for pattern in group)
