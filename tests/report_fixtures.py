@@ -33,7 +33,7 @@ def write_experiment(
         "name": name,
         "command": f"lowland compare {' '.join(metrics)}",
         "created": "2024-01-01T00:00:00",
-        "tasks": sorted({evaluation_set for evaluation_set in metrics}),
+        "tasks": sorted(set(metrics)),
         "arms": list(arms),
         "seeds": list(seeds),
         "steps": steps,

@@ -248,7 +248,7 @@ def _caveats(
         for warning in dict.fromkeys(run.warnings):
             warnings.setdefault(warning, []).append(run.title)
     for warning, titles in warnings.items():
-        where = "all runs" if len(titles) == len(experiment.runs) > 1 else ", ".join(titles)
+        where = ", ".join(titles) if len(titles) <= 3 else f"{len(titles)} of {len(experiment.runs)} runs"
         caveats.append(f"{warning} ({where})")
     caveats += experiment.notes
     caveats += [note for run in experiment.runs for note in run.notes]

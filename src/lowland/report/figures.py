@@ -129,7 +129,10 @@ def curve(runs: Sequence[Run], metrics: Mapping[str, tuple[str, ...]]) -> Curve:
 
 
 def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[Arm, Sequence[Run]]) -> None:
-    panels = [(name, {name: keys}, " and ".join(keys)) for name, keys in metrics.items()]
+    panels = [
+        (name, {name: keys}, keys[0] if len(keys) == 1 else f"mean of {', '.join(keys)}")
+        for name, keys in metrics.items()
+    ]
     if len(panels) > 1:
         panels.insert(0, ("average", dict(metrics), "mean score"))
     columns = min(len(panels), PANELS_PER_ROW)

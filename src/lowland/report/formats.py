@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+import textwrap
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from rich import box
@@ -18,6 +19,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 Value = str | int | float | None
+
+LEAST_WORD = 10
+"""Letters of a word that a narrow terminal shows unbroken."""
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -35,6 +39,9 @@ _LATEX = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
     "±": r"$\pm$",
+    # Either of them after the end of a row would be read as an argument of it.
+    "[": "{[}",
+    "*": "{*}",
 }
 
 
@@ -139,15 +146,42 @@ def to_csv(table: Table) -> str:
     return file.getvalue()
 
 
-def to_rich(table: Table) -> RichTable:
-    """Makes a table for the terminal; cells are plain text, never console mark-up."""
-    made = RichTable(
-        title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
-    )
-    for column, letter in zip(table.columns, table.align, strict=True):
-        made.add_column(Text(plain(column)), justify="right" if letter == "r" else "left", overflow="fold")
+def to_rich(table: Table, *, width: int, hide: Collection[str] = ()) -> RichTable:
+    """Makes a table for the terminal; cells are plain text, never console mark-up.
+
+    Words are broken where the terminal is narrow, numbers never. A table that still does not fit is
+    wider than the terminal rather than short of a column: print it with `crop=False`.
+
+    Args:
+        table: The table.
+        width: Columns of the terminal.
+        hide: Columns of the table to leave out, because a terminal is narrow.
+
+    Returns:
+        The table, without its notes.
+    """
+    made = RichTable(title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", padding=0)
+    shown = [index for index, column in enumerate(table.columns) if column not in hide]
+    needed = len(shown) + 1
+    for index in shown:
+        number = table.align[index] == "r"
+        cells = [Text(plain(row[index])) for row in table.rows]
+        longest = max((cell.cell_len for cell in cells), default=1)
+        head = plain(table.columns[index])
+        least = max([longest if number else min(longest, LEAST_WORD), *map(len, head.split())])
+        # A column of numbers is as wide as its numbers, its head broken to fit.
+        made.add_column(
+            Text(textwrap.fill(head, least) if number else head),
+            justify="right" if number else "left",
+            no_wrap=number,
+            min_width=least,
+            overflow="fold",
+        )
+        needed += least
     for row in table.rows:
-        made.add_row(*(Text(plain(cell)) for cell in row))
+        made.add_row(*(Text(plain(row[index])) for index in shown))
+    if needed > width:
+        made.width = needed
     return made
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console, RenderableType
+from rich.console import Console
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from lowland.report.comparison import Comparison
 from lowland.report.formats import Table, plain, to_rich
+from lowland.report.headline import in_short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +37,19 @@ class Report:
     figures: tuple[Path, ...]
 
     def print(self, console: Console) -> None:
-        """Prints the headline, the score table that it rests on, the caveats and where the files are."""
+        """Prints the headline, the score table behind it, other selections, caveats and the files' places."""
         show = _Printer(console)
         show(Text(plain(self.headline), style="bold"))
-        for table in self.scores[:1]:
-            show(to_rich(table))
-            for note in table.notes:
-                show(Text(note, style="dim"))
+        if self.scores:
+            show.table(self.scores[0])
+        for scored in self.comparison.scored[1:]:
+            if (sentence := in_short(scored)) is not None:
+                show(Text(sentence))
         for caveat in self.caveats:
             show(Text(f"* {plain(caveat)}", style="yellow"))
-        show(Text(f"Report: {self.directory / 'report.md'}"))
+        show(Text(f"Report: {self.directory / 'report.md'}"), soft_wrap=True)
         for figure in self.figures[:1]:
-            show(Text(f"Figure: {figure}"))
+            show(Text(f"Figure: {figure}"), soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +66,14 @@ class Reports:
 
     def print(self, console: Console) -> None:
         """Prints every report, and the summary last."""
+        show = _Printer(console)
         for report in self.reports:
             if self.summary is not None:
-                console.rule(Text(plain(report.comparison.experiment.name)))
+                show(Text(f"\n{plain(report.comparison.experiment.name)}", style="bold underline"))
             report.print(console)
         if self.summary is not None:
-            console.rule()
-            show = _Printer(console)
-            show(to_rich(self.summary))
-            for note in self.summary.notes:
-                show(Text(note, style="dim"))
+            show(Text())
+            show.table(self.summary)
 
 
 class _Printer:
@@ -81,11 +82,24 @@ class _Printer:
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def __call__(self, shown: RenderableType) -> None:
-        if self.console.encoding.startswith("utf"):
-            self.console.print(shown)
-            return
-        with self.console.capture() as capture:
-            self.console.print(shown)
-        text = capture.get().replace("±", "+/-")
-        self.console.file.write(text.encode(self.console.encoding, "replace").decode(self.console.encoding))
+    def __call__(self, shown: Text | RichTable, *, soft_wrap: bool = False) -> None:
+        if isinstance(shown, Text):
+            shown.plain = self._encodable(shown.plain)
+        self.console.print(shown, crop=False, soft_wrap=soft_wrap)
+
+    def table(self, table: Table) -> None:
+        """Prints a table and its notes."""
+        rows = tuple(tuple(map(self._encodable, row)) for row in table.rows)
+        columns = tuple(map(self._encodable, table.columns))
+        table = replace(table, rows=rows, columns=columns, title=self._encodable(table.title))
+        self(to_rich(table, width=self.console.width, hide=("Seeds",)))
+        for note in table.notes:
+            self(Text(note, style="dim"))
+
+    def _encodable(self, text: str) -> str:
+        encoding = self.console.encoding
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            return text.replace("±", "+/-").encode(encoding, "replace").decode(encoding)
+        return text

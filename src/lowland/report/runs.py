@@ -22,7 +22,7 @@ State = Literal["done", "running", "failed", "missing"]
 Split = Literal["evaluation", "held_out"]
 
 ARMS: tuple[Arm, ...] = ("standard", "sam")
-ARM_TITLES: Mapping[Arm, str] = MappingProxyType({"standard": "standard", "sam": "SAM"})
+ARM_TITLES: Mapping[Arm, str] = MappingProxyType({"standard": "Standard", "sam": "SAM"})
 
 
 @dataclass(frozen=True, kw_only=True)

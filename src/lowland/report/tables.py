@@ -12,6 +12,7 @@ from lowland.report.statistics import CONFIDENCE, PairedComparison, Summary
 from lowland.report.words import count, duration, signed, spread
 
 NONE = "-"
+DIFFERENCE = "Difference (95% interval)"
 
 
 def score_table(comparison: Comparison, scored: Scored) -> Table:
@@ -27,12 +28,12 @@ def score_table(comparison: Comparison, scored: Scored) -> Table:
     arms = comparison.experiment.arms
     two = len(arms) == 2
     columns = ["Evaluation set", "Metric", *(ARM_TITLES[arm] for arm in arms)]
-    columns += ["Difference", "95% interval", "Seeds", "SAM is"] if two else ["Seeds"]
+    columns += [DIFFERENCE, "Seeds", "SAM is"] if two else ["Seeds"]
     return Table(
         name=f"scores-{scored.selection.value}",
         title=f"Scores in percent: {scored.selection.label}",
         columns=tuple(columns),
-        align="ll" + "r" * len(arms) + ("rrrl" if two else "r"),
+        align="ll" + "r" * len(arms) + ("rrl" if two else "r"),
         rows=tuple(_score_cells(row) for row in scored.rows),
         notes=_notes(scored.rows),
         records=tuple(_score_record(scored.selection.value, row) for row in scored.rows),
@@ -48,8 +49,9 @@ def _score_cells(row: ScoreRow) -> tuple[str, ...]:
 
 def _paired_cells(paired: PairedComparison) -> tuple[str, ...]:
     difference = signed(paired.difference) if paired.n else NONE
-    interval = f"[{signed(paired.low)}, {signed(paired.high)}]" if paired.n > 1 else NONE
-    return difference, interval, str(paired.n), paired.verdict
+    if paired.n > 1:
+        difference += f" ({signed(paired.low)} to {signed(paired.high)})"
+    return difference, str(paired.n), paired.verdict
 
 
 def _score_record(selection: str, row: ScoreRow) -> dict[str, Value]:
@@ -106,7 +108,7 @@ def by_chance(tested: Sequence[PairedComparison]) -> str:
     expected = len(tested) * (1 - CONFIDENCE)
     return (
         f"{count(len(tested), 'comparison')}, {found} called better or worse; "
-        f"if SAM made no difference at all, about {expected:.2g} would be by chance."
+        f"if SAM made no difference at all, about {expected:.2g} would be called so by chance."
     )
 
 
@@ -124,11 +126,10 @@ def cost_table(comparison: Comparison) -> Table:
     records: list[dict[str, Value]] = []
     for arm, summary in cost.seconds.items():
         ratio = arm == "sam" and cost.pairs > 0
-        mean = NONE if summary.n == 0 else duration(summary.mean)
         rows.append(
             (
                 ARM_TITLES[arm],
-                mean + (f" ± {duration(summary.sd)}" if summary.n > 1 else ""),
+                duration(summary.mean, summary.sd),
                 f"{cost.ratio:.2f}" if ratio else NONE,
                 f"{cost.low:.2f} to {cost.high:.2f}" if ratio else NONE,
                 str(summary.n),
@@ -161,14 +162,23 @@ def summary_table(comparisons: Sequence[Comparison]) -> Table:
         A row for each experiment.
     """
     flat: list[dict[str, Value]] = [
-        {"model": c.experiment.model, "steps": c.experiment.steps, **flatten(c.experiment.settings)}
+        {
+            "model": c.experiment.model,
+            "steps": c.experiment.steps,
+            **flatten(c.experiment.settings),
+            "selection": c.scored[0].selection.value if c.scored else None,
+        }
         for c in comparisons
     ]
     keys = list(dict.fromkeys(key for settings in flat for key in settings))
     differing = [key for key in keys if len({repr(settings.get(key)) for settings in flat}) > 1]
     rows: list[tuple[str, ...]] = []
     records: list[dict[str, Value]] = []
+    names = [c.experiment.name for c in comparisons]
     for comparison, settings in zip(comparisons, flat, strict=True):
+        name = comparison.experiment.name
+        if names.count(name) > 1:
+            name = str(comparison.experiment.directory)
         row = comparison.headline_row
         own = [NONE if settings.get(key) is None else str(settings[key]) for key in differing]
         way = comparison.scored[0].selection.value if comparison.scored else NONE
@@ -177,17 +187,16 @@ def summary_table(comparisons: Sequence[Comparison]) -> Table:
         ratio = f"{comparison.cost.ratio:.2f}" if comparison.cost.pairs else NONE
         rows.append(
             (
-                comparison.experiment.name,
+                name,
                 *own,
-                way,
                 *arms,
-                *(_paired_cells(paired) if paired else (NONE, NONE, _seeds(row), NONE)),
+                *(_paired_cells(paired) if paired else (NONE, _seeds(row), NONE)),
                 ratio,
             )
         )
         records.append(
             {
-                "experiment": comparison.experiment.name,
+                "experiment": name,
                 **{f"setting.{key}": settings.get(key) for key in differing},
                 **(_score_record(way, row) if row else {}),
                 "time_ratio": comparison.cost.ratio,
@@ -202,10 +211,10 @@ def summary_table(comparisons: Sequence[Comparison]) -> Table:
         name="summary",
         title="Experiments: score in percent, the average where there is more than one",
         columns=(
-            *("Experiment", *differing, "Selection", "standard", "SAM", "Difference", "95% interval"),
+            *("Experiment", *differing, "Standard", "SAM", DIFFERENCE),
             *("Seeds", "SAM is", "Times standard"),
         ),
-        align="l" + "l" * len(differing) + "lrrrrrlr",
+        align="l" + "l" * len(differing) + "rrrrlr",
         rows=tuple(rows),
         notes=(by_chance(tested),) if tested else (),
         records=tuple(records),

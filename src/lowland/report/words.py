@@ -26,6 +26,9 @@ def signed(value: float) -> str:
     return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"
 
 
-def duration(seconds: float) -> str:
-    """Writes a time in seconds, with a decimal where it matters."""
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+def duration(seconds: float, sd: float = math.nan) -> str:
+    """Writes a time in seconds, with its standard deviation if it has one: `126 ± 2 s`."""
+    if math.isnan(seconds):
+        return "-"
+    form = ".1f" if seconds < 100 else ",.0f"
+    return f"{seconds:{form}}" + ("" if math.isnan(sd) else f" ± {sd:{form}}") + " s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland.errors import UserError
@@ -62,17 +62,7 @@ def write_report(experiment_dir: Path) -> Report:
     ways = [f"tables/scores-{selection.value}" for selection in Selection]
     possible = [f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex")]
     possible += [f"figures/{name}" for name in FIGURES]
-    try:
-        for name, content in files.items():
-            write_atomic(directory / name, content)
-        for name in possible:
-            # What an earlier report had and this one has not would look as if it were current.
-            if name not in files:
-                (directory / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"The report cannot be written to {error.filename or directory}: {error.strerror}."
-        ) from None
+    _write_files(directory, files, obsolete=[name for name in possible if name not in files])
     return report
 
 
@@ -102,10 +92,12 @@ def write_summary(reports: Reports, directory: Path) -> None:
     Args:
         reports: The reports; nothing is written when they have no summary.
         directory: Where to write; made if it is missing.
+
+    Raises:
+        UserError: If the files cannot be written.
     """
     if reports.summary is not None:
-        for name, content in table_files(reports.summary.name, reports.summary).items():
-            write_atomic(directory / name, content)
+        _write_files(directory, table_files(reports.summary.name, reports.summary))
 
 
 def table_files(stem: str, table: Table) -> dict[str, bytes]:
@@ -115,6 +107,18 @@ def table_files(stem: str, table: Table) -> dict[str, bytes]:
         f"{stem}.csv": to_csv(table).encode(),
         f"{stem}.tex": to_latex(table).encode(),
     }
+
+
+def _write_files(directory: Path, files: Mapping[str, bytes], obsolete: Sequence[str] = ()) -> None:
+    """Writes files and removes what an earlier report had and this one has not: it would look current."""
+    try:
+        for name, content in files.items():
+            write_atomic(directory / name, content)
+        for name in obsolete:
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        where = error.filename or directory
+        raise UserError(f"The report cannot be written to {where}: {error.strerror}.") from None
 
 
 def write_atomic(file: Path, content: bytes) -> None:
