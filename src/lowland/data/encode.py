@@ -70,9 +70,9 @@ def encode(
     targets, truncated_targets = encode_texts(
         [example.targets for example in examples], tokenizer, target_length
     )
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    (empty,), _ = encode_texts([""], tokenizer, target_length)
     for number, (example, target) in enumerate(zip(examples, targets, strict=True), start=1):
-        if special.issuperset(target.tolist()):
+        if len(target) <= len(empty):
             raise UserError(
                 f"Example {number} has the target {example.targets!r}, which holds no token to learn; "
                 "give it a target text or leave the row out."

@@ -1,16 +1,20 @@
-"""Greedy decoding: what the model writes for each input text."""
+"""What a model writes for each input text, by greedy decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 
 from lowland.data import encode_texts
-from lowland.models import LoadedModel
+from lowland.evaluate.greedy import greedy, is_plain
+from lowland.models import LoadedModel, quiet_transformers
 
 
 def generate(
@@ -25,44 +29,62 @@ def generate(
     """Lets the model write a text for each input, always taking the likeliest next token.
 
     Args:
-        loaded: The model and its tokenizer. The model's mode and every random stream are as before
-            when this returns.
+        loaded: The model and its tokenizer. The modes of its modules and every random stream are as
+            before when this returns.
         texts: The input texts.
         input_length: Most tokens of an input, EOS included; longer ones are cut.
-        target_length: Most tokens that are written.
+        target_length: Most tokens that are written, EOS included.
         batch_size: Inputs at a time.
         bf16: Whether to compute under bf16 autocast.
 
     Returns:
-        One string for each input, in the order of the inputs, without special tokens.
+        One string for each input, in the order of the inputs, without special tokens. A model whose
+        weights are not finite writes empty or meaningless strings.
     """
-    model: Any = loaded.model  # `generate` is typed for another class
-    tokenizer = loaded.tokenizer
+    model, tokenizer = loaded.model, loaded.tokenizer
+    decode = greedy if is_plain(model) else _library_generate
     encoded, _ = encode_texts(texts, tokenizer, input_length)
     # Inputs of like length share a batch, so that little padding is computed.
     order = np.argsort([len(ids) for ids in encoded], kind="stable")
     predictions = [""] * len(texts)
-    was_training = model.training
+    autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
+    with _evaluation_mode(model), torch.inference_mode(), autocast, quiet_transformers():
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            rows = [torch.from_numpy(encoded[index]).long() for index in chosen]
+            pad_token_id = model.generation_config.pad_token_id
+            input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
+            mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+            written = decode(model, input_ids.to(model.device), mask.to(model.device), target_length)
+            strings = tokenizer.batch_decode(
+                written.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            for index, string in zip(chosen, strings, strict=True):
+                predictions[index] = string
+    return predictions
+
+
+def _library_generate(model: Any, input_ids: Tensor, attention_mask: Tensor, max_new_tokens: int) -> Tensor:
+    """Decodes greedily as transformers does; the checkpoint's other generation settings hold."""
+    written: Tensor = model.generate(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        do_sample=False,
+        num_beams=1,
+        num_return_sequences=1,
+        return_dict_in_generate=False,
+        max_new_tokens=max_new_tokens,
+    )
+    return written
+
+
+@contextlib.contextmanager
+def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Switches dropout off, and afterwards gives each module its own mode back."""
+    modes = [(module, module.training) for module in nn.Module.modules(model)]
     model.eval()
     try:
-        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                rows = [torch.from_numpy(encoded[index]).long() for index in chosen]
-                input_ids = pad_sequence(rows, batch_first=True, padding_value=model.config.pad_token_id)
-                mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-                written = model.generate(
-                    input_ids=input_ids.to(model.device),
-                    attention_mask=mask.to(model.device),
-                    do_sample=False,
-                    num_beams=1,
-                    max_new_tokens=target_length,
-                )
-                strings = tokenizer.batch_decode(
-                    written, skip_special_tokens=True, clean_up_tokenization_spaces=False
-                )
-                for index, string in zip(chosen, strings, strict=True):
-                    predictions[index] = string
+        yield
     finally:
-        model.train(was_training)
-    return predictions
+        for module, training in modes:
+            module.training = training

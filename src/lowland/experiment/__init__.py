@@ -1,1 +1,1 @@
-"""Experiments: configuration, presets, comparison, sweeps and the run directory."""
+"""Experiments: what is compared, how it is run, and what is kept of it."""

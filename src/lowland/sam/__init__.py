@@ -1,8 +1,9 @@
 """Sharpness-Aware Minimization as a gradient."""
 
 from lowland.sam.batch import target_count
-from lowland.sam.gradient import SAM, GradientInfo, LossFunction, SAMGradient, StandardGradient
+from lowland.sam.gradient import SAM, SAMGradient
 from lowland.sam.perturb import Perturbation, perturbed
+from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
 
 __all__ = [
     "SAM",

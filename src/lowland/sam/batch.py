@@ -2,30 +2,48 @@
 
 A batch is anything whose first dimension is the example: a tensor, a tuple,
 list or mapping of such (nested too), a Hugging Face `BatchEncoding`, or an
-object of the user's own with `len()` and slicing.
+object of the user's own with `len()` and slicing. A list without any tensor
+or array in it is a column whose items are the rows: texts, for example, or
+examples that are not collated yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
+def _has_rows(value: Any) -> bool:
+    """Tells whether a value that is no container of columns has one row an example."""
+    if hasattr(value, "shape"):  # tensors and arrays
+        return len(value.shape) > 0
+    return hasattr(value, "__len__") and not isinstance(value, (str, bytes))
+
+
+def _holds_array(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_holds_array(item) for item in value.values())
+    if isinstance(value, (tuple, list)):
+        return any(_holds_array(item) for item in value)
+    return _has_rows(value)
+
+
+def _is_columns(batch: Any) -> bool:
+    """Tells a container of columns from a column."""
+    return isinstance(batch, Mapping) or (isinstance(batch, (tuple, list)) and _holds_array(batch))
+
+
 def _leaves(batch: Any, path: str = "batch") -> Iterator[tuple[str, Any]]:
     """Walks through the parts of a batch that have rows, with the path to each."""
-    if isinstance(batch, Tensor):
-        if batch.dim() > 0:
-            yield path, batch
-    elif isinstance(batch, Mapping):
-        for key, value in batch.items():
+    if _is_columns(batch):
+        items = batch.items() if isinstance(batch, Mapping) else enumerate(batch)
+        for key, value in items:
             yield from _leaves(value, f"{path}[{key!r}]")
-    elif isinstance(batch, (tuple, list)) and any(not isinstance(item, (str, int, float)) for item in batch):
-        for index, value in enumerate(batch):
-            yield from _leaves(value, f"{path}[{index}]")
-    elif batch is not None and not isinstance(batch, (str, bytes, int, float)) and hasattr(batch, "__len__"):
+    elif _has_rows(batch):
         yield path, batch
 
 
@@ -68,19 +86,18 @@ def rows(batch: Any, start: int, stop: int) -> Any:
         A batch of the same structure. Tensors are views; values without rows (numbers, strings, `None`,
         0-d tensors) stay as they are.
     """
-    if isinstance(batch, Tensor):
-        return batch[start:stop] if batch.dim() > 0 else batch
+    if not _is_columns(batch):
+        return batch[start:stop] if _has_rows(batch) else batch
     if isinstance(batch, Mapping):
         taken = {key: rows(value, start, stop) for key, value in batch.items()}
-        return taken if type(batch) is dict else type(batch)(taken)  # type: ignore[call-arg]
-    if isinstance(batch, (tuple, list)) and any(not isinstance(item, (str, int, float)) for item in batch):
-        items = [rows(value, start, stop) for value in batch]
-        if hasattr(batch, "_fields"):  # a named tuple takes its fields one by one
-            return type(batch)(*items)
-        return type(batch)(items)
-    if batch is not None and not isinstance(batch, (str, bytes, int, float)) and hasattr(batch, "__len__"):
-        return batch[start:stop]
-    return batch
+        if type(batch) is dict or not isinstance(batch, MutableMapping):
+            return taken
+        same_type = copy(batch)
+        same_type.update(taken)
+        return same_type
+    items = [rows(value, start, stop) for value in batch]
+    # A named tuple takes its fields one by one.
+    return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)
 
 
 def cut(micro_batches: Sequence[Any], start: int, stop: int) -> list[Any]:

@@ -17,15 +17,26 @@ from torch import Tensor, nn
 
 if dist.is_available():
     from torch.distributed.fsdp import FSDPModule
-    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
+    from torch.distributed.tensor import DTensor, Partial, Replicate
     from torch.nn.parallel import DistributedDataParallel
 
 
 def local(tensor: Tensor) -> Tensor:
     """Gives the part of a tensor that this process holds, sharing its storage."""
     if dist.is_available() and isinstance(tensor, DTensor):
-        return tensor.to_local()
+        return tensor.to_local().detach()
     return tensor.detach()
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Takes off what `torch.compile` and `DistributedDataParallel` put around a module."""
+    while True:
+        if isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
+        elif dist.is_available() and isinstance(module, DistributedDataParallel):
+            module = module.module
+        else:
+            return module
 
 
 def shard_sums(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
@@ -66,20 +77,25 @@ class Replicas:
 
     def __init__(self, module: nn.Module | None) -> None:
         refuse_flattened([] if module is None else module.parameters(), module)
-        self.ddp = module if dist.is_available() and isinstance(module, DistributedDataParallel) else None
-        self.sharded = [
-            part
-            for part in (module.modules() if module is not None and dist.is_available() else ())
-            if isinstance(part, FSDPModule)
-        ]
+        parts = list(module.modules()) if module is not None and dist.is_available() else []
+        # A compiled model holds the wrapper inside.
+        self.ddp = next((part for part in parts if isinstance(part, DistributedDataParallel)), None)
+        self.sharded = [part for part in parts if isinstance(part, FSDPModule)]
         self.group: dist.ProcessGroup | None = None
+        self._device = torch.device("cpu")
         if self.ddp is not None:
             self.group = self.ddp.process_group
+            self._device = next(self.ddp.parameters()).device
         elif self.sharded:
-            parameter = next(p for p in module.parameters() if isinstance(p, DTensor))  # type: ignore[union-attr]
-            mesh = parameter.device_mesh
+            mesh = next(
+                p.device_mesh for part in self.sharded for p in part.parameters() if isinstance(p, DTensor)
+            )
             self.group = mesh.get_group() if mesh.ndim == 1 else mesh._flatten().get_group()
+            self._device = torch.device(mesh.device_type)
         self.size: int = self.group.size() if self.group is not None else 1
+        # Where only parameters are known, they may well be those of a wrapped module.
+        hidden = module is None and dist.is_available() and dist.is_initialized()
+        self.wrapped = self.ddp is not None or bool(self.sharded) or hidden
 
     def unsynchronised(self) -> AbstractContextManager[None]:
         """Opens a block whose forward and backward passes keep their gradients to themselves.
@@ -93,9 +109,13 @@ class Replicas:
         """Adds a count up over all processes."""
         if self.size == 1:
             return count
-        count = count.clone()
-        dist.all_reduce(count, group=self.group)
-        return count
+        total = count.to(self._device, copy=True)
+        dist.all_reduce(total, group=self.group)
+        return total.to(count.device)
+
+    def sum(self, count: float) -> float:
+        """Adds a number up over all processes, in double precision."""
+        return float(self.total(torch.tensor(count, dtype=torch.float64))) if self.size > 1 else float(count)
 
     def reshard(self) -> None:
         """Frees gathered weights, which an interrupted forward pass leaves behind at w_adv."""

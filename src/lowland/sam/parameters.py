@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
+from lowland.sam.parallel import unwrapped
+
 Parameters: TypeAlias = nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 
 
@@ -43,23 +45,22 @@ class Selection:
         self._refuse_shared_storage()
         self.perturbed()
 
-    def _named(self) -> dict[str, Tensor]:
-        """All parameters that require a gradient, each once, by name (by position where there is none)."""
-        named: dict[str, Tensor] = {}
+    def _named(self) -> list[tuple[str, Tensor]]:
+        """All parameters that require a gradient, each once, with names (positions where there are none)."""
+        named: list[tuple[str, Tensor]] = []
         seen: set[int] = set()
         for name, parameter in self._entries():
             if not isinstance(parameter, Tensor):
                 raise ValueError(f"SAM was given a {type(parameter).__name__} where a parameter belongs.")
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
-                named[name] = parameter
+                named.append((name, parameter))
         return named
 
     def _entries(self) -> Iterable[tuple[str, Any]]:
         if isinstance(self.source, nn.Module):
-            for name, parameter in self.source.named_parameters():
-                # What DistributedDataParallel and torch.compile put in front is not part of the name.
-                yield name.removeprefix("module.").replace("_orig_mod.", ""), parameter
+            for name, parameter in unwrapped(self.source).named_parameters():
+                yield name.replace("_orig_mod.", ""), parameter  # of a part that was compiled by itself
             return
         position = 0
         for entry in self.source:
@@ -76,7 +77,7 @@ class Selection:
 
     def trainable(self) -> list[Tensor]:
         """Lists the parameters that require a gradient now."""
-        return list(self._named().values())
+        return [parameter for _, parameter in self._named()]
 
     def perturbed(self) -> list[Tensor]:
         """Lists the parameters that the perturbation moves.
@@ -87,16 +88,14 @@ class Selection:
         named = self._named()
         perturb = self._perturb
         if perturb is None:
-            return list(named.values())
+            return [parameter for _, parameter in named]
         if callable(perturb):
-            chosen = [parameter for name, parameter in named.items() if perturb(name, parameter)]
+            chosen = [parameter for name, parameter in named if perturb(name, parameter)]
         else:
             patterns = list(perturb)
-            chosen = [
-                p for name, p in named.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
-            ]
+            chosen = [p for name, p in named if any(fnmatchcase(name, pattern) for pattern in patterns)]
         if not chosen:
-            known = ", ".join(list(named)[:3])
+            known = ", ".join(name for name, _ in named[:3])
             raise ValueError(
                 f"Invalid perturb={perturb!r}: no trainable parameter matches. Names: {known}, ..."
             )
@@ -108,22 +107,24 @@ class Selection:
         Raises:
             ValueError: If a parameter has one, as with an optimizer that steps inside the backward pass.
         """
-        for name, parameter in self._named().items():
+        for name, parameter in self._named():
             if getattr(parameter, "_post_accumulate_grad_hooks", None):
                 raise ValueError(
                     f"Parameter {name!r} has a post-accumulate-grad hook (an optimizer inside the backward "
-                    "pass?), which would run at w_adv. Remove it and step after the gradient."
+                    "pass?), which would run in the ascent. Remove it and step after the gradient."
                 )
 
     def _refuse_shared_storage(self) -> None:
         owners: dict[int, str] = {}
-        for name, parameter in self._named().items():
+        for name, parameter in self._named():
             try:
                 address = parameter.data_ptr()
             except (RuntimeError, NotImplementedError):  # a tensor without storage of its own
                 continue
-            if address and parameter.numel() and owners.setdefault(address, name) != name:
+            if address in owners:
                 raise ValueError(
-                    f"Parameters {owners[address]!r} and {name!r} are two objects over one storage, which would be "
-                    "perturbed twice. Tie weights by using one nn.Parameter in both places."
+                    f"Parameters {owners[address]!r} and {name!r} are two objects over one storage, which "
+                    "would be perturbed twice. Tie weights by using one nn.Parameter in both places."
                 )
+            if address and parameter.numel():
+                owners[address] = name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,44 +34,17 @@ class Perturbation:
     moved: float
 
 
-def _by_kind(*lists: Sequence[Tensor]) -> list[list[list[Tensor]]]:
-    """Groups parallel lists by the first list's device and type, as the foreach kernels want them."""
-    groups: dict[tuple[torch.device, torch.dtype], list[list[Tensor]]] = defaultdict(
-        lambda: [[] for _ in lists]
-    )
-    for tensors in zip(*lists, strict=True):
-        group = groups[tensors[0].device, tensors[0].dtype]
-        for members, tensor in zip(group, tensors, strict=True):
-            members.append(tensor)
-    return list(groups.values())
-
-
-def global_norm(tensors: Sequence[Tensor]) -> float:
-    """Computes one L2 norm over all tensors together, across shards, in fp32 at least.
-
-    Args:
-        tensors: Any shapes, types and devices; DTensors count with all their shards.
-
-    Returns:
-        The norm; not finite where an element is not.
-    """
-    if not tensors:
-        return 0.0
-    squares = torch.zeros(len(tensors), dtype=torch.float64)
-    position = {id(tensor): index for index, tensor in enumerate(tensors)}
-    for group, owners in _by_kind([local(tensor) for tensor in tensors], list(tensors)):
-        accumulate = torch.float64 if group[0].dtype == torch.float64 else torch.float32
-        norms = torch.stack(list(torch._foreach_norm(group, 2, dtype=accumulate))).to("cpu", torch.float64)
-        squares[[position[id(owner)] for owner in owners]] = norms.square()
-    return math.sqrt(float(shard_sums(squares, tensors).sum()))
-
-
-@contextmanager
-def perturbed(parameters: Sequence[Tensor], gradients: list[Tensor], rho: float) -> Iterator[Perturbation]:
-    """Moves the weights to w + rho * g / ||g|| and, however the block ends, back to exactly w.
+def perturb(
+    parameters: Sequence[Tensor], gradients: list[Tensor], rho: float
+) -> Generator[Perturbation, None, None]:
+    """Moves the weights to w + rho * g / ||g|| at `next()`, and back to exactly w at `close()`.
 
     A gradient of norm zero or with an element that is not finite gives no direction: the weights
-    then stay at w, and the radius says so.
+    then stay at w, and the radius says so. They stay, too, where their type cannot hold w_adv.
+
+    This is `perturbed` for those who must be safe from Ctrl-C at every instruction: `close()` in a
+    `finally` is one call into the interpreter, while the exit of a `with` block starts with a
+    function of its own, in front of which an interrupt may strike.
 
     Args:
         parameters: The weights that are perturbed.
@@ -86,15 +59,19 @@ def perturbed(parameters: Sequence[Tensor], gradients: list[Tensor], rho: float)
         Algorithm 1, line "w_adv": one global norm over all parameters together.
     """
     norm = global_norm(gradients)
-    scale = rho / norm if norm > 0 and math.isfinite(norm) else 0.0
-    if scale == 0.0 or not math.isfinite(scale):
+    scale = rho / norm if norm > 0 else 0.0
+    # NaN and infinity fail this, too, and so does what the kernels could not multiply with.
+    if not 0 < scale <= torch.finfo(torch.float32).max:
         gradients.clear()
         yield Perturbation(norm=norm, radius=0.0, moved=0.0)
         return
-    weights = [local(parameter) for parameter in parameters]
+    weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
     saved = [weight.clone() for weight in weights]
     try:
         radius, moved = _move(weights, saved, gradients, scale)
+        if not math.isfinite(radius):
+            _restore(weights, saved)
+            radius = moved = 0.0
         gradients.clear()
         yield Perturbation(norm=norm, radius=radius, moved=moved)
     finally:
@@ -105,27 +82,58 @@ def perturbed(parameters: Sequence[Tensor], gradients: list[Tensor], rho: float)
             raise
 
 
-@torch.no_grad()
+perturbed = contextmanager(perturb)
+"""`with perturbed(parameters, gradients, rho) as done:` runs the block at w_adv. See `perturb`."""
+
+
+def global_norm(tensors: Sequence[Tensor]) -> float:
+    """Computes one L2 norm over all tensors together, across shards, in fp32 at least.
+
+    Args:
+        tensors: Any shapes, types and devices; DTensors count with all their shards.
+
+    Returns:
+        The norm; not finite where an element is not.
+    """
+
+    def squares(group: list[Tensor]) -> Tensor:
+        # The sums of fp16 would overflow, and those of bf16 know two digits.
+        accumulate = torch.float64 if group[0].dtype == torch.float64 else torch.float32
+        return torch.stack(list(torch._foreach_norm(group, 2, dtype=accumulate))).cpu().double().square()
+
+    return math.sqrt(_total(tensors, squares))
+
+
+def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) -> float:
+    """Adds a figure up over all tensors and shards; `figure` sees those of one device and type at once."""
+    pieces = [local(tensor) for tensor in tensors]
+    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = defaultdict(list)
+    for index, piece in enumerate(pieces):
+        kinds[piece.device, piece.dtype].append(index)
+    figures = torch.zeros(len(pieces), dtype=torch.float64, device="cpu")
+    for members in kinds.values():
+        figures[members] = figure([pieces[index] for index in members])
+    return float(shard_sums(figures, tensors).sum())
+
+
 def _move(
     weights: list[Tensor], saved: list[Tensor], gradients: list[Tensor], scale: float
 ) -> tuple[float, float]:
     """Adds epsilon to the weights; returns its measured norm and the share of weights that it moved."""
     epsilons = [local(gradient) for gradient in gradients]
-    for group, steps in _by_kind(weights, epsilons):
-        torch._foreach_add_(group, steps, alpha=scale)
+    torch._foreach_add_(weights, epsilons, alpha=scale)
     # A cast that autocast made of w must not be used at w_adv.
     torch.clear_autocast_cache()
     # What arrived is measured, in the gradients' own memory: in bf16 most of epsilon rounds away.
-    for steps, group, group_saved in _by_kind(epsilons, weights, saved):
-        torch._foreach_copy_(steps, group)
-        torch._foreach_sub_(steps, group_saved)
-    counts = [[int(epsilon.count_nonzero()), epsilon.numel()] for epsilon in epsilons]
-    moved, total = shard_sums(torch.tensor(counts, dtype=torch.float64), gradients).sum(dim=0).tolist()
-    return global_norm(gradients), moved / total
+    torch._foreach_copy_(epsilons, weights)
+    torch._foreach_sub_(epsilons, saved)
+
+    def counts(group: list[Tensor]) -> Tensor:
+        return torch.stack([epsilon.count_nonzero() for epsilon in group]).cpu().double()
+
+    return global_norm(gradients), _total(gradients, counts) / sum(g.numel() for g in gradients)
 
 
-@torch.no_grad()
 def _restore(weights: list[Tensor], saved: list[Tensor]) -> None:
-    for group, group_saved in _by_kind(weights, saved):
-        torch._foreach_copy_(group, group_saved)
+    torch._foreach_copy_(weights, saved)
     torch.clear_autocast_cache()

@@ -44,18 +44,19 @@ def random_streams(devices: Iterable[torch.device]) -> Iterator[None]:
 
 @contextmanager
 def buffers(module: nn.Module | None) -> Iterator[None]:
-    """Restores on exit, in place, every buffer that the passes inside may have changed.
+    """Restores on exit every buffer that the passes inside may have written to or put another in place of.
 
     Args:
         module: The model. Without one, every module that runs inside is watched instead, through a
             global hook; a compiled model needs the module, since hooks do not see inside it.
     """
-    saved: dict[int, tuple[Tensor, Tensor]] = {}
+    saved: dict[tuple[int, str], tuple[nn.Module, Tensor | None, Tensor | None]] = {}
 
     def save(owner: nn.Module) -> None:
-        for buffer in owner._buffers.values():
-            if buffer is not None and id(buffer) not in saved:
-                saved[id(buffer)] = (buffer, buffer.detach().clone())
+        for name, buffer in owner._buffers.items():
+            if (id(owner), name) not in saved:
+                value = None if buffer is None else buffer.detach().clone()
+                saved[id(owner), name] = owner, buffer, value
 
     handle = None
     if module is None:
@@ -72,6 +73,7 @@ def buffers(module: nn.Module | None) -> Iterator[None]:
     finally:
         if handle is not None:
             handle.remove()
-        with torch.no_grad():
-            for buffer, value in saved.values():
-                buffer.copy_(value)
+        for (_, name), (owner, buffer, value) in saved.items():
+            owner._buffers[name] = buffer
+            if buffer is not None and value is not None:
+                buffer.detach().copy_(value)
