@@ -80,6 +80,17 @@ def test_ties_go_to_the_earliest_step(first: int) -> None:
     assert found[1] == first
 
 
+def test_a_step_needs_every_held_out_task() -> None:
+    """A step at which a training task was not scored cannot win by the others alone."""
+    held_out = [
+        evaluations("held_out", "x", {10: {"m": 20.0}, 20: {"m": 90.0}}),
+        evaluations("held_out", "y", {10: {"m": 20.0}}),
+    ]
+    found = score_run(run(SET_A, SET_B, *held_out), METRICS, Selection.HELD_OUT)
+    assert found is not None
+    assert found[1] == 10
+
+
 def test_held_out_is_not_available_without_a_split() -> None:
     """Without held-out scores at an evaluated step there is nothing to choose by."""
     assert score_run(run(SET_A, SET_B), METRICS, Selection.HELD_OUT) is None

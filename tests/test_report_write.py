@@ -19,6 +19,20 @@ GOLDEN = Path(__file__).parent / "golden" / "report.md"
 
 
 @pytest.fixture
+def drawn() -> None:
+    """Asks for real figures; drawing takes longer than everything else here."""
+
+
+@pytest.fixture(autouse=True)
+def _sketch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts a stand-in for the figures, except in tests that ask for `drawn`."""
+    if "drawn" not in request.fixturenames:
+        files = {"scores.png": b"png", "scores.svg": b"svg"}
+        draw = lambda comparison: files if comparison.scored else {}
+        monkeypatch.setattr("lowland.report.write.score_figure", draw)
+
+
+@pytest.fixture
 def pair(tmp_path: Path) -> Path:
     """Three seeds of two arms on two sets, one with two metrics; SAM's third seed has failed."""
     metrics = {"glue/sst2": ["accuracy"], "glue/mrpc": ["f1", "accuracy"]}
@@ -220,6 +234,7 @@ def test_json_holds_everything_in_full(pair: Path) -> None:
     assert content["training_time"]["high"] == 145 / 110
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_same_runs_give_the_same_bytes(pair: Path) -> None:
     """Writing a report again changes no file and leaves no other behind."""
 
@@ -233,6 +248,7 @@ def test_the_same_runs_give_the_same_bytes(pair: Path) -> None:
     assert {path.suffix for path in first} == {".md", ".json", ".csv", ".tex", ".png", ".svg"}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_without_matplotlib_there_are_tables(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without matplotlib the report has everything but figures, and tells how to get them."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
