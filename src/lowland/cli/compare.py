@@ -1,0 +1,83 @@
+"""`lowland compare`: fine-tune with and without SAM from the same starts, and say who is better and how sure."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from lowland.cli import options
+from lowland.errors import UserError
+
+HELP = "fine-tune with and without SAM, several seeds each, and compare"
+DESCRIPTION = """\
+Fine-tunes a model twice for every seed, by standard training and by SAM, with the same data in the same order,
+and says which is better and how sure that is. Interrupted, the same command goes on with the runs that are left.
+The best model is left in DIR/model, the report in DIR/report."""
+EPILOG = """\
+examples:
+  lowland compare --preset demo
+  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
+  lowland compare --train reviews.csv --eval dev.csv --input "review: {text}" --target "{label}" --metric macro_f1
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    options.add_data_options(parser)
+    options.add_training_options(parser)
+    options.add_layer_options(parser)
+    parser.add_argument(
+        "--seeds",
+        type=options.seed_list,
+        metavar="N",
+        help="number of seeds, or a list such as 4,7 (default: 3)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the verb."""
+    return run_arms(arguments, "compare")
+
+
+def run_arms(arguments: argparse.Namespace, verb: str) -> int:
+    """Builds the configuration, runs it and shows the report."""
+    from lowland.cli.console import console, quiet_libraries
+    from lowland.cli.progress import ExperimentProgress
+    from lowland.experiment.compare import run_experiment
+    from lowland.experiment.configuration import build_config
+    from lowland.train import TrainingError
+
+    quiet_libraries()
+    config = build_config(*options.layers(arguments))
+    path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
+    command = shlex.join(["lowland", *sys.argv[1:]])
+    with ExperimentProgress(console, config, path) as progress:
+        try:
+            report = run_experiment(config, path, command, progress)
+        except TrainingError as error:
+            raise UserError(str(error)) from None
+        except OSError as error:
+            where = error.filename or path
+            raise UserError(
+                f"{where}: {error.strerror}. Free the space or give another directory with --out."
+            ) from None
+    report.print(console)
+    console.print(f"\nReport: [bold]{path / 'report' / 'report.md'}[/bold]", highlight=False)
+    if (path / "model").is_dir():
+        console.print(
+            f"Best model: [bold]{path / 'model'}[/bold]  (from_pretrained loads it)", highlight=False
+        )
+        console.print(f"Next: lowland predict --model {path / 'model'} --input FILE", highlight=False)
+    return 0
+
+
+def default_directory(config: object, verb: str, arguments: argparse.Namespace) -> Path:
+    """Names the directory of an experiment after what it is, so that the same command finds it again."""
+    from lowland.experiment.configuration import ExperimentConfig
+
+    assert isinstance(config, ExperimentConfig)
+    names = [*config.data.tasks, *([config.data.custom.name] if config.data.custom else [])]
+    what = arguments.preset if "preset" in arguments else "-".join(names).replace("/", "-")
+    return Path("runs") / f"{verb}-{what[:60]}-{config.fingerprint()}"

@@ -1,0 +1,8 @@
+"""`lowland doctor`."""
+
+HELP = DESCRIPTION = EPILOG = ""
+
+
+def add_arguments(parser): ...
+def run(arguments):
+    return 0

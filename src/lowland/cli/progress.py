@@ -1,0 +1,123 @@
+"""How a running experiment looks: a moving display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.examples import ExperimentData
+from lowland.experiment.run import mean_score
+from lowland.train import Arm, StepReport
+
+SECONDS_BETWEEN_LINES = 10.0
+NAMES: dict[Arm, str] = {"standard": "standard", "sam": "SAM"}
+
+
+class ExperimentProgress:
+    """Shows how an experiment goes.
+
+    Args:
+        console: Where to.
+        config: The experiment.
+        path: Its directory.
+    """
+
+    def __init__(self, console: Console, config: ExperimentConfig, path: Path) -> None:
+        self._console = console
+        self._config = config
+        self._path = path
+        self._total = len(config.seeds) * len(config.arms) * config.train.steps
+        self._begun = 0
+        self._line_at = 0.0
+        self._step = 0
+        self._display = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            speed_estimate_period=120,
+        )
+        self._bar: TaskID = self._display.add_task("loading", total=self._total, figures="")
+
+    def __enter__(self) -> Self:
+        self._display.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._display.stop()
+
+    def _print(self, text: str) -> None:
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def on_data(self, data: ExperimentData, sizes: Mapping[str, int], warnings: list[str]) -> None:
+        """Says what will be done, and what is odd about the data."""
+        config = self._config
+        train, sam = config.train, config.sam
+        examples = sum(len(part) for part in data.evaluation.values())
+        arms = " and ".join(NAMES[arm] for arm in config.arms)
+        self._print(
+            f"{arms}: {len(config.seeds)} seed(s), {train.steps} steps of {train.batch_size} examples, "
+            f"{train.optimizer} at {train.learning_rate:g}; model {config.model}"
+        )
+        if "sam" in config.arms:
+            self._print(f"SAM: rho {sam.rho:g}, ascent {sam.ascent:g}, m {sam.m}")
+        self._print(
+            f"Data: {sum(sizes.values())} training examples of {len(sizes)} task(s), {examples} evaluation "
+            f"examples in {len(data.evaluation)} set(s)"
+        )
+        for warning in warnings:
+            self._print(f"Warning: {warning}")
+        self._print(f"Results: {self._path}")
+
+    def on_run(self, arm: Arm, seed: int, done: bool) -> None:
+        """Turns to the next run."""
+        self._begun += 1
+        self._step = 0
+        runs = len(self._config.seeds) * len(self._config.arms)
+        self._name = f"run {self._begun} of {runs}: {NAMES[arm]}, seed {seed}"
+        if done:
+            self._print(f"{self._name}: done before")
+            # What was done before says nothing about the time that the rest will take.
+            self._total -= self._config.train.steps
+            self._display.update(self._bar, total=self._total)
+        else:
+            self._display.update(self._bar, description=self._name)
+
+    def on_failure(self, arm: Arm, seed: int, sentence: str) -> None:
+        """Says that a run could not go on."""
+        self._print(f"{self._name}: failed. {sentence}")
+
+    def on_log(self, report: StepReport) -> None:
+        """Moves the display, or prints a line now and then."""
+        figures = f"step {report.step}/{self._config.train.steps}  loss {report.loss:.3f}"
+        self._display.update(self._bar, advance=report.step - self._step, figures=figures)
+        self._step = report.step
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._line_at > SECONDS_BETWEEN_LINES:
+            self._line_at = now
+            self._print(f"{self._name}: {figures}")
+
+    def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Prints the scores of an evaluation."""
+        shown = "  ".join(
+            f"{name} {'/'.join(f'{value:.1f}' for value in metrics.values())}"
+            for name, metrics in scores.items()
+        )
+        if len(scores) > 1:
+            shown = f"average {mean_score(scores):.1f}  ({shown})"
+        self._print(f"{self._name}: step {step}  {shown}")

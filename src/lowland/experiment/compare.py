@@ -1,0 +1,121 @@
+"""The main job: run every arm and seed that is not done yet, report, and hand over the best model."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from lowland.errors import UserError
+from lowland.experiment.configuration import ExperimentConfig, differences
+from lowland.experiment.directory import RunDirectory, now, write_json
+from lowland.experiment.examples import Encodings, ExperimentData, load_data, part
+from lowland.experiment.export import export_best
+from lowland.experiment.run import Observer, run
+from lowland.models import load_model
+from lowland.report import Report, write_report
+from lowland.report.write import write_atomic
+from lowland.train import Arm, TrainingError
+
+
+class Progress(Observer, Protocol):
+    """What is told of an experiment while it goes on."""
+
+    def on_data(self, data: ExperimentData, sizes: Mapping[str, int], warnings: list[str]) -> None:
+        """Called once, with the data and the numbers of training examples of the first seed."""
+
+    def on_run(self, arm: Arm, seed: int, done: bool) -> None:
+        """Called before a run, or instead of it where it is done already."""
+
+    def on_failure(self, arm: Arm, seed: int, sentence: str) -> None:
+        """Called when a run could not go on; the others do."""
+
+
+def run_experiment(config: ExperimentConfig, path: Path, command: str, progress: Progress) -> Report:
+    """Runs an experiment, or what is left of it.
+
+    Finished runs are not repeated. The arms of a seed follow one another, so that a machine that slows
+    down slows both.
+
+    Args:
+        config: The experiment.
+        path: Its directory.
+        command: The command line that redoes it, for the record.
+        progress: Is told how it goes.
+
+    Returns:
+        The report, which is written to the directory too.
+
+    Raises:
+        UserError: If something the user gave is wrong, or the directory holds another experiment.
+        TrainingError: If every run failed.
+    """
+    _refuse_other(config, path)
+    data = load_data(config.data)
+    loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
+    encodings = Encodings(data, loaded.tokenizer, config.train)
+    del loaded
+    parts = {seed: part(data, config.data, seed) for seed in config.seeds}
+    sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
+
+    _describe(config, path, command, data)
+    progress.on_data(data, sizes, [*data.warnings, *encodings.warnings])
+    failures: list[str] = []
+    for seed in config.seeds:
+        for arm in config.arms:
+            directory = RunDirectory(path, arm, seed)
+            progress.on_run(arm, seed, directory.done)
+            if directory.done:
+                continue
+            try:
+                run(config, directory, data, parts[seed], encodings, progress)
+            except TrainingError as error:
+                failures.append(str(error))
+                progress.on_failure(arm, seed, str(error))
+    if len(failures) == len(config.seeds) * len(config.arms):
+        raise TrainingError(f"Every run failed. The first one: {failures[0]}")
+    report = write_report(path)
+    export_best(config, path, data)
+    return report
+
+
+def _refuse_other(config: ExperimentConfig, path: Path) -> None:
+    """Refuses a directory that holds an experiment with other settings."""
+    existing = path / "experiment.toml"
+    if not existing.exists():
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path} exists and holds no experiment. Give another directory with --out.")
+        return
+    try:
+        settings = tomllib.loads(existing.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{existing}: cannot be read ({error}). Give another directory with --out.") from None
+    there = {key: value for key, value in settings.items() if key not in ("seeds", "arms")}
+    different = differences(there, config.decisive())
+    if different:
+        shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")
+        raise UserError(f"{path} holds another experiment ({shown}). Give another directory with --out.")
+
+
+def _describe(config: ExperimentConfig, path: Path, command: str, data: ExperimentData) -> None:
+    """Writes what the experiment is; seeds and arms of earlier commands stay part of it."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_atomic(path / "experiment.toml", config.to_toml().encode())
+    runs = [folder.name for folder in path.iterdir() if (folder / "status.json").exists()]
+    runs += [f"{arm}-seed{seed}" for arm in config.arms for seed in config.seeds]
+    write_json(
+        path / "experiment.json",
+        {
+            "name": path.name,
+            "command": command,
+            "created": now(),
+            "model": config.model,
+            "tasks": list(data.tasks),
+            "arms": [arm for arm in ("standard", "sam") if any(run.startswith(f"{arm}-") for run in runs)],
+            "seeds": sorted({int(run.rpartition("-seed")[2]) for run in runs}),
+            "steps": config.train.steps,
+            "metrics": {name: list(task.metrics) for name, task in data.scorers.items()},
+            "settings": config.decisive(),
+        },
+    )

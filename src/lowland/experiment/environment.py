@@ -1,0 +1,54 @@
+"""What a run ran on: versions and machine, and nothing that could be secret."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = (
+    "lowland",
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "sentencepiece",
+    "numpy",
+    "scikit-learn",
+)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Describes the software and hardware, as plain JSON values.
+
+    Environment variables are left out on purpose: they hold tokens and paths.
+    """
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

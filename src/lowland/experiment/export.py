@@ -1,0 +1,170 @@
+"""What a user takes home: the best run's model as an ordinary transformers directory, with its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.directory import RunDirectory
+from lowland.experiment.examples import ExperimentData
+from lowland.experiment.run import mean_score
+from lowland.train import Arm
+from lowland.version import __version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A kept checkpoint.
+
+    Attributes:
+        arm: Its arm.
+        seed: Its seed.
+        step: Its step.
+        checkpoint: Its directory.
+        score: What it is chosen by.
+        scores: Evaluation set -> metric -> value, of this checkpoint.
+    """
+
+    arm: Arm
+    seed: int
+    step: int
+    checkpoint: Path
+    score: float
+    scores: dict[str, dict[str, float]]
+
+
+def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> Path | None:
+    """Copies the best kept checkpoint to `model/` in the experiment's directory.
+
+    Best means the highest mean score on held-out training examples; where none were held out, the
+    checkpoint of the last step of the run whose evaluation score is highest, and the card says so.
+
+    Args:
+        config: The experiment.
+        path: Its directory.
+        data: All examples.
+
+    Returns:
+        The directory, or `None` if no run left a checkpoint.
+    """
+    held_out = bool(config.data.held_out and config.data.held_out_limit)
+    candidates = [
+        candidate
+        for seed in config.seeds
+        for arm in config.arms
+        for candidate in _candidates(RunDirectory(path, arm, seed), data, held_out)
+    ]
+    if not candidates:
+        return None
+    best = max(candidates, key=lambda candidate: candidate.score)
+    target = path / "model"
+    aside = path / f".model-{uuid.uuid4().hex}"
+    shutil.copytree(best.checkpoint, aside)
+    (aside / "README.md").write_text(_card(config, data, best, held_out), encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    return target
+
+
+def _candidates(run: RunDirectory, data: ExperimentData, held_out: bool) -> list[Candidate]:
+    if not run.done:
+        return []
+    found: list[Candidate] = []
+    for checkpoint in sorted((run.path / "checkpoints").glob("step-*")):
+        step = int(checkpoint.name.removeprefix("step-"))
+        scores = _scores(run, list(data.evaluation), "evaluation", step)
+        chosen_by = _scores(run, list(data.tasks), "held_out", step) if held_out else scores
+        if chosen_by:
+            found.append(
+                Candidate(
+                    arm=run.arm,
+                    seed=run.seed,
+                    step=step,
+                    checkpoint=checkpoint,
+                    score=mean_score(chosen_by),
+                    scores=scores,
+                )
+            )
+    return found
+
+
+def _scores(run: RunDirectory, names: list[str], split: str, step: int) -> dict[str, dict[str, float]]:
+    """Reads the scores of one step from the run's evaluation logs."""
+    scores: dict[str, dict[str, float]] = {}
+    for name in names:
+        file = run.path / "eval" / f"{name}.jsonl"
+        if not file.exists():
+            continue
+        lines: list[dict[str, Any]] = [
+            json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
+        ]
+        for line in lines:
+            if line["split"] == split and line["step"] == step:
+                scores[name] = line["metrics"]
+    return scores
+
+
+def _card(config: ExperimentConfig, data: ExperimentData, best: Candidate, held_out: bool) -> str:
+    """Writes the model card."""
+    arm = "Sharpness-Aware Minimization (SAM)" if best.arm == "sam" else "standard training"
+    rows = "\n".join(
+        f"| {name} | {metric} | {value:.2f} |"
+        for name, metrics in best.scores.items()
+        for metric, value in metrics.items()
+    )
+    average = fmean(fmean(metrics.values()) for metrics in best.scores.values())
+    chosen = (
+        "highest mean score on training examples that were held out"
+        if held_out
+        else "highest evaluation score among the runs' last steps (nothing was held out: optimistic)"
+    )
+    return f"""---
+library_name: transformers
+pipeline_tag: text2text-generation
+tags: [lowland, sharpness-aware-minimization]
+---
+
+# {", ".join(data.tasks)}, fine-tuned from {config.model}
+
+Fine-tuned with lowland {__version__} by {arm}: seed {best.seed}, step {best.step} of {config.train.steps}.
+Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}.
+
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    model = AutoModelForSeq2SeqLM.from_pretrained("this directory")
+    tokenizer = AutoTokenizer.from_pretrained("this directory")
+
+## Scores on the evaluation sets
+
+| evaluation set | metric | score |
+|---|---|---|
+{rows}
+| average | | {average:.2f} |
+
+## Data
+
+{_data(config, data)}
+
+## Settings
+
+    {config.to_toml().strip().replace(chr(10), chr(10) + "    ")}
+"""
+
+
+def _data(config: ExperimentConfig, data: ExperimentData) -> str:
+    lines = [f"- {name}: {len(examples)} training examples" for name, examples in data.train.items()]
+    lines += [f"- {name}: {len(examples)} evaluation examples" for name, examples in data.evaluation.items()]
+    if config.data.fraction < 1:
+        lines.append(f"- of the training examples {100 * config.data.fraction:g}% were used")
+    example = next(iter(data.train.values()))[0]
+    lines.append("")
+    lines.append("An example of an input and its target:")
+    lines.append("")
+    lines.append(f"    {example.inputs[:300]!r}")
+    lines.append(f"    {example.targets[:300]!r}")
+    return "\n".join(lines)

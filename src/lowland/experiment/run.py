@@ -1,0 +1,158 @@
+"""One run: one arm and seed, from the loaded model to its scores."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Protocol
+
+from accelerate import Accelerator, PartialState
+
+from lowland.evaluate import evaluate_sets, write_predictions
+from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.directory import RunDirectory, now
+from lowland.experiment.environment import describe_environment
+from lowland.experiment.examples import Encodings, ExperimentData, SeedData
+from lowland.models import LoadedModel, load_model, save_model, weights_sha256
+from lowland.tasks.base import Example, Task
+from lowland.train import StepReport, TrainingError, resolve_precision, seed_dropout, train
+
+
+class Observer(Protocol):
+    """What is told of a run while it goes on."""
+
+    def on_log(self, report: StepReport) -> None:
+        """Called at every line of the training log."""
+
+    def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Called after an evaluation, with evaluation set -> metric -> value."""
+
+
+def mean_score(scores: Mapping[str, Mapping[str, float]]) -> float:
+    """Averages the metrics of each set first, then the sets, as the paper does; undefined scores are worst."""
+    mean = fmean(fmean(metrics.values()) for metrics in scores.values())
+    return mean if math.isfinite(mean) else -math.inf
+
+
+class Evaluator:
+    """Scores a model at a step, logs the scores, and keeps the checkpoints worth keeping.
+
+    Kept are the last checkpoint and the one that is best on the held-out examples.
+
+    Args:
+        config: The experiment.
+        directory: The run.
+        data: All examples.
+        held_out: Task name -> held-out examples.
+        bf16: Whether to generate under bf16 autocast.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        directory: RunDirectory,
+        data: ExperimentData,
+        held_out: Mapping[str, Sequence[Example]],
+        bf16: bool,
+    ) -> None:
+        self._config = config
+        self._directory = directory
+        self._data = data
+        self._held_out = held_out
+        self._bf16 = bf16
+        self._best: tuple[float, int] | None = None
+
+    def __call__(self, loaded: LoadedModel, step: int) -> dict[str, Mapping[str, float]]:
+        """Scores the model; returns evaluation set -> metric -> value."""
+        scores = self._score(loaded, step, "evaluation", self._data.scorers, self._data.evaluation)
+        held_out = self._score(loaded, step, "held_out", self._data.tasks, self._held_out)
+        self._keep(loaded, step, mean_score(held_out) if held_out else None)
+        return scores
+
+    def _score(
+        self,
+        loaded: LoadedModel,
+        step: int,
+        split: str,
+        scorers: Mapping[str, Task],
+        examples: Mapping[str, Sequence[Example]],
+    ) -> dict[str, Mapping[str, float]]:
+        settings = self._config.train
+        results = evaluate_sets(
+            loaded,
+            scorers,
+            examples,
+            input_length=settings.input_length,
+            target_length=settings.target_length,
+            bf16=self._bf16,
+        )
+        for name, result in results.items():
+            self._directory.evaluation(name, step, split, result.metrics, result.examples, result.seconds)
+            if split == "evaluation":
+                path = self._directory.path / "predictions" / f"{name}-{step}.jsonl"
+                write_predictions(path, examples[name], result.predictions)
+        return {name: result.metrics for name, result in results.items()}
+
+    def _keep(self, loaded: LoadedModel, step: int, score: float | None) -> None:
+        better = score is not None and (self._best is None or score > self._best[0])
+        if not better and step != self._config.train.steps:
+            return
+        save_model(loaded, self._directory.checkpoint(step), overwrite=True)
+        if better and score is not None:
+            if self._best is not None:
+                shutil.rmtree(self._directory.checkpoint(self._best[1]), ignore_errors=True)
+            self._best = (score, step)
+
+
+def run(
+    config: ExperimentConfig,
+    directory: RunDirectory,
+    data: ExperimentData,
+    parted: SeedData,
+    encodings: Encodings,
+    observer: Observer,
+) -> None:
+    """Trains and scores one arm and seed, and writes everything to its directory.
+
+    Args:
+        config: The experiment.
+        directory: Where to; it names arm and seed.
+        data: All examples.
+        parted: The seed's own.
+        encodings: Token ids of all training examples.
+        observer: Is told how it goes.
+
+    Raises:
+        TrainingError: If training cannot go on; the status says so too.
+    """
+    settings, seed = config.train, directory.seed
+    directory.start(config.to_toml(), describe_environment(), settings.steps)
+    directory.warn([*data.warnings, *encodings.warnings])
+    precision = resolve_precision(settings.precision, PartialState().device)
+    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
+    loaded = load_model(config.model, dropout=settings.dropout, hub=config.data.hub)
+    loaded.model.to(accelerator.device)
+    evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16")
+
+    def on_log(report: StepReport) -> None:
+        directory.log(report)
+        observer.on_log(report)
+
+    seed_dropout(seed)
+    try:
+        train(
+            loaded.model,
+            encodings.batches(parted.train, settings.batch_size, seed),
+            arm=directory.arm,
+            settings=settings,
+            sam=config.sam,
+            accelerator=accelerator,
+            on_log=on_log,
+            on_evaluation=lambda step: observer.on_scores(step, evaluate(loaded, step)),
+        )
+    except TrainingError as error:
+        directory.update(state="failed", error=str(error), finished=now())
+        raise
+    directory.update(state="done", weights_sha256=weights_sha256(loaded.model), finished=now())

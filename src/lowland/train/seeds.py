@@ -1,0 +1,32 @@
+"""Seeds: one stream for every source of chance, so that arms differ in nothing but the gradient."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal, TypeAlias
+
+import torch
+
+Stream: TypeAlias = Literal["initialisation", "order", "dropout", "subsample", "held-out"]
+
+
+def derive_seed(seed: int, stream: Stream) -> int:
+    """Derives a stream's own seed from the run's seed.
+
+    Streams are independent: taking more numbers from one does not shift another. Both arms of a seed
+    share all of them.
+
+    Args:
+        seed: The run's seed, >= 0.
+        stream: What the numbers are for.
+
+    Returns:
+        A number in [0, 2**63).
+    """
+    digest = hashlib.sha256(f"{stream}:{seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seed_dropout(seed: int) -> None:
+    """Seeds torch's global streams, from which dropout masks are drawn."""
+    torch.manual_seed(derive_seed(seed, "dropout"))
