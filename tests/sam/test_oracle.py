@@ -28,6 +28,7 @@ class OneHiddenLayer(nn.Module):
 
 
 def optimizer_of(name: str, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizers of the oracle, by its names."""
     if name == "sgd":
         return torch.optim.SGD(model.parameters(), lr=0.1)
     if name == "momentum":
@@ -77,7 +78,7 @@ def run(case: dict[str, Any], micro_batch_size: int | None = None) -> float:
 
 @pytest.mark.parametrize("micro_batch_size", [None, 3], ids=["whole", "micro-batches of 3"])
 def test_every_trajectory_of_the_oracle(shared: Path, micro_batch_size: int | None) -> None:
-    """All 32 float64 trajectories (losses, first gradient, weights) agree to 1e-12, whole and in micro-batches."""
+    """All 32 float64 trajectories agree to 1e-12, whole and in micro-batches."""
     cases = json.loads((shared / "oracle" / "sam_trajectories.json").read_text())["cases"]
     assert len(cases) == 32
     # 1e-12: float64 sums of 12 steps in another order; the weights are of order 1.

@@ -1,0 +1,187 @@
+"""The gradient of standard training: the loss's own, in pieces where the batch comes in pieces.
+
+A step is: gradient fills `.grad`, then clip, optimizer, schedule, `zero_grad`.
+`StandardGradient` and `SAMGradient` are the first word of it and share the
+rest, down to the line that calls `backward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from lowland.sam.batch import batch_size, rows, target_count
+from lowland.sam.parallel import Replicas, refuse_flattened
+from lowland.sam.parameters import Parameters, Selection
+
+LossFunction: TypeAlias = Callable[[Any], Tensor]
+"""Gives the mean loss of a batch as a scalar tensor with a graph."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientInfo:
+    """What one call of a gradient saw.
+
+    Attributes:
+        loss: Mean loss of the batch at the point where the descent gradient was taken: at w in standard
+            training, at w_adv under SAM. A 0-d tensor without a graph, so that reading it is up to you.
+        ascent_loss: Mean loss of the ascent examples at w, a 0-d tensor; `None` in standard training.
+        ascent_norm: Global norm of the ascent gradient, a float; `None` in standard training.
+        radius: Measured ||w_adv - w||_2, a float: rho up to rounding, 0 where the ascent gradient was zero
+            or not finite, less than rho where the weights' type is too coarse (bf16).
+        moved: Share of the perturbed weights that changed at all, from 0 to 1.
+        points: Number of adversarial points (m).
+    """
+
+    loss: Tensor
+    ascent_loss: Tensor | None = None
+    ascent_norm: float | None = None
+    radius: float = 0.0
+    moved: float = 0.0
+    points: int = 0
+
+
+class StandardGradient:
+    """The gradient of the batch's loss at w, as `loss.backward()` gives it.
+
+    Args:
+        parameters: A module, its parameters, `named_parameters()`, or an optimizer's `param_groups`.
+            Hand over the module where you can: under DDP and FSDP2 it must be the wrapped one, and a
+            compiled model with buffers needs it.
+        micro_batch_size: Examples for one forward pass; larger batches are cut and their gradients
+            accumulated to what the whole batch would give. `None` does not cut.
+        count: Tells what a (micro-)batch's mean loss is a mean of, to weight micro-batches and ranks
+            rightly. By default the target tokens (two-dimensional integer `labels` other than -100) of a
+            mapping, else the examples.
+        scaler: A `GradScaler` for fp16. Unscale, step and update it yourself, as in standard training.
+        backward: Called instead of `loss.backward()`, for example `accelerator.backward`.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        micro_batch_size: int | None = None,
+        count: Callable[[Any], Tensor | int | float] = target_count,
+        scaler: torch.amp.GradScaler | None = None,
+        backward: Callable[..., None] | None = None,
+    ) -> None:
+        if micro_batch_size is not None and (isinstance(micro_batch_size, bool) or micro_batch_size < 1):
+            raise ValueError(f"Invalid {micro_batch_size=}. Must be >= 1.")
+        if scaler is not None and backward is not None:
+            raise ValueError(
+                "Give either scaler= or backward=: a backward of your own scales the loss itself."
+            )
+        self.module = parameters if isinstance(parameters, nn.Module) else None
+        self.selection = Selection(parameters)
+        self.micro_batch_size = micro_batch_size
+        self.count = count
+        self.scaler = scaler
+        self._backward_function = backward
+        self._replicas = Replicas(self.module)
+        refuse_flattened(self.selection.trainable())
+
+    def __call__(
+        self, loss_fn: LossFunction, batch: Any = None, *, micro_batches: Sequence[Any] | None = None
+    ) -> GradientInfo:
+        """Adds the gradient of the batch's mean loss to every parameter's `.grad`.
+
+        Args:
+            loss_fn: `loss_fn(batch)` gives the mean loss of a batch as a scalar tensor. It is called once
+                for every pass and piece of the batch.
+            batch: A tensor, a tuple, list or mapping of tensors, or a `BatchEncoding`, whose first
+                dimension is the example.
+            micro_batches: Instead of `batch`: its pieces, in order, where the loop has them already.
+
+        Returns:
+            What was seen; the gradient itself is in `.grad`.
+        """
+        pieces = self._pieces(batch, micro_batches)
+        return GradientInfo(loss=self._accumulate(loss_fn, pieces))
+
+    def _pieces(self, batch: Any, micro_batches: Sequence[Any] | None) -> list[Any]:
+        """Brings the batch into the form of micro-batches."""
+        if (batch is None) == (micro_batches is None):
+            raise ValueError("Give either a batch or micro_batches=[...], and not both.")
+        pieces = [batch] if micro_batches is None else list(micro_batches)
+        if not pieces:
+            raise ValueError("micro_batches is empty. Give at least one micro-batch.")
+        limit = self.micro_batch_size
+        if limit is None:
+            return pieces
+        sizes = [batch_size(piece) for piece in pieces]
+        return [
+            piece if size <= limit else rows(piece, start, min(start + limit, size))
+            for piece, size in zip(pieces, sizes, strict=True)
+            for start in range(0, size, limit)
+        ]
+
+    def _accumulate(
+        self,
+        loss_fn: LossFunction,
+        pieces: Sequence[Any],
+        share: float = 1.0,
+        together: bool = True,
+        **options: Any,
+    ) -> Tensor:
+        """Adds `share` times the gradient of the pieces' mean loss to `.grad`; returns that mean loss.
+
+        `together` averages over the ranks; `options` go to `backward`.
+        """
+        weighted = self._weighted(pieces, together)
+        losses: list[Tensor] = []
+        for index, (piece, weight) in enumerate(weighted):
+            synchronise = together and index == len(weighted) - 1
+            with nullcontext() if synchronise else self._replicas.unsynchronised():
+                loss = times(_checked(loss_fn(piece)), weight)
+                losses.append(loss.detach())
+                self._backward(times(loss, share), **options)
+                del loss  # frees the graph's last reference before the next pass builds its own
+        mean = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        return self._replicas.total(mean) / self._replicas.size if together else mean
+
+    def _weighted(self, pieces: Sequence[Any], together: bool) -> list[tuple[Any, float]]:
+        """Pairs each piece with what its mean loss weighs in the mean over all pieces (and ranks)."""
+        ranks = self._replicas.size if together else 1
+        if len(pieces) == 1 and ranks == 1:
+            return [(pieces[0], 1.0)]
+        counts = [float(self.count(piece)) for piece in pieces]
+        # The ranks' gradients are averaged afterwards, hence their number.
+        total = (self._replicas.sum(sum(counts)) if together else sum(counts)) / ranks
+        weights = [count / total if total else 1 / len(pieces) for count in counts]
+        # A piece without a target has no mean loss. Other ranks may wait for its passes.
+        return [pair for pair in zip(pieces, weights, strict=True) if pair[1] or self._replicas.size > 1]
+
+    def _backward(self, loss: Tensor, **options: Any) -> None:
+        if self._backward_function is not None:
+            self._backward_function(loss, **options)
+        else:
+            (loss if self.scaler is None else self.scaler.scale(loss)).backward(**options)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in {"step", "zero_grad", "param_groups", "first_step", "second_step"}:
+            raise AttributeError(
+                f"{type(self).__name__} is a gradient, not an optimizer, and has no {name!r}. Call "
+                "gradient(loss_fn, batch) instead of loss.backward(), then your own optimizer's step() and "
+                "zero_grad(), or scaler.step(optimizer) without a closure."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def times(loss: Tensor, share: float) -> Tensor:
+    """Multiplies a loss; a share of one adds no operation, and one of nothing takes a NaN with it."""
+    if share == 1.0:
+        return loss
+    return loss * share if share else loss.nan_to_num() * 0.0
+
+
+def _checked(loss: Any) -> Tensor:
+    if isinstance(loss, Tensor) and loss.dim() == 0:
+        return loss
+    got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    raise ValueError(f"loss_fn must return the mean loss as a scalar tensor, but gave {got}.")
