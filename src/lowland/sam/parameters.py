@@ -31,10 +31,12 @@ class Selection:
         self, parameters: Parameters, perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None
     ) -> None:
         self.source: Any = parameters
-        if not isinstance(parameters, nn.Module):
+        if isinstance(parameters, Tensor):
+            self.source = [parameters]
+        elif not isinstance(parameters, nn.Module):
             # An optimizer's own list of groups is kept, not copied: groups may be added to it.
-            first = next(iter(parameters), None) if isinstance(parameters, list) else None
-            self.source = parameters if isinstance(first, Mapping) else list(parameters)
+            kept = isinstance(parameters, list) and all(_is_group(entry) for entry in parameters)
+            self.source = parameters if kept else [_fixed(entry) for entry in parameters]
         self._perturb = perturb
         if isinstance(perturb, str):
             self._perturb = [perturb]
@@ -128,3 +130,16 @@ class Selection:
                 )
             if address and parameter.numel():
                 owners[address] = name
+
+
+def _is_group(entry: Any) -> bool:
+    """Tells an optimizer's own group of parameters, which is a dictionary with a list."""
+    return isinstance(entry, Mapping) and isinstance(entry.get("params"), list)
+
+
+def _fixed(entry: Any) -> Any:
+    """Makes a group that can be read more than once of one that an optimizer would take."""
+    if not isinstance(entry, Mapping):
+        return entry
+    params = entry["params"]
+    return {**entry, "params": [params] if isinstance(params, Tensor) else list(params)}
