@@ -165,7 +165,8 @@ class Encodings:
             ):
                 if cut:
                     self.warnings.append(
-                        f"{name}: {cut} of {len(examples)} training {what} are longer than {length} tokens and were cut."
+                        f"{name}: {cut} of {len(examples)} training {what} are longer than {length} tokens "
+                        "and were cut."
                     )
             self._encoded[name] = encoded
             self._positions[name] = {id(example): index for index, example in enumerate(examples)}

@@ -31,7 +31,7 @@ class Observer(Protocol):
 
 
 def mean_score(scores: Mapping[str, Mapping[str, float]]) -> float:
-    """Averages the metrics of each set first, then the sets, as the paper does; undefined scores are worst."""
+    """Averages the metrics of each set, then the sets, as the paper does; undefined scores are worst."""
     mean = fmean(fmean(metrics.values()) for metrics in scores.values())
     return mean if math.isfinite(mean) else -math.inf
 

@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lowland.data import trim_padding
 from lowland.sam import GradientInfo
@@ -55,7 +57,7 @@ class StepReport:
 
 
 def train(
-    model: nn.Module,
+    model: PreTrainedModel,
     batches: Iterator[dict[str, Tensor]],
     *,
     arm: Arm,
@@ -82,7 +84,7 @@ def train(
     Raises:
         TrainingError: If the loss is not finite.
     """
-    decoder_inputs = model.prepare_decoder_input_ids_from_labels
+    decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
     wrapped: nn.Module = accelerator.prepare_model(model)
     wrapped.train()
     optimizer = build_optimizer(model, settings)
@@ -101,14 +103,14 @@ def train(
         batch = next(batches)
         examples += len(batch["labels"])
         target_tokens += int((batch["labels"] != IGNORED).sum())
-        rate = schedule.get_last_lr()[0]
+        rate = float(schedule.get_last_lr()[0])
 
         info = gradient(loss_fn, {name: tensor.to(accelerator.device) for name, tensor in batch.items()})
         norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf)
         if not math.isfinite(float(info.loss)) or not math.isfinite(float(norm)):
             raise TrainingError(
-                f"At step {step} the loss is {float(info.loss):g} and the gradient's norm {float(norm):g}; lower the "
-                f"learning rate (now {rate:g})" + (" or rho." if arm == "sam" else ".")
+                f"At step {step} the loss is {float(info.loss):g} and the gradient's norm {float(norm):g}; "
+                f"lower the learning rate (now {rate:g})" + (" or rho." if arm == "sam" else ".")
             )
         optimizer.step()
         schedule.step()

@@ -28,7 +28,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.optimizer == "adafactor":
-        return Adafactor(  # type: ignore[no-untyped-call]
+        return Adafactor(
             parameters,
             lr=settings.learning_rate,
             scale_parameter=True,
@@ -49,6 +49,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
 def build_schedule(optimizer: Optimizer, settings: TrainSettings) -> LRScheduler:
     """Builds the learning-rate schedule: a linear warm-up, then constant, linear or cosine to 0."""
     name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
-    return get_scheduler(
+    schedule: LRScheduler = get_scheduler(
         name, optimizer, num_warmup_steps=settings.warmup_steps, num_training_steps=settings.steps
     )
+    return schedule
