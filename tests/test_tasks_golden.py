@@ -1,4 +1,4 @@
-"""The tasks against the T5 library: texts, metrics and rounding, for all reference cases beside the checkout."""
+"""The tasks against the T5 library: texts, metrics and rounding, for all reference cases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from lowland.tasks import get_task
 from lowland.tasks.glue import round_to_fifth
 
 NAMES = {
-    **{f"glue_{name}": f"glue/{name}" for name in ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")},
+    **{
+        f"glue_{name}": f"glue/{name}"
+        for name in ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
+    },
     **{
         f"super_glue_{name}": f"superglue/{name}"
         for name in ("axb", "axg", "boolq", "cb", "copa", "multirc", "record", "rte", "wic")
@@ -31,6 +34,7 @@ NAMES = {
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Reads JSON lines."""
     # Not splitlines(): the texts hold U+2028, which ends a line for it.
     for line in path.read_text(encoding="utf-8").split("\n"):
         if line:
@@ -38,6 +42,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def cases(folder: Path) -> list[dict[str, Any]]:
+    """All cases of a folder that belong to a task."""
     return [case for path in sorted(folder.glob("*.jsonl")) for case in read(path) if "task" in case]
 
 
@@ -69,7 +74,7 @@ def test_texts_equal_t5s(shared: Path, folder: str) -> None:
 
 
 def test_scores_equal_t5s(shared: Path) -> None:
-    """Every reference case gives T5's numbers under T5's names; where T5 fails, the score is nan or an error."""
+    """Every reference case gives T5's numbers under T5's names; where T5 fails, nan or an error."""
     checked = 0
     for case in cases(shared / "golden" / "metrics"):
         task = get_task(NAMES[case["task"]])
@@ -82,7 +87,9 @@ def test_scores_equal_t5s(shared: Path) -> None:
         scores = task.score(case["targets"], case["predictions"], **arguments)
         expected = {
             # A single item: T5's Pearson raises; here it is nan as Spearman's is.
-            "pearson_corrcoef" if key == "metric_0" else key: float("nan") if str(value).startswith("error") else value
+            "pearson_corrcoef" if key == "metric_0" else key: float("nan")
+            if str(value).startswith("error")
+            else value
             for key, value in case["expected"].items()
         }
         assert tuple(scores) == tuple(expected) == task.metrics, where

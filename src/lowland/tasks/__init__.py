@@ -4,6 +4,7 @@ from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.custom import CustomTask, Template
 from lowland.tasks.mixture import mixture_names, rates, resolve
 from lowland.tasks.registry import get_task, task_names
+from lowland.tasks.rows import place, read_rows
 from lowland.tasks.subsample import class_coverage, hold_out, subsample
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "get_task",
     "hold_out",
     "mixture_names",
+    "place",
     "rates",
+    "read_rows",
     "resolve",
     "subsample",
     "task_names",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,11 @@ class CustomTask(Task):
         metrics: tuple[str, ...] | None = None,
         answers: str | None = None,
     ) -> None:
+        # Results are stored in files of this name.
+        if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
+            raise UserError(
+                f"The name {name!r} must be made of letters, digits, '_', '-' and '.', as in my-task."
+            )
         self.name = name
         self.train = Path(train)
         self.evaluation = Path(evaluation)

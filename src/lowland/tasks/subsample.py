@@ -7,8 +7,8 @@ Both depend on the seed and the order of the examples alone. Python guarantees t
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 from lowland.errors import UserError
 from lowland.tasks.base import Example
@@ -36,7 +36,10 @@ def subsample(examples: Sequence[Example], fraction: float, seed: int) -> list[E
 def hold_out(
     examples: Sequence[Example], count_or_fraction: int | float, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Splits off examples for choosing a model; those with the same input stay on one side.
+    """Splits off examples for choosing a model; those that belong together stay on one side.
+
+    Examples with the same input belong together, and those of one question where a metric groups them
+    (MultiRC's answers).
 
     Args:
         examples: The examples.
@@ -44,8 +47,8 @@ def hold_out(
         seed: Seed of the draw.
 
     Returns:
-        The remaining and the held-out examples, both in their original order. Groups of examples with
-        the same input may make the second a little smaller than asked for; neither is empty.
+        The remaining and the held-out examples, both in their original order. Groups that stay
+        together may make the second a little smaller than asked for; neither is empty.
 
     Raises:
         UserError: If there are too few different inputs.
@@ -58,14 +61,12 @@ def hold_out(
         if not 0 < count_or_fraction < 1:
             raise ValueError(f"Invalid {count_or_fraction=}. A fraction must be > 0 and < 1.")
         count = max(1, round(count_or_fraction * len(examples)))
-    groups: dict[str, list[int]] = defaultdict(list)
-    for position, example in enumerate(examples):
-        groups[example.inputs].append(position)
+    groups = _groups(examples)
     if len(groups) < 2:
         raise UserError(
-            f"Cannot hold out from {len(examples)} training examples with {len(groups)} different inputs."
+            f"Cannot hold out from {len(examples)} training examples: all have the same input or question."
         )
-    shuffled = [list(groups.values())[number] for number in _shuffled(len(groups), seed)]
+    shuffled = [groups[number] for number in _shuffled(len(groups), seed)]
     held: set[int] = set()
     for group in shuffled[:-1]:
         if len(held) + len(group) <= count:
@@ -87,6 +88,28 @@ def class_coverage(examples: Sequence[Example], part: Sequence[Example]) -> dict
         target: (number, counts[target])
         for target, number in Counter(example.targets for example in examples).most_common()
     }
+
+
+def _groups(examples: Sequence[Example]) -> list[list[int]]:
+    """Positions of the examples that belong together, in order of each group's first."""
+    group_of: dict[Hashable, list[int]] = {}
+    for position, example in enumerate(examples):
+        keys: list[Hashable] = [example.inputs]
+        if example.ids is not None:
+            # MultiRC counts by question alone; ReCoRD's passage and query name an example together.
+            question = example.ids.get("question")
+            keys.append(tuple(example.ids.items()) if question is None else question)
+        group = group_of.setdefault(keys[0], [])
+        for key in keys[1:]:
+            other = group_of.setdefault(key, group)
+            if other is not group:
+                # Input and question name different groups: they are one, under all their keys.
+                other += group
+                group_of.update({name: other for name, value in group_of.items() if value is group})
+                group = other
+        group.append(position)
+    unique = {id(group): sorted(group) for group in group_of.values()}
+    return sorted(unique.values(), key=lambda group: group[0])
 
 
 def _shuffled(size: int, seed: int) -> list[int]:

@@ -1,0 +1,165 @@
+"""Metrics on cases small enough to check by hand; T5's own numbers are compared in test_tasks_golden.py."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowland import metrics
+from lowland.errors import UserError
+
+CLASSES = st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 1)), min_size=1, max_size=30)
+
+
+def test_accuracy_is_the_share_of_equal_items() -> None:
+    """Accuracy is the percentage of equal items, and nan without items."""
+    assert metrics.accuracy([1, 0, 2, 1], [1, 1, 2, -1]) == 50.0
+    assert math.isnan(metrics.accuracy([], []))
+
+
+@given(CLASSES)
+def test_f1_equals_its_definition(items: list[tuple[int, int]]) -> None:
+    """F1 is 2 TP / (2 TP + FP + FN), where an invalid prediction is the opposite of its target."""
+    targets = [target for target, _ in items]
+    predictions = [prediction for _, prediction in items]
+    valid = [1 - target if prediction == -1 else prediction for target, prediction in items]
+    right = sum(target == prediction == 1 for target, prediction in zip(targets, valid, strict=True))
+    wrong = sum(target != prediction for target, prediction in zip(targets, valid, strict=True))
+    expected = 100 * 2 * right / (2 * right + wrong) if right else 0.0
+    # The same double up to the order of a few operations.
+    assert metrics.binary_f1(targets, predictions) == pytest.approx(expected, abs=1e-9)
+
+
+def test_macro_f1_counts_absent_classes_as_zero() -> None:
+    """A class that occurs on neither side still takes its share of the mean."""
+    assert metrics.macro_f1([0, 1], [0, 1], classes=3) == pytest.approx(200 / 3)
+
+
+def test_matthews_of_a_constant_side_is_zero() -> None:
+    """Constant predictions correlate 0 with anything, and the opposite of the targets correlates -100."""
+    assert metrics.matthews([0, 1, 1], [1, 1, 1]) == 0.0
+    assert metrics.matthews([1, 1], [1, 1]) == 0.0
+    assert metrics.matthews([0, 1, 0, 1], [1, 0, 1, 0]) == -100.0
+
+
+@pytest.mark.parametrize(
+    ("text", "squad", "trivia_qa"),
+    [
+        ("The U.S.A.!", "usa", "u s"),
+        ("Jean-Paul", "jeanpaul", "jean paul"),
+        ("an apple a day", "apple day", "apple day"),
+        ("rock_and_roll", "rockandroll", "rock and roll"),
+        ("O\u2019Brien \u00b4", "o\u2019brien \u00b4", "o brien"),
+        ("x\u00a0 y\n", "x y", "x y"),
+        ("theatre", "theatre", "theatre"),
+    ],
+)
+def test_normalisation(text: str, squad: str, trivia_qa: str) -> None:
+    """SQuAD deletes punctuation and TriviaQA replaces it by spaces, both before articles are removed."""
+    assert metrics.normalize_squad(text) == squad
+    assert metrics.normalize_trivia_qa(text) == trivia_qa
+
+
+@given(st.text(max_size=40))
+def test_normalisation_settles(text: str) -> None:
+    """Normalising removes outer spaces and never leaves two spaces in a row."""
+    for normalize in (metrics.normalize_squad, metrics.normalize_trivia_qa):
+        assert normalize(text) == " ".join(normalize(text).split())
+
+
+def test_qa_takes_the_best_answer_for_each_number_apart() -> None:
+    """Exact match and F1 each take the best of the right answers, and F1 counts repeated words once each."""
+    assert metrics.squad([["x y", "z"]], ["the x"]) == {"em": 0.0, "f1": pytest.approx(200 / 3)}
+    assert metrics.squad([["b b c"]], ["b c"]) == {"em": 0.0, "f1": pytest.approx(80.0)}
+    assert metrics.squad([["the"]], ["a"]) == {"em": 100.0, "f1": 0.0}
+
+
+def test_qa_without_questions_or_answers() -> None:
+    """No questions give nan; a question without a right answer is an error, not a zero."""
+    assert all(math.isnan(value) for value in metrics.squad([], []).values())
+    with pytest.raises(ValueError, match="Question 1 has no right answer"):
+        metrics.trivia_qa([["x"], []], ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [(" 3.0 ", 3.0), ("4.", 4.0), ("5e0", 5.0), ("1_0", 10.0), ("three", -1.0), ("", -1.0)],
+)
+def test_numbers_are_read_as_python_reads_them(text: str, number: float) -> None:
+    """A number is what Python's float takes, anything else is -1."""
+    assert metrics.parse_number(text) == number
+
+
+def test_correlations() -> None:
+    """Correlations are in percent; ties take average ranks; a constant, short or infinite side gives nan."""
+    assert metrics.pearson([1, 2, 3], [2, 4, 6]) == pytest.approx(100)
+    assert metrics.spearman([1, 2, 3], [1, 8, 27]) == pytest.approx(100)
+    assert metrics.spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(100 * 4.5 / math.sqrt(4.5 * 5))
+    for side in ([1.0, 1.0, 1.0], [1.0, math.inf, 2.0], [1.0, math.nan, 2.0]):
+        assert math.isnan(metrics.pearson([1.0, 2.0, 3.0], side))
+    assert math.isnan(metrics.spearman([1.0], [1.0]))
+    with pytest.raises(ValueError, match="2 targets and 1 predictions"):
+        metrics.pearson([1.0, 2.0], [1.0])
+
+
+def test_groups() -> None:
+    """A group is right when all its items are, and its first item stands for it."""
+    assert metrics.exact_match_by_group([1, 1, 0], [1, 0, 0], ["a", "b", "b"]) == 50.0
+    assert metrics.first_of_each_group(["b", "a", "b"]) == [0, 1]
+    assert math.isnan(metrics.exact_match_by_group([], [], []))
+
+
+TARGETS = ["ham", "spam", "ham", "spam"]
+PREDICTIONS = ["ham", "spam", "spam", "eggs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("accuracy", {"accuracy": 50.0}),
+        # spam, which sorts last: one true positive, one false positive, one false negative.
+        ("f1", {"f1": 50.0}),
+        # ham: one true positive, one false negative, and "eggs" is a false positive for it.
+        ("f1:ham", {"f1": 50.0}),
+        ("macro_f1", {"macro_f1": pytest.approx((200 / 3 + 50) / 2)}),
+        ("exact_match", {"exact_match": 50.0}),
+        ("qa", {"em": 50.0, "f1": 50.0}),
+        ("qa_f1", {"f1": 50.0}),
+        ("trivia_qa", {"em": 50.0, "f1": 50.0}),
+    ],
+)
+def test_metrics_by_name(name: str, expected: dict[str, float]) -> None:
+    """Each name gives the numbers that its keys announce, computed by hand."""
+    metric = metrics.by_name(name)
+    scores = metric.score(TARGETS, PREDICTIONS, [[target] for target in TARGETS])
+    assert scores == expected
+    assert tuple(scores) == metric.keys
+
+
+@pytest.mark.parametrize("name", ["matthews", "pearson", "spearman"])
+def test_perfect_predictions_correlate(name: str) -> None:
+    """Perfect predictions give 100 with every correlation."""
+    texts = ["1", "2.5", "1"]
+    scores = metrics.by_name(name).score(texts, texts, [])
+    assert list(scores.values()) == [pytest.approx(100)]
+
+
+def test_every_name_can_be_chosen() -> None:
+    """The list of names holds those that the table knows."""
+    assert [metrics.by_name(name).name for name in metrics.metric_names()] == list(metrics.metric_names())
+
+
+def test_f1_refuses_three_classes() -> None:
+    """F1 without a named class needs two classes, and the message says what to take instead."""
+    with pytest.raises(UserError, match=r"two classes.*3; take 'macro_f1'"):
+        metrics.by_name("f1").score(["a", "b", "c"], ["a", "b", "c"], [])
+
+
+@pytest.mark.parametrize(("name", "message"), [("acuracy", "accuracy"), ("f1:", "lacks the class")])
+def test_an_unknown_metric_names_the_nearest(name: str, message: str) -> None:
+    """A misspelt metric is answered with the names that are nearest."""
+    with pytest.raises(UserError, match=message):
+        metrics.by_name(name)

@@ -1,0 +1,186 @@
+"""The rules by which tasks write rows and score predictions, on short made-up rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowland.errors import UserError
+from lowland.tasks import get_task, task_names
+from lowland.tasks.fields import UNLABELLED
+
+CASES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "golden" / "texts.jsonl").read_text(encoding="utf-8").split("\n")
+    if line
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['task']}-{case['split']}")
+def test_rows_become_texts(case: dict[str, Any]) -> None:
+    """A row becomes exactly the examples that T5's rules give."""
+    examples = get_task(case["task"]).examples(case["row"], case["split"])
+    written = []
+    for example in examples:
+        parts: dict[str, Any] = {"inputs": example.inputs, "targets": example.targets}
+        if example.answers is not None:
+            parts["answers"] = list(example.answers)
+        if example.ids is not None:
+            parts["ids"] = dict(example.ids)
+        if example.label is not None:
+            parts["label"] = example.label
+        written.append(parts)
+    assert written == case["examples"]
+
+
+def test_every_task_has_such_a_case() -> None:
+    """No registered benchmark is without a case among the made-up rows."""
+    benchmarks = {name for name in task_names() if not name.startswith("facts/")}
+    assert {case["task"] for case in CASES} == benchmarks
+
+
+@pytest.mark.parametrize("name", [name for name in task_names() if not name.startswith("facts/")])
+def test_sample_rows_show_the_task(name: str) -> None:
+    """Every benchmark carries a sample row that it can write, with a label."""
+    task = get_task(name)
+    assert task.sample_row is not None
+    examples = task.examples(task.sample_row, "validation")
+    assert examples
+    assert all(example.targets not in ("", UNLABELLED) for example in examples)
+
+
+@pytest.mark.parametrize("name", [name for name in task_names() if not name.startswith("facts/")])
+def test_right_predictions_score_full_marks(name: str) -> None:
+    """Predicting the targets gives the metrics that the task names, and full marks."""
+    task = get_task(name)
+    assert task.sample_row is not None
+    examples = task.examples(task.sample_row, "validation")
+    scores = task.evaluate(examples, [example.targets for example in examples])
+    assert tuple(scores) == task.metrics
+    for key in {"accuracy", "em", "exact_match"} & set(scores):
+        assert scores[key] == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "words"),
+    [
+        ("glue/sst2", {"sentence": "x", "label": "2"}, ["label", "negative, positive"]),
+        ("glue/sst2", {"sentence": "x", "label": [1]}, ["label", "a list"]),
+        ("glue/sst2", {"sentance": "x", "label": "1"}, ["'sentence' is missing", "did you mean 'sentance'"]),
+        ("glue/sst2", {"sentence": 5, "label": "1"}, ["sentence", "must be text", "a number (5)"]),
+        ("glue/rte", {"sentence1": "a", "sentence2": "b", "label": True}, ["label", "a truth value"]),
+        ("glue/stsb", {"sentence1": "a", "sentence2": "b", "score": "6"}, ["score", "from 0 to 5"]),
+        ("glue/stsb", {"sentence1": "a", "sentence2": "b", "score": "high"}, ["score", "from 0 to 5"]),
+        ("glue/wnli", {"sentence1": "No one.", "sentence2": "No.", "label": 0}, ["pronouns"]),
+        ("superglue/boolq", {"passage": "p", "label": True}, ["'question' is missing"]),
+        ("superglue/multirc", {"passage": "p", "idx": 1}, ["passage", "must be an object"]),
+        ("superglue/record", {"idx": 1, "passage": {"text": "t"}, "qas": []}, ["'entities' is missing"]),
+        (
+            "superglue/wsc",
+            {
+                "text": "She ran.",
+                "target": {"span1_text": "x", "span1_index": 0, "span2_text": "She", "span2_index": 0},
+                "label": 1,
+            },
+            ["span2_index"],
+        ),
+        (
+            "superglue/wsc",
+            {
+                "text": "Ann saw her dog.",
+                "target": {"span1_text": "Ann", "span1_index": 0, "span2_text": "she", "span2_index": 2},
+                "label": 1,
+            },
+            ["'she'", "'her'"],
+        ),
+        ("dpr", {"block": "Only a sentence.\nhe\n"}, ["four lines"]),
+        ("cbqa/natural_questions", {"question": "q", "answer": []}, ["no right answer"]),
+        ("cbqa/trivia_qa", {"question": "q", "answer": {"aliases": ["x"]}}, ["'value' is missing"]),
+        (
+            "tydiqa/goldp",
+            {"id": "english-1", "question": "q", "context": "c", "answers": []},
+            ["no right answer"],
+        ),
+    ],
+)
+def test_a_malformed_row_is_a_users_mistake(name: str, row: dict[str, Any], words: list[str]) -> None:
+    """A row that does not fit is refused in a sentence that names the field."""
+    with pytest.raises(UserError) as caught:
+        get_task(name).examples(row, "train")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_invalid_prediction_is_always_wrong() -> None:
+    """A prediction that is no class word counts as wrong for either class, in accuracy and in F1."""
+    task = get_task("glue/mrpc")
+    targets = ["equivalent", "not_equivalent", "equivalent", "equivalent"]
+    scores = task.score(targets, ["Equivalent", "", "equivalent", "equivalent"])
+    # One false positive, one false negative, two true positives.
+    assert scores == {"f1": pytest.approx(100 * 4 / 6), "accuracy": 50.0}
+
+
+def test_correlations_of_one_item_are_not_defined() -> None:
+    """A single STS-B item, or a constant side, gives nan and neither an error nor a warning."""
+    task = get_task("glue/stsb")
+    assert all(math.isnan(value) for value in task.score(["1.0"], ["3.0"]).values())
+    assert all(math.isnan(value) for value in task.score(["1.0", "2.0"], ["3.0", "3.0"]).values())
+
+
+def test_record_counts_the_first_row_of_a_query() -> None:
+    """ReCoRD scores one prediction a query, that of its first row, against all answers."""
+    task = get_task("superglue/record")
+    ids = [{"passage": 1, "query": 1}, {"passage": 1, "query": 1}, {"passage": 1, "query": 2}]
+    answers = [["Al", "Bo"], ["Al", "Bo"], ["Cy"]]
+    scores = task.score(["Al", "Bo", "Cy"], ["bo", "wrong", "the Cy."], ids=ids, answers=answers)
+    assert scores == {"em": 100.0, "f1": 100.0}
+
+
+def test_multirc_groups_by_question() -> None:
+    """MultiRC's exact match asks for every answer of a question, wherever its rows stand."""
+    task = get_task("superglue/multirc")
+    ids = [{"paragraph": 0, "question": question, "answer": 0} for question in (1, 2, 1, 2)]
+    scores = task.score(["True", "False", "False", "True"], ["True", "False", "False", "maybe"], ids=ids)
+    assert scores == {"f1": pytest.approx(100 * 2 / 3), "exact_match": 50.0}
+
+
+def test_wsc_scores_whether_the_candidate_was_named() -> None:
+    """WSC counts a prediction that names a candidate as the claim that it is the referent."""
+    task = get_task("superglue/wsc")
+    targets = ["the red ball", "Bob's hat", "Bob", "Ann"]
+    assert task.score(targets, ["ball", "Bob", "Tom", ""], labels=[1, 0, 0, 0]) == {"accuracy": 75.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("superglue/wsc", {}),
+        ("superglue/multirc", {}),
+        ("superglue/record", {"ids": [{"passage": 1, "query": 1}]}),
+    ],
+)
+def test_missing_companions_of_a_score_are_refused(name: str, arguments: dict[str, Any]) -> None:
+    """A task that scores by groups, answers or labels says so when they are not given."""
+    with pytest.raises(ValueError, match="scored with"):
+        get_task(name).score(["True"], ["True"], **arguments)
+
+
+def test_lengths_and_targets_are_checked() -> None:
+    """Too few predictions, unknown targets and no examples are errors, never a wrong number."""
+    task = get_task("glue/sst2")
+    with pytest.raises(ValueError, match="2 targets and 1 predictions"):
+        task.score(["negative", "positive"], ["negative"])
+    with pytest.raises(ValueError, match="none of the classes"):
+        task.score(["<unk>"], ["positive"])
+    with pytest.raises(ValueError, match="no examples"):
+        task.evaluate([], [])
+
+
+def test_an_unknown_task_names_the_nearest() -> None:
+    """A misspelt task is answered with the names that are nearest."""
+    with pytest.raises(UserError, match=r"Unknown task 'glue/sst-2'.*glue/sst2"):
+        get_task("glue/sst-2")
