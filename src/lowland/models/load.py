@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.hub import cached_file
 
 from lowland.errors import UserError
 from lowland.models.head import has_separate_head, is_t5, keep_head_separate
@@ -91,9 +93,17 @@ def load_model(
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=local,
+            ignore_mismatched_sizes=True,  # refused below, with the name of the weight
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        _check_tokenizer_files(name, source, local, tokenizer)
+    if mismatched := sorted(info["mismatched_keys"]):
+        weight, found, wanted = mismatched[0]
+        raise UserError(
+            f"The weight {weight} of model {name!r} has the shape {tuple(found)}, but config.json wants "
+            f"{tuple(wanted)}; give a checkpoint whose config.json belongs to it."
+        )
     if missing := sorted(info["missing_keys"]):
         raise UserError(
             f"Model {name!r} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
@@ -149,6 +159,17 @@ def _set_dropout(config: PreTrainedConfig, rate: float) -> int:
     return found
 
 
+def _check_tokenizer_files(name: str, source: str, local: bool, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuses a tokenizer that transformers made up: without files it returns one that knows no words."""
+    # ByT5 has no vocabulary; its tokenizer_config.json is all there is.
+    files = tuple(tokenizer.vocab_files_names.values()) or ("tokenizer_config.json",)
+    for file in files:
+        with contextlib.suppress(OSError):
+            cached_file(source, file, local_files_only=local)
+            return
+    raise UserError(f"Model {name!r} has no tokenizer; add the checkpoint's {' or '.join(files)}.")
+
+
 def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     rows = min(
         len(cast(Tensor, matrix.weight))
@@ -192,5 +213,5 @@ def _as_user_error(name: str) -> Iterator[None]:
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        first_line = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-        raise UserError(f"Model {name!r} cannot be loaded: {first_line}.") from error
+        reason = textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...").rstrip(".")
+        raise UserError(f"Model {name!r} cannot be loaded: {reason}.") from error
