@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,23 +14,23 @@ from lowland.errors import UserError
 from lowland.tasks import CustomTask, Template
 
 
-def jsonl(path: Path, *rows: dict[str, object]) -> Path:
+def jsonl(path: Path, *rows: dict[str, Any]) -> Path:
     """Writes rows as JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def make(
-    folder: Path, train: list[dict[str, object]], evaluation: list[dict[str, object]], **options: object
+    folder: Path, train: list[dict[str, Any]], evaluation: list[dict[str, Any]], **options: object
 ) -> CustomTask:
     """A task of two files of reviews."""
-    arguments: dict[str, object] = {
+    arguments: dict[str, Any] = {
         "input_template": "review: {text}",
         "target_template": "{label}",
         **options,
     }
     files = jsonl(folder / "train.jsonl", *train), jsonl(folder / "test.jsonl", *evaluation)
-    return CustomTask("mine", *files, **arguments)  # type: ignore[arg-type]
+    return CustomTask("mine", *files, **arguments)
 
 
 GOOD = {"text": "good", "label": "yes"}
@@ -127,7 +128,7 @@ def test_without_answers_the_target_is_the_answer(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_row_is_reported_with_file_line_and_field(
-    tmp_path: Path, row: dict[str, object], words: list[str]
+    tmp_path: Path, row: dict[str, Any], words: list[str]
 ) -> None:
     """A row that does not fill the templates stops the reading with a sentence that names its place."""
     with pytest.raises(UserError) as caught:
@@ -145,7 +146,7 @@ def test_a_wrong_row_is_reported_with_file_line_and_field(
         ({"target_template": "yes"}, "target template 'yes' has no field"),
     ],
 )
-def test_wrong_choices_are_refused_at_once(tmp_path: Path, options: dict[str, object], message: str) -> None:
+def test_wrong_choices_are_refused_at_once(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     """Metrics and templates are checked before any file is read."""
     with pytest.raises(UserError, match=message):
         make(tmp_path, [GOOD], [FINE], **options)

@@ -115,8 +115,8 @@ class CustomTask(Task):
                 f"The name {name!r} must be made of letters, digits, '_', '-' and '.', as in my-task."
             )
         self.name = name
-        self.train = Path(train)
-        self.evaluation = Path(evaluation)
+        self.train = Path(train).expanduser()
+        self.evaluation = Path(evaluation).expanduser()
         self.input_template = Template(input_template)
         self.target_template = Template(target_template)
         self.answers = answers

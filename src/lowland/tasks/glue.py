@@ -14,7 +14,7 @@ from lowland.errors import UserError
 from lowland.tasks import fields, sources
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.classification import ClassificationTask, Features, check_lengths
-from lowland.tasks.winograd import WNLITask
+from lowland.tasks.wnli import WNLITask
 
 HUB = "nyu-mll/glue"
 TRAIN = ("train.tsv", "train*.tsv", "train.jsonl", "train*.jsonl", "train*.json")

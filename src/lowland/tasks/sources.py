@@ -126,6 +126,7 @@ def find_files(data: DataSet, split: Split, data_dir: Path) -> list[Path]:
     Raises:
         UserError: If the data folder does not exist.
     """
+    data_dir = data_dir.expanduser()
     if not data_dir.is_dir():
         raise UserError(f"The data folder {data_dir} does not exist, or is not a folder.")
     wanted = [folder.lower() for folder in data.folders]

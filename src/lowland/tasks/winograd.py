@@ -1,6 +1,6 @@
-"""Pronouns: WSC, WNLI and DPR, written alike: mark a pronoun in the input, name its referent in the target.
+"""Pronouns: WSC and DPR, written alike: mark a pronoun in the input, name its referent in the target.
 
-Source: `wsc_simple`, `wnli_simple` and `definite_pronoun_resolution_simple` of the T5 library 0.9.4, on
+Source: `wsc_simple` and `definite_pronoun_resolution_simple` of the T5 library 0.9.4, on
 WSC rows that TensorFlow Datasets repaired (`wsc.fixed`).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lowland import metrics
@@ -76,49 +75,6 @@ class WSCTask(Task):
         labels: Sequence[int] | None = None,
     ) -> dict[str, float]:
         """Scores whether the model names the candidate against whether it is the referent."""
-        return score_referents(targets, predictions, labels)
-
-    def load(self, source: Source) -> TaskData:
-        """Reads the examples."""
-        return sources.load(self, self.data, source)
-
-
-class WNLITask(Task):
-    """WNLI in the form of WSC, for evaluation only: aligning two sentences finds pronoun and candidate.
-
-    Attributes:
-        data: Where its rows are.
-    """
-
-    metrics = ("accuracy",)
-
-    def __init__(self, *, name: str, description: str, data: sources.DataSet) -> None:
-        self.name = name
-        self.description = description
-        self.data = data
-        self.sample_row = {
-            "sentence1": "The fish ate the worm. It was tasty.",
-            "sentence2": "The worm was tasty.",
-            "label": "1",
-        }
-
-    def examples(self, row: Row, split: str = "validation") -> list[Example]:
-        """Writes one row as text."""
-        if fields.has_none(row, "sentence1", "sentence2", "label") or row.get("label") == "":
-            return []
-        label = fields.class_id(row, ("not_entailment", "entailment"), booleans=True)
-        marked, candidate = align(fields.text(row, "sentence1"), fields.text(row, "sentence2"))
-        return [Example(inputs=f"wsc: {marked}", targets=candidate, label=-1 if label is None else label)]
-
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Scores as WSC does."""
         return score_referents(targets, predictions, labels)
 
     def load(self, source: Source) -> TaskData:
@@ -285,88 +241,3 @@ def names_referent(prediction: str, referent: str) -> int:
 
 def _without_determiners(text: str) -> str:
     return " ".join(word for word in text.strip().lower().split(" ") if word not in DETERMINERS)
-
-
-PRONOUNS = frozenset(["he", "she", "they", "it", "her", "his", "their", "them", "him"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Alignment:
-    score: int
-    index: int
-    candidate: str
-
-
-def align(premise: str, hypothesis: str) -> tuple[str, str]:
-    """Finds WNLI's pronoun in the premise and what the hypothesis puts in its place.
-
-    For every pronoun of the premise, the longest runs of words before and after it that the hypothesis
-    holds are counted; the pronoun with most such words is the one, and what stands between the two
-    runs in the hypothesis is the candidate.
-
-    Returns:
-        The premise with the pronoun in asterisks, and the candidate (empty where none was found).
-
-    Raises:
-        UserError: If the premise has no pronoun, or the candidate is not found in the hypothesis.
-    """
-    premise_words, hypothesis_words = _bare_words(premise), _bare_words(hypothesis)
-    alignments = [
-        _align_at(premise_words, hypothesis_words, index)
-        for index, word in enumerate(premise_words)
-        if word in PRONOUNS
-    ]
-    if not alignments:
-        raise UserError(f"the first sentence has none of the pronouns {', '.join(sorted(PRONOUNS))}.")
-    best = max(alignments, key=lambda alignment: alignment.score)
-
-    words = premise.split(" ")
-    word = words[best.index]
-    pronoun, mark = (word[:-1], f" {word[-1]}") if word.endswith((".", ",", "!", "?")) else (word, "")
-    words[best.index] = f"*{pronoun}*{mark}"
-    return " ".join(words), _as_written(best.candidate, hypothesis)
-
-
-def _bare_words(sentence: str) -> list[str]:
-    words = [re.sub(r"[.,?!]$", "", word) for word in sentence.strip().lower().split(" ")]
-    return [word for word in words if word]
-
-
-def _align_at(premise: list[str], hypothesis: list[str], index: int) -> _Alignment:
-    before, after = premise[:index], premise[index + 1 :]
-    matched_before = _prefix_found_in(before[::-1], hypothesis[::-1])
-    matched_after = _prefix_found_in(after, hypothesis)
-    score = matched_before + matched_after
-    candidate = ""
-    if score:
-        left = [re.escape(word) for word in before[len(before) - matched_before :]]
-        right = [re.escape(word) for word in after[:matched_after]]
-        # Between both runs; else at the start of the hypothesis; else at its end.
-        for pattern in ([*left, "(.+)", *right], ["^(.+)", *right], [*left, "(.+)$"]):
-            found = re.search(" ".join(pattern), " ".join(hypothesis))
-            if found:
-                candidate = found.group(1)
-                break
-    return _Alignment(score=score, index=index, candidate=candidate)
-
-
-def _prefix_found_in(words: list[str], other: list[str]) -> int:
-    """Length of the longest prefix of words whose text is a part of the other words' text."""
-    text = " ".join(other)
-    for length in range(len(words)):
-        if " ".join(words[: length + 1]) not in text:
-            return length
-    return len(words)
-
-
-def _as_written(candidate: str, hypothesis: str) -> str:
-    """Takes the candidate from its last article on, as the hypothesis writes it, without a possessive s."""
-    words = candidate.split(" ")
-    start = max((words.index(article) for article in ("a", "an", "the") if article in words), default=0)
-    pattern = " ".join(rf"{re.escape(word)}[.,?!]?" for word in words[start:])
-    found = re.search(pattern, hypothesis, re.IGNORECASE)
-    if not found:
-        raise UserError(f"the candidate {candidate!r} is not found in the second sentence.")
-    text = found.group(0)
-    text = text[:-1] if text.endswith((".", ",", "!", "?")) else text
-    return text.removesuffix("'") if text.endswith("'") else text.removesuffix("'s")
