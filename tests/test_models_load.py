@@ -173,6 +173,38 @@ def test_missing_weights(tmp_path: Path) -> None:
     assert "lacks" in refusal(tmp_path)
 
 
+def test_unused_weights(tmp_path: Path) -> None:
+    """A checkpoint with more layers than its configuration says loads with a warning that names a weight."""
+    write_checkpoint(tmp_path, "t5", num_layers=1)
+    with pytest.warns(UserWarning, match=r"does not use \(the first is encoder.block.1"):
+        load_model(str(tmp_path), dropout=None)
+
+
+def test_t5_starts_with_padding(tmp_path: Path) -> None:
+    """A T5 whose files do not say how the decoder starts is started with padding."""
+    write_checkpoint(tmp_path, "t5", decoder_start_token_id=None)
+    (tmp_path / "generation_config.json").unlink()
+    model = load_model(str(tmp_path), dropout=None).model
+    assert (model.config.decoder_start_token_id, model.generation_config.decoder_start_token_id) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", "[]"),
+        ("config.json", '{"model_type": "t5", "d_model": "sixteen"}'),
+        ("config.json", '{"model_type": "t5", "dtype": "float99"}'),
+        ("tokenizer_config.json", "[]"),
+        ("generation_config.json", "[]"),
+    ],
+)
+def test_damaged_settings(file: str, text: str, tmp_path: Path) -> None:
+    """Settings that are JSON of the wrong kind are refused in one sentence, without a traceback."""
+    write_checkpoint(tmp_path, "t5")
+    (tmp_path / file).write_text(text)
+    assert "cannot be loaded" in refusal(tmp_path)
+
+
 def test_other_shape(tmp_path: Path) -> None:
     """Weights of another shape than the configuration's are refused."""
     write_checkpoint(tmp_path, "t5", d_ff=64)

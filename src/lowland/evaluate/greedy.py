@@ -2,7 +2,9 @@
 
 `model.generate` computes every row of a batch until the last one ends, and in
 the middle of a fine-tuning there is nearly always one that runs on to the
-limit. Here a row leaves the batch with its EOS.
+limit. Here a row leaves the batch with its EOS. The tokens are the library's;
+only where two logits differ by rounding alone may a batch with fewer rows
+round the other way.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -109,6 +109,12 @@ def load_model(
             f"Model {name!r} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
             f"{missing[0]}); give a checkpoint of a sequence-to-sequence language model."
         )
+    if unused := sorted(info["unexpected_keys"]):
+        warnings.warn(
+            f"Model {name!r} has {len(unused)} weights that a {type(model).__name__} of its config.json "
+            f"does not use (the first is {unused[0]}).",
+            stacklevel=2,
+        )
     if is_t5(model) and has_separate_head(model):
         keep_head_separate(model)
     _check_vocabulary(name, model, tokenizer)
@@ -187,7 +193,10 @@ def _complete_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
     fallbacks = {
         "pad_token_id": (tokenizer.pad_token_id,),
         "eos_token_id": (tokenizer.eos_token_id, tokenizer.sep_token_id),
-        "decoder_start_token_id": (tokenizer.bos_token_id, tokenizer.cls_token_id),
+        # T5 starts with padding; BART and encoder-decoder pairs have a token for it.
+        "decoder_start_token_id": (tokenizer.pad_token_id,)
+        if is_t5(model)
+        else (tokenizer.bos_token_id, tokenizer.cls_token_id),
     }
     for field, candidates in fallbacks.items():
         known = (
@@ -212,6 +221,6 @@ def _as_user_error(name: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+    except Exception as error:  # of any kind: a damaged file can trip the library anywhere
         reason = textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...").rstrip(".")
         raise UserError(f"Model {name!r} cannot be loaded: {reason}.") from error
