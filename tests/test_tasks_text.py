@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lowland.errors import UserError
 from lowland.tasks import get_task, task_names
@@ -184,3 +187,30 @@ def test_an_unknown_task_names_the_nearest() -> None:
     """A misspelt task is answered with the names that are nearest."""
     with pytest.raises(UserError, match=r"Unknown task 'glue/sst-2'.*glue/sst2"):
         get_task("glue/sst-2")
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats() | st.text(max_size=5),
+    lambda values: st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=3), values, max_size=2),
+    max_leaves=4,
+)
+
+
+def damaged(row: Any, path: int, value: Any) -> Any:
+    """Puts a value in the place of one node of a nested row, chosen by a number."""
+    children = list(row.items() if isinstance(row, dict) else enumerate(row) if isinstance(row, list) else ())
+    if not children:
+        return value
+    key, child = children[path % len(children)]
+    rest = path // len(children)
+    copy = row.copy()
+    copy[key] = damaged(child, rest // 2, value) if rest % 2 else value
+    return copy
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(CASES), st.integers(0, 10**6), JSON_VALUES)
+def test_no_damaged_row_ends_in_a_traceback(case: dict[str, Any], path: int, value: Any) -> None:
+    """Whatever JSON value stands in a field's place, the row is written, dropped or refused."""
+    with contextlib.suppress(UserError):
+        get_task(case["task"]).examples(damaged(case["row"], path, value), case["split"])
