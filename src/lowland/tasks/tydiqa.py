@@ -62,6 +62,7 @@ class TyDiQATask(Task):
     metrics = ("em", "f1")
     input_length = 1024
     target_length = 512
+    data = DATA
 
     def __init__(self) -> None:
         self.sample_row = {
@@ -99,10 +100,11 @@ class TyDiQATask(Task):
     def load(self, source: Source) -> TaskData:
         """Reads the examples; the evaluation sets are named `tydiqa/goldp/<language>`."""
         warnings: list[str] = []
-        assert DATA.train is not None
-        train_rows = sources.rows_of(f"{self.name} train", DATA, DATA.train, source, warnings)
-        train = sources.write_examples(self, train_rows, "train", warnings)
-        sources.compare_count(f"{self.name} train", len(train), DATA.train.published, warnings)
+        train: list[Example] = []
+        if DATA.train is not None and source.train:
+            train_rows = sources.rows_of(f"{self.name} train", DATA, DATA.train, source, warnings)
+            train = sources.write_examples(self, train_rows, "train", warnings)
+            sources.compare_count(f"{self.name} train", len(train), DATA.train.published, warnings)
 
         split = DATA.evaluation[self.name]
         by_language: dict[str, list[sources.NumberedRow]] = defaultdict(list)

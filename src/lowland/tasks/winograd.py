@@ -82,6 +82,34 @@ class WSCTask(Task):
         return sources.load(self, self.data, source)
 
 
+def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
+    """Reads DPR's blocks of lines with blank lines between; each row holds its lines under `block`."""
+    block: list[str] = []
+    first = 1
+    for number, line in read_lines(path):
+        text = line.rstrip("\r\n")
+        if text.strip():
+            if not block:
+                first = number
+            block.append(text)
+        elif block:
+            yield first, {"block": "\n".join([*block, ""])}
+            block = []
+    if block:
+        yield first, {"block": "\n".join([*block, ""])}
+
+
+DPR_DATA = sources.DataSet(
+    folders=("DPR", "wsc_extra_dpr", "definite_pronoun_resolution"),
+    train=sources.Split(patterns=("train.c.txt", "*train*.txt"), hub="train", published=1322),
+    evaluation={
+        "dpr": sources.Split(patterns=("test.c.txt", "*test*.txt"), hub="test", published=564, kind="test")
+    },
+    hub=("community-datasets/definite_pronoun_resolution", None),
+    read=read_blocks,
+)
+
+
 class DPRTask(Task):
     """Definite pronoun resolution (Rahman and Ng, 2012), which T5 mixes in with WSC's training rows.
 
@@ -92,6 +120,7 @@ class DPRTask(Task):
     name = "dpr"
     description = "DPR: whom does a pronoun name? Trained along with superglue/wsc"
     metrics = ("accuracy",)
+    data = DPR_DATA
     sample_row: Row | None = {  # noqa: RUF012 - declared per task, never changed
         "block": "The cook thanked the waiter because he had helped.\nhe\nThe cook,the waiter\nthe waiter\n"
     }
@@ -134,35 +163,7 @@ class DPRTask(Task):
 
     def load(self, source: Source) -> TaskData:
         """Reads the examples."""
-        return sources.load(self, DPR_DATA, source)
-
-
-def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
-    """Reads DPR's blocks of lines with blank lines between; each row holds its lines under `block`."""
-    block: list[str] = []
-    first = 1
-    for number, line in read_lines(path):
-        text = line.rstrip("\r\n")
-        if text.strip():
-            if not block:
-                first = number
-            block.append(text)
-        elif block:
-            yield first, {"block": "\n".join([*block, ""])}
-            block = []
-    if block:
-        yield first, {"block": "\n".join([*block, ""])}
-
-
-DPR_DATA = sources.DataSet(
-    folders=("DPR", "wsc_extra_dpr", "definite_pronoun_resolution"),
-    train=sources.Split(patterns=("train.c.txt", "*train*.txt"), hub="train", published=1322),
-    evaluation={
-        "dpr": sources.Split(patterns=("test.c.txt", "*test*.txt"), hub="test", published=564, kind="test")
-    },
-    hub=("community-datasets/definite_pronoun_resolution", None),
-    read=read_blocks,
-)
+        return sources.load(self, self.data, source)
 
 
 def repair_span(text: str, span: str, index: int) -> str:
