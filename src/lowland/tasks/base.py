@@ -43,10 +43,12 @@ class Source:
     Attributes:
         data_dir: A directory with the official files; `None` for the hub or for what the package carries.
         hub: Whether the hub may be asked when the files are not in `data_dir`.
+        train: Whether the training examples are wanted; scoring a finished model needs none.
     """
 
     data_dir: Path | None = None
     hub: bool = False
+    train: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,9 @@ from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.classification import check_lengths
 from lowland.tasks.rows import place, read_csv, read_rows
 
+ANSWERS = ("answer", "answers", "Answer", "targetValue")
+"""Names of the field that holds the right answers."""
+
 Score = Callable[[Sequence[Sequence[str]], Sequence[str]], dict[str, float]]
 
 
@@ -55,10 +58,15 @@ class ClosedBookTask(Task):
         self.sample_row = sample_row
 
     def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes one row as text; the target is the first answer, or TriviaQA's own value."""
-        question = fields.text(row, "question", "Question", "utterance")
+        """Writes one row as text; the target is the first answer, or TriviaQA's own value.
+
+        For the split `test`, a row needs no answers.
+        """
+        inputs = f"{self.prefix} question: {fields.text(row, 'question', 'Question', 'utterance')}"
+        if split == "test" and not any(name in row for name in ANSWERS):
+            return [Example(inputs=inputs, targets=fields.UNLABELLED)]
         target, answers = right_answers(row)
-        return [Example(inputs=f"{self.prefix} question: {question}", targets=target, answers=answers)]
+        return [Example(inputs=inputs, targets=target, answers=answers)]
 
     def score(
         self,
@@ -93,7 +101,7 @@ def right_answers(row: Row) -> tuple[str, tuple[str, ...]]:
     Raises:
         UserError: If the answers are missing or empty.
     """
-    value = fields.find(row, "answer", "answers", "Answer", "targetValue")
+    value = fields.find(row, *ANSWERS)
     if "targetValue" in row and isinstance(value, str):
         answers = _descriptions(value)
         target = answers[0] if answers else ""

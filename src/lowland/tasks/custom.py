@@ -87,7 +87,8 @@ class CustomTask(Task):
 
     Args:
         name: The name under which results are stored.
-        train: Training file: `.jsonl`, `.json`, `.csv` or `.tsv` (see `lowland.tasks.rows`).
+        train: Training file: `.jsonl`, `.json`, `.csv` or `.tsv` (see `lowland.tasks.rows`); `None` for a
+            task that is for evaluation only.
         evaluation: Evaluation file, which may be of another kind.
         input_template: Writes the input, for example `review: {text}`.
         target_template: Writes the target, for example `{label}`.
@@ -102,7 +103,7 @@ class CustomTask(Task):
     def __init__(
         self,
         name: str,
-        train: Path,
+        train: Path | None,
         evaluation: Path,
         input_template: str,
         target_template: str,
@@ -115,14 +116,14 @@ class CustomTask(Task):
                 f"The name {name!r} must be made of letters, digits, '_', '-' and '.', as in my-task."
             )
         self.name = name
-        self.train = Path(train).expanduser()
+        self.train = None if train is None else Path(train).expanduser()
         self.evaluation = Path(evaluation).expanduser()
         self.input_template = Template(input_template)
         self.target_template = Template(target_template)
         self.answers = answers
         self.scores = _metrics(metrics or ("accuracy",))
         self.metrics = tuple(key for metric in self.scores for key in metric.keys)
-        self.description = f"{self.train.name}: {input_template} -> {target_template}"
+        self.description = f"{(self.train or self.evaluation).name}: {input_template} -> {target_template}"
         for what, template in (("input", self.input_template), ("target", self.target_template)):
             if not template.fields:
                 raise UserError(
@@ -162,19 +163,19 @@ class CustomTask(Task):
         return numbers
 
     def load(self, source: Source | None = None) -> TaskData:
-        """Reads both files.
+        """Reads both files, or the evaluation file where there is no other.
 
         Raises:
             UserError: If a file is missing, malformed or empty, or does not suit the metrics.
         """
-        train = self._read(self.train, "train")
+        train = [] if self.train is None else self._read(self.train, "train")
         evaluation = self._read(self.evaluation, "validation")
         self._check_targets([*train, *evaluation])
         warnings = [
             *checks.repeated(self.name, train),
             *checks.shared(self.name, train, evaluation),
         ]
-        if any(metric.kind == "class" for metric in self.scores):
+        if train and any(metric.kind == "class" for metric in self.scores):
             warnings += checks.unseen(self.name, train, evaluation)
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 

@@ -20,6 +20,7 @@ from importlib import resources
 from itertools import groupby
 
 from lowland.metrics.qa import squad
+from lowland.tasks import fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 
 _TABLES = {
@@ -148,10 +149,15 @@ class FactsTask(Task):
         self.description = _TABLES[name][1]
 
     def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes a row with `question` and `answers`; the first answer is the target."""
-        answers = tuple(str(answer) for answer in row["answers"])
-        prefix = self.name.removeprefix("facts/")
-        return [Example(inputs=f"{prefix} question: {row['question']}", targets=answers[0], answers=answers)]
+        """Writes a row with `question` and `answers`; the first answer is the target.
+
+        For the split `test`, a row needs no answers.
+        """
+        inputs = f"{self.name.removeprefix('facts/')} question: {fields.text(row, 'question')}"
+        if split == "test" and "answers" not in row:
+            return [Example(inputs=inputs, targets=fields.UNLABELLED)]
+        answers = fields.texts(fields.find(row, "answers"), "answers")
+        return [Example(inputs=inputs, targets=answers[0], answers=answers)]
 
     def score(
         self,

@@ -79,9 +79,9 @@ def load(task: Task, data: DataSet, source: Source) -> TaskData:
     """
     warnings: list[str] = []
     train: list[Example] = []
-    if data.train is None:
+    if data.train is None and source.train:
         warnings.append(f"{task.name} is for evaluation only: it has no training examples.")
-    else:
+    elif data.train is not None and source.train:
         train = _examples(task, f"{task.name} train", data, data.train, source, warnings)
     evaluation: dict[str, list[Example]] = {}
     absent: list[UserError] = []

@@ -76,11 +76,14 @@ class TyDiQATask(Task):
         """Writes an article with all its questions (official files), or one question (the hub's rows)."""
         examples = []
         for question in flatten(row):
+            asked, context = pad(fields.text(question, "question")), pad(fields.text(question, "context"))
+            inputs = _SPACE.sub(" ", f"question: {asked} context: {context}")
+            if split == "test" and "answers" not in question:
+                examples.append(Example(inputs=inputs, targets=fields.UNLABELLED))
+                continue
             answers = tuple(pad(answer) for answer in _answer_texts(question))
             if not answers:
                 raise UserError("the field 'answers' holds no right answer.")
-            asked, context = pad(fields.text(question, "question")), pad(fields.text(question, "context"))
-            inputs = _SPACE.sub(" ", f"question: {asked} context: {context}")
             examples.append(Example(inputs=inputs, targets=answers[0], answers=answers))
         return examples
 
