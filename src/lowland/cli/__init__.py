@@ -5,51 +5,64 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
-from lowland.errors import UserError
+from lowland.cli.parser import Parser
+from lowland.errors import UserError, unknown_name
 from lowland.version import __version__
 
 VERBS = ("compare", "train", "eval", "predict", "report", "tasks", "doctor")
 
 DESCRIPTION = """\
-Sharpness-Aware Minimization (SAM) for language models: fine-tunes text-to-text models so that they end in
-low, flat ground, and tells how much that helped."""
+Sharpness-Aware Minimization (SAM) for language models: fine-tunes text-to-text
+models so that they end in low, flat ground, and tells how much that helped.
+
+verbs:
+{verbs}"""
 
 EPILOG = """\
-Start with:
-  lowland compare --preset demo               a few minutes, offline: does SAM help to learn facts?
-  lowland tasks                               what there is to train on
-  lowland compare --train my.jsonl --eval my-dev.jsonl --input "review: {text}" --target "{label}"
+`lowland VERB --help` tells more about a verb. Start with:
+  lowland doctor                  what this machine can do, what would go wrong
+  lowland compare --preset demo   does SAM help to learn facts? Minutes, offline
+  lowland tasks                   what there is to train on
+  lowland compare --train my.jsonl --eval my-dev.jsonl \\
+    --input "review: {text}" --target "{label}"
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Builds the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """Builds the parser of what stands before a verb, which tells about all verbs."""
+    listed = "\n".join(f"  {name:<10}{verb_module(name).HELP}" for name in VERBS)
+    parser = Parser(
         prog="lowland",
-        description=DESCRIPTION,
+        usage="lowland VERB ... [--option ...]",
+        description=DESCRIPTION.format(verbs=listed),
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"lowland {__version__}")
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB")
-    for name in VERBS:
-        module = importlib.import_module(f"lowland.cli.{name}")
-        verb = verbs.add_parser(
-            name,
-            help=module.HELP,
-            description=module.DESCRIPTION,
-            epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            argument_default=argparse.SUPPRESS,
-            allow_abbrev=False,
-        )
-        module.add_arguments(verb)
-        verb.set_defaults(run=module.run)
     return parser
+
+
+def build_verb_parser(name: str) -> Parser:
+    """Builds the parser of one verb's arguments. An option that is not given leaves no trace in the result."""
+    module = verb_module(name)
+    parser = Parser(
+        prog=f"lowland {name}",
+        usage=f"lowland {name} {module.USAGE}",
+        description=module.DESCRIPTION,
+        epilog=module.EPILOG,
+        argument_default=argparse.SUPPRESS,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def verb_module(name: str) -> ModuleType:
+    """Imports the module of a verb; none of them imports torch before it runs."""
+    return importlib.import_module(f"lowland.cli.{name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,24 +74,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for a mistake of the user's, 1 for anything else, 130 after Ctrl-C.
     """
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    if "run" not in arguments:
-        parser.print_help()
-        return 0
-    # Nothing is asked of the network unless the user asks for the hub.
-    if not getattr(arguments, "data.hub", False):
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    words = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    interrupted = "interrupted."
     try:
-        return int(arguments.run(arguments))
+        if not words or words[0].startswith("-"):
+            parser = build_parser()
+            parser.parse_words(words)
+            parser.print_help()
+            return 0
+        name = words[0]
+        if name not in VERBS:
+            raise unknown_name("verb", name, VERBS)
+        arguments = build_verb_parser(name).parse_words(words[1:])
+        arguments.command = shlex.join(["lowland", *words])
+        # Nothing is asked of the network unless the user asks for the hub.
+        if not getattr(arguments, "data.hub", False):
+            os.environ["HF_HUB_OFFLINE"] = "1"
+        module = verb_module(name)
+        interrupted = getattr(module, "INTERRUPTED", interrupted)
+        return int(module.run(arguments))
     except UserError as error:
         print(f"lowland: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "\nlowland: interrupted. The same command goes on with the runs that are left.", file=sys.stderr
-        )
+        print(f"\nlowland: {interrupted}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

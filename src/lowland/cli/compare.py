@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 
 from lowland.cli import options
+from lowland.cli.parser import seed_list
 from lowland.errors import UserError
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
+USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
-Fine-tunes a model twice for every seed, by standard training and by SAM, with the same data in the same order,
-and says which is better and how sure that is. Interrupted, the same command goes on with the runs that are left.
-The best model is left in DIR/model, the report in DIR/report."""
+Fine-tunes a model twice for every seed, by standard training and by SAM, from
+the same start with the same data in the same order, and says which is better
+and how sure that is. The best model is left in DIR/model, the report in
+DIR/report. After an interruption the same command goes on where it stopped."""
 EPILOG = """\
 examples:
   lowland compare --preset demo
   lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
-  lowland compare --train reviews.csv --eval dev.csv --input "review: {text}" --target "{label}" --metric macro_f1
+  lowland compare --train reviews.csv --eval dev.csv \\
+    --input "review: {text}" --target "{label}" --metric macro_f1
 """
+INTERRUPTED = "interrupted. The same command goes on with the runs that are left."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_data_options(parser)
     options.add_training_options(parser)
-    options.add_layer_options(parser)
-    parser.add_argument(
-        "--seeds",
-        type=options.seed_list,
-        metavar="N",
-        help="number of seeds, or a list such as 4,7 (default: 3)",
+    runs = parser.add_argument_group("runs")
+    runs.add_argument(
+        "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: 3)"
     )
+    options.add_layer_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,10 +53,9 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     quiet_libraries()
     config = build_config(*options.layers(arguments))
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
-    command = shlex.join(["lowland", *sys.argv[1:]])
     with ExperimentProgress(console, config, path) as progress:
         try:
-            report = run_experiment(config, path, command, progress)
+            report = run_experiment(config, path, arguments.command, progress)
         except TrainingError as error:
             raise UserError(str(error)) from None
         except OSError as error:

@@ -1,12 +1,37 @@
-"""The terminal: one console for all verbs, and other libraries kept quiet on it."""
+"""The terminal: results go to standard output, notes and progress to standard error."""
 
 from __future__ import annotations
 
 import logging
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lowland.report.formats import plain
 
 console = Console(soft_wrap=False)
+errors = Console(stderr=True)
+
+
+def note(sentence: str) -> None:
+    """Prints a sentence to standard error."""
+    errors.print(Text(plain(sentence)), soft_wrap=True)
+
+
+def make_table(title: str, *columns: str) -> Table:
+    """Makes an empty table in the style of all verbs; cells are added as `Text`, never as mark-up."""
+    table = Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def quiet_libraries() -> None:

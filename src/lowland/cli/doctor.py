@@ -1,6 +1,6 @@
 """`lowland doctor`."""
 
-HELP = DESCRIPTION = EPILOG = ""
+HELP = DESCRIPTION = EPILOG = USAGE = ""
 
 
 def add_arguments(parser): ...

@@ -1,6 +1,6 @@
 """`lowland eval`."""
 
-HELP = DESCRIPTION = EPILOG = ""
+HELP = DESCRIPTION = EPILOG = USAGE = ""
 
 
 def add_arguments(parser): ...

@@ -1,6 +1,6 @@
 """`lowland predict`."""
 
-HELP = DESCRIPTION = EPILOG = ""
+HELP = DESCRIPTION = EPILOG = USAGE = ""
 
 
 def add_arguments(parser): ...

@@ -5,25 +5,36 @@ from __future__ import annotations
 import argparse
 
 from lowland.cli import compare, options
+from lowland.cli.parser import one_of, whole
 
 HELP = "fine-tune one model, by SAM or by standard training"
+USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
-Fine-tunes one model by SAM (or, with --arm standard, without) and scores it. The model is left in DIR/model.
-Use `lowland compare` to learn whether SAM helps on your data."""
+Fine-tunes one model by SAM (or, with --arm standard, without) and scores it.
+The model is left in DIR/model. Whether SAM helps on your data is what
+`lowland compare` tells."""
 EPILOG = """\
 examples:
-  lowland train glue/rte --data-dir ~/glue --model t5-v1_1-base --rho 0.15
-  lowland train --train reviews.csv --eval dev.csv --input "review: {text}" --target "{label}" --arm standard
+  lowland train glue/rte --data-dir ~/glue --model ~/t5-v1_1-base --rho 0.15
+  lowland train --train reviews.csv --eval dev.csv \\
+    --input "review: {text}" --target "{label}" --arm standard
 """
+INTERRUPTED = "interrupted. The same command starts the run anew."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_data_options(parser)
     options.add_training_options(parser)
+    run = parser.add_argument_group("run")
+    run.add_argument(
+        "--arm",
+        type=one_of("sam", "standard"),
+        metavar="NAME",
+        help="which gradient: sam or standard (default: sam)",
+    )
+    run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")
     options.add_layer_options(parser)
-    parser.add_argument("--arm", choices=("sam", "standard"), help="which gradient (default: sam)")
-    parser.add_argument("--seed", type=int, metavar="N", help="(default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,96 @@
+"""The parser of arguments: argparse, with one clear sentence for every mistake."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from lowland.errors import UserError, unknown_name
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses arguments in any order; a mistake is a `UserError`.
+
+    Options are not understood by their beginnings, so that a new option never changes an old command.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+            **settings,
+        )
+        self.add_argument("-h", "--help", action="help", help="show this text")
+
+    def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parses the words of a command line.
+
+        Raises:
+            UserError: If an option is unknown, lacks its value, or has an invalid one.
+        """
+        arguments, left = self.parse_known_intermixed_args(words)
+        for word in left:
+            if word.startswith("-"):
+                options = [option for option in self._option_string_actions if option.startswith("--")]
+                raise unknown_name(f"option of {self.prog}", word.partition("=")[0], options)
+        if left:
+            raise UserError(f"Unexpected {left[0]!r}. See {self.prog} --help.")
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Raises argparse's message as a sentence that begins with the option."""
+        text = re.sub(r"^argument ([^:]+): ", lambda found: f"{found[1].split('/')[-1]}: ", message)
+        text = text.replace("expected one argument", "a value is missing")
+        text = text.replace("the following arguments are required: ", "Missing: ")
+        text = text.rstrip(".")
+        raise UserError(f"{text}. See {self.prog} --help.")
+
+
+def whole(text: str) -> int:
+    """Reads a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+
+
+def number(text: str) -> float:
+    """Reads a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+
+
+def whole_or_fraction(text: str) -> int | float:
+    """Reads `8` as a number of examples and `0.25` or `1.0` as a fraction."""
+    try:
+        return int(text)
+    except ValueError:
+        return number(text)
+
+
+def seed_list(text: str) -> list[int]:
+    """Reads `3` as the seeds 0, 1, 2 and `4,7` as these two."""
+    try:
+        if "," in text:
+            return [int(part) for part in text.split(",") if part]
+        return list(range(int(text)))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a number of seeds or a list such as 4,7, not {text!r}"
+        ) from None
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Makes a reader that takes one of several words, and names the nearest for any other."""
+
+    def read(text: str) -> str:
+        if text in choices:
+            return text
+        raise argparse.ArgumentTypeError(f"must be {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}")
+
+    return read
