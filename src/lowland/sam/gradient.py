@@ -82,6 +82,10 @@ class SAMGradient(StandardGradient):
         self.selection = Selection(self.selection.source, perturb)
         if ranks == "own" and self._replicas.ddp is None:
             raise ValueError("ranks='own' needs the model wrapped in DistributedDataParallel.")
+        if ranks == "own" and self._replicas.ddp is not None and self._replicas.ddp.static_graph:
+            raise ValueError(
+                "ranks='own' does not go with static_graph=True, whose first pass is always reduced."
+            )
         self.rho = float(rho)
         self.ascent = ascent
         self.m = m
@@ -119,6 +123,7 @@ class SAMGradient(StandardGradient):
         Returns:
             What was seen; means over the points where m > 1.
         """
+        self._replicas.reshard()
         self.selection.refuse_hooks()
         infos: list[GradientInfo] = []
         for ascent_pieces, descent_pieces, share in self._points(self._pieces(batch, micro_batches)):
@@ -128,7 +133,7 @@ class SAMGradient(StandardGradient):
                 done = next(perturbation)
                 loss = self._accumulate(loss_fn, descent_pieces, share)
             except BaseException:
-                self._replicas.reshard()
+                self._replicas.abandon()
                 raise
             finally:
                 perturbation.close()

@@ -81,12 +81,14 @@ class Replicas:
         # A compiled model holds the wrapper inside.
         self.ddp = next((part for part in parts if isinstance(part, DistributedDataParallel)), None)
         self.sharded = [part for part in parts if isinstance(part, FSDPModule)]
+        self._recorded = False
         self.group: dist.ProcessGroup | None = None
         self._device = torch.device("cpu")
         if self.ddp is not None:
             self.group = self.ddp.process_group
             self._device = next(self.ddp.parameters()).device
         elif self.sharded:
+            self.reshard()
             mesh = next(
                 p.device_mesh for part in self.sharded for p in part.parameters() if isinstance(p, DTensor)
             )
@@ -101,9 +103,15 @@ class Replicas:
         """Opens a block whose forward and backward passes keep their gradients to themselves.
 
         Under DDP `no_sync` must cover the forward pass too. Shards have nowhere to keep a whole
-        gradient, so that FSDP2 goes on reducing every pass, which gives the same sum.
+        gradient, so that FSDP2 goes on reducing every pass, which gives the same sum; and so does
+        the one pass in which a static graph is recorded.
         """
-        return self.ddp.no_sync() if self.ddp is not None else nullcontext()
+        if self.ddp is None:
+            return nullcontext()
+        if self.ddp.static_graph and not self._recorded:
+            self._recorded = True
+            return nullcontext()
+        return self.ddp.no_sync()
 
     def total(self, count: Tensor) -> Tensor:
         """Adds a count up over all processes."""
@@ -117,10 +125,29 @@ class Replicas:
         """Adds a number up over all processes, in double precision."""
         return float(self.total(torch.tensor(count, dtype=torch.float64))) if self.size > 1 else float(count)
 
+    def most(self, count: int) -> int:
+        """Gives the largest of the processes' counts of passes, where each pass waits for the others'."""
+        if not self.sharded:
+            return count
+        largest = torch.tensor(count, device=self._device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.group)
+        return int(largest)
+
     def reshard(self) -> None:
-        """Frees gathered weights, which an interrupted forward pass leaves behind at w_adv."""
+        """Puts shards in place of gathered weights, which an evaluation leaves behind."""
         for part in self.sharded:
             part.reshard()
+
+    def abandon(self) -> None:
+        """Ends a pass that an error broke off, and frees the weights that were gathered at w_adv."""
+        inner = {id(part) for outer in self.sharded for part in outer.modules() if part is not outer}
+        for root in self.sharded:
+            if id(root) in inner:
+                continue
+            if hasattr(root, "reset_iter_state"):
+                root.reset_iter_state()
+            else:  # before torch 2.13
+                self.reshard()
 
 
 def refuse_flattened(parameters: Iterable[Tensor], module: nn.Module | None = None) -> None:

@@ -154,8 +154,11 @@ class StandardGradient:
         # The ranks' gradients are averaged afterwards, hence their number.
         total = (self._replicas.sum(sum(counts)) if together else sum(counts)) / ranks
         weights = [count / total if total else 1 / len(pieces) for count in counts]
-        # A piece without a target has no mean loss. Other ranks may wait for its passes.
-        return [pair for pair in zip(pieces, weights, strict=True) if pair[1] or self._replicas.size > 1]
+        if self._replicas.size == 1:  # a piece without a target has no mean loss
+            return [pair for pair in zip(pieces, weights, strict=True) if pair[1]]
+        # Shards wait for each other in every pass: whoever has fewer pieces repeats the last, for nothing.
+        missing = self._replicas.most(len(pieces)) - len(pieces)
+        return [*zip(pieces, weights, strict=True), *[(pieces[-1], 0.0)] * missing]
 
     def _backward(self, loss: Tensor, **options: Any) -> None:
         if self._backward_function is not None:
