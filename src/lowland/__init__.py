@@ -14,15 +14,27 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lowland.integrations import SAMSettings, SAMTrainerMixin, sam_trainer
     from lowland.sam import SAM, GradientInfo, SAMGradient, StandardGradient, perturbed
 
 __version__ = version("lowland")
-__all__ = ["SAM", "GradientInfo", "SAMGradient", "StandardGradient", "perturbed"]
+__all__ = [
+    "SAM",
+    "GradientInfo",
+    "SAMGradient",
+    "SAMSettings",
+    "SAMTrainerMixin",
+    "StandardGradient",
+    "perturbed",
+    "sam_trainer",
+]
+_INTEGRATIONS = {"SAMSettings", "SAMTrainerMixin", "sam_trainer"}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("lowland.sam"), name)
+        home = "lowland.integrations" if name in _INTEGRATIONS else "lowland.sam"
+        return getattr(import_module(home), name)
     if name in {"sam", "tasks", "metrics", "integrations"}:
         return import_module(f"lowland.{name}")
     raise AttributeError(f"module 'lowland' has no attribute {name!r}")

@@ -1,0 +1,69 @@
+"""SAM's settings in one value, for loops that build the gradient themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lowland.sam import SAMGradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAMSettings:
+    """The settings of `lowland.SAM` that decide results.
+
+    Attributes:
+        rho: Radius of the perturbation, >= 0; 0 is standard training.
+        ascent: Examples of the ascent: a fraction of the batch in (0, 1], or a number of examples.
+        m: Number of adversarial points.
+        descent: For m > 1: `share` or `full`.
+        perturb: Which parameters are perturbed: a predicate or name patterns; all by default.
+        ranks: Under DDP: one w_adv for all (`shared`), or one a rank (`own`).
+
+    Raises:
+        ValueError: If `lowland.SAM` would not take a value.
+    """
+
+    rho: float = 0.15
+    ascent: float | int = 0.25
+    m: int = 1
+    descent: Literal["share", "full"] = "share"
+    perturb: Callable[[str, Tensor], bool] | Sequence[str] | None = None
+    ranks: Literal["shared", "own"] = "shared"
+
+    def __post_init__(self) -> None:
+        if self.ranks not in ("shared", "own"):
+            raise ValueError(f"Invalid ranks={self.ranks!r}. Must be 'shared' or 'own'.")
+        # The rules are SAM's own. Only names of parameters and ranks need the model.
+        SAMGradient(
+            [torch.zeros(1, requires_grad=True)],
+            rho=self.rho,
+            ascent=self.ascent,
+            m=self.m,
+            descent=self.descent,
+        )
+
+    def gradient(self, module: torch.nn.Module, **options: Any) -> SAMGradient:
+        """Builds the gradient.
+
+        Args:
+            module: The model, with its wrapper if it has one.
+            **options: What is left of the arguments of `lowland.SAM`, such as `scaler`.
+
+        Returns:
+            The gradient with these settings.
+        """
+        return SAMGradient(
+            module,
+            rho=self.rho,
+            ascent=self.ascent,
+            m=self.m,
+            descent=self.descent,
+            perturb=self.perturb,
+            ranks=self.ranks,
+            **options,
+        )

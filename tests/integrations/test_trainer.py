@@ -1,0 +1,430 @@
+"""SAM in Hugging Face's Trainer: the right gradient, and everything else as the Trainer has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.integrations.toys import (
+    KINDS,
+    Rows,
+    SAMSeq2SeqTrainer,
+    SAMTrainer,
+    arguments,
+    batch_of,
+    distance,
+    moves,
+    rows,
+    same,
+    tiny,
+    weights,
+)
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Trainer
+
+import lowland
+from lowland import SAMSettings, SAMTrainerMixin
+from lowland.errors import UserError
+
+# fp32 sums of a few hundred terms in another order, relative to the norm of what is compared.
+ROUNDING = 1e-5
+
+
+def trained(
+    folder: Path,
+    kind: str,
+    trainer_class: type[Any] = SAMTrainer,
+    *,
+    sam: SAMSettings | None = None,
+    dropout: float = 0.0,
+    data: Rows | None = None,
+    options: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Trainer:
+    """A Trainer that has trained a tiny model."""
+    extra = dict(options or {})
+    if issubclass(trainer_class, SAMTrainerMixin):
+        extra["sam"] = sam
+    trainer: Trainer = trainer_class(
+        model=tiny(kind, dropout),
+        args=arguments(folder, **changes),
+        train_dataset=rows(kind) if data is None else data,
+        **extra,
+    )
+    trainer.train()
+    return trainer
+
+
+def model_of(trainer: Trainer) -> PreTrainedModel:
+    """The model that a Trainer trains."""
+    assert isinstance(trainer.model, PreTrainedModel)
+    return trainer.model
+
+
+def update(trainer: Trainer, kind: str) -> list[Tensor]:
+    """How far training has taken the weights, parameter by parameter."""
+    return moves(weights(model_of(trainer)), weights(tiny(kind)))
+
+
+def logged(trainer: Trainer, name: str) -> list[float]:
+    """What was logged under a name."""
+    return [entry[name] for entry in trainer.state.log_history if name in entry]
+
+
+@pytest.mark.parametrize("changes", [{}, {"bf16": True}, {"label_smoothing_factor": 0.1}], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rho_zero_is_the_stock_trainer(kind: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    """At rho = 0, dropout on, weights, losses and norms are those of the stock Trainer, bit for bit."""
+    changes = {"optim": "adamw_torch", "max_grad_norm": 1.0, **changes}
+    stock = trained(tmp_path, kind, Trainer, dropout=0.1, **changes)
+    sam = trained(tmp_path, kind, sam=SAMSettings(rho=0.0), dropout=0.1, **changes)
+    assert same(weights(model_of(sam)), weights(model_of(stock)))
+    assert logged(sam, "loss") == logged(stock, "loss")
+    assert logged(sam, "grad_norm") == logged(stock, "grad_norm")
+
+
+@pytest.mark.parametrize("kind", ["t5", "llama", "bert"])  # of GPT-2 the Trainer counts a target too many
+def test_trajectory_of_a_plain_loop(kind: str, tmp_path: Path) -> None:
+    """Three steps of the Trainer are three steps of a loop of five lines."""
+    settings = SAMSettings(rho=0.3, ascent=0.5)
+    trainer = trained(tmp_path, kind, sam=settings)
+    model, data = tiny(kind, 0.0).train(), rows(kind)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sam = lowland.SAM(model, rho=0.3, ascent=0.5)
+    losses = []
+    for step in range(3):
+        info = sam(lambda batch: model(**batch).loss, batch_of(data, 4, 4 * step))
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(info.loss))
+    assert distance(update(trainer, kind), moves(weights(model), weights(tiny(kind)))) < ROUNDING
+    assert logged(trainer, "loss") == pytest.approx(losses, rel=1e-5)  # fp32
+
+
+@pytest.mark.parametrize("changes", [{}, {"label_smoothing_factor": 0.1}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"m": 2}, {"m": 2, "descent": "full"}], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_accumulation(kind: str, settings: dict[str, Any], changes: dict[str, Any], tmp_path: Path) -> None:
+    """Micro-batches of very different target counts give the step of the whole batch."""
+    sam = SAMSettings(rho=0.3, ascent=0.5, **settings)
+    whole = trained(tmp_path, kind, sam=sam, per_device_train_batch_size=8, max_steps=2, **changes)
+    cut = trained(
+        tmp_path,
+        kind,
+        sam=sam,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=8,
+        max_steps=2,
+        **changes,
+    )
+    assert distance(update(cut, kind), update(whole, kind)) < ROUNDING
+    for name in ("loss", "grad_norm", "ascent_loss", "ascent_norm", "radius"):
+        assert logged(cut, name) == pytest.approx(logged(whole, name), rel=1e-4), name  # fp32
+    # A weight whose share of epsilon is about its rounding step goes either way: a handful of thousands.
+    assert logged(cut, "moved") == pytest.approx(logged(whole, "moved"), abs=2e-3)
+
+
+def test_stock_accumulation_multiplies_the_gradient_of_t5(tmp_path: Path) -> None:
+    """The stock Trainer gives T5 about k times the gradient with k micro-batches, and rho = 0 does not."""
+    small = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "max_steps": 1}
+    whole = trained(tmp_path, "t5", Trainer, per_device_train_batch_size=8, max_steps=1)
+    stock = trained(tmp_path, "t5", Trainer, **small)
+    sam = trained(tmp_path, "t5", sam=SAMSettings(rho=0.0), **small)
+    norm = logged(whole, "grad_norm")[0]
+    # Not 4 exactly, since the means of micro-batches with few targets count as much as those with many.
+    assert 3 < logged(stock, "grad_norm")[0] / norm < 5
+    assert logged(sam, "grad_norm")[0] == pytest.approx(norm, rel=1e-5)  # fp32
+    assert distance(update(sam, "t5"), update(whole, "t5")) < ROUNDING
+
+
+def test_accumulation_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    """The last batch of an epoch, with fewer and smaller micro-batches, is a whole batch of its own."""
+    data = rows("t5", 7)  # one batch of 4 and one of 3
+    cut = trained(
+        tmp_path,
+        "t5",
+        data=data,
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=2,
+        max_steps=4,
+    )
+    whole = trained(tmp_path, "t5", data=data, per_device_train_batch_size=4, max_steps=4)
+    assert distance(update(cut, "t5"), update(whole, "t5")) < ROUNDING
+
+
+class LossOfOurs(Trainer):
+    """A Trainer with a loss of its own, as TRL's have; it keeps a record of what it is called with."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.calls: list[int] = []
+        self.points: list[Tensor] = []
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Twice the sum of the targets' losses by the number of items."""
+        self.calls.append(len(inputs["labels"]))
+        self.points.append(weights(model)[0])
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = nn.functional.cross_entropy(
+            outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
+        )
+        loss = 2 * loss / num_items_in_batch
+        return (loss, outputs) if return_outputs else loss
+
+
+class SAMLossOfOurs(SAMTrainerMixin, LossOfOurs):
+    """The same with SAM."""
+
+
+def test_own_loss(tmp_path: Path) -> None:
+    """A Trainer that computes its own loss from the number of items gets SAM, and at rho = 0 its own step."""
+    stock = trained(tmp_path, "gpt2", LossOfOurs, dropout=0.1)
+    sam = trained(tmp_path, "gpt2", SAMLossOfOurs, sam=SAMSettings(rho=0.0), dropout=0.1)
+    assert same(weights(model_of(sam)), weights(model_of(stock)))
+    whole = trained(tmp_path, "gpt2", SAMLossOfOurs, per_device_train_batch_size=8)
+    cut = trained(
+        tmp_path, "gpt2", SAMLossOfOurs, per_device_train_batch_size=2, gradient_accumulation_steps=4
+    )
+    assert distance(update(cut, "gpt2"), update(whole, "gpt2")) < ROUNDING
+
+
+def test_the_passes_of_a_step(tmp_path: Path) -> None:
+    """A step sees the first a examples of the accumulated batch at w, then all of them at one w_adv."""
+    trainer = trained(
+        tmp_path,
+        "gpt2",
+        SAMLossOfOurs,
+        sam=SAMSettings(ascent=3),
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=3,
+        max_steps=1,
+    )
+    assert isinstance(trainer, SAMLossOfOurs)
+    assert trainer.calls == [2, 1, 2, 2, 2]
+    w, w_adv = trainer.points[0], trainer.points[2]
+    assert torch.equal(trainer.points[1], w) and not torch.equal(w_adv, w)
+    assert all(torch.equal(point, w_adv) for point in trainer.points[3:])
+
+
+def test_loss_function_of_the_user(tmp_path: Path) -> None:
+    """A `compute_loss_func` that needs the number of items gets that of each piece."""
+
+    def loss_func(outputs: Any, labels: Tensor, num_items_in_batch: Tensor) -> Tensor:
+        logits = outputs.logits.flatten(0, 1)
+        return nn.functional.cross_entropy(logits, labels.flatten(), reduction="sum") / num_items_in_batch
+
+    options = {"compute_loss_func": loss_func}
+    own = trained(tmp_path, "t5", options=options)
+    models = trained(tmp_path, "t5")
+    assert distance(update(own, "t5"), update(models, "t5")) < ROUNDING
+
+
+def test_seq2seq_trainer(tmp_path: Path) -> None:
+    """The mixin in front of Seq2SeqTrainer trains as the class that `sam_trainer` makes of Trainer."""
+    from transformers import Seq2SeqTrainingArguments
+
+    args = Seq2SeqTrainingArguments(**arguments(tmp_path).to_dict())
+    mixed = SAMSeq2SeqTrainer(tiny("t5", 0.0), args, train_dataset=rows("t5"), sam=SAMSettings(rho=0.3))
+    mixed.train()
+    made = trained(tmp_path, "t5", sam=SAMSettings(rho=0.3))
+    assert same(weights(model_of(mixed)), weights(model_of(made)))
+
+
+def test_figures_are_logged(tmp_path: Path) -> None:
+    """A log holds the means of SAM's figures over the steps since the last one, and evaluation none."""
+    every = trained(tmp_path, "t5", sam=SAMSettings(rho=0.2), max_steps=4, logging_steps=1)
+    trainer = SAMTrainer(
+        model=tiny("t5", 0.0),
+        args=arguments(tmp_path, max_steps=4, logging_steps=2, eval_strategy="steps", eval_steps=2),
+        train_dataset=rows("t5"),
+        eval_dataset=rows("t5", 4),
+        sam=SAMSettings(rho=0.2),
+    )
+    trainer.train()
+    assert logged(every, "radius") == pytest.approx([0.2] * 4, rel=1e-5)  # fp32
+    assert all(0.5 < moved <= 1 for moved in logged(every, "moved"))  # unused rows of embeddings stay
+    for name in ("ascent_loss", "ascent_norm", "moved"):
+        ones = logged(every, name)
+        means = [(ones[0] + ones[1]) / 2, (ones[2] + ones[3]) / 2]
+        assert logged(trainer, name) == pytest.approx(means, rel=1e-6), name
+    evaluations = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert len(evaluations) == 2 and not any("radius" in entry for entry in evaluations)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_resume(accumulation: int, tmp_path: Path) -> None:
+    """A run resumed from a checkpoint ends where the uninterrupted run ends, bit for bit, dropout on."""
+    changes = {
+        "optim": "adamw_torch",
+        "lr_scheduler_type": "linear",
+        "max_steps": 6,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": accumulation,
+        "save_strategy": "steps",
+        "save_steps": 3,
+        "train_sampling_strategy": "random",
+    }
+    through = trained(tmp_path, "t5", dropout=0.1, **changes)
+    again = SAMTrainer(
+        model=tiny("t5", 0.1, seed=9), args=arguments(tmp_path, **changes), train_dataset=rows("t5")
+    )
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert same(weights(model_of(again)), weights(model_of(through)))
+    assert logged(again, "loss") == logged(through, "loss")
+
+
+def test_checkpoints_hold_nothing_of_sam(tmp_path: Path) -> None:
+    """A checkpoint of a SAM run has the files and the optimizer state of a stock run, and nothing else."""
+    changes = {"optim": "adamw_torch", "save_strategy": "steps", "save_steps": 3}
+    trained(tmp_path / "stock", "t5", Trainer, **changes)
+    trained(tmp_path / "sam", "t5", **changes)
+    stock, sam = (tmp_path / name / "checkpoint-3" for name in ("stock", "sam"))
+    assert {path.name for path in sam.iterdir()} == {path.name for path in stock.iterdir()}
+    states = [torch.load(path / "optimizer.pt", weights_only=True)["state"] for path in (stock, sam)]
+    names = [{index: entry.keys() for index, entry in state.items()} for state in states]
+    assert names[0] == names[1]
+
+
+def test_stopped_in_the_middle_of_a_batch(tmp_path: Path) -> None:
+    """Micro-batches that a callback left behind do not get into the first step of the next run."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = True
+
+    changes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": 1}
+    stopped = trained(tmp_path, "t5", options={"callbacks": [Stop()]}, **changes)
+    assert same(weights(model_of(stopped)), weights(tiny("t5")))  # it never took a step
+    stopped.remove_callback(Stop)
+    stopped.train()
+    straight = trained(tmp_path, "t5", **changes)
+    assert same(weights(model_of(stopped)), weights(model_of(straight)))
+
+
+def test_gradient_checkpointing(tmp_path: Path) -> None:
+    """Gradient checkpointing gives the same training."""
+    plain = trained(tmp_path, "t5", dropout=0.1)
+    checkpointed = trained(tmp_path, "t5", dropout=0.1, activation_checkpointing=True)
+    assert distance(update(checkpointed, "t5"), update(plain, "t5")) < ROUNDING
+
+
+def test_perturb_by_name(tmp_path: Path) -> None:
+    """`perturb` chooses parameters by the model's own names."""
+    some = trained(tmp_path, "t5", sam=SAMSettings(rho=0.2, perturb=["*layer_norm*"]))
+    every = trained(tmp_path, "t5", sam=SAMSettings(rho=0.2))
+    assert logged(some, "ascent_norm")[0] < logged(every, "ascent_norm")[0]
+    with pytest.raises(ValueError, match=r"no trainable parameter matches"):
+        trained(tmp_path, "t5", sam=SAMSettings(perturb=["nothing"]))
+
+
+def scaler_run(folder: Path, overflow_at: str | None) -> tuple[Trainer, Any]:
+    """One fp16 step with a GradScaler, on the CPU, where Accelerate itself would want an accelerator."""
+
+    class Overflowing(SAMTrainer):  # type: ignore[misc, valid-type]
+        def compute_loss(self, model: Any, inputs: Any, **kwargs: Any) -> Any:
+            where = "ascent" if len(inputs["labels"]) == 1 else "descent"
+            loss = super().compute_loss(model, inputs, **kwargs)
+            return loss * float("inf") if where == overflow_at else loss
+
+    trainer = Overflowing(
+        model=tiny("t5", 0.0),
+        args=arguments(folder, max_steps=1, max_grad_norm=1.0, optim="adamw_torch"),
+        train_dataset=rows("t5"),
+    )
+    accelerator = trainer.accelerator
+    accelerator.state._mixed_precision = "fp16"
+    accelerator.native_amp = True
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1000)
+    try:
+        trainer.train()
+    finally:
+        accelerator.state._mixed_precision = "no"
+    return trainer, accelerator.scaler
+
+
+def test_fp16(tmp_path: Path) -> None:
+    """Under a GradScaler both passes run scaled, and clipping and logs see unscaled figures."""
+    plain = trained(tmp_path, "t5", max_steps=1, max_grad_norm=1.0, optim="adamw_torch")
+    trainer, scaler = scaler_run(tmp_path, None)
+    assert scaler.get_scale() == 1024.0
+    for name in ("loss", "grad_norm", "ascent_loss", "ascent_norm", "radius"):
+        assert logged(trainer, name) == pytest.approx(logged(plain, name), rel=0.01), name  # fp16
+    assert not same(weights(model_of(trainer)), weights(tiny("t5")))
+
+
+@pytest.mark.parametrize("where", ["ascent", "descent"])
+def test_fp16_overflow(where: str, tmp_path: Path) -> None:
+    """An overflow in either pass skips the step and halves the scale, with the weights as they were."""
+    trainer, scaler = scaler_run(tmp_path, where)
+    assert scaler.get_scale() == 512.0
+    assert same(weights(model_of(trainer)), weights(tiny("t5")))
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "deepspeed": ({"is_deepspeed_enabled": True}, r"does not run under DeepSpeed"),
+    "fsdp1": ({"is_fsdp_enabled": True}, r"wrong under FSDP1.*'fsdp_version': 2"),
+    "xla": ({"is_fsdp_xla_enabled": True}, r"torch_xla"),
+    "parallel": ({"get_tp_size": lambda: 2}, r"tensor, context or sequence parallelism"),
+}
+
+
+@pytest.mark.parametrize(("attributes", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_refusals(attributes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """A set-up in which SAM would be wrong is refused with a sentence when the Trainer is made."""
+
+    class Prepared(Trainer):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            for name, value in attributes.items():
+                setattr(self, name, value)
+
+    with pytest.raises(UserError, match=message):
+        lowland.sam_trainer(Prepared)(tiny("t5"), arguments(tmp_path), train_dataset=rows("t5"))
+
+
+def test_refused_arguments(tmp_path: Path) -> None:
+    """DataParallel and optimizers inside the backward pass are refused with a sentence."""
+    several = arguments(tmp_path)
+    several._n_gpu = 2
+    with pytest.raises(UserError, match=r"DataParallel.*torchrun"):
+        SAMTrainer(tiny("t5"), several, train_dataset=rows("t5"))
+    for optim in ("lomo", "galore_adamw_layerwise"):
+        with pytest.raises(UserError, match=rf"optim='{optim}'"):
+            SAMTrainer(tiny("t5"), arguments(tmp_path, optim=optim), train_dataset=rows("t5"))
+
+
+def test_mistakes_end_in_sentences(tmp_path: Path) -> None:
+    """Wrong settings, a wrong order of classes and a class that is no Trainer are told."""
+    with pytest.raises(UserError, match=r"sam= takes a lowland.SAMSettings, but got dict"):
+        SAMTrainer(tiny("t5"), arguments(tmp_path), sam={"rho": 0.1})
+    with pytest.raises(UserError, match=r"Put it first: class Backwards\(SAMTrainerMixin"):
+        type("Backwards", (Trainer, SAMTrainerMixin), {})
+    with pytest.raises(UserError, match=r"subclass of transformers.Trainer"):
+        lowland.sam_trainer(nn.Linear)
+    for wrong in ({"rho": -1}, {"ascent": 0.0}, {"m": 0}, {"descent": "half"}, {"ranks": "some"}):
+        with pytest.raises(ValueError, match=rf"Invalid {next(iter(wrong))}="):
+            SAMSettings(**wrong)
+
+
+def test_a_lost_training_step_is_told(tmp_path: Path) -> None:
+    """A Trainer class whose own training_step SAM replaces is warned of, and one in front of SAM runs."""
+    seen = []
+
+    class Counting(Trainer):
+        def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+            seen.append(1)
+            return super().training_step(*args, **kwargs)
+
+    class Front(Counting, SAMTrainer):  # type: ignore[misc, valid-type]
+        pass
+
+    with pytest.warns(UserWarning, match=r"Counting has a training_step of its own"):
+        lowland.sam_trainer(Counting)(tiny("t5"), arguments(tmp_path), train_dataset=rows("t5"))
+    trained(tmp_path, "t5", Front)
+    assert len(seen) == 3
