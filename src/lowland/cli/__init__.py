@@ -47,7 +47,7 @@ def build_parser() -> Parser:
 
 
 def build_verb_parser(name: str) -> Parser:
-    """Builds the parser of one verb's arguments. An option that is not given leaves no trace in the result."""
+    """Builds the parser of one verb's arguments; an option that is not given leaves no trace."""
     module = verb_module(name)
     parser = Parser(
         prog=f"lowland {name}",

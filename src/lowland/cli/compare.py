@@ -1,9 +1,12 @@
-"""`lowland compare`: fine-tune with and without SAM from the same starts, and say who is better and how sure."""
+"""`lowland compare`: fine-tune with and without SAM, and say which is better and how sure that is."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
+
+from rich.text import Text
 
 from lowland.cli import options
 from lowland.cli.parser import seed_list
@@ -64,12 +67,12 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
                 f"{where}: {error.strerror}. Free the space or give another directory with --out."
             ) from None
     report.print(console)
-    console.print(f"\nReport: [bold]{path / 'report' / 'report.md'}[/bold]", highlight=False)
-    if (path / "model").is_dir():
+    model = path / "model"
+    if model.is_dir():
+        console.print(Text(f"Best model: {model} (from_pretrained loads it)"), soft_wrap=True)
         console.print(
-            f"Best model: [bold]{path / 'model'}[/bold]  (from_pretrained loads it)", highlight=False
+            Text(f"Next: lowland predict --model {shlex.quote(str(model))} --input FILE"), soft_wrap=True
         )
-        console.print(f"Next: lowland predict --model {path / 'model'} --input FILE", highlight=False)
     return 0
 
 

@@ -1,8 +1,174 @@
-"""`lowland eval`."""
+"""`lowland eval`: score a checkpoint."""
 
-HELP = DESCRIPTION = EPILOG = USAGE = ""
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from lowland.cli import options
+from lowland.cli.console import console, errors, make_table, note, quiet_libraries
+from lowland.cli.parser import whole
+from lowland.errors import UserError
+from lowland.tasks import CustomTask, Source, Task, resolve
+
+if TYPE_CHECKING:
+    from lowland.evaluate import EvaluationResult
+
+HELP = "score a checkpoint on tasks or on your own rows"
+USAGE = "[TASK ...] --model DIR [--option ...]"
+DESCRIPTION = """\
+Scores a checkpoint on the evaluation sets of tasks, or on rows of your own."""
+EPILOG = """\
+examples:
+  lowland eval facts --model runs/my-run/model
+  lowland eval glue/sst2 --data-dir ~/glue --model ~/t5-v1_1-base --limit 100
+  lowland eval --eval test.csv --target "{label}" --model runs/my-run/model
+"""
 
 
-def add_arguments(parser): ...
-def run(arguments):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    options.add_tasks(parser)
+    options.add_own_data(parser, train=False)
+    data = parser.add_argument_group("data")
+    options.add_sources(data)
+    data.add_argument(
+        "--limit", type=whole, metavar="N", help="score the first N examples of each set (default: all)"
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model", metavar="DIR", required=True, help="directory of the checkpoint, or embedded"
+    )
+    options.add_generation(model)
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--predictions", metavar="DIR", help="write DIR/<evaluation set>.jsonl: inputs, targets, predictions"
+    )
+    results.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from lowland.evaluate import evaluate_sets, write_predictions
+    from lowland.experiment.examples import load_examples
+    from lowland.experiment.recipe import read_recipe
+
+    generation = options.generation_settings(arguments)
+    limit = getattr(arguments, "limit", None)
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit: must be at least 1, not {limit}.")
+    recipe = read_recipe(options.check_model(arguments))
+    tasks = find_tasks(arguments, recipe.template if recipe is not None else None)
+    folder = getattr(arguments, "data.data_dir", None)
+    source = Source(
+        data_dir=Path(folder).expanduser() if folder is not None else None,
+        hub=getattr(arguments, "data.hub", False),
+        train=False,
+    )
+    data = load_examples(tasks, source, limit or 0)
+    if not data.evaluation:
+        raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
+    for sentence in data.warnings:
+        note(f"Warning: {sentence}")
+    quiet_libraries()
+    loaded, bf16 = options.load_for_generation(arguments)
+    results: dict[str, EvaluationResult] = {}
+    for number, (name, chosen) in enumerate(data.evaluation.items(), start=1):
+        with errors.status(Text(f"{number} of {len(data.evaluation)}: {name}, {len(chosen)} examples")):
+            results |= evaluate_sets(
+                loaded,
+                data.scorers,
+                {name: chosen},
+                input_length=generation.input_length or (recipe.input_length if recipe else None),
+                target_length=generation.target_length or (recipe.target_length if recipe else None),
+                batch_size=generation.batch_size,
+                bf16=bf16,
+            )
+        if "predictions" in arguments:
+            path = Path(arguments.predictions).expanduser() / f"{name}.jsonl"
+            try:
+                write_predictions(path, chosen, results[name].predictions)
+            except OSError as error:
+                raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+    show(arguments.model, results, as_json="json" in arguments)
     return 0
+
+
+def find_tasks(arguments: argparse.Namespace, template: str | None) -> list[Task]:
+    """Looks up the tasks that the arguments name, the user's own file among them.
+
+    Args:
+        arguments: The verb's arguments.
+        template: Template of the input with which the model was trained.
+
+    Raises:
+        UserError: If there is nothing to score on, or something about it is wrong.
+    """
+    given = {key: value for key, value in vars(arguments).items() if key.startswith("data.")}
+    tasks = resolve(given.get("data.tasks", ()))
+    if any(key.startswith("data.custom.") for key in given):
+        own = {"input": template} | {
+            key.removeprefix("data.custom."): value for key, value in given.items() if "custom" in key
+        }
+        for key, option in (("evaluation", "--eval"), ("target", "--target"), ("input", "--input")):
+            if own.get(key) is None:
+                raise UserError(f"Your own rows need --eval, --input and --target; {option} is missing.")
+        tasks.append(
+            CustomTask(
+                own.get("name", "custom"),
+                None,
+                Path(own["evaluation"]),
+                own["input"],
+                own["target"],
+                own.get("metrics"),
+                own.get("answers"),
+            )
+        )
+    if not tasks:
+        raise UserError(
+            "There is nothing to score on. Name a task (see `lowland tasks`), or give rows of your own with "
+            "--eval, --input and --target."
+        )
+    return tasks
+
+
+def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) -> None:
+    """Prints the scores; the average is that of the sets, each the mean of its metrics, as in the paper."""
+    average = fmean(fmean(result.metrics.values()) for result in results.values())
+    if as_json:
+
+        def finite(value: float) -> float | None:  # JSON has no word for an undefined correlation
+            return value if math.isfinite(value) else None
+
+        sets = {
+            name: {
+                "metrics": {metric: finite(value) for metric, value in result.metrics.items()},
+                "examples": result.examples,
+                "seconds": round(result.seconds, 3),
+            }
+            for name, result in results.items()
+        }
+        print(
+            json.dumps(
+                {"model": model, "average": finite(average), "sets": sets}, indent=2, ensure_ascii=False
+            )
+        )
+        return
+    table = make_table(f"Scores of {model}", "Evaluation set", "Examples", "Metric", "Score")
+    for column in (1, 3):
+        table.columns[column].justify = "right"
+    for name, result in results.items():
+        for number, (metric, value) in enumerate(result.metrics.items()):
+            first = (name, str(result.examples)) if number == 0 else ("", "")
+            table.add_row(*map(Text, (*first, metric, f"{value:.2f}")))
+    if len(results) > 1:
+        table.add_section()
+        table.add_row(*map(Text, ("average of the sets", "", "", f"{average:.2f}")))
+    console.print(table)

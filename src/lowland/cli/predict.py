@@ -1,8 +1,107 @@
-"""`lowland predict`."""
+"""`lowland predict`: apply a model to new rows."""
 
-HELP = DESCRIPTION = EPILOG = USAGE = ""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.progress import Progress
+
+from lowland.cli import options
+from lowland.cli.console import errors, note, quiet_libraries
+from lowland.errors import UserError
+
+HELP = "apply a model to new rows of a file"
+USAGE = "--model DIR --input FILE [--option ...]"
+DESCRIPTION = """\
+Lets a model write for every row of a file. The rows come out with one field
+more: what the model wrote. Inputs are written as in the model's training; a
+model that lowland did not train needs --template or --task."""
+EPILOG = """\
+examples:
+  lowland predict --model runs/my-run/model --input new.csv --output done.csv
+  lowland predict --model DIR --input new.jsonl --template "review: {text}"
+  lowland predict --model DIR --input questions.txt | head
+
+A .txt file has one text a line, which fills the only field of the template;
+without a template it is the whole input."""
 
 
-def add_arguments(parser): ...
-def run(arguments):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    rows = parser.add_argument_group("rows")
+    rows.add_argument(
+        "--input", metavar="FILE", required=True, help="rows in JSONL, JSON, CSV or TSV, or text in .txt"
+    )
+    rows.add_argument(
+        "--template",
+        metavar="TEMPLATE",
+        help='the input text, such as "review: {text}" (default: as in the training)',
+    )
+    rows.add_argument(
+        "--task", metavar="NAME", help="write rows as this task does (default: that of the training)"
+    )
+    rows.add_argument(
+        "--output",
+        metavar="FILE",
+        help="where to: .jsonl, .csv or .tsv (default: standard output, as JSONL)",
+    )
+    rows.add_argument("--field", metavar="NAME", help="name of the new field (default: prediction)")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", metavar="DIR", required=True, help="directory of the model, or embedded")
+    options.add_hub(model)
+    options.add_generation(model)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from lowland.experiment.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines, write_text
+    from lowland.experiment.recipe import read_recipe
+
+    source = Path(arguments.input).expanduser()
+    output = Path(arguments.output).expanduser() if "output" in arguments else None
+    field = getattr(arguments, "field", "prediction")
+    if output is not None:
+        if output.suffix.lower() not in OUTPUT_SUFFIXES:
+            raise UserError(f"--output {output} must end in {', '.join(OUTPUT_SUFFIXES[:-1])} or .tsv.")
+        if output.is_dir() or not output.absolute().parent.is_dir():
+            raise UserError(f"--output {output} must be a file in a directory that exists.")
+        if output.exists() and output.samefile(source):
+            raise UserError("--output and --input name the same file. Give another output.")
+    if "template" in arguments and "task" in arguments:
+        raise UserError("--template and --task both say how inputs are written. Give one of them.")
+    generation = options.generation_settings(arguments)
+    quiet_libraries()
+    recipe = read_recipe(options.check_model(arguments))
+    writer = InputWriter(
+        arguments.model, recipe, getattr(arguments, "template", None), getattr(arguments, "task", None)
+    )
+    rows = writer.read(source)
+    if any(field in row.row for row in rows):
+        raise UserError(f"{source} has a field {field!r} already. Name the new one with --field NAME.")
+
+    loaded, bf16 = options.load_for_generation(arguments)
+    input_length, target_length = writer.lengths()
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as display:
+        bar = display.add_task("predicting", total=sum(len(row.inputs) for row in rows))
+        predictions = predict(
+            loaded,
+            rows,
+            input_length=generation.input_length or input_length,
+            target_length=generation.target_length or target_length,
+            batch_size=generation.batch_size,
+            bf16=bf16,
+            on_progress=lambda done: display.advance(bar, done),
+        )
+    text = to_lines(rows, predictions, field, output.suffix.lower() if output is not None else ".jsonl")
+    if output is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_text(output, text)
+        note(f"{len(rows)} rows: {output}")
+    dropped = sum(prediction is None for prediction in predictions)
+    if dropped:
+        note(f"{dropped} of {len(rows)} rows are not complete and have no prediction.")
     return 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -80,27 +81,50 @@ def load_data(settings: DataSettings) -> ExperimentData:
     Raises:
         UserError: If something about the data is wrong; the message says where.
     """
-    source = Source(data_dir=Path(settings.data_dir) if settings.data_dir else None, hub=settings.hub)
-    tasks: dict[str, Task] = {}
+    folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
+    source = Source(data_dir=folder, hub=settings.hub)
+    data = load_examples(load_tasks(settings), source, settings.evaluation_limit)
+    if not data.train:
+        raise UserError(f"No training examples were found for {', '.join(data.tasks)}.")
+    if not data.evaluation:
+        raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
+    return data
+
+
+def load_examples(tasks: Sequence[Task], source: Source, limit: int) -> ExperimentData:
+    """Reads the examples of tasks.
+
+    Args:
+        tasks: The tasks.
+        source: Where from.
+        limit: Most examples of an evaluation set, the first ones; 0 for all.
+
+    Raises:
+        UserError: If something about the data is wrong; the message says where.
+    """
     train: dict[str, Sequence[Example]] = {}
     evaluation: dict[str, Sequence[Example]] = {}
     scorers: dict[str, Task] = {}
     warnings: list[str] = []
-    for task in load_tasks(settings):
+    by_name = {task.name: task for task in tasks}
+    if len(by_name) < len(tasks):
+        names = [task.name for task in tasks]
+        double = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"Your own data has the name of the task {double!r}. Give it another with --name.")
+    for task in tasks:
         data = task.load(source)
-        tasks[task.name] = task
         if data.train:
             train[task.name] = data.train
         for name, examples in data.evaluation.items():
-            evaluation[name] = examples[: settings.evaluation_limit or None]
+            evaluation[name] = examples[: limit or None]
             scorers[name] = task
         warnings += data.warnings
-    if not train:
-        raise UserError(f"No training examples were found for {', '.join(tasks)}.")
-    if not evaluation:
-        raise UserError(f"No evaluation examples were found for {', '.join(tasks)}.")
     return ExperimentData(
-        tasks=tasks, train=train, evaluation=evaluation, scorers=scorers, warnings=tuple(warnings)
+        tasks=by_name,
+        train=train,
+        evaluation=evaluation,
+        scorers=scorers,
+        warnings=tuple(warnings),
     )
 
 
@@ -171,9 +195,7 @@ class Encodings:
             self._encoded[name] = encoded
             self._positions[name] = {id(example): index for index, example in enumerate(examples)}
 
-    def batches(
-        self, train: Mapping[str, Sequence[Example]], batch_size: int, seed: int
-    ) -> Iterator[dict[str, Tensor]]:
+    def batches(self, train: Mapping[str, Sequence[Example]], batch_size: int, seed: int) -> SampledBatches:
         """Draws batches without end; tasks come in proportion to their numbers of examples.
 
         Args:
@@ -181,13 +203,39 @@ class Encodings:
             batch_size: Examples of a batch.
             seed: The run's seed.
 
-        Yields:
-            `input_ids`, `attention_mask` and `labels`, padded.
+        Returns:
+            `input_ids`, `attention_mask` and `labels`, padded, batch after batch.
         """
         rows = {name: [self._positions[name][id(e)] for e in examples] for name, examples in train.items()}
         sizes = {name: len(examples) for name, examples in train.items()}
         sampler = MixtureSampler(sizes, sizes, batch_size, derive_seed(seed, "order"))
-        for drawn in sampler:
-            yield collate(
+        return SampledBatches(
+            sampler,
+            lambda drawn: collate(
+                [self._encoded[name][rows[name][index]] for name, index in drawn], self.pad_token_id
+            ),
+        )
+
+
+class SampledBatches:
+    """Endless batches out of a sampler, whose place in the stream is their only state."""
+
+    def __init__(
+        self, sampler: MixtureSampler, collate: Callable[[list[tuple[str, int]]], dict[str, Tensor]]
+    ) -> None:
+        self.sampler = sampler
+        self._collate = collate
+
+    def __next__(self) -> dict[str, Tensor]:
+        """Draws and pads the next batch."""
+        return self._collate(next(self.sampler))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the place in the stream."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes to a place in the stream."""
+        self.sampler.load_state_dict(state)
                 [self._encoded[name][rows[name][index]] for name, index in drawn], self.pad_token_id
             )

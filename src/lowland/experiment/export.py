@@ -13,6 +13,7 @@ from typing import Any
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import ExperimentData
+from lowland.experiment.recipe import Recipe
 from lowland.experiment.run import mean_score
 from lowland.train import Arm
 from lowland.version import __version__
@@ -67,6 +68,13 @@ def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> P
     aside = path / f".model-{uuid.uuid4().hex}"
     shutil.copytree(best.checkpoint, aside)
     (aside / "README.md").write_text(_card(config, data, best, held_out), encoding="utf-8")
+    recipe = Recipe(
+        tasks=tuple(data.tasks),
+        template=config.data.custom.input if config.data.custom is not None else None,
+        input_length=config.train.input_length,
+        target_length=config.train.target_length,
+    )
+    recipe.write(aside)
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
     return target
@@ -138,6 +146,8 @@ Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     model = AutoModelForSeq2SeqLM.from_pretrained("this directory")
     tokenizer = AutoTokenizer.from_pretrained("this directory")
+
+Or, for a file of new rows: `lowland predict --model "this directory" --input FILE`
 
 ## Scores on the evaluation sets
 
