@@ -12,7 +12,7 @@ AVERAGED = [
 ]  # Table 3 prints nothing but averages
 
 
-def printed_average(row: PrintedRow) -> dict[str, float]:
+def _printed(row: PrintedRow) -> dict[str, float]:
     return dict(next(row.scores[name] for name in AVERAGES if name in row.scores))
 
 
@@ -27,7 +27,7 @@ def test_no_figure_is_lost() -> None:
 def test_averages_recompute(row: PrintedRow) -> None:
     """Every average is that of its row's parts, as closely as parts that are rounded to 0.1 can tell."""
     # Each part is off by 0.05 at most, hence their mean too, and the printed average by 0.05 more.
-    assert row_average(row) == pytest.approx(printed_average(row), abs=0.1)
+    assert row_average(row) == pytest.approx(_printed(row), abs=0.1)
 
 
 def test_most_averages_recompute_exactly() -> None:
@@ -37,7 +37,7 @@ def test_most_averages_recompute_exactly() -> None:
         for row in AVERAGED
         for metric, value in row_average(row).items()
         # Half-up rounding to one decimal; the parts' mean is exact up to 1e-9.
-        if abs(int(value * 10 + 0.5 + 1e-9) / 10 - printed_average(row)[metric]) > 1e-9
+        if abs(int(value * 10 + 0.5 + 1e-9) / 10 - _printed(row)[metric]) > 1e-9
     ]
     assert len(off) == 6
     assert {table for table, *_ in off} == {1, 6, 8, 9}
