@@ -102,6 +102,17 @@ class ExperimentProgress:
         """Says that a run could not go on."""
         self._print(f"{self._name}: failed. {sentence}")
 
+    def on_resume(self, step: int) -> None:
+        """Says that an interrupted run goes on."""
+        self._print(f"{self._name}: goes on after step {step}")
+        self._total -= step
+        self._step = step
+        self._display.update(self._bar, total=self._total)
+
+    def on_note(self, sentence: str) -> None:
+        """Says something that the user should know."""
+        self._print(sentence)
+
     def on_log(self, report: StepReport) -> None:
         """Moves the display, or prints a line now and then."""
         figures = f"step {report.step}/{self._config.train.steps}  loss {report.loss:.3f}"

@@ -12,6 +12,7 @@ from lowland.experiment.configuration import ExperimentConfig, differences
 from lowland.experiment.directory import RunDirectory, now, write_json
 from lowland.experiment.examples import Encodings, ExperimentData, load_data, part
 from lowland.experiment.export import export_best
+from lowland.experiment.guard import locked, stop_request
 from lowland.experiment.run import Observer, run
 from lowland.models import load_model
 from lowland.report import Report, write_report
@@ -50,6 +51,7 @@ def run_experiment(config: ExperimentConfig, path: Path, command: str, progress:
     Raises:
         UserError: If something the user gave is wrong, or the directory holds another experiment.
         TrainingError: If every run failed.
+        KeyboardInterrupt: If the user asked to stop; the same command goes on.
     """
     _refuse_other(config, path)
     data = load_data(config.data)
@@ -59,24 +61,26 @@ def run_experiment(config: ExperimentConfig, path: Path, command: str, progress:
     parts = {seed: part(data, config.data, seed) for seed in config.seeds}
     sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
 
-    _describe(config, path, command, data)
-    progress.on_data(data, sizes, [*data.warnings, *encodings.warnings])
-    failures: list[str] = []
-    for seed in config.seeds:
-        for arm in config.arms:
-            directory = RunDirectory(path, arm, seed)
-            progress.on_run(arm, seed, directory.done)
-            if directory.done:
-                continue
-            try:
-                run(config, directory, data, parts[seed], encodings, progress)
-            except TrainingError as error:
-                failures.append(str(error))
-                progress.on_failure(arm, seed, str(error))
-    if len(failures) == len(config.seeds) * len(config.arms):
-        raise TrainingError(f"Every run failed. The first one: {failures[0]}")
-    report = write_report(path)
-    export_best(config, path, data)
+    with locked(path), stop_request(progress.on_note) as stop:
+        _describe(config, path, command, data)
+        progress.on_data(data, sizes, [*data.warnings, *encodings.warnings])
+        failures: list[str] = []
+        for seed in config.seeds:
+            for arm in config.arms:
+                directory = RunDirectory(path, arm, seed)
+                progress.on_run(arm, seed, directory.done)
+                if directory.done:
+                    continue
+                try:
+                    if not run(config, directory, data, parts[seed], encodings, progress, stop):
+                        raise KeyboardInterrupt
+                except TrainingError as error:
+                    failures.append(str(error))
+                    progress.on_failure(arm, seed, str(error))
+        if len(failures) == len(config.seeds) * len(config.arms):
+            raise TrainingError(f"Every run failed. The first one: {failures[0]}")
+        report = write_report(path)
+        export_best(config, path, data)
     return report
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,17 @@ def append_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+def _lines(log: Path) -> list[dict[str, Any]]:
+    """Reads a log; a last line that a kill cut short is left out."""
+    lines: list[dict[str, Any]] = []
+    for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
 class RunDirectory:
     """The directory of one arm and seed.
 
@@ -44,6 +56,7 @@ class RunDirectory:
         self.path = experiment / f"{arm}-seed{seed}"
         self.arm: Arm = arm
         self.seed = seed
+        self._status: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
         """Reads the status; empty if the run was never started or its status cannot be read."""
@@ -59,12 +72,12 @@ class RunDirectory:
         return self.status().get("state") == "done"
 
     def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
-        """Begins the run anew; what an interrupted one left is removed."""
+        """Begins the run anew; what an earlier one left is removed."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
         write_atomic(self.path / "config.toml", config.encode())
         write_json(self.path / "env.json", environment)
-        self._status: dict[str, Any] = {
+        self._status = {
             "state": "running",
             "arm": self.arm,
             "seed": self.seed,
@@ -79,6 +92,42 @@ class RunDirectory:
             "finished": None,
         }
         write_json(self.path / "status.json", self._status)
+
+    def rewind(self, step: int, status: Mapping[str, Any]) -> None:
+        """Takes the logs back to a step, and the status to what it was then."""
+        for log in [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]:
+            kept = [line for line in _lines(log) if line["step"] <= step]
+            write_atomic(log, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept).encode())
+        self._status = dict(status)
+        write_json(self.path / "status.json", self._status)
+
+    @property
+    def live_status(self) -> dict[str, Any]:
+        """The status of the run as this process knows it."""
+        return dict(self._status)
+
+    def states(self) -> list[Path]:
+        """Lists the saved states from which training can go on, the newest first."""
+        folders = [folder for folder in (self.path / "states").glob("step-*") if folder.is_dir()]
+        return sorted(folders, key=lambda folder: int(folder.name.removeprefix("step-")), reverse=True)
+
+    def save_state(self, step: int, save: Callable[[Path], None]) -> None:
+        """Saves a state aside, puts it in its place, and keeps the one before."""
+        target = self.path / "states" / f"step-{step}"
+        aside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+        try:
+            save(aside)
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        for folder in self.states()[2:]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def finish(self, **values: Any) -> None:
+        """Ends the run; nothing needs to go on from it any more."""
+        self.update(state="done", finished=now(), **values)
+        shutil.rmtree(self.path / "states", ignore_errors=True)
 
     def update(self, **values: Any) -> None:
         """Changes fields of the status."""

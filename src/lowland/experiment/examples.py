@@ -237,5 +237,3 @@ class SampledBatches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes to a place in the stream."""
         self.sampler.load_state_dict(state)
-                [self._encoded[name][rows[name][index]] for name, index in drawn], self.pad_token_id
-            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Protocol
 
@@ -17,7 +17,15 @@ from lowland.experiment.environment import describe_environment
 from lowland.experiment.examples import Encodings, ExperimentData, SeedData
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.tasks.base import Example, Task
-from lowland.train import StepReport, TrainingError, resolve_precision, seed_dropout, train
+from lowland.train import (
+    DamagedStateError,
+    StepReport,
+    Training,
+    TrainingError,
+    read_values,
+    resolve_precision,
+    seed_dropout,
+)
 
 
 class Observer(Protocol):
@@ -25,6 +33,12 @@ class Observer(Protocol):
 
     def on_log(self, report: StepReport) -> None:
         """Called at every line of the training log."""
+
+    def on_resume(self, step: int) -> None:
+        """Called when an interrupted run goes on after a step."""
+
+    def on_note(self, sentence: str) -> None:
+        """Called with something that the user should know."""
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Called after an evaluation, with evaluation set -> metric -> value."""
@@ -62,7 +76,7 @@ class Evaluator:
         self._data = data
         self._held_out = held_out
         self._bf16 = bf16
-        self._best: tuple[float, int] | None = None
+        self.best: Sequence[float] | None = None  # held-out score and step of the best kept checkpoint
 
     def __call__(self, loaded: LoadedModel, step: int) -> dict[str, Mapping[str, float]]:
         """Scores the model; returns evaluation set -> metric -> value."""
@@ -96,14 +110,14 @@ class Evaluator:
         return {name: result.metrics for name, result in results.items()}
 
     def _keep(self, loaded: LoadedModel, step: int, score: float | None) -> None:
-        better = score is not None and (self._best is None or score > self._best[0])
+        better = score is not None and (self.best is None or score > self.best[0])
         if not better and step != self._config.train.steps:
             return
         save_model(loaded, self._directory.checkpoint(step), overwrite=True)
         if better and score is not None:
-            if self._best is not None:
-                shutil.rmtree(self._directory.checkpoint(self._best[1]), ignore_errors=True)
-            self._best = (score, step)
+            if self.best is not None:
+                shutil.rmtree(self._directory.checkpoint(int(self.best[1])), ignore_errors=True)
+            self.best = (score, step)
 
 
 def run(
@@ -113,8 +127,11 @@ def run(
     parted: SeedData,
     encodings: Encodings,
     observer: Observer,
-) -> None:
+    stop: Callable[[], bool],
+) -> bool:
     """Trains and scores one arm and seed, and writes everything to its directory.
+
+    A run that was interrupted goes on from its last saved state, bit for bit as if it had not been.
 
     Args:
         config: The experiment.
@@ -123,36 +140,72 @@ def run(
         parted: The seed's own.
         encodings: Token ids of all training examples.
         observer: Is told how it goes.
+        stop: Asked after every step whether to stop, with the state saved.
+
+    Returns:
+        Whether the run came to its end.
 
     Raises:
         TrainingError: If training cannot go on; the status says so too.
     """
     settings, seed = config.train, directory.seed
-    directory.start(config.to_toml(), describe_environment(), settings.steps)
-    directory.warn([*data.warnings, *encodings.warnings])
     precision = resolve_precision(settings.precision, PartialState().device)
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
     loaded = load_model(config.model, dropout=settings.dropout, hub=config.data.hub)
     loaded.model.to(accelerator.device)
+    training = Training(
+        loaded.model,
+        encodings.batches(parted.train, settings.batch_size, seed),
+        arm=directory.arm,
+        settings=settings,
+        sam=config.sam,
+        accelerator=accelerator,
+    )
     evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16")
+    if not _go_on(directory, training, evaluate, config.fingerprint(), observer):
+        directory.start(config.to_toml(), describe_environment(), settings.steps)
+        directory.warn([*data.warnings, *encodings.warnings])
+        seed_dropout(seed)
+
+    def save() -> None:
+        values = {"best": evaluate.best, "status": directory.live_status, "settings": config.fingerprint()}
+        directory.save_state(training.step, lambda folder: training.save(folder, values))
 
     def on_log(report: StepReport) -> None:
         directory.log(report)
         observer.on_log(report)
 
-    seed_dropout(seed)
+    def on_evaluation(step: int) -> None:
+        observer.on_scores(step, evaluate(loaded, step))
+        if step < settings.steps:
+            save()
+
     try:
-        train(
-            loaded.model,
-            encodings.batches(parted.train, settings.batch_size, seed),
-            arm=directory.arm,
-            settings=settings,
-            sam=config.sam,
-            accelerator=accelerator,
-            on_log=on_log,
-            on_evaluation=lambda step: observer.on_scores(step, evaluate(loaded, step)),
-        )
+        finished = training.run(on_log, on_evaluation, stop)
     except TrainingError as error:
         directory.update(state="failed", error=str(error), finished=now())
         raise
-    directory.update(state="done", weights_sha256=weights_sha256(loaded.model), finished=now())
+    if finished:
+        directory.finish(weights_sha256=weights_sha256(loaded.model))
+    else:
+        save()
+    return finished
+
+
+def _go_on(
+    directory: RunDirectory, training: Training, evaluate: Evaluator, settings: str, observer: Observer
+) -> bool:
+    """Puts an interrupted run where its newest undamaged state has it; tells whether there is one."""
+    for folder in directory.states():
+        try:
+            if read_values(folder)["caller"]["settings"] != settings:
+                continue
+            values = training.load(folder)
+        except DamagedStateError as error:
+            observer.on_note(f"A saved state is damaged and is not used: {error}")
+            continue
+        evaluate.best = values["best"]
+        directory.rewind(training.step, values["status"])
+        observer.on_resume(training.step)
+        return True
+    return False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
@@ -19,6 +20,7 @@ from lowland.train.gradients import build_gradient
 from lowland.train.loss import IGNORED, sequence_loss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.settings import Arm, SAMSettings, TrainSettings
+from lowland.train.state import load_state, save_state
 
 
 class TrainingError(RuntimeError):
@@ -56,77 +58,155 @@ class StepReport:
     moved: float | None = None
 
 
-def train(
-    model: PreTrainedModel,
-    batches: Iterator[dict[str, Tensor]],
-    *,
-    arm: Arm,
-    settings: TrainSettings,
-    sam: SAMSettings,
-    accelerator: Accelerator,
-    on_log: Callable[[StepReport], None],
-    on_evaluation: Callable[[int], None],
-) -> None:
-    """Trains a model in place.
+class Batches(Protocol):
+    """Endless whole batches whose place can be kept."""
+
+    def __next__(self) -> dict[str, Tensor]:
+        """Gives `input_ids` and `attention_mask` `# (batch, input_len)`, `labels` `# (batch, target_len)`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the place as plain JSON values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes to a place."""
+
+
+class Training:
+    """The training of one model, which can be saved between any two steps.
 
     Args:
-        model: An encoder-decoder on the CPU or the accelerator's device.
-        batches: Endless whole batches: `input_ids`, `attention_mask` `# (batch, input_len)` and `labels`
-            `# (batch, target_len)`.
+        model: An encoder-decoder on the accelerator's device. It is trained in place.
+        batches: What it is trained on.
         arm: `standard` or `sam`: which gradient.
         settings: What both arms share.
         sam: What only the SAM arm uses.
         accelerator: Device, precision and processes.
-        on_log: Called every `log_every` steps and at the last.
-        on_evaluation: Called with the step every `evaluate_every` steps and at the last; the model is then
-            between steps, in training mode.
-
-    Raises:
-        TrainingError: If the loss is not finite.
     """
-    decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
-    wrapped: nn.Module = accelerator.prepare_model(model)
-    wrapped.train()
-    optimizer = build_optimizer(model, settings)
-    schedule = build_schedule(optimizer, settings)
-    gradient = build_gradient(arm, wrapped, settings, sam)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    def loss_fn(batch: dict[str, Tensor]) -> Tensor:
-        return sequence_loss(wrapped, decoder_inputs, trim_padding(batch), settings.z_loss)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        batches: Batches,
+        *,
+        arm: Arm,
+        settings: TrainSettings,
+        sam: SAMSettings,
+        accelerator: Accelerator,
+    ) -> None:
+        self.step = 0
+        self._model = model
+        self._batches = batches
+        self._arm = arm
+        self._settings = settings
+        self._device = accelerator.device
+        self._wrapped: nn.Module = accelerator.prepare_model(model)
+        self._decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
+        self._optimizer = build_optimizer(model, settings)
+        self._schedule = build_schedule(self._optimizer, settings)
+        self._gradient = build_gradient(arm, self._wrapped, settings, sam)
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._examples = 0
+        self._target_tokens = 0
+        self._infos: list[GradientInfo] = []  # of the steps since the last line of the log
 
-    infos: list[GradientInfo] = []
-    examples = target_tokens = 0
-    seconds = 0.0
-    started = time.perf_counter()
-    for step in range(1, settings.steps + 1):
-        batch = next(batches)
-        examples += len(batch["labels"])
-        target_tokens += int((batch["labels"] != IGNORED).sum())
-        rate = float(schedule.get_last_lr()[0])
+    def save(self, folder: Path, values: dict[str, Any]) -> None:
+        """Writes the whole state of training to a new folder, with values of the caller's own."""
+        own = {
+            "step": self.step,
+            "examples": self._examples,
+            "target_tokens": self._target_tokens,
+            "batches": self._batches.state_dict(),
+            "infos": [_to_plain(info) for info in self._infos],
+        }
+        save_state(folder, self._model, self._optimizer, self._schedule, {"training": own, "caller": values})
 
-        info = gradient(loss_fn, {name: tensor.to(accelerator.device) for name, tensor in batch.items()})
-        norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf)
-        if not math.isfinite(float(info.loss)) or not math.isfinite(float(norm)):
+    def load(self, folder: Path) -> dict[str, Any]:
+        """Goes on from a saved state; returns the caller's values.
+
+        Raises:
+            DamagedStateError: If the state is not as it was written.
+        """
+        values = load_state(folder, self._model, self._optimizer, self._schedule)
+        own = values["training"]
+        self._batches.load_state_dict(own["batches"])
+        self.step = own["step"]
+        self._examples, self._target_tokens = own["examples"], own["target_tokens"]
+        self._infos = [_from_plain(info) for info in own["infos"]]
+        return dict(values["caller"])
+
+    def run(
+        self,
+        on_log: Callable[[StepReport], None],
+        on_evaluation: Callable[[int], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Trains up to the last step, or until it is asked to stop.
+
+        Args:
+            on_log: Called every `log_every` steps and at the last.
+            on_evaluation: Called with the step every `evaluate_every` steps and at the last.
+            stop: Asked after every step.
+
+        Returns:
+            Whether the last step was reached.
+
+        Raises:
+            TrainingError: If the loss or the gradient is not finite.
+        """
+        settings = self._settings
+        self._wrapped.train()
+        seconds, started = 0.0, time.perf_counter()
+        while self.step < settings.steps:
+            rate = float(self._schedule.get_last_lr()[0])
+            norm = self._take_step(rate)
+            last = self.step == settings.steps
+            if last or self.step % settings.log_every == 0:
+                seconds += time.perf_counter() - started
+                on_log(
+                    _report(self._infos, self.step, rate, norm, self._examples, self._target_tokens, seconds)
+                )
+                self._infos.clear()
+                seconds, started = 0.0, time.perf_counter()
+            if last or self.step % settings.evaluate_every == 0:
+                seconds += time.perf_counter() - started
+                on_evaluation(self.step)
+                started = time.perf_counter()
+            if not last and stop():
+                return False
+        return True
+
+    def _take_step(self, rate: float) -> float:
+        """Takes one step; returns the gradient's norm before clipping."""
+        batch = next(self._batches)
+        self._examples += len(batch["labels"])
+        self._target_tokens += int((batch["labels"] != IGNORED).sum())
+
+        info = self._gradient(self._loss, {name: tensor.to(self._device) for name, tensor in batch.items()})
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip or math.inf))
+        if not math.isfinite(float(info.loss)) or not math.isfinite(norm):
             raise TrainingError(
-                f"At step {step} the loss is {float(info.loss):g} and the gradient's norm {float(norm):g}; "
-                f"lower the learning rate (now {rate:g})" + (" or rho." if arm == "sam" else ".")
+                f"At step {self.step + 1} the loss is {float(info.loss):g} and the gradient's norm {norm:g}; "
+                f"lower the learning rate (now {rate:g})" + (" or rho." if self._arm == "sam" else ".")
             )
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        self._optimizer.step()
+        self._schedule.step()
+        self._optimizer.zero_grad()
+        self.step += 1
+        self._infos.append(info)
+        return norm
 
-        infos.append(info)
-        last = step == settings.steps
-        if last or step % settings.log_every == 0:
-            elapsed = time.perf_counter() - started
-            on_log(_report(infos, step, rate, float(norm), examples, target_tokens, elapsed + seconds))
-            infos.clear()
-            seconds, started = 0.0, time.perf_counter()
-        if last or step % settings.evaluate_every == 0:
-            seconds += time.perf_counter() - started
-            on_evaluation(step)
-            started = time.perf_counter()
+    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        # The ascent's few examples are often shorter than the whole batch's longest.
+        return sequence_loss(self._wrapped, self._decoder_inputs, trim_padding(batch), self._settings.z_loss)
+
+
+def _to_plain(info: GradientInfo) -> dict[str, Any]:
+    return {key: float(value) if isinstance(value, Tensor) else value for key, value in vars(info).items()}
+
+
+def _from_plain(values: dict[str, Any]) -> GradientInfo:
+    tensors = {key: torch.tensor(values[key]) for key in ("loss", "ascent_loss") if values[key] is not None}
+    return GradientInfo(**{**values, **tensors})
 
 
 def _report(

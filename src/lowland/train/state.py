@@ -1,0 +1,148 @@
+"""The state of training on disk, from which it goes on bit for bit.
+
+Tensors are safetensors and everything else is JSON: nothing that is read back
+can run code. Nothing of SAM is in it, since SAM has no state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, load_model, save_file, save_model
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+WEIGHTS, TENSORS, VALUES = "weights.safetensors", "tensors.safetensors", "state.json"
+
+
+class DamagedStateError(Exception):
+    """A saved state is incomplete or was changed; the message says which file."""
+
+
+def save_state(
+    folder: Path, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, values: dict[str, Any]
+) -> None:
+    """Writes the state of training to a folder.
+
+    Args:
+        folder: Where to; it must be new. Whoever calls puts it in its place.
+        model: The model.
+        optimizer: Its optimizer.
+        schedule: The learning-rate schedule.
+        values: Plain JSON values of the caller's, given back by `load_state`.
+    """
+    folder.mkdir(parents=True)
+    save_model(model, str(folder / WEIGHTS))
+    tensors, numbers = _flatten(optimizer.state_dict())
+    tensors["random/torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors |= {f"random/cuda/{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
+    state = {
+        "values": values,
+        "optimizer": numbers,
+        "schedule": _numbers(schedule),
+        "random": random.getstate(),
+        "sha256": {name: _sha256(folder / name) for name in (WEIGHTS, TENSORS)},
+    }
+    text = json.dumps(state)
+    (folder / VALUES).write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n", encoding="utf-8")
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    """Checks a saved state and reads its values.
+
+    Raises:
+        DamagedStateError: If a file is missing or not as it was written.
+    """
+    return dict(_read(folder)["values"])
+
+
+def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler) -> dict[str, Any]:
+    """Puts model, optimizer, schedule and random streams where a saved state has them.
+
+    Args:
+        folder: What `save_state` wrote.
+        model: The model.
+        optimizer: An optimizer of the same kind over the same parameters.
+        schedule: A schedule of the same kind.
+
+    Returns:
+        The caller's values.
+
+    Raises:
+        DamagedStateError: If a file is missing or not as it was written.
+    """
+    state = _read(folder)
+    load_model(model, folder / WEIGHTS)
+    tensors = load_file(folder / TENSORS)
+    torch.set_rng_state(tensors.pop("random/torch"))
+    streams = [tensors.pop(name) for name in sorted(tensors) if name.startswith("random/cuda/")]
+    if streams and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(streams)
+    version, numbers, rest = state["random"]
+    random.setstate((version, tuple(numbers), rest))
+    optimizer.load_state_dict(_unflatten(tensors, state["optimizer"]))
+    schedule.load_state_dict(state["schedule"])
+    return dict(state["values"])
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        checksum, _, text = (folder / VALUES).read_text(encoding="utf-8").partition("\n")
+        text = text.removesuffix("\n")
+        if hashlib.sha256(text.encode()).hexdigest() != checksum:
+            raise DamagedStateError(f"{folder / VALUES} is not as it was written.")
+        state: dict[str, Any] = json.loads(text)
+        for name, expected in state["sha256"].items():
+            if _sha256(folder / name) != expected:
+                raise DamagedStateError(f"{folder / name} is not as it was written.")
+    except OSError as error:
+        raise DamagedStateError(f"{error.filename} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise DamagedStateError(f"{folder / VALUES} is not as it was written.") from None
+    return state
+
+
+def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Parts an optimizer's state into tensors and plain values."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        plain[str(index)] = {}
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{index}/{key}"] = value
+            else:
+                plain[str(index)][key] = value
+    return tensors, {"state": plain, "param_groups": state["param_groups"]}
+
+
+def _numbers(schedule: LRScheduler) -> dict[str, Any]:
+    """Gives a schedule's state without its functions, which the settings make anew."""
+    state: dict[str, Any] = schedule.state_dict()
+    return {**state, "lr_lambdas": [None] * len(state["lr_lambdas"])} if "lr_lambdas" in state else state
+
+
+def _unflatten(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
+    entries: dict[int, dict[str, Any]] = {int(index): dict(v) for index, v in numbers["state"].items()}
+    for name, tensor in tensors.items():
+        _, index, key = name.split("/", 2)
+        entries[int(index)][key] = tensor
+    return {"state": entries, "param_groups": numbers["param_groups"]}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
