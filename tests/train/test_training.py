@@ -1,0 +1,221 @@
+"""The loop: equal arms at rho 0, exact resume, damaged states, and its losses and optimizers."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.model_fixtures import tiny_config
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lowland.models import build_model, weights_sha256
+from lowland.train import (
+    DamagedStateError,
+    SAMSettings,
+    StepReport,
+    Training,
+    TrainingError,
+    TrainSettings,
+    seed_dropout,
+)
+from lowland.train.loss import token_loss
+from lowland.train.optimizers import build_optimizer
+from lowland.train.settings import Arm
+from lowland.train.state import read_values
+
+
+class NumberedBatches:
+    """Batches that depend on their number alone."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __next__(self) -> dict[str, Tensor]:
+        self.number += 1
+        generator = torch.Generator().manual_seed(self.number)
+        labels = torch.randint(2, 100, (8, 5), generator=generator)
+        labels[:4, 3:] = -100
+        return {
+            "input_ids": torch.randint(2, 100, (8, 6), generator=generator),
+            "attention_mask": torch.ones(8, 6, dtype=torch.long),
+            "labels": labels,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.number = state["number"]
+
+
+def model_of() -> PreTrainedModel:
+    """A tiny T5.1.1 with dropout."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config("t5.1.1"))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.1
+    return model
+
+
+def training_of(arm: Arm = "sam", steps: int = 7, rho: float = 0.1, **changes: Any) -> Training:
+    """A training of it that has not begun."""
+    return Training(
+        model_of(),
+        NumberedBatches(),
+        arm=arm,
+        settings=TrainSettings(
+            steps=steps,
+            **{"learning_rate": 1e-2, "evaluate_every": 100, "log_every": 3, "precision": "fp32", **changes},
+        ),
+        sam=SAMSettings(rho=rho),
+        accelerator=Accelerator(cpu=True),
+    )
+
+
+def trajectory(training: Training, stop_at: int | None = None) -> list[dict[str, Any]]:
+    """Runs on and gives the log without its times."""
+    reports: list[StepReport] = []
+    training.run(reports.append, lambda step: None, lambda: training.step == stop_at)
+    return [{k: v for k, v in vars(report).items() if k != "seconds"} for report in reports]
+
+
+def test_sam_at_rho_zero_is_standard_training() -> None:
+    """With dropout on, rho = 0 gives standard training's losses, gradient norms and weights bit for bit."""
+    logs, hashes = {}, {}
+    for arm in ("standard", "sam"):
+        training = training_of(arm, rho=0.0)
+        seed_dropout(0)
+        logs[arm] = [(r["loss"], r["gradient_norm"], r["learning_rate"]) for r in trajectory(training)]
+        hashes[arm] = weights_sha256(training._model)
+    assert logs["standard"] == logs["sam"]
+    assert hashes["standard"] == hashes["sam"]
+
+
+@pytest.mark.parametrize("arm", ["standard", "sam"])
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+@pytest.mark.parametrize("stop", [2, 3, 6])
+def test_training_goes_on_bit_for_bit(tmp_path: Path, arm: Arm, optimizer: str, stop: int) -> None:
+    """A training that is saved between two steps and loaded elsewhere ends as if it had not stopped."""
+    changes = {"optimizer": optimizer, "schedule": "cosine", "warmup_steps": 2}
+    whole = training_of(arm, **changes)
+    seed_dropout(0)
+    log = trajectory(whole)
+
+    first = training_of(arm, **changes)
+    seed_dropout(0)
+    log_until = trajectory(first, stop_at=stop)
+    first.save(tmp_path / "state", {"note": 1})
+
+    torch.manual_seed(99)
+    random.seed(99)
+    second = training_of(arm, **changes)
+    assert second.load(tmp_path / "state") == {"note": 1}
+    assert log_until + trajectory(second) == log
+    assert weights_sha256(second._model) == weights_sha256(whole._model)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state as it is saved after two steps."""
+    folder = tmp_path_factory.mktemp("saved") / "state"
+    training = training_of()
+    trajectory(training, stop_at=2)
+    training.save(folder, {})
+    return folder
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_flipped_bit_is_found(saved: Path, data: st.DataObject) -> None:
+    """A state of which any one bit is flipped, or any file cut short, is refused."""
+    path = data.draw(st.sampled_from(sorted(saved.iterdir())))
+    whole = path.read_bytes()
+    position = data.draw(st.integers(0, len(whole) - 1))
+    if data.draw(st.booleans()):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        damaged = bytearray(whole[:position])
+    try:
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedStateError):
+            read_values(saved)
+    finally:
+        path.write_bytes(whole)
+    read_values(saved)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "tensors.safetensors", "state.json"])
+def test_a_missing_file_is_found(saved: Path, tmp_path: Path, name: str) -> None:
+    """A state of which a file is missing is refused, and the message names the file."""
+    moved = (saved / name).rename(tmp_path / name)
+    try:
+        with pytest.raises(DamagedStateError, match=name):
+            read_values(saved)
+    finally:
+        moved.rename(saved / name)
+
+
+def test_token_loss_closed_form() -> None:
+    """The loss is the mean over real tokens of log Z - logit, plus z_loss times the mean of (log Z)^2."""
+    logits = torch.tensor([[[0.0, math.log(3.0)], [5.0, 5.0]], [[math.log(2.0), 0.0], [1.0, 2.0]]])
+    labels = torch.tensor([[1, -100], [0, -100]])
+    nll = (math.log(4) - math.log(3) + math.log(3) - math.log(2)) / 2
+    z = (math.log(4) ** 2 + math.log(3) ** 2) / 2
+    # 1e-6: fp32 logarithms of numbers near 1.
+    assert float(token_loss(logits, labels)) == pytest.approx(nll, abs=1e-6)
+    assert float(token_loss(logits, labels, z_loss=0.5)) == pytest.approx(nll + 0.5 * z, abs=1e-6)
+
+
+def test_token_loss_is_the_models_own() -> None:
+    """Without z-loss the loss is the one that transformers' model computes from the labels."""
+    model = model_of().eval()
+    batch = next(NumberedBatches())
+    with torch.no_grad():
+        output = model(**batch)
+    # 1e-6: the same fp32 sums in another order.
+    assert float(token_loss(output.logits, batch["labels"])) == pytest.approx(float(output.loss), abs=1e-6)
+
+
+def test_adafactor_is_t5s(shared: Path) -> None:
+    """AdaFactor follows the traces of T5's own implementation where both factor a parameter alike."""
+    worst, compared = 0.0, 0
+    for line in (shared / "golden" / "derived" / "adafactor.jsonl").read_text().splitlines():
+        case = json.loads(line)
+        shape = case.get("shape")
+        # T5 factors a matrix only when its second-largest dimension has 128 entries or more.
+        same = shape is not None and (len(shape) == 1 or min(shape) >= 128) and len(shape) <= 2
+        if not same or case["config"] or "w0" not in case:
+            continue
+        model = torch.nn.Module()
+        model.weight = torch.nn.Parameter(torch.tensor(case["w0"]).reshape(shape))
+        optimizer = build_optimizer(model, TrainSettings(learning_rate=case["lr"]))
+        for gradient, after in zip(case["grads"], case["params_after"], strict=True):
+            model.weight.grad = torch.tensor(gradient).reshape(shape)
+            optimizer.step()
+            expected = torch.tensor(after).reshape(shape)
+            worst = max(worst, float((model.weight.detach() - expected).abs().max()))
+        compared += 1
+    assert compared > 0
+    # 1e-6: fp32, weights of order 1 printed with nine digits.
+    assert worst < 1e-6
+
+
+def test_a_loss_that_is_not_finite_stops_training() -> None:
+    """An exploding run stops with a sentence that names the step and the learning rate."""
+    training = training_of("standard", steps=3)
+    with torch.no_grad():
+        next(training._model.parameters()).fill_(math.nan)
+    with pytest.raises(TrainingError, match=r"At step 1 .* lower the learning rate \(now 0\.01\)"):
+        trajectory(training)
