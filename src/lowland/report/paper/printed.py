@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from statistics import fmean
+from typing import Any
 
 AVERAGES = ("SGlue", "Glue", "avg")
 """The columns that hold an average over the others."""
@@ -24,7 +25,7 @@ class PrintedRow:
         size: `Small`, `Base`, `Large` or `XL`.
         sam_rho: Radius of SAM; `None` for standard training.
         scores: Column -> metric -> percent; the column of the average is one of `AVERAGES`.
-        swept: The setting that a block of Table 9 varies: `sam.rho`, `sam.ascent` or `sam.m`.
+        swept: What a block of Table 9 varies: `rho`, `a` or `m`.
         swept_value: Its value in this row.
     """
 
@@ -42,7 +43,13 @@ class PrintedRow:
 def printed_rows() -> tuple[PrintedRow, ...]:
     """Reads all rows, in the order of the tables."""
     text = (resources.files("lowland.report.paper") / "tables.json").read_text(encoding="utf-8")
-    return tuple(PrintedRow(**row) for row in json.loads(text))
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for cell in json.loads(text):
+        row = rows.setdefault((cell["table"], cell["row"]), {"scores": {}})
+        row["scores"].setdefault(cell["task"], {})[cell["metric"]] = cell["value"]
+        row |= {name: cell.get(name) for name in ("table", "row", "model", "size", "sam_rho")}
+        row |= {name: cell.get(name) for name in ("swept", "swept_value")}
+    return tuple(PrintedRow(**row) for row in rows.values())
 
 
 def row_average(row: PrintedRow) -> dict[str, float]:
