@@ -105,9 +105,24 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--eval-limit",
         dest="data.evaluation_limit",
+        type=whole_or_fraction,
+        metavar="N",
+        help="score the first N examples of each evaluation set, or a fraction; 0 for all (default: 0)",
+    )
+    data.add_argument(
+        "--cap",
+        dest="data.cap",
         type=whole,
         metavar="N",
-        help="score the first N examples of each evaluation set; 0 for all (default: 0)",
+        help="in a mixture, examples of a task beyond N do not raise its rate (default: all count)",
+    )
+    data.add_argument(
+        "--temperature",
+        dest="data.temperature",
+        type=number,
+        metavar="X",
+        help="in a mixture, more than 1 makes the rates of tasks more alike (default: 1, in proportion to "
+        "their numbers of examples)",
     )
 
 
@@ -327,11 +342,14 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
     """Gives the layers of settings, from the least to the most particular."""
-    from lowland.experiment.configuration import read_layer, read_preset
+    from lowland.experiment.configuration import read_layer
+    from lowland.experiment.recipes import expand, read_preset
 
+    given = settings_of(arguments)
+    tasks = given.get("data", {}).get("tasks")
     found: list[Mapping[str, Any]] = []
     if "preset" in arguments:
-        found.append(read_preset(arguments.preset))
+        found.append(read_preset(arguments.preset, tasks))
     if "config" in arguments:
-        found.append(read_layer(Path(arguments.config)))
-    return [*found, settings_of(arguments)]
+        found.append(expand(read_layer(Path(arguments.config)), tasks))
+    return [*found, given]

@@ -15,7 +15,6 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,7 +70,12 @@ class DataSettings:
         held_out: Part of the training examples that is kept from training, to choose checkpoints by: a
             fraction (a float in [0, 1)) or a number a task (an int); 0 for none.
         held_out_limit: Most held-out examples of a task.
-        evaluation_limit: Most examples of an evaluation set, the first ones; 0 for all.
+        evaluation_limit: The first examples of each evaluation set that are scored: a fraction (a float in
+            (0, 1]) or a number (an int); 0 for all.
+        cap: Examples of a task beyond this number do not raise the rate at which it is drawn; `None` for no
+            limit.
+        temperature: Of the rates at which tasks are drawn: 1 draws in proportion to their numbers of
+            examples, more makes the rates more alike.
     """
 
     tasks: tuple[str, ...] = ()
@@ -81,7 +85,9 @@ class DataSettings:
     fraction: float = 1.0
     held_out: float | int = 0.1
     held_out_limit: int = 200
-    evaluation_limit: int = 0
+    evaluation_limit: float | int = 0
+    cap: int | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.tasks and self.custom is None:
@@ -95,9 +101,17 @@ class DataSettings:
             raise ValueError(
                 f"Invalid held_out={self.held_out!r}. Must be a fraction in [0, 1) or a number of examples."
             )
-        for name in ("held_out_limit", "evaluation_limit"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"Invalid {name}={getattr(self, name)!r}. Must be >= 0.")
+        if self.held_out_limit < 0:
+            raise ValueError(f"Invalid held_out_limit={self.held_out_limit!r}. Must be >= 0.")
+        limit = self.evaluation_limit
+        if not (0 < limit <= 1 if isinstance(limit, float) else limit >= 0):
+            raise ValueError(
+                f"Invalid evaluation_limit={limit!r}. Must be a fraction in (0, 1] or a number of examples."
+            )
+        if self.cap is not None and self.cap < 1:
+            raise ValueError(f"Invalid cap={self.cap!r}. Must be >= 1.")
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise ValueError(f"Invalid temperature={self.temperature!r}. Must be a finite number > 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,24 +206,6 @@ def read_layer(path: Path) -> Layer:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a valid TOML file ({error}).") from None
-
-
-def preset_names() -> list[str]:
-    """Lists the presets that the package carries."""
-    folder = resources.files("lowland.experiment") / "presets"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def read_preset(name: str) -> Layer:
-    """Reads a preset.
-
-    Raises:
-        UserError: If there is none of that name.
-    """
-    if name not in preset_names():
-        raise unknown_name("preset", name, preset_names())
-    text = (resources.files("lowland.experiment") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
 
 
 def merge(below: Layer, above: Layer) -> dict[str, Any]:

@@ -15,9 +15,15 @@ from lowland.errors import UserError
 from lowland.experiment.configuration import DataSettings
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
-from lowland.tasks.mixture import resolve
-from lowland.tasks.subsample import hold_out, subsample
+from lowland.tasks.mixture import rates, resolve
+from lowland.tasks.subsample import class_coverage, hold_out, subsample
 from lowland.train import TrainSettings, derive_seed
+
+LEAST_EVALUATION = 10
+"""A fraction of an evaluation set leaves this many examples, so that every metric is defined."""
+
+MOST_CLASSES = 8
+"""More different targets than this are no classes (STS-B has 26 numbers)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +52,14 @@ class SeedData:
     Attributes:
         train: Task name -> examples for training.
         held_out: Task name -> examples for choosing a checkpoint; empty where none were asked for.
+        rates: Task name -> share of the training examples that are drawn from it.
+        warnings: What the user should know about the seed's examples.
     """
 
     train: Mapping[str, Sequence[Example]]
     held_out: Mapping[str, Sequence[Example]]
+    rates: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 def load_tasks(settings: DataSettings) -> list[Task]:
@@ -91,13 +101,14 @@ def load_data(settings: DataSettings) -> ExperimentData:
     return data
 
 
-def load_examples(tasks: Sequence[Task], source: Source, limit: int) -> ExperimentData:
+def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> ExperimentData:
     """Reads the examples of tasks.
 
     Args:
         tasks: The tasks.
         source: Where from.
-        limit: Most examples of an evaluation set, the first ones; 0 for all.
+        limit: The first examples of each evaluation set that are taken: a fraction (a float), which leaves
+            `LEAST_EVALUATION` at least, or a number (an int); 0 for all.
 
     Raises:
         UserError: If something about the data is wrong; the message says where.
@@ -116,7 +127,7 @@ def load_examples(tasks: Sequence[Task], source: Source, limit: int) -> Experime
         if data.train:
             train[task.name] = data.train
         for name, examples in data.evaluation.items():
-            evaluation[name] = examples[: limit or None]
+            evaluation[name] = examples[: evaluation_count(len(examples), limit)]
             scorers[name] = task
         warnings += data.warnings
     return ExperimentData(
@@ -126,6 +137,13 @@ def load_examples(tasks: Sequence[Task], source: Source, limit: int) -> Experime
         scorers=scorers,
         warnings=tuple(warnings),
     )
+
+
+def evaluation_count(size: int, limit: int | float) -> int:
+    """Computes how many examples of an evaluation set are scored; see `load_examples`."""
+    if isinstance(limit, float):
+        return min(size, max(LEAST_EVALUATION, round(limit * size)))
+    return min(size, limit) if limit else size
 
 
 def part(data: ExperimentData, settings: DataSettings, seed: int) -> SeedData:
@@ -141,6 +159,7 @@ def part(data: ExperimentData, settings: DataSettings, seed: int) -> SeedData:
     """
     train: dict[str, Sequence[Example]] = {}
     held_out: dict[str, Sequence[Example]] = {}
+    warnings: list[str] = []
     for name, examples in data.train.items():
         chosen = subsample(examples, settings.fraction, derive_seed(seed, "subsample"))
         count = (
@@ -156,7 +175,30 @@ def part(data: ExperimentData, settings: DataSettings, seed: int) -> SeedData:
                 raise UserError(f"{name}: {error} Give --held-out 0 to train on all of them.") from None
         else:
             train[name] = chosen
-    return SeedData(train=train, held_out=held_out)
+        warnings += _missing_classes(name, examples, train[name], seed)
+    sizes = {name: len(examples) for name, examples in train.items()}
+    return SeedData(
+        train=train,
+        held_out=held_out,
+        rates=rates(sizes, settings.cap, settings.temperature),
+        warnings=tuple(warnings),
+    )
+
+
+def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Example], seed: int) -> list[str]:
+    """Says which classes a seed's part of a task lacks; free-text targets are no classes."""
+    coverage = class_coverage(examples, kept)
+    if len(coverage) > MOST_CLASSES:
+        return []
+    missing = [
+        f"{target!r} ({number} of {len(examples)})" for target, (number, n) in coverage.items() if not n
+    ]
+    if not missing:
+        return []
+    return [
+        f"{name}: the {len(kept)} training examples of seed {seed} hold none of {' and '.join(missing)}; "
+        "the model cannot learn what it never sees."
+    ]
 
 
 class Encodings:
@@ -195,20 +237,20 @@ class Encodings:
             self._encoded[name] = encoded
             self._positions[name] = {id(example): index for index, example in enumerate(examples)}
 
-    def batches(self, train: Mapping[str, Sequence[Example]], batch_size: int, seed: int) -> SampledBatches:
-        """Draws batches without end; tasks come in proportion to their numbers of examples.
+    def batches(self, parted: SeedData, batch_size: int, seed: int) -> SampledBatches:
+        """Draws batches without end; tasks come at their rates.
 
         Args:
-            train: Task name -> the examples to draw from, which must be among those encoded.
+            parted: The examples to draw from, which must be among those encoded.
             batch_size: Examples of a batch.
             seed: The run's seed.
 
         Returns:
             `input_ids`, `attention_mask` and `labels`, padded, batch after batch.
         """
-        rows = {name: [self._positions[name][id(e)] for e in examples] for name, examples in train.items()}
-        sizes = {name: len(examples) for name, examples in train.items()}
-        sampler = MixtureSampler(sizes, sizes, batch_size, derive_seed(seed, "order"))
+        rows = {name: [self._positions[name][id(e)] for e in es] for name, es in parted.train.items()}
+        sizes = {name: len(examples) for name, examples in parted.train.items()}
+        sampler = MixtureSampler(sizes, parted.rates, batch_size, derive_seed(seed, "order"))
         return SampledBatches(
             sampler,
             lambda drawn: collate(
@@ -225,6 +267,11 @@ class SampledBatches:
     ) -> None:
         self.sampler = sampler
         self._collate = collate
+
+    def realised_rates(self) -> dict[str, float]:
+        """Gives the share of the examples drawn so far that came from each task."""
+        total = sum(self.sampler.counts.values())
+        return {name: round(count / max(1, total), 6) for name, count in self.sampler.counts.items()}
 
     def __next__(self) -> dict[str, Tensor]:
         """Draws and pads the next batch."""

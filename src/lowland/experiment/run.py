@@ -153,9 +153,10 @@ def run(
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
     loaded = load_model(config.model, dropout=settings.dropout, hub=config.data.hub)
     loaded.model.to(accelerator.device)
+    batches = encodings.batches(parted, settings.batch_size, seed)
     training = Training(
         loaded.model,
-        encodings.batches(parted.train, settings.batch_size, seed),
+        batches,
         arm=directory.arm,
         settings=settings,
         sam=config.sam,
@@ -164,7 +165,7 @@ def run(
     evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16")
     if not _go_on(directory, training, evaluate, config.fingerprint(), observer):
         directory.start(config.to_toml(), describe_environment(), settings.steps)
-        directory.warn([*data.warnings, *encodings.warnings])
+        directory.warn([*data.warnings, *encodings.warnings, *parted.warnings])
         seed_dropout(seed)
 
     def save() -> None:
@@ -186,7 +187,7 @@ def run(
         directory.update(state="failed", error=str(error), finished=now())
         raise
     if finished:
-        directory.finish(weights_sha256=weights_sha256(loaded.model))
+        directory.finish(weights_sha256=weights_sha256(loaded.model), realised_rates=batches.realised_rates())
     else:
         save()
     return finished

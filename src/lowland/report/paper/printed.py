@@ -25,7 +25,7 @@ class PrintedRow:
         size: `Small`, `Base`, `Large` or `XL`.
         sam_rho: Radius of SAM; `None` for standard training.
         scores: Column -> metric -> percent; the column of the average is one of `AVERAGES`.
-        swept: What a block of Table 9 varies: `rho`, `a` or `m`.
+        swept: The setting that a block of Table 9 varies: `sam.rho`, `sam.ascent` or `sam.m`.
         swept_value: Its value in this row.
     """
 
