@@ -127,18 +127,21 @@ def interrupts() -> Iterator[None]:
 @pytest.mark.timeout(60, method="thread")  # the other method uses SIGALRM itself
 @pytest.mark.usefixtures("interrupts")
 def test_signals_at_random_moments() -> None:
-    """A signal that strikes at any of 1500 random moments of a step leaves the weights."""
+    """A signal that strikes at any of 500 random moments of a step leaves the weights."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4))
     before = weights(model)
     sam, loss_fn, batch = SAM(model, rho=0.5, m=2), loss_of(model), batch_of(8, torch.float32)
     sam(loss_fn, batch)
     started = time.perf_counter()
-    sam(loss_fn, batch)
-    usual = time.perf_counter() - started
+    for _ in range(5):
+        sam(loss_fn, batch)
+    usual = (time.perf_counter() - started) / 5
     moments = random.Random(0)
-    interrupted = 0
-    for _ in range(1500):
+    interrupted = tries = 0
+    while interrupted < 500:
+        tries += 1
+        assert tries < 20_000, "the signals do not reach the step"
         try:
             signal.setitimer(signal.ITIMER_REAL, max(1e-6, moments.random() * usual))
             try:
@@ -151,7 +154,6 @@ def test_signals_at_random_moments() -> None:
         except InterruptError:  # it came late, outside the step
             pass
     assert same(weights(model), before)
-    assert interrupted > 500
 
 
 def test_ctrl_c_at_every_moment() -> None:

@@ -177,24 +177,33 @@ class SAMGradient(StandardGradient):
             The loss, the parameters that have a gradient, and these gradients.
         """
         parameters = self.selection.perturbed()
-        touched = parameters
-        options: dict[str, Any] = {"inputs": parameters}
-        if self._replicas.wrapped:
-            # The wrappers' hooks wait for every parameter of the module.
-            touched, options = self.selection.trainable(), {}
+        # DDP and FSDP2 wait for the gradient of every parameter. Elsewhere those that are not perturbed,
+        # or that SAM was not given, need none and keep what they have.
+        touched = self.selection.trainable() if self._replicas.wrapped else parameters
+        options: dict[str, Any] = {} if self._replicas.group is not None else {"inputs": touched}
         held = [parameter.grad for parameter in touched]
         if self._replicas.ddp is not None and self._replicas.ddp.gradient_as_bucket_view:
             # These are views of the very memory that the ascent is reduced in.
             held = [None if gradient is None else gradient.clone() for gradient in held]
         for parameter in touched:
             parameter.grad = None
+        graphs: list[Any] = []
+
+        def watched(piece: Any) -> Tensor:
+            graphs.clear()
+            loss = loss_fn(piece)
+            graphs.append(getattr(loss, "grad_fn", None))
+            return loss
+
         try:
             with (
                 preserve.random_streams({parameter.device for parameter in touched}),
                 preserve.buffers(self.module),
             ):
-                loss = self._accumulate(loss_fn, pieces, together=self.ranks == "shared", **options)
+                loss = self._accumulate(watched, pieces, together=self.ranks == "shared", **options)
             climbed = [parameter for parameter in parameters if parameter.grad is not None]
+            if options and len(climbed) < len(parameters):
+                _refuse_reentrant(graphs[0])
             gradients = [_dense(parameter.grad) for parameter in climbed if parameter.grad is not None]
         finally:
             for parameter, gradient in zip(touched, held, strict=True):
@@ -209,6 +218,26 @@ class SAMGradient(StandardGradient):
             for parameter in self.selection.trainable():
                 if parameter.grad is not None:
                     parameter.grad.mul_(math.inf)  # 0 becomes NaN
+
+
+def _refuse_reentrant(node: Any) -> None:
+    """Refuses a graph that hides parameters from `backward(inputs=...)`, which would leave them at w.
+
+    Raises:
+        ValueError: If there is reentrant activation checkpointing in the graph.
+    """
+    waiting, seen = [node], {None}
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if type(node).__name__ == "CheckpointFunctionBackward":
+            raise ValueError(
+                "The model uses reentrant activation checkpointing, which hides parameters from the ascent. "
+                "Use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)."
+            )
+        waiting += [following for following, _ in node.next_functions]
 
 
 def _dense(gradient: Tensor) -> Tensor:

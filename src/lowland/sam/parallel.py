@@ -95,7 +95,7 @@ class Replicas:
             self.group = mesh.get_group() if mesh.ndim == 1 else mesh._flatten().get_group()
             self._device = torch.device(mesh.device_type)
         self.size: int = self.group.size() if self.group is not None else 1
-        # Where only parameters are known, they may well be those of a wrapped module.
+        # Where only parameters are known, they may well be those of a wrapper.
         hidden = module is None and dist.is_available() and dist.is_initialized()
         self.wrapped = self.ddp is not None or bool(self.sharded) or hidden
 
