@@ -1,8 +1,99 @@
-"""`lowland doctor`."""
+"""`lowland doctor`: what this machine and this set-up can do, and what would go wrong."""
 
-HELP = DESCRIPTION = EPILOG = USAGE = ""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.text import Text
+
+from lowland.cli import options
+from lowland.cli.console import console, errors, quiet_libraries
+from lowland.cli.findings import Finding, show
+from lowland.cli.parser import whole
+from lowland.errors import UserError
+
+HELP = "say what this machine can do and what would go wrong"
+USAGE = "[--option ...]"
+DESCRIPTION = """\
+Says what this machine and this set-up can do, and what would go wrong: what is
+installed, cores and memory, whether the model loads as it was saved, what a
+step of standard training and of SAM costs, and which data sets are there.
+Each line is ok, a note, or a problem. The exit code is 1 if there is a problem."""
+EPILOG = """\
+examples:
+  lowland doctor
+  lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue --batch-size 16
+"""
 
 
-def add_arguments(parser): ...
-def run(arguments):
-    return 0
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    group = parser.add_argument_group("what to look at")
+    group.add_argument("--model", metavar="NAME", help="directory of a checkpoint (default: embedded)")
+    options.add_sources(group)
+    group.add_argument(
+        "--batch-size",
+        type=whole,
+        metavar="N",
+        help="examples of a measured step (default: that of the training)",
+    )
+    group.add_argument("--no-timing", action="store_true", help="measure no steps")
+    group.add_argument("--out", metavar="DIR", help="directory of results (default: runs)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the verb."""
+    batch_size = getattr(arguments, "batch_size", None)
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size: must be at least 1, not {batch_size}.")
+    from lowland.cli import doctor_machine
+
+    found = show("Installed", doctor_machine.packages())
+    if not any(finding.level == "problem" for finding in found):
+        # What follows imports the packages that were looked at.
+        found += show("This machine", doctor_machine.machine())
+        found += model_and_steps(arguments, batch_size)
+        folder = getattr(arguments, "data.data_dir", None)
+        if folder is not None:
+            from lowland.cli.doctor_data import data_sets
+
+            with errors.status("reading the data"):
+                found += show(
+                    f"Official files in {folder}", list(data_sets(Path(folder).expanduser())), width=22
+                )
+    problems, notes = (sum(finding.level == level for finding in found) for level in ("problem", "note"))
+    verdict = {0: "No problem", 1: "1 problem"}.get(problems, f"{problems} problems")
+    console.print(Text(f"{verdict}, {notes} note{'' if notes == 1 else 's'}.", style="bold"))
+    return 1 if problems else 0
+
+
+def model_and_steps(arguments: argparse.Namespace, batch_size: int | None) -> list[Finding]:
+    """Looks at the model, what its training needs, and what a step costs."""
+    from accelerate import PartialState
+
+    from lowland.cli import doctor_machine, doctor_model
+    from lowland.experiment.configuration import MODEL_DEFAULTS
+    from lowland.train import TrainSettings
+
+    quiet_libraries()
+    name = getattr(arguments, "model", "embedded")
+    defaults = MODEL_DEFAULTS.get(name, {}).get("train", {})
+    device = PartialState().device
+    with errors.status("loading the model"):
+        loaded, findings = doctor_model.load(name, getattr(arguments, "data.hub", False))
+    found = show("Model", findings)
+    if loaded is None:
+        return found
+    result = None
+    if "no_timing" not in arguments:
+        with errors.status("measuring steps"):
+            size = batch_size or defaults.get("batch_size", TrainSettings.batch_size)
+            result = doctor_model.trial(loaded, size, device)
+    findings = list(doctor_model.memory_findings(loaded.model, device, result))
+    # Each of 3 seeds and 2 arms keeps up to two checkpoints, and the best model is kept once more.
+    needed = doctor_machine.LEAST_FREE + 13 * doctor_model.weight_bytes(loaded.model)
+    findings.append(doctor_machine.disk(Path(getattr(arguments, "out", "runs")).expanduser(), needed))
+    if result is not None:
+        findings += doctor_model.step_findings(result, defaults.get("steps", TrainSettings.steps))
+    return found + show("Training it", findings)
