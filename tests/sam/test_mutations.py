@@ -202,3 +202,11 @@ def test_mutation_is_caught(name: str, tmp_path: Path) -> None:
     )
     assert result.returncode == 1, result.stdout  # 1: tests failed. 2 and more: they did not run
     assert "SyntaxError" not in result.stdout
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_row_of_the_table(name: str) -> None:
+    """Each mutation is a row of the table in docs/algorithm.md."""
+    mutation = MUTATIONS[name]
+    row = f"| {name} | `{mutation.file}` | `{mutation.test}` |"
+    assert row in (ROOT / "docs" / "algorithm.md").read_text()
