@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import safe_open
@@ -109,7 +110,7 @@ def trial(loaded: LoadedModel, batch_size: int, device: torch.device) -> Trial:
     nn.Module.to(model, device)
     model.train()
     optimizer = build_optimizer(model, settings)
-    decoder_inputs: Callable[[Tensor], Tensor] = loaded.model.prepare_decoder_input_ids_from_labels
+    decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
 
     def loss_fn(part: dict[str, Tensor]) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
