@@ -26,7 +26,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 # Starting two processes takes ten seconds, on a busy machine more.
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(300)]
+# With `--dist loadgroup` one worker runs them all, so that they are started once.
+pytestmark = [pytest.mark.distributed, pytest.mark.timeout(300), pytest.mark.xdist_group("distributed")]
 
 NOT_OFFERED = "not offered"
 Cases = dict[str, Callable[[Implementation, int], None]]

@@ -9,7 +9,8 @@ import torch.multiprocessing
 from tests.sam import worker
 
 # Starting two processes and all cases take half a minute, on a busy machine more.
-pytestmark = [pytest.mark.distributed, pytest.mark.timeout(300)]
+# With `--dist loadgroup` one worker runs them all, so that they are started once.
+pytestmark = [pytest.mark.distributed, pytest.mark.timeout(300), pytest.mark.xdist_group("distributed")]
 
 
 @pytest.fixture(scope="module")

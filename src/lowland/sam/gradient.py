@@ -28,7 +28,7 @@ class SAMGradient(StandardGradient):
 
     Args:
         parameters: As in `StandardGradient`; `optimizer.param_groups` stays up to date when groups are added.
-        rho: Radius of the perturbation, >= 0. At 0 the gradient is the standard one, bit for bit.
+        rho: Radius of the perturbation, >= 0. At 0 the gradient is the standard one, bit for bit (for m = 1).
         ascent: How many examples the ascent uses: a fraction of the batch in (0, 1] (a float), or a number
             of examples (an int). The first ones of the batch are taken, at least one a point and a rank.
         m: Number of adversarial points (m-sharpness); their gradients are averaged.
