@@ -79,7 +79,9 @@ def test_perturb_leaves_other_gradients() -> None:
     assert same(gradients(model), expected)
 
 
-@pytest.mark.parametrize("perturb", ["*lora*", ["x", "y"], lambda name, parameter: False], ids=str)
+@pytest.mark.parametrize(
+    "perturb", ["*lora*", ["x", "y"], lambda name, parameter: False], ids=["pattern", "patterns", "predicate"]
+)
 def test_perturb_nothing(perturb: Any) -> None:
     """A choice that matches no parameter is refused at once, with names that exist."""
     with pytest.raises(ValueError, match=r"no trainable parameter matches. Names: inner.weight, inner.bias"):

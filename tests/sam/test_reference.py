@@ -142,7 +142,7 @@ def test_batch_smaller_than_m() -> None:
         ({"micro_batch_size": 0}, "Invalid micro_batch_size=0"),
         ({"scaler": torch.amp.GradScaler("cpu"), "backward": print}, "either scaler= or backward="),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "settings",
 )
 def test_invalid_settings(options: dict[str, Any], message: str) -> None:
     """Settings out of range are refused at once, with the setting's name and value."""
