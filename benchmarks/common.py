@@ -1,0 +1,81 @@
+"""What the benchmarks share: a model, batches, and a place for the figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, T5Config
+
+from lowland.experiment.environment import describe_environment
+from lowland.models import build_model, load_model
+from lowland.train.loss import sequence_loss
+
+SHAPES = ("embedded", "t5-v1_1-small")
+
+
+def model_of(shape: str, device: torch.device) -> PreTrainedModel:
+    """The embedded model, or one of T5.1.1-small's shape with random weights; dropout 0.1, training mode."""
+    if shape == "embedded":
+        model = load_model("embedded", dropout=0.1).model
+    else:
+        torch.manual_seed(0)
+        config = T5Config(
+            vocab_size=32128,
+            d_model=512,
+            d_ff=1024,
+            d_kv=64,
+            num_heads=6,
+            num_layers=8,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            decoder_start_token_id=0,
+            dropout_rate=0.1,
+        )
+        model = build_model(config)
+    return model.to(device).train()
+
+
+def batch_of(
+    model: PreTrainedModel, examples: int, input_length: int, target_length: int, seed: int = 0
+) -> dict[str, Tensor]:
+    """A batch of random tokens without padding."""
+    generator = torch.Generator().manual_seed(seed)
+    words = int(model.config.vocab_size) - 200
+    return {
+        "input_ids": torch.randint(2, words, (examples, input_length), generator=generator).to(model.device),
+        "attention_mask": torch.ones(examples, input_length, dtype=torch.long, device=model.device),
+        "labels": torch.randint(2, words, (examples, target_length), generator=generator).to(model.device),
+    }
+
+
+def loss_of(model: PreTrainedModel, bf16: bool) -> Callable[[dict[str, Tensor]], Tensor]:
+    """The training loss, under bf16 autocast if asked."""
+    shift: Any = model.prepare_decoder_input_ids_from_labels
+
+    def loss_fn(batch: dict[str, Tensor]) -> Tensor:
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            return sequence_loss(model, shift, batch, 1e-4)
+
+    return loss_fn
+
+
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def finish(name: str, rows: list[dict[str, Any]], path: Path | None) -> None:
+    """Writes the figures with the environment that they are from."""
+    if path is not None:
+        record = {"benchmark": name, "environment": describe_environment(), "rows": rows}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
