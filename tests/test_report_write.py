@@ -13,7 +13,7 @@ from rich.console import Console
 from tests.report_fixtures import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report import report_many, write_report, write_summary
+from lowland.report import report_many, write_report
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
 
@@ -279,12 +279,6 @@ def test_several_experiments_have_one_summary(tmp_path: Path) -> None:
     shown = printed(reports)
     assert shown.count("SAM: no difference detected") == 2
     assert "Experiments: score in percent" in shown
-    write_summary(reports, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "summary.csv",
-        "summary.md",
-        "summary.tex",
-    ]
     assert report_many(directories[:1]).summary is None
 
 

@@ -5,38 +5,65 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lowland.cli.console import console
+from lowland.cli.console import console, note
 from lowland.errors import UserError
-from lowland.report import report_many, write_summary
+from lowland.report import find_experiments, report_many, write_sweep
 
-HELP = "write tables and figures of experiments again, and a summary"
-USAGE = "DIR ... [--out DIR]"
+HELP = "write tables and figures of experiments again, or of several"
+USAGE = "DIR ... [--paper] [--out DIR]"
 DESCRIPTION = """\
 Reads the directories of experiments, writes DIR/report of each again, and
-prints it. Several experiments also get one table over all of them."""
+prints it. The directory of a sweep stands for all experiments in it. Several
+experiments also get tables and figures over all of them; those of the paper's
+models are laid out as the paper's tables, with the paper's figures beside."""
 EPILOG = """\
 examples:
   lowland report runs/compare-demo-1a2b3c4d
-  lowland report runs/* --out summary
+  lowland report runs/sweep-rho
+  lowland report runs/superglue-* --paper --out tables
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     group = parser.add_argument_group("experiments")
-    group.add_argument("directories", nargs="+", metavar="DIR", help="directories of experiments")
-    group.add_argument("--out", metavar="DIR", help="where to write the table over several experiments")
+    group.add_argument("directories", nargs="+", metavar="DIR", help="directories of experiments or sweeps")
+    group.add_argument(
+        "--paper",
+        action="store_true",
+        help="lay the results out as the paper's tables, whatever the model is",
+    )
+    group.add_argument("--out", metavar="DIR", help="where to write what is over several experiments")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    directories = [Path(name) for name in arguments.directories]
-    out = Path(arguments.out) if "out" in arguments else None
-    if out is not None and len({directory.resolve() for directory in directories}) < 2:
-        raise UserError("--out is for a table over several experiments, but only one is given.")
+    given = [Path(name) for name in arguments.directories]
+    directories = [experiment for directory in given for experiment in find_experiments(directory)]
+    several = len({directory.resolve() for directory in directories}) > 1
+    paper = getattr(arguments, "paper", False)
+    out = _out(arguments, given, directories)
+    if out is not None and not several and not paper:
+        raise UserError("--out is for a report over several experiments, but only one is given.")
+    if paper and out is None:
+        raise UserError("--paper makes tables over several experiments. Say with --out where to write them.")
     reports = report_many(directories)
-    reports.print(console)
+    if out is None or not several:
+        reports.print(console)
     if out is not None:
-        write_summary(reports, out)
-        console.print(f"Summary: {out / 'summary.md'}", markup=False, highlight=False, soft_wrap=True)
+        report = write_sweep(directories, out, paper=paper or None)
+        report.print(console)
+        if paper and not report.paper:
+            note("None of the experiments is like any in the paper's tables.")
     return 0
+
+
+def _out(arguments: argparse.Namespace, given: list[Path], directories: list[Path]) -> Path | None:
+    """Says where what is over several experiments goes; by default into the directory given."""
+    if "out" in arguments:
+        return Path(arguments.out)
+    if len(given) > 1:
+        return None
+    if directories != given:
+        return given[0] / "report"
+    return given[0] / "report" / "paper" if getattr(arguments, "paper", False) else None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowland.errors import UserError
 from lowland.report.comparison import Comparison
+from lowland.report.drawing import PANELS_PER_ROW, STYLES, draw, set_size
 from lowland.report.formats import plain
 from lowland.report.runs import ARM_TITLES, Arm, Run
 from lowland.report.words import count
@@ -23,36 +21,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Curve = tuple[Floats, Floats, Floats]
-
-# Okabe and Ito's colours, which colour-blind readers tell apart; the markers and the dashes
-# tell the arms apart on grey paper as well.
-STYLES: Mapping[Arm, tuple[str, str, str]] = {
-    "standard": ("#0072B2", "o", "--"),
-    "sam": ("#D55E00", "s", "-"),
-}
-PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3
-SINGLE_WIDTH = 3.4
-"""Inches: three panels fill the width of a page, and one alone a column."""
-
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "grid.linewidth": 0.5,
-    # Identifiers in an SVG are random without a salt, and the file would change at every writing.
-    "svg.hashsalt": "lowland",
-    # Names are data: a dollar sign in one is no formula.
-    "text.parse_math": False,
-}
 
 
 def score_figure(comparison: Comparison) -> dict[str, bytes]:
@@ -77,24 +45,7 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
     }
     if not runs:
         return {}
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError(
-            "Figures need matplotlib, which is not installed: pip install 'lowland[report]'."
-        ) from None
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()  # The figure is the same whatever the user's matplotlibrc says.
-        matplotlib.rcParams.update(STYLE)
-        # A name in a script that the font lacks shows boxes; that is no reason to have no figure.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure()
-        _draw(figure, comparison.experiment.metrics, runs)
-        return {
-            "scores.png": _save(figure, "png", {"Software": None}),
-            "scores.svg": _save(figure, "svg", {"Date": None, "Creator": "lowland"}),
-        }
+    return draw("scores", lambda figure: _draw(figure, comparison.experiment.metrics, runs))
 
 
 def curve(runs: Sequence[Run], metrics: Mapping[str, tuple[str, ...]]) -> Curve:
@@ -137,10 +88,7 @@ def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[
         panels.insert(0, ("average", dict(metrics), "mean score"))
     columns = min(len(panels), PANELS_PER_ROW)
     rows = math.ceil(len(panels) / columns)
-    width = SINGLE_WIDTH if columns == 1 else PANEL_WIDTH * columns
-    height = 2.6 if columns == 1 else PANEL_HEIGHT * rows + 0.4
-    figure.set_size_inches(width, height)
-    figure.set_layout_engine("constrained")
+    set_size(figure, rows, columns)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, (title, listed, label) in zip(grid, panels, strict=False):
         for arm, of_arm in runs.items():
@@ -160,7 +108,6 @@ def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[
         ncols=2,
         frameon=False,
         title="mean over seeds; band: ± 1 standard error" if band else None,
-        title_fontsize=7,
     )
 
 
@@ -170,9 +117,3 @@ def _draw_arm(axes: Axes, arm: Arm, drawn: Curve) -> None:
     axes.plot(steps, means, color=colour, marker=marker, linestyle=dashes)
     if not np.isnan(errors).any():
         axes.fill_between(steps, means - errors, means + errors, color=colour, alpha=0.2, linewidth=0)
-
-
-def _save(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=200, metadata=metadata)
-    return file.getvalue()

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from lowland.report.formats import Table, Value, escape_markdown, plain, to_markdown
+from lowland.report.grid import flatten
 from lowland.report.result import Report
 from lowland.report.selection import Selection
-from lowland.report.tables import flatten
 
 
 def to_page(report: Report) -> str:

@@ -38,7 +38,7 @@ class Report:
 
     def print(self, console: Console) -> None:
         """Prints the headline, the score table behind it, other selections, caveats and the files' places."""
-        show = _Printer(console)
+        show = Printer(console)
         show(Text(plain(self.headline), style="bold"))
         if self.scores:
             show.table(self.scores[0])
@@ -66,7 +66,7 @@ class Reports:
 
     def print(self, console: Console) -> None:
         """Prints every report, and the summary last."""
-        show = _Printer(console)
+        show = Printer(console)
         for report in self.reports:
             if self.summary is not None:
                 show(Text(f"\n{plain(report.comparison.experiment.name)}", style="bold underline"))
@@ -76,13 +76,14 @@ class Reports:
             show.table(self.summary)
 
 
-class _Printer:
+class Printer:
     """Prints to a console; where its encoding lacks a character, a stand-in is printed."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def __call__(self, shown: Text | RichTable, *, soft_wrap: bool = False) -> None:
+        """Prints one thing."""
         if isinstance(shown, Text):
             shown.plain = self._encodable(shown.plain)
         self.console.print(shown, crop=False, soft_wrap=soft_wrap)

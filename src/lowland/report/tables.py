@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lowland.report.comparison import Comparison, Scored, ScoreRow
 from lowland.report.formats import Table, Value
+from lowland.report.grid import differing, settings_of
 from lowland.report.runs import ARM_TITLES
 from lowland.report.statistics import CONFIDENCE, PairedComparison, Summary
 from lowland.report.words import count, duration, signed, spread
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
+ARM_COLUMNS = ("Standard", "SAM", DIFFERENCE, "Seeds", "SAM is")
 
 
 def score_table(comparison: Comparison, scored: Scored) -> Table:
@@ -36,7 +37,7 @@ def score_table(comparison: Comparison, scored: Scored) -> Table:
         align="ll" + "r" * len(arms) + ("rrl" if two else "r"),
         rows=tuple(_score_cells(row) for row in scored.rows),
         notes=_notes(scored.rows),
-        records=tuple(_score_record(scored.selection.value, row) for row in scored.rows),
+        records=tuple(score_record(scored.selection.value, row) for row in scored.rows),
     )
 
 
@@ -44,17 +45,19 @@ def _score_cells(row: ScoreRow) -> tuple[str, ...]:
     cells = [row.evaluation_set, row.metric, *(spread(summary) for summary in row.arms.values())]
     if row.paired is None:
         return (*cells, *(str(summary.n) for summary in row.arms.values()))
-    return (*cells, *_paired_cells(row.paired))
+    return (*cells, *paired_cells(row.paired))
 
 
-def _paired_cells(paired: PairedComparison) -> tuple[str, ...]:
+def paired_cells(paired: PairedComparison) -> tuple[str, ...]:
+    """Writes a comparison for the columns difference, seeds and verdict."""
     difference = signed(paired.difference) if paired.n else NONE
     if paired.n > 1:
         difference += f" ({signed(paired.low)} to {signed(paired.high)})"
     return difference, str(paired.n), paired.verdict
 
 
-def _score_record(selection: str, row: ScoreRow) -> dict[str, Value]:
+def score_record(selection: str, row: ScoreRow) -> dict[str, Value]:
+    """Returns a score's figures in full precision, for CSV."""
     record: dict[str, Value] = {
         "selection": selection,
         "evaluation_set": row.evaluation_set,
@@ -162,16 +165,10 @@ def summary_table(comparisons: Sequence[Comparison]) -> Table:
         A row for each experiment.
     """
     flat: list[dict[str, Value]] = [
-        {
-            "model": c.experiment.model,
-            "steps": c.experiment.steps,
-            **flatten(c.experiment.settings),
-            "selection": c.scored[0].selection.value if c.scored else None,
-        }
+        {**settings_of(c.experiment), "selection": c.scored[0].selection.value if c.scored else None}
         for c in comparisons
     ]
-    keys = list(dict.fromkeys(key for settings in flat for key in settings))
-    differing = [key for key in keys if len({repr(settings.get(key)) for settings in flat}) > 1]
+    differ = differing(flat)
     rows: list[tuple[str, ...]] = []
     records: list[dict[str, Value]] = []
     names = [c.experiment.name for c in comparisons]
@@ -180,25 +177,22 @@ def summary_table(comparisons: Sequence[Comparison]) -> Table:
         if names.count(name) > 1:
             name = str(comparison.experiment.directory)
         row = comparison.headline_row
-        own = [NONE if settings.get(key) is None else str(settings[key]) for key in differing]
+        own = [NONE if settings.get(key) is None else str(settings[key]) for key in differ]
         way = comparison.scored[0].selection.value if comparison.scored else NONE
-        arms = [spread(row.arms[arm]) if row and arm in row.arms else NONE for arm in ARM_TITLES]
-        paired = row.paired if row else None
         ratio = f"{comparison.cost.ratio:.2f}" if comparison.cost.pairs else NONE
         rows.append(
             (
                 name,
                 *own,
-                *arms,
-                *(_paired_cells(paired) if paired else (NONE, _seeds(row), NONE)),
+                *arm_cells(row),
                 ratio,
             )
         )
         records.append(
             {
                 "experiment": name,
-                **{f"setting.{key}": settings.get(key) for key in differing},
-                **(_score_record(way, row) if row else {}),
+                **{f"setting.{key}": settings.get(key) for key in differ},
+                **(score_record(way, row) if row else {}),
                 "time_ratio": comparison.cost.ratio,
             }
         )
@@ -210,27 +204,18 @@ def summary_table(comparisons: Sequence[Comparison]) -> Table:
     return Table(
         name="summary",
         title="Experiments: score in percent, the average where there is more than one",
-        columns=(
-            *("Experiment", *differing, "Standard", "SAM", DIFFERENCE),
-            *("Seeds", "SAM is", "Times standard"),
-        ),
-        align="l" + "l" * len(differing) + "rrrrlr",
+        columns=("Experiment", *differ, *ARM_COLUMNS, "Times standard"),
+        align="l" + "l" * len(differ) + "rrrrlr",
         rows=tuple(rows),
         notes=(by_chance(tested),) if tested else (),
         records=tuple(records),
     )
 
 
-def _seeds(row: ScoreRow | None) -> str:
-    return str(max(summary.n for summary in row.arms.values())) if row else "0"
-
-
-def flatten(settings: Any, prefix: str = "") -> dict[str, Value]:
-    """Returns nested settings as one level: `{"sam": {"rho": 0.1}}` becomes `{"sam.rho": 0.1}`."""
-    if not isinstance(settings, dict):
-        plain = settings if isinstance(settings, (str, int, float)) or settings is None else str(settings)
-        return {prefix: plain}
-    flat: dict[str, Value] = {}
-    for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+def arm_cells(row: ScoreRow | None) -> tuple[str, ...]:
+    """Writes a score for the columns `ARM_COLUMNS`, whatever arms there are."""
+    arms = [spread(row.arms[arm]) if row and arm in row.arms else NONE for arm in ARM_TITLES]
+    if row is not None and row.paired is not None:
+        return (*arms, *paired_cells(row.paired))
+    seeds = max(summary.n for summary in row.arms.values()) if row else 0
+    return (*arms, NONE, str(seeds), NONE)

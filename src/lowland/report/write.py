@@ -62,7 +62,7 @@ def write_report(experiment_dir: Path) -> Report:
     ways = [f"tables/scores-{selection.value}" for selection in Selection]
     possible = [f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex")]
     possible += [f"figures/{name}" for name in FIGURES]
-    _write_files(directory, files, obsolete=[name for name in possible if name not in files])
+    write_files(directory, files, obsolete=[name for name in possible if name not in files])
     return report
 
 
@@ -86,20 +86,6 @@ def report_many(experiment_dirs: Sequence[Path]) -> Reports:
     return Reports(reports=reports, summary=summary)
 
 
-def write_summary(reports: Reports, directory: Path) -> None:
-    """Writes the summary of several experiments as `summary.md`, `.csv` and `.tex`.
-
-    Args:
-        reports: The reports; nothing is written when they have no summary.
-        directory: Where to write; made if it is missing.
-
-    Raises:
-        UserError: If the files cannot be written.
-    """
-    if reports.summary is not None:
-        _write_files(directory, table_files(reports.summary.name, reports.summary))
-
-
 def table_files(stem: str, table: Table) -> dict[str, bytes]:
     """Returns a table's files: name -> content."""
     return {
@@ -109,7 +95,7 @@ def table_files(stem: str, table: Table) -> dict[str, bytes]:
     }
 
 
-def _write_files(directory: Path, files: Mapping[str, bytes], obsolete: Sequence[str] = ()) -> None:
+def write_files(directory: Path, files: Mapping[str, bytes], obsolete: Sequence[str] = ()) -> None:
     """Writes files and removes what an earlier report had and this one has not: it would look current."""
     try:
         for name, content in files.items():

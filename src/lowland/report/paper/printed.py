@@ -55,14 +55,27 @@ def printed_rows() -> tuple[PrintedRow, ...]:
 def row_average(row: PrintedRow) -> dict[str, float]:
     """Averages the columns of a row as the paper does.
 
-    A column with two metrics is averaged first, but MNLI's matched and mismatched sets count as two
-    tasks. TyDiQA's F1 and exact match are averaged apart.
-
     Returns:
         Metric -> average: `average`, or `f1` and `em` for TyDiQA.
     """
     columns = {name: metrics for name, metrics in row.scores.items() if name not in AVERAGES}
-    if "avg" in row.scores:
+    return average_columns(columns, by_metric="avg" in row.scores)
+
+
+def average_columns(columns: Mapping[str, Mapping[str, float]], *, by_metric: bool) -> dict[str, float]:
+    """Averages columns as the paper does.
+
+    A column with two metrics is averaged first, but MNLI's matched and mismatched sets count as two
+    tasks. TyDiQA's F1 and exact match are averaged apart.
+
+    Args:
+        columns: Column -> metric -> percent; at least one.
+        by_metric: Whether the metrics are averaged apart.
+
+    Returns:
+        Metric -> average: `average`, or `f1` and `em`.
+    """
+    if by_metric:
         return {metric: fmean(column[metric] for column in columns.values()) for metric in ("f1", "em")}
     tasks: list[float] = []
     for name, metrics in columns.items():
