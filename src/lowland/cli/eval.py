@@ -58,14 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.evaluate import evaluate_sets, write_predictions
     from lowland.experiment.examples import load_examples
-    from lowland.experiment.recipe import read_recipe
+    from lowland.experiment.usage import read_usage
 
     generation = options.generation_settings(arguments)
     limit = getattr(arguments, "limit", None)
     if limit is not None and limit < 1:
         raise UserError(f"--limit: must be at least 1, not {limit}.")
-    recipe = read_recipe(options.check_model(arguments))
-    tasks = find_tasks(arguments, recipe.template if recipe is not None else None)
+    usage = read_usage(options.check_model(arguments))
+    tasks = find_tasks(arguments, usage.template if usage is not None else None)
     folder = getattr(arguments, "data.data_dir", None)
     source = Source(
         data_dir=Path(folder).expanduser() if folder is not None else None,
@@ -86,8 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
                 loaded,
                 data.scorers,
                 {name: chosen},
-                input_length=generation.input_length or (recipe.input_length if recipe else None),
-                target_length=generation.target_length or (recipe.target_length if recipe else None),
+                input_length=generation.input_length or (usage.input_length if usage else None),
+                target_length=generation.target_length or (usage.target_length if usage else None),
                 batch_size=generation.batch_size,
                 bf16=bf16,
             )

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.experiment.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines, write_text
-    from lowland.experiment.recipe import read_recipe
+    from lowland.experiment.usage import read_usage
 
     source = Path(arguments.input).expanduser()
     output = Path(arguments.output).expanduser() if "output" in arguments else None
@@ -73,9 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--template and --task both say how inputs are written. Give one of them.")
     generation = options.generation_settings(arguments)
     quiet_libraries()
-    recipe = read_recipe(options.check_model(arguments))
+    usage = read_usage(options.check_model(arguments))
     writer = InputWriter(
-        arguments.model, recipe, getattr(arguments, "template", None), getattr(arguments, "task", None)
+        arguments.model, usage, getattr(arguments, "template", None), getattr(arguments, "task", None)
     )
     rows = writer.read(source)
     if any(field in row.row for row in rows):

@@ -118,7 +118,9 @@ def _show_task(task: Task) -> None:
         if example.answers is not None and len(example.answers) > 1:
             _field("also right", ", ".join(map(repr, example.answers[1:])))
     where = "" if is_carried(task) else " --data-dir DIR"
-    _say(f"\nTry: lowland compare {task.name}{where}")
+    verb = "compare" if is_carried(task) or (data is not None and data.train) else "eval"
+    model = " --model DIR" if verb == "eval" else ""
+    _say(f"\nTry: lowland {verb} {task.name}{model}{where}")
 
 
 def _sample(task: Task) -> tuple[str | None, Example | None]:

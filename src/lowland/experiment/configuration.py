@@ -97,7 +97,7 @@ class DataSettings:
             )
         if not 0 < self.fraction <= 1:
             raise ValueError(f"Invalid fraction={self.fraction!r}. Must be in (0, 1].")
-        if self.held_out < 0 or (isinstance(self.held_out, float) and self.held_out >= 1):
+        if not self.held_out >= 0 or (isinstance(self.held_out, float) and self.held_out >= 1):  # NaN too
             raise ValueError(
                 f"Invalid held_out={self.held_out!r}. Must be a fraction in [0, 1) or a number of examples."
             )

@@ -13,8 +13,8 @@ from typing import Any
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import ExperimentData
-from lowland.experiment.recipe import Recipe
 from lowland.experiment.run import mean_score
+from lowland.experiment.usage import Usage
 from lowland.train import Arm
 from lowland.version import __version__
 
@@ -68,13 +68,13 @@ def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> P
     aside = path / f".model-{uuid.uuid4().hex}"
     shutil.copytree(best.checkpoint, aside)
     (aside / "README.md").write_text(_card(config, data, best, held_out), encoding="utf-8")
-    recipe = Recipe(
+    usage = Usage(
         tasks=tuple(data.tasks),
         template=config.data.custom.input if config.data.custom is not None else None,
         input_length=config.train.input_length,
         target_length=config.train.target_length,
     )
-    recipe.write(aside)
+    usage.write(aside)
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
     return target

@@ -13,7 +13,7 @@ from typing import Any
 
 from lowland.errors import UserError
 from lowland.evaluate import generate
-from lowland.experiment.recipe import FILE, Recipe
+from lowland.experiment.usage import FILE, Usage
 from lowland.models import LoadedModel
 from lowland.report.write import write_atomic
 from lowland.tasks.base import Row, Task
@@ -45,7 +45,7 @@ class InputWriter:
 
     Args:
         model: The model's name, for messages.
-        recipe: How the model was trained; the template or the only task in it is used where none is given.
+        usage: How the model was trained; the template or the only task in it is used where none is given.
         template: A template, such as `review: {text}`.
         task: Name of a registered task.
 
@@ -53,12 +53,12 @@ class InputWriter:
         UserError: If the template is wrong or the task unknown.
     """
 
-    def __init__(self, model: str, recipe: Recipe | None, template: str | None, task: str | None) -> None:
+    def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
         self._model = model
-        self._recipe = recipe
-        self._trained = [name for name in recipe.tasks if name in task_names()] if recipe else []
-        if template is None and task is None and recipe is not None:
-            template = recipe.template
+        self._usage = usage
+        self._trained = [name for name in usage.tasks if name in task_names()] if usage else []
+        if template is None and task is None and usage is not None:
+            template = usage.template
             if template is None and len(self._trained) == 1:
                 task = self._trained[0]
         self.template = None if template is None else Template(template)
@@ -97,9 +97,9 @@ class InputWriter:
         tasks = [self.task] if self.task is not None else [get_task(name) for name in self._trained]
         inputs = max((task.input_length for task in tasks), default=Task.input_length)
         targets = max((task.target_length for task in tasks), default=Task.target_length)
-        if self._recipe is None:
+        if self._usage is None:
             return inputs, targets
-        return self._recipe.input_length or inputs, self._recipe.target_length or targets
+        return self._usage.input_length or inputs, self._usage.target_length or targets
 
     def _inputs(self, row: Row) -> tuple[str, ...]:
         if self.template is not None:

@@ -16,7 +16,7 @@ FILE = "lowland.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Usage:
     """How the inputs of a model are written.
 
     Attributes:
@@ -34,18 +34,18 @@ class Recipe:
     target_length: int | None = None
 
     def write(self, directory: Path) -> None:
-        """Writes the recipe into the directory of a model."""
+        """Writes the file into the directory of a model."""
         write_json(directory / FILE, dataclasses.asdict(self))
 
 
-def read_recipe(directory: Path) -> Recipe | None:
-    """Reads the recipe of a model.
+def read_usage(directory: Path) -> Usage | None:
+    """Reads how the inputs of a model are written.
 
     Args:
         directory: The model's directory.
 
     Returns:
-        The recipe; `None` where the directory has none.
+        What the file says; `None` where there is none.
 
     Raises:
         UserError: If the file is there and cannot be understood.
@@ -55,9 +55,9 @@ def read_recipe(directory: Path) -> Recipe | None:
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        names = {field.name for field in dataclasses.fields(Recipe)}
+        names = {field.name for field in dataclasses.fields(Usage)}
         # Later versions may say more; what is known here keeps its meaning.
-        recipe = Recipe(
+        usage = Usage(
             **{**{key: found[key] for key in found if key in names}, "tasks": tuple(found["tasks"])}
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -67,6 +67,6 @@ def read_recipe(directory: Path) -> Recipe | None:
         ("input_length", (int, type(None))),
         ("target_length", (int, type(None))),
     ):
-        if not isinstance(getattr(recipe, name), kinds):
-            raise UserError(f"{path}: {name!r} is {getattr(recipe, name)!r}, which is of a wrong kind.")
-    return recipe
+        if not isinstance(getattr(usage, name), kinds):
+            raise UserError(f"{path}: {name!r} is {getattr(usage, name)!r}, which is of a wrong kind.")
+    return usage

@@ -1,0 +1,86 @@
+"""Help texts: complete, within 80 columns, and true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from tests.cli.command import call, succeed
+
+from lowland.cli import VERBS, build_verb_parser
+from lowland.cli.options import Generation
+from lowland.experiment.configuration import MODEL_DEFAULTS, CustomData, DataSettings, ExperimentConfig
+from lowland.train import SAMSettings, TrainSettings
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_fits(verb: str) -> None:
+    """Each verb's help fits in 80 columns, shows an example, and explains every option."""
+    result = succeed(verb, "--help")
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert f"  lowland {verb}" in result.out
+    for action in build_verb_parser(verb)._actions:
+        assert action.help
+
+
+def test_root_help() -> None:
+    """`lowland` alone names every verb with its purpose, in 80 columns, and succeeds."""
+    result = succeed()
+    assert max(map(len, result.out.splitlines())) <= 80
+    for verb in VERBS:
+        assert re.search(rf"^  {verb}\s+\w+", result.out, flags=re.MULTILINE)
+
+
+def test_said_defaults_are_true() -> None:
+    """Every default that the help of compare says is the dataclass's, in brackets the embedded model's."""
+    sections = {"train": TrainSettings, "sam": SAMSettings, "data": DataSettings, "data.custom": CustomData}
+    special = {"data.custom.metrics": "accuracy", "model": "embedded", "seeds": "3"}
+    embedded = MODEL_DEFAULTS["embedded"]["train"]
+    checked = set()
+    for action in build_verb_parser("compare")._actions:
+        found = re.search(r"\(default: (.+?)(?: \[(.+)\])?\)$", action.help or "")
+        section, _, name = action.dest.rpartition(".")
+        if action.dest in special:
+            assert special[action.dest] in (action.help or "")
+            continue
+        if found is None or section not in sections:
+            assert action.dest not in embedded
+            continue
+        checked.add(name)
+        default = sections[section].__dataclass_fields__[name].default  # type: ignore[attr-defined]
+        said, said_of_embedded = found[1].partition(",")[0], found[2]
+        if default is None:
+            assert re.fullmatch("the task's|the whole batch|all count", said)
+        else:
+            assert said == (f"{default:g}" if isinstance(default, float | int) else default)
+        assert said_of_embedded == (f"{embedded[name]:g}" if name in embedded else None)
+    assert {*TrainSettings.__dataclass_fields__, *SAMSettings.__dataclass_fields__} <= checked
+    config = ExperimentConfig(data=DataSettings(tasks=("facts",)))
+    assert (config.model, len(config.seeds), CustomData.metrics) == ("embedded", 3, ("accuracy",))
+
+
+def test_said_defaults_of_generation_are_true() -> None:
+    """The defaults in the help of eval and predict are those of the dataclass."""
+    for verb in ("eval", "predict"):
+        text = " ".join(succeed(verb, "--help").out.split())
+        assert f"inputs at a time (default: {Generation.batch_size})" in text
+        assert f"computes it well (default: {Generation.precision})" in text
+
+
+def test_help_needs_no_torch() -> None:
+    """Help and the list of tasks come without importing torch, transformers or scikit-learn."""
+    code = (
+        "import sys; from lowland.cli import main; main([]); main(['tasks']); main(['tasks', 'glue/sst2']);"
+        "sys.exit(bool({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    )
+
+
+def test_tasks_must_not_come_first() -> None:
+    """Tasks may stand before, between and after options: the mistake that is left is the value's."""
+    for words in (["glue/sst2", "--rho", "x"], ["--seeds", "1", "glue/sst2", "--rho", "x", "glue/rte"]):
+        assert call("compare", *words).err.startswith("lowland: --rho: must be a number, not 'x'.")
