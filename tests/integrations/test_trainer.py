@@ -48,7 +48,7 @@ def trained(
     if issubclass(trainer_class, SAMTrainerMixin):
         extra["sam"] = sam
     trainer: Trainer = trainer_class(
-        model=tiny(kind, dropout),
+        model=tiny(kind, dropout).eval(),  # as from_pretrained leaves it, and as an evaluation does
         args=arguments(folder, **changes),
         train_dataset=rows(kind) if data is None else data,
         **extra,
@@ -191,6 +191,20 @@ def test_own_loss(tmp_path: Path) -> None:
         tmp_path, "gpt2", SAMLossOfOurs, per_device_train_batch_size=2, gradient_accumulation_steps=4
     )
     assert distance(update(cut, "gpt2"), update(whole, "gpt2")) < ROUNDING
+
+
+def test_own_loss_over_the_accumulation_steps(tmp_path: Path) -> None:
+    """A loss that divides by the number of micro-batches itself gets the step of the whole batch, too."""
+
+    class Dividing(SAMTrainer):  # type: ignore[misc, valid-type]
+        loss_is_scaled_for_ga = True
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            return model(**inputs).loss / self.current_gradient_accumulation_steps
+
+    cut = trained(tmp_path, "t5", Dividing, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    whole = trained(tmp_path, "t5", per_device_train_batch_size=8)
+    assert distance(update(cut, "t5"), update(whole, "t5")) < ROUNDING
 
 
 def test_the_passes_of_a_step(tmp_path: Path) -> None:
