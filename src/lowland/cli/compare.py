@@ -22,11 +22,12 @@ DIR/report. After an interruption the same command goes on where it stopped."""
 EPILOG = """\
 examples:
   lowland compare --preset demo
+  lowland compare superglue --preset paper-base --hub
   lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
   lowland compare --train reviews.csv --eval dev.csv \\
     --input "review: {text}" --target "{label}" --metric macro_f1
 """
-INTERRUPTED = "interrupted. The same command goes on with the runs that are left."
+INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +49,24 @@ def run(arguments: argparse.Namespace) -> int:
 def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     """Builds the configuration, runs it and shows the report."""
     from lowland.cli.console import console, quiet_libraries
+    from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.compare import run_experiment
-    from lowland.experiment.configuration import build_config
     from lowland.train import TrainingError
 
     quiet_libraries()
-    config = build_config(*options.layers(arguments))
+    config = options.build(arguments)
+    if "plan" in arguments:
+        from lowland.experiment.plan import plan_experiment
+
+        show_plan(plan_experiment(config), console)
+        return 0
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
     with ExperimentProgress(console, config, path) as progress:
         try:
-            report = run_experiment(config, path, arguments.command, progress)
+            report = run_experiment(
+                config, path, arguments.command, progress, lambda plan: show_plan(plan, console)
+            )
         except TrainingError as error:
             raise UserError(str(error)) from None
         except OSError as error:

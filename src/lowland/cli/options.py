@@ -16,6 +16,7 @@ from lowland.cli.parser import number, one_of, whole, whole_or_fraction
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
+    from lowland.experiment.configuration import ExperimentConfig
     from lowland.models import LoadedModel
 
 METRICS = "accuracy (default), f1, macro_f1, matthews, exact_match, qa, pearson, spearman; may be repeated"
@@ -306,10 +307,23 @@ def add_layer_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset",
         metavar="NAME",
-        help="settings that the package carries, such as demo; options given here go before",
+        help="settings that the package carries, such as demo (see `lowland recipes`); options given here go "
+        "before",
     )
     group.add_argument(
         "--config", metavar="FILE", help="settings in TOML, such as the experiment.toml of an experiment"
+    )
+    group.add_argument(
+        "--scale",
+        type=number,
+        metavar="X",
+        help="a rehearsal: shrink steps, examples and the interval between evaluations to X times theirs; "
+        "options given here hold as they are (default: 1)",
+    )
+    group.add_argument(
+        "--plan",
+        action="store_true",
+        help="only print what would be done: examples, tokens, memory, time, disk, devices",
     )
     group.add_argument(
         "--out",
@@ -338,6 +352,20 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
                 f"Your own data needs --train, --eval, --input and --target; {missing[0]} is missing."
             )
     return settings
+
+
+def build(arguments: argparse.Namespace) -> ExperimentConfig:
+    """Builds the configuration, shrunk where a rehearsal is asked for."""
+    from lowland.experiment.configuration import build_config
+
+    return scaled(build_config(*layers(arguments)), arguments)
+
+
+def scaled(config: ExperimentConfig, arguments: argparse.Namespace) -> ExperimentConfig:
+    """Shrinks a configuration by --scale, all but what other options set."""
+    from lowland.experiment.scale import scale
+
+    return scale(config, getattr(arguments, "scale", 1.0), keep=list(vars(arguments)))
 
 
 def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from lowland.experiment.directory import RunDirectory, now, write_json
 from lowland.experiment.examples import Encodings, ExperimentData, load_data, part
 from lowland.experiment.export import export_best
 from lowland.experiment.guard import locked, stop_request
+from lowland.experiment.plan import Plan, count_workload, make_plan
 from lowland.experiment.run import Observer, run
 from lowland.models import load_model
 from lowland.report import Report, write_report
@@ -33,7 +34,13 @@ class Progress(Observer, Protocol):
         """Called when a run could not go on; the others do."""
 
 
-def run_experiment(config: ExperimentConfig, path: Path, command: str, progress: Progress) -> Report:
+def run_experiment(
+    config: ExperimentConfig,
+    path: Path,
+    command: str,
+    progress: Progress,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> Report:
     """Runs an experiment, or what is left of it.
 
     Finished runs are not repeated. The arms of a seed follow one another, so that a machine that slows
@@ -44,6 +51,7 @@ def run_experiment(config: ExperimentConfig, path: Path, command: str, progress:
         path: Its directory.
         command: The command line that redoes it, for the record.
         progress: Is told how it goes.
+        on_plan: Is told what will be done before anything is, where anything is left to do.
 
     Returns:
         The report, which is written to the directory too.
@@ -57,13 +65,23 @@ def run_experiment(config: ExperimentConfig, path: Path, command: str, progress:
     data = load_data(config.data)
     loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
     encodings = Encodings(data, loaded.tokenizer, config.train)
-    del loaded
     parts = {seed: part(data, config.data, seed) for seed in config.seeds}
+    seed = config.seeds[0]
+    left = {arm: sum(not RunDirectory(path, arm, seed).done for seed in config.seeds) for arm in config.arms}
+    if on_plan is not None and any(left.values()):
+        workload = count_workload(config, data, parts[seed], encodings, seed)
+        try:
+            on_plan(make_plan(config, workload, loaded.model, left))
+        except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
+            progress.on_note(f"Time and memory cannot be estimated for this model: {error}")
+    del loaded
     sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
 
+    warnings = [*data.warnings, *encodings.warnings]
+    warnings += [sentence for parted in parts.values() for sentence in parted.warnings]
     with locked(path), stop_request(progress.on_note) as stop:
         _describe(config, path, command, data)
-        progress.on_data(data, sizes, [*data.warnings, *encodings.warnings])
+        progress.on_data(data, sizes, warnings)
         failures: list[str] = []
         for seed in config.seeds:
             for arm in config.arms:

@@ -208,6 +208,10 @@ class Encodings:
         data: All examples.
         tokenizer: The model's tokenizer.
         settings: The lengths.
+
+    Attributes:
+        warnings: What was cut.
+        longest: The most tokens of an input and of a target.
     """
 
     def __init__(
@@ -215,6 +219,7 @@ class Encodings:
     ) -> None:
         self.pad_token_id = int(tokenizer.pad_token_id)
         self.warnings: list[str] = []
+        self.longest = (1, 1)
         self._encoded: dict[str, EncodedSet] = {}
         self._positions: dict[str, dict[int, int]] = {}
         for name, examples in data.train.items():
@@ -234,6 +239,10 @@ class Encodings:
                         f"{name}: {cut} of {len(examples)} training {what} are longer than {length} tokens "
                         "and were cut."
                     )
+            self.longest = (
+                max(self.longest[0], *map(len, encoded.inputs)),
+                max(self.longest[1], *map(len, encoded.targets)),
+            )
             self._encoded[name] = encoded
             self._positions[name] = {id(example): index for index, example in enumerate(examples)}
 

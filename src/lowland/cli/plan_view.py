@@ -1,0 +1,85 @@
+"""How a plan looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from lowland.cli.console import make_table
+from lowland.report.formats import plain
+from lowland.report.words import count
+
+if TYPE_CHECKING:
+    from lowland.experiment.plan import Plan
+
+MOST_TASKS = 4
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Prints what an experiment will do."""
+    table = make_table("Plan")
+    table.show_header = False
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in _lines(plan):
+        table.add_row(Text(name), Text(plain(text)))
+    console.print(table)
+    for sentence in plan.advice:
+        console.print(Text(f"* {plain(sentence)}"), soft_wrap=True)
+
+
+def _lines(plan: Plan) -> list[tuple[str, str]]:
+    from lowland.experiment.advice import gigabytes, span
+
+    config, work = plan.config, plan.workload
+    arms = " and ".join({"standard": "standard", "sam": "SAM"}[arm] for arm in config.arms)
+    most = "" if work.counted else "at most "
+    published = "" if work.counted else ", as published: the data were not read"
+    length = f"{work.shape[0]} + {work.shape[1]} tokens an example"
+    shown = sorted(work.rates, key=lambda name: -work.rates[name])
+    tasks = ", ".join(f"{name} {work.rates[name]:.1%}" for name in shown[:MOST_TASKS])
+    more = f", {len(shown) - MOST_TASKS} more" if len(shown) > MOST_TASKS else ""
+    return [
+        ("model", f"{config.model}: {plan.parameters / 1e6:,.1f}M weights"),
+        (
+            "runs",
+            f"{sum(plan.runs.values())} ({arms}, {count(len(config.seeds), 'seed')}), each "
+            f"{config.train.steps:,} steps of {config.train.batch_size} examples",
+        ),
+        (
+            "examples",
+            f"{sum(work.train.values()):,} for training{published}; a run sees each {plan.epochs:,.1f} times",
+        ),
+        *([("mixture", tasks + more)] if len(shown) > 1 else []),
+        ("tokens", f"{most}{plan.tokens / 1e6:,.1f}M a run ({most}{length}, padding included)"),
+        (
+            "evaluation",
+            f"{count(plan.evaluations, 'time')} a run: {sum(work.evaluation.values()):,} examples of "
+            f"{count(len(work.evaluation), 'set')}"
+            + (f", and {work.held_out:,} held out" if work.held_out else ""),
+        ),
+        (
+            "memory",
+            f"about {gigabytes(sum(plan.memory.values()))}: "
+            + ", ".join(f"{name} {gigabytes(size)}" for name, size in plan.memory.items())
+            + f"; {gigabytes(plan.available)} free",
+        ),
+        (
+            "time",
+            f"{most or 'about '}{span(plan.seconds)} on this machine ({plan.device}, {plan.precision}): "
+            + ", ".join(f"{arm} {_time(seconds)} a step" for arm, seconds in plan.step_seconds.items())
+            + f", {span(plan.evaluation_seconds)} an evaluation"
+            + ("" if plan.measured else "; computed, not measured"),
+        ),
+        (
+            "disk",
+            f"{most or 'about '}{gigabytes(sum(plan.disk.values()))}: "
+            + ", ".join(f"{name} {gigabytes(size)}" for name, size in plan.disk.items()),
+        ),
+    ]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"

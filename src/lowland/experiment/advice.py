@@ -1,0 +1,93 @@
+"""What to do where an experiment does not fit on a device, or takes days."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from lowland.experiment.configuration import ExperimentConfig
+from lowland.report.words import count
+from lowland.train import Arm
+
+USABLE = 0.9
+"""The part of the free memory that is counted on; the rest is left for what no estimate knows."""
+
+LONG = 86_400.0
+"""Seconds from which on an experiment is long."""
+
+DEVICE_SPEED = 1e14
+"""Floating-point operations a second that a data-centre GPU reaches in bf16 training, roughly."""
+
+UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60))
+
+
+def gigabytes(size: float) -> str:
+    """Writes bytes as GB, or as MB where they are few."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{max(1, math.ceil(size / 1e6))} MB"
+
+
+def span(seconds: float) -> str:
+    """Writes a time in the largest unit of which there are two at least, such as `3 hours`."""
+    for name, length in UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {name}"
+    return f"{math.ceil(seconds)} s"
+
+
+def advise(
+    config: ExperimentConfig,
+    *,
+    fixed: float,
+    per_example: float,
+    available: float,
+    run_seconds: Mapping[Arm, float],
+    runs: Mapping[Arm, int],
+    speed: float,
+) -> tuple[str, ...]:
+    """Says what to change, and how to spread an experiment over devices.
+
+    Args:
+        config: The experiment.
+        fixed: Bytes that are needed whatever the batch.
+        per_example: Bytes that each example of a forward pass needs besides.
+        available: Bytes that are free.
+        run_seconds: Arm -> time of a run.
+        runs: Arm -> runs that are left.
+        speed: Floating-point operations a second on this machine.
+
+    Returns:
+        Sentences; none where all is well.
+    """
+    advice: list[str] = []
+    size = config.train.micro_batch_size or config.train.batch_size
+    needed, room = fixed + size * per_example, USABLE * available
+    if needed > room:
+        if fixed + per_example > room:
+            least = gigabytes((fixed + per_example) / USABLE)
+            advice.append(
+                f"This does not fit: {gigabytes(available)} are free, and even one example at a time needs a "
+                f"device with {least}."
+            )
+        else:
+            # A power of two, so that the pieces of a usual batch are alike.
+            micro = 2 ** int(math.log2((room - fixed) / per_example))
+            advice.append(
+                f"A batch does not fit at once: give --micro-batch-size {micro}, which computes the same in "
+                f"{gigabytes(fixed + micro * per_example)}."
+            )
+    seconds, number = sum(run_seconds[arm] * left for arm, left in runs.items()), sum(runs.values())
+    if seconds > LONG:
+        if number > 1:
+            seeds = ",".join(map(str, config.seeds))
+            advice.append(
+                f"The {count(number, 'run')} do not depend on one another: as jobs on devices of their own "
+                f"(the same words after `lowland sweep`, with seed={seeds} and --jobs {number}) they take as "
+                f"long as the longest, {span(max(run_seconds.values()))}."
+            )
+        if speed < DEVICE_SPEED / 2:
+            faster = seconds * speed / DEVICE_SPEED
+            advice.append(
+                f"One device with 100 teraFLOP/s (a data-centre GPU in bf16) would take about {span(faster)}."
+            )
+        advice.append("A rehearsal of the whole: add --scale 0.001 and, for a small model, --model embedded.")
+    return tuple(advice)

@@ -1,0 +1,298 @@
+"""What an experiment will do, before it starts: examples, tokens, steps, memory, time, disk, devices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from accelerate import PartialState
+from transformers import PreTrainedModel
+
+from lowland.errors import UserError
+from lowland.experiment import cost
+from lowland.experiment.advice import advise
+from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.examples import (
+    Encodings,
+    ExperimentData,
+    SeedData,
+    evaluation_count,
+    load_data,
+    load_tasks,
+    part,
+)
+from lowland.models import load_model
+from lowland.tasks import tydiqa
+from lowland.tasks.mixture import TrainingOnly, rates
+from lowland.tasks.sources import MissingFilesError
+from lowland.train import Arm, resolve_precision
+
+BATCHES = 8
+"""How many batches are looked at to see how long they are."""
+
+GENERATION = 2.0
+"""Generating an answer token by token takes about this much longer than its forward pass."""
+
+BF16_SHARE = 0.5
+"""What is left of the activations under bf16 autocast."""
+
+UNPUBLISHED = {"superglue/record": 10_000, "tydiqa/goldp": sum(tydiqa.PUBLISHED.values())}
+"""Sizes of evaluation sets that the tasks count in another way: ReCoRD's queries, TyDiQA's languages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The examples of a seed, as far as they decide what training costs.
+
+    Attributes:
+        train: Task -> training examples.
+        rates: Task -> share of a batch.
+        evaluation: Evaluation set -> examples.
+        held_out: Held-out examples.
+        shape: Tokens of an input and of a target as they are padded in a batch, on average.
+        longest: The most tokens of an input and of a target.
+        text_bytes: Bytes of the evaluation's texts, which each evaluation writes with its predictions.
+        warnings: What the user should know.
+        counted: Whether the examples were read and counted; otherwise their published numbers and the
+            longest lengths stand for them.
+    """
+
+    train: Mapping[str, int]
+    rates: Mapping[str, float]
+    evaluation: Mapping[str, int]
+    held_out: int
+    shape: tuple[int, int]
+    longest: tuple[int, int]
+    text_bytes: int
+    warnings: tuple[str, ...] = ()
+    counted: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an experiment will do on this machine.
+
+    Attributes:
+        config: The experiment.
+        workload: Its examples.
+        runs: Runs that are left.
+        parameters: Weights of the model.
+        memory: What takes memory -> bytes, in training by SAM (or without, where that is all there is).
+        available: Bytes that are free on the device.
+        device: The device, in words.
+        precision: `fp32` or `bf16`.
+        step_seconds: Arm -> seconds of a step.
+        evaluation_seconds: Seconds of one evaluation.
+        measured: Whether the speed was measured on the model itself.
+        disk: What is written -> bytes, for the runs that are left.
+        advice: What to do where the experiment does not fit, or takes days.
+    """
+
+    config: ExperimentConfig
+    workload: Workload
+    runs: Mapping[Arm, int]
+    parameters: int
+    memory: Mapping[str, int]
+    available: int
+    device: str
+    precision: str
+    step_seconds: Mapping[Arm, float]
+    evaluation_seconds: float
+    measured: bool
+    disk: Mapping[str, int]
+    advice: tuple[str, ...]
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of a run."""
+        return math.ceil(self.config.train.steps / self.config.train.evaluate_every)
+
+    @property
+    def epochs(self) -> float:
+        """Passes of a run over the training examples."""
+        train = self.config.train
+        return train.steps * train.batch_size / sum(self.workload.train.values())
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a run, padding included."""
+        train = self.config.train
+        return train.steps * train.batch_size * sum(self.workload.shape)
+
+    def run_seconds(self, arm: Arm) -> float:
+        """Estimates the time of a run."""
+        return self.config.train.steps * self.step_seconds[arm] + self.evaluations * self.evaluation_seconds
+
+    @property
+    def seconds(self) -> float:
+        """The time of the runs that are left, one after another."""
+        return sum(number * self.run_seconds(arm) for arm, number in self.runs.items())
+
+
+def count_workload(
+    config: ExperimentConfig, data: ExperimentData, parted: SeedData, encodings: Encodings, seed: int
+) -> Workload:
+    """Counts the examples of a seed, and looks at its first batches to see how long they are."""
+    stream = encodings.batches(parted, config.train.batch_size, seed)
+    batches = [next(stream) for _ in range(BATCHES)]
+    shape = [round(fmean(batch[name].shape[1] for batch in batches)) for name in ("input_ids", "labels")]
+    return Workload(
+        train={name: len(examples) for name, examples in parted.train.items()},
+        rates=parted.rates,
+        evaluation={name: len(examples) for name, examples in data.evaluation.items()},
+        held_out=sum(len(examples) for examples in parted.held_out.values()),
+        shape=(shape[0], shape[1]),
+        longest=encodings.longest,
+        text_bytes=sum(
+            len(example.inputs.encode()) + 2 * len(example.targets.encode())
+            for examples in data.evaluation.values()
+            for example in examples
+        ),
+        warnings=(*data.warnings, *encodings.warnings, *parted.warnings),
+    )
+
+
+def published_workload(config: ExperimentConfig) -> Workload:
+    """Takes the published numbers of examples where the data are not here, and the longest lengths.
+
+    Raises:
+        UserError: If a task has none.
+    """
+    train: dict[str, int] = {}
+    evaluation: dict[str, int] = {}
+    tasks = load_tasks(config.data)
+    for task in tasks:
+        known = getattr(task.task if isinstance(task, TrainingOnly) else task, "data", None)
+        if known is None:
+            raise UserError(f"The size of {task.name} is not published; give its files to plan with them.")
+        if known.train is not None:
+            train[task.name] = max(1, round((known.train.published or 0) * config.data.fraction))
+        if not isinstance(task, TrainingOnly):
+            sizes = {name: split.published or UNPUBLISHED[name] for name, split in known.evaluation.items()}
+            evaluation |= {
+                name: evaluation_count(size, config.data.evaluation_limit) for name, size in sizes.items()
+            }
+    shape = (
+        config.train.input_length or max(task.input_length for task in tasks),
+        config.train.target_length or max(task.target_length for task in tasks),
+    )
+    return Workload(
+        train=train,
+        rates=rates(train, config.data.cap, config.data.temperature),
+        evaluation=evaluation,
+        held_out=0,
+        shape=shape,
+        longest=shape,
+        # About four bytes a token.
+        text_bytes=sum(evaluation.values()) * 4 * sum(shape),
+        counted=False,
+    )
+
+
+def plan_experiment(config: ExperimentConfig) -> Plan:
+    """Plans an experiment without running it; what is not on this machine is taken from publications.
+
+    Raises:
+        UserError: If something the user gave is wrong, or the model is neither here nor one of the
+            paper's.
+    """
+    known = config.model in cost.known_models()
+    if known:
+        model, tokenizer = cost.outline(config.model), None
+    else:
+        loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
+        model, tokenizer = loaded.model, loaded.tokenizer
+    try:
+        data = None if tokenizer is None else load_data(config.data)
+    except MissingFilesError:
+        data = None
+    if data is None or tokenizer is None:
+        return make_plan(config, published_workload(config), model)
+    seed = config.seeds[0]
+    encodings = Encodings(data, tokenizer, config.train)
+    return make_plan(
+        config, count_workload(config, data, part(data, config.data, seed), encodings, seed), model
+    )
+
+
+def make_plan(
+    config: ExperimentConfig,
+    workload: Workload,
+    model: PreTrainedModel,
+    runs: Mapping[Arm, int] | None = None,
+) -> Plan:
+    """Estimates what an experiment takes on this machine, in a second or two.
+
+    Args:
+        config: The experiment.
+        workload: Its examples.
+        model: The model; it may be moved to the device where it will train.
+        runs: Arm -> runs that are left; all by default.
+    """
+    train, device = config.train, PartialState().device
+    runs = runs if runs is not None else {arm: len(config.seeds) for arm in config.arms}
+    precision = resolve_precision(train.precision, device)
+    pieces = train.micro_batch_size or train.batch_size
+
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    weights, optimizer = 4 * parameters, cost.optimizer_bytes(model, train)
+    shapes = cost.outline_of(model)
+    flops = cost.forward_flops(shapes, *workload.shape)
+    speed, measured = cost.training_speed(model, flops, workload.shape, pieces, device, precision == "bf16")
+    per_example = cost.activation_bytes(shapes, *workload.longest)
+    if precision == "bf16":
+        per_example *= BF16_SHARE
+    memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}
+    if "sam" in config.arms:
+        memory["SAM's copy of the weights"] = weights
+    fixed = sum(memory.values())
+    memory["activations"] = round(per_example * min(pieces, train.batch_size))
+
+    passes = (1 + cost.BACKWARD) * flops * train.batch_size / speed
+    step_seconds = {arm: passes * (_passes(config) if arm == "sam" else 1.0) for arm in config.arms}
+    scored = sum(workload.evaluation.values()) + workload.held_out
+    evaluations = math.ceil(train.steps / train.evaluate_every)
+    number = sum(runs.values())
+    available = cost.available_memory(device)
+    disk = {
+        "checkpoints and the best model": weights * ((2 if workload.held_out else 1) * number + 1),
+        "states to go on from, while a run lasts": 3 * (weights + optimizer),
+        "predictions": workload.text_bytes * evaluations * number,
+    }
+    evaluation_seconds = GENERATION * flops * scored / speed
+    return Plan(
+        config=config,
+        workload=workload,
+        runs=runs,
+        parameters=parameters,
+        memory=memory,
+        available=available,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        precision=precision,
+        step_seconds=step_seconds,
+        evaluation_seconds=evaluation_seconds,
+        measured=measured,
+        disk=disk,
+        advice=advise(
+            config,
+            fixed=fixed,
+            per_example=per_example,
+            available=available,
+            run_seconds={
+                arm: train.steps * seconds + evaluations * evaluation_seconds
+                for arm, seconds in step_seconds.items()
+            },
+            runs=runs,
+            speed=speed,
+        ),
+    )
+
+
+def _passes(config: ExperimentConfig) -> float:
+    """What a step of SAM takes, in units of a standard one: the ascents, and the descents."""
+    sam, size = config.sam, config.train.batch_size
+    share = sam.ascent if isinstance(sam.ascent, float) else sam.ascent / size
+    return share + (sam.m if sam.descent == "full" else 1)
