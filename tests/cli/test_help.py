@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.cli.command import call, succeed
@@ -13,6 +15,8 @@ from lowland.cli import VERBS, build_verb_parser
 from lowland.cli.options import Generation
 from lowland.experiment.configuration import MODEL_DEFAULTS, CustomData, DataSettings, ExperimentConfig
 from lowland.train import SAMSettings, TrainSettings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -67,6 +71,19 @@ def test_said_defaults_of_generation_are_true() -> None:
         text = " ".join(succeed(verb, "--help").out.split())
         assert f"inputs at a time (default: {Generation.batch_size})" in text
         assert f"computes it well (default: {Generation.precision})" in text
+
+
+def test_documented_commands_parse() -> None:
+    """Every command in the page on the command line, and in the help texts parses."""
+    texts = [(ROOT / "docs" / "command-line.md").read_text(), succeed().out]
+    texts += [succeed(verb, "--help").out for verb in VERBS]
+    lines = "\n".join(texts).replace("\\\n", " ").splitlines()
+    commands = [line.strip() for line in lines if re.match(r" *lowland [a-z]+ +[^ ]", line)]
+    known = [command for command in commands if command.split()[1] in VERBS and "   " not in command.strip()]
+    assert len(known) > 20
+    for command in known:
+        verb, *words = shlex.split(command.partition("|")[0])[1:]
+        build_verb_parser(verb).parse_words(words)
 
 
 def test_help_needs_no_torch() -> None:

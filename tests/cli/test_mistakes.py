@@ -131,3 +131,11 @@ def test_directory_of_another_experiment(experiment: Path) -> None:
     result = call("compare", "facts/continents", *SMALL, "--rho", "0.5", "--out", experiment)
     check(result, [str(experiment), "sam.rho: 0.15 there, 0.5 here", "--out"])
     assert (experiment / "experiment.toml").read_bytes() == before
+
+
+def test_lock_alone_is_no_obstacle(tmp_path: Path) -> None:
+    """A directory that holds nothing but the lock of a killed process is used: only the model is wrong."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").touch()
+    result = call("compare", "facts/continents", "--model", tmp_path / "none", "--out", tmp_path / "out")
+    check(result, ["none", "directory"])

@@ -96,7 +96,7 @@ class ExperimentProgress:
             self._total -= self._config.train.steps
             self._display.update(self._bar, total=self._total)
         else:
-            self._display.update(self._bar, description=self._name)
+            self._display.update(self._bar, description=self._name, figures="")
 
     def on_failure(self, arm: Arm, seed: int, sentence: str) -> None:
         """Says that a run could not go on."""

@@ -106,7 +106,8 @@ def _refuse_other(config: ExperimentConfig, path: Path) -> None:
     """Refuses a directory that holds an experiment with other settings."""
     existing = path / "experiment.toml"
     if not existing.exists():
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        # The lock alone is what a process leaves that was killed before it wrote anything.
+        if path.exists() and (not path.is_dir() or any(found.name != ".lock" for found in path.iterdir())):
             raise UserError(f"{path} exists and holds no experiment. Give another directory with --out.")
         return
     try:
