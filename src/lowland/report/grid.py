@@ -36,6 +36,8 @@ class Axis:
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Value]:
     """Returns nested settings as one level: `{"sam": {"rho": 0.1}}` becomes `{"sam.rho": 0.1}`."""
+    if isinstance(settings, (list, tuple)):
+        return {prefix: ", ".join(map(str, settings))}
     if not isinstance(settings, dict):
         plain = settings if isinstance(settings, (str, int, float)) or settings is None else str(settings)
         return {prefix: plain}

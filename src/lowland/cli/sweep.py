@@ -1,0 +1,195 @@
+"""`lowland sweep`: the comparison over a grid of settings."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from lowland.cli import options
+from lowland.cli.parser import one_of, seed_list, whole
+from lowland.errors import UserError
+from lowland.report.words import count
+
+if TYPE_CHECKING:
+    from lowland.experiment.configuration import ExperimentConfig
+    from lowland.experiment.sweep import Grid, Launcher, SweepCell
+
+HELP = "compare over a grid of settings, with figures along each"
+USAGE = "[SETTING=VALUE,VALUE ...] [TASK ...] [--option ...]"
+DESCRIPTION = """\
+Runs `lowland compare` for every combination of some settings, each in a
+directory of its own in DIR, and reports on all of them together. Standard runs
+are shared between cells that differ in SAM's settings only; what is done is not
+repeated; a cell that fails does not stop the others.
+
+SETTING is rho, a, m, descent, fraction, task, learning-rate, batch-size, steps,
+optimizer, dropout, model, preset, seed, or the dotted name of any other, such as
+train.z_loss. The paper's grids go by the words rho, a, m and fraction alone."""
+EPILOG = """\
+examples:
+  lowland sweep rho=0.02,0.05,0.1 --preset demo
+  lowland sweep rho=0.05,0.15 fraction=0.05,0.2 glue/sst2 --data-dir ~/glue --jobs 2
+  lowland sweep fraction cbqa --preset paper-base --hub --plan
+  lowland sweep --preset paper-superglue-base-rho --hub --launcher slurm \\
+    --launcher-option slurm_partition=gpu --launcher-option gpus_per_node=1 --jobs 8
+"""
+INTERRUPTED = "interrupted. The same command goes on where it stopped."
+FILE = "sweep.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    options.add_data_options(parser)
+    options.add_training_options(parser)
+    runs = parser.add_argument_group("runs")
+    runs.add_argument(
+        "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: 3)"
+    )
+    sweep = parser.add_argument_group("sweep")
+    sweep.add_argument(
+        "--grid",
+        metavar="FILE",
+        help="the grid in TOML: a setting and its list of values a line; [[cells]] for single points",
+    )
+    sweep.add_argument(
+        "--jobs",
+        type=whole,
+        metavar="N",
+        help="cells that run at the same time, each in a process with its share of the cores and a log in "
+        "DIR/jobs (default: 1, in this process)",
+    )
+    sweep.add_argument(
+        "--launcher",
+        type=one_of("processes", "slurm", "submitit-local"),
+        metavar="NAME",
+        help="processes of this machine; slurm for jobs of a cluster, through submitit; submitit-local to "
+        "try that here (default: processes)",
+    )
+    sweep.add_argument(
+        "--launcher-option",
+        metavar="NAME=VALUE",
+        action="append",
+        help="what submitit is told, such as timeout_min=600 or slurm_partition=gpu; may be repeated",
+    )
+    options.add_layer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from lowland.cli.console import console, quiet_libraries
+    from lowland.cli.sweep_view import SweepView, show_plan
+    from lowland.experiment import sweep
+    from lowland.report import write_sweep
+
+    quiet_libraries()
+    jobs, launcher_name, launcher_options = _launching(arguments)
+    points = read_grid(arguments).combinations()
+
+    def build(values: Mapping[str, Any]) -> ExperimentConfig:
+        own = argparse.Namespace(**vars(arguments))
+        for setting, value in values.items():
+            setattr(own, setting, value)
+        return options.build(own)
+
+    out = Path(arguments.out) if "out" in arguments else None
+    cells = sweep.build_cells(points, out or Path(), build)
+    if out is None:
+        out = default_directory(arguments, cells)
+        cells = sweep.build_cells(points, out, build)
+    _refuse_other(out)
+    plan = sweep.make_plan(cells)
+    show_plan(plan, sweep.Speed(), jobs, console)
+    if "plan" in arguments:
+        return 0
+
+    launcher: Launcher | None = None
+    if jobs > 1 or launcher_name != "processes":
+        launcher = sweep.make_launcher(launcher_name, out / "jobs", launcher_options, jobs)
+    describe(arguments.command, cells, out)
+    view = SweepView(console, len(cells))
+    try:
+        failures = sweep.run_jobs(plan, launcher, jobs, view) if launcher else sweep.run_here(plan, view)
+    except OSError as error:
+        where = error.filename or out
+        raise UserError(f"{where}: {error.strerror}. Give another directory with --out.") from None
+    written = [cell.path for cell in cells if (cell.path / "experiment.json").exists()]
+    if written:
+        write_sweep(written, out / "report").print(console)
+    for failure in failures:
+        more = f" See {failure.log}." if failure.log is not None and failure.log.exists() else ""
+        console.print(Text(f"Failed: {failure.cell.name}: {failure.problem}{more}", style="red"))
+    if failures:
+        console.print(
+            Text(f"{count(len(failures), 'cell')} of {len(cells)} failed; the same command tries again.")
+        )
+    return 1 if failures else 0
+
+
+def read_grid(arguments: argparse.Namespace) -> Grid:
+    """Reads the grid from the words of the command line, a file, or the preset; tasks stay where they are.
+
+    Raises:
+        UserError: If it cannot be understood.
+    """
+    from lowland.experiment.recipes import read_recipe
+    from lowland.experiment.sweep import Grid, is_grid_word
+
+    grid = Grid()
+    words = getattr(arguments, "data.tasks", [])
+    setattr(arguments, "data.tasks", [word for word in words if not is_grid_word(word)])
+    if "grid" in arguments:
+        grid.add_file(Path(arguments.grid))
+    for word in words:
+        if is_grid_word(word):
+            grid.add_word(word)
+    if not grid.axes and not grid.points and "preset" in arguments:
+        for setting, values in read_recipe(arguments.preset).sweep.items():
+            grid.add(setting, values)
+    for setting in (*grid.axes, *(setting for point in grid.points for setting in point)):
+        if setting in arguments and getattr(arguments, setting) not in ([], None) and setting != "preset":
+            raise UserError(f"{setting} is in the grid and given as an option too. Leave one of them out.")
+    return grid
+
+
+def _launching(arguments: argparse.Namespace) -> tuple[int, str, dict[str, Any]]:
+    from lowland.experiment.sweep.grid import parse
+
+    jobs = getattr(arguments, "jobs", 1)
+    if jobs < 1:
+        raise UserError(f"--jobs: must be at least 1, not {jobs}.")
+    name = getattr(arguments, "launcher", "processes")
+    given: dict[str, Any] = {}
+    for word in getattr(arguments, "launcher_option", []):
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UserError(f"--launcher-option: must be NAME=VALUE, not {word!r}.")
+        given[key] = parse(value)
+    if given and name == "processes":
+        raise UserError("--launcher-option is for a cluster. Give --launcher slurm, or leave it out.")
+    return jobs, name, given
+
+
+def default_directory(arguments: argparse.Namespace, cells: list[SweepCell]) -> Path:
+    """Names the directory of a sweep after what it is, so that the same command finds it again."""
+    names = sorted({name for cell in cells for name in cell.config.data.tasks})
+    what = arguments.preset if "preset" in arguments else "-".join(names).replace("/", "-") or "custom"
+    prints = "".join(cell.config.fingerprint() for cell in cells)
+    return Path("runs") / f"sweep-{what[:60]}-{hashlib.sha256(prints.encode()).hexdigest()[:8]}"
+
+
+def describe(command: str, cells: list[SweepCell], out: Path) -> None:
+    """Writes what the sweep is."""
+    from lowland.experiment.directory import now, write_json
+
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / FILE, {"command": command, "created": now(), "cells": [cell.name for cell in cells]})
+
+
+def _refuse_other(out: Path) -> None:
+    if out.exists() and not (out / FILE).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and holds no sweep. Give another directory with --out.")

@@ -1,0 +1,25 @@
+"""Sweeps: one experiment for every point of a grid."""
+
+from lowland.experiment.sweep.cell import SweepCell, build_cells
+from lowland.experiment.sweep.grid import Grid, Point, is_grid_word
+from lowland.experiment.sweep.launch import Launcher, make_launcher
+from lowland.experiment.sweep.plan import Plan, make_plan
+from lowland.experiment.sweep.run import Failure, SweepProgress, run_here, run_jobs
+from lowland.experiment.sweep.speed import Speed
+
+__all__ = [
+    "Failure",
+    "Grid",
+    "Launcher",
+    "Plan",
+    "Point",
+    "Speed",
+    "SweepCell",
+    "SweepProgress",
+    "build_cells",
+    "is_grid_word",
+    "make_launcher",
+    "make_plan",
+    "run_here",
+    "run_jobs",
+]

@@ -1,0 +1,90 @@
+"""Standard runs that several cells share.
+
+Standard training does not depend on SAM's settings. So cells that differ in nothing else need the same
+standard runs: one of them trains them, and the others get copies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tomllib
+import uuid
+from pathlib import Path
+from typing import Any
+
+from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.directory import RunDirectory, write_json
+from lowland.experiment.sweep.cell import SweepCell
+from lowland.report.write import write_atomic
+
+NOT_STANDARD = ("seeds", "arms", "sam")
+"""The settings that do not decide what a standard run of one seed gives."""
+
+
+def standard_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """Gives all that decides standard training, as it would be read back from a file."""
+    return _without_others(tomllib.loads(config.to_toml()))
+
+
+def find_standard_run(cell: SweepCell, seed: int) -> Path | None:
+    """Finds a finished standard run in another cell of the sweep, with all settings but SAM's the same."""
+    wanted = standard_settings(cell.config)
+    for status in sorted(cell.path.parent.glob(f"*/standard-seed{seed}/status.json")):
+        run = RunDirectory(status.parents[1], "standard", seed)
+        if status.parents[1] == cell.path or not run.done:
+            continue
+        try:
+            settings = tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+            continue
+        if _without_others(settings) == wanted:
+            return run.path
+    return None
+
+
+def share_standard_runs(cell: SweepCell) -> list[int]:
+    """Gives a cell the standard runs that it lacks and another cell has finished.
+
+    The copy's status says where it is from. Weights are linked where the file system allows it: nothing
+    changes them once a run is done, and a sweep of a large model would fill the disk.
+
+    Args:
+        cell: The cell.
+
+    Returns:
+        The seeds whose standard runs were copied.
+    """
+    copied = []
+    for run in cell.runs():
+        if run.arm != "standard" or run.done:
+            continue
+        source = find_standard_run(cell, run.seed)
+        if source is None:
+            continue
+        cell.path.mkdir(parents=True, exist_ok=True)
+        if not (cell.path / "experiment.toml").exists():
+            write_atomic(cell.path / "experiment.toml", cell.config.to_toml().encode())
+        aside = cell.path / f".{run.path.name}-{uuid.uuid4().hex}"
+        shutil.copytree(source, aside, copy_function=_copy)
+        status = json.loads((aside / "status.json").read_text(encoding="utf-8"))
+        write_json(aside / "status.json", {**status, "copied_from": os.path.relpath(source, cell.path)})
+        shutil.rmtree(run.path, ignore_errors=True)
+        aside.rename(run.path)
+        copied.append(run.seed)
+    return copied
+
+
+def _without_others(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in NOT_STANDARD}
+
+
+def _copy(source: str, target: str) -> None:
+    if source.endswith(".safetensors"):
+        try:
+            os.link(source, target)
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    shutil.copy2(source, target)
