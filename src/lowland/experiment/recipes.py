@@ -62,10 +62,12 @@ class Recipe:
     @property
     def reproduces(self) -> str:
         """The place in the paper, such as `Table 1, T5.1.1 Base`; empty where there is none."""
-        places = [f"Table {number}" for number in self.tables] + [f"Figure {n}" for n in self.figures]
-        swept = (self.swept or "").removeprefix("sam.")
-        parts = [" and ".join(places), self.model or "", swept, *self.columns]
-        return ", ".join(part for part in parts if part)
+        places = [
+            f"{kind}{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
+            for kind, numbers in (("Table", self.tables), ("Figure", self.figures))
+            if numbers
+        ]
+        return ", ".join([*places, *([self.model] if self.model else [])])
 
     @property
     def complete(self) -> bool:
