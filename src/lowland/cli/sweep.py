@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lowland.experiment.sweep import Grid, Launcher, SweepCell
 
 HELP = "compare over a grid of settings, with figures along each"
-USAGE = "[SETTING=VALUE,VALUE ...] [TASK ...] [--option ...]"
+USAGE = "[SETTING=VALUES ...] [TASK ...] [--option ...]"
 DESCRIPTION = """\
 Runs `lowland compare` for every combination of some settings, each in a
 directory of its own in DIR, and reports on all of them together. Standard runs
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out is None:
         out = default_directory(arguments, cells)
         cells = sweep.build_cells(points, out, build)
-    _refuse_other(out)
+    _refuse_other(out, cells)
     plan = sweep.make_plan(cells)
     show_plan(plan, sweep.Speed(), jobs, console)
     if "plan" in arguments:
@@ -190,6 +190,11 @@ def describe(command: str, cells: list[SweepCell], out: Path) -> None:
     write_json(out / FILE, {"command": command, "created": now(), "cells": [cell.name for cell in cells]})
 
 
-def _refuse_other(out: Path) -> None:
+def _refuse_other(out: Path, cells: list[SweepCell]) -> None:
+    """Refuses a directory that holds something else, before any cell is run."""
+    from lowland.experiment.compare import _refuse_other as refuse_other_experiment
+
     if out.exists() and not (out / FILE).exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and holds no sweep. Give another directory with --out.")
+    for cell in cells:
+        refuse_other_experiment(cell.config, cell.path)
