@@ -28,15 +28,16 @@ are shared between cells that differ in SAM's settings only; what is done is not
 repeated; a cell that fails does not stop the others.
 
 SETTING is rho, a, m, descent, fraction, task, learning-rate, batch-size, steps,
-optimizer, dropout, model, preset, seed, or the dotted name of any other, such as
+optimizer, dropout, model, preset, seed, or the dotted name of any other, like
 train.z_loss. The paper's grids go by the words rho, a, m and fraction alone."""
 EPILOG = """\
 examples:
   lowland sweep rho=0.02,0.05,0.1 --preset demo
-  lowland sweep rho=0.05,0.15 fraction=0.05,0.2 glue/sst2 --data-dir ~/glue --jobs 2
+  lowland sweep rho=0.05,0.15 fraction=0.05,0.2 glue/sst2 \\
+    --data-dir ~/glue --jobs 2
   lowland sweep fraction cbqa --preset paper-base --hub --plan
-  lowland sweep --preset paper-superglue-base-rho --hub --launcher slurm \\
-    --launcher-option slurm_partition=gpu --launcher-option gpus_per_node=1 --jobs 8
+  lowland sweep --preset paper-superglue-base-rho --hub --jobs 8 \\
+    --launcher slurm --launcher-option slurm_partition=gpu
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 FILE = "sweep.json"

@@ -252,7 +252,7 @@ def make_plan(
     memory["activations"] = round(per_example * min(pieces, train.batch_size))
 
     passes = (1 + cost.BACKWARD) * flops * train.batch_size / speed
-    step_seconds = {arm: passes * (passes(config) if arm == "sam" else 1.0) for arm in config.arms}
+    step_seconds = {arm: passes * (sam_passes(config) if arm == "sam" else 1.0) for arm in config.arms}
     scored = sum(workload.evaluation.values()) + workload.held_out
     evaluations = math.ceil(train.steps / train.evaluate_every)
     number = sum(runs.values())
@@ -291,7 +291,7 @@ def make_plan(
     )
 
 
-def passes(config: ExperimentConfig) -> float:
+def sam_passes(config: ExperimentConfig) -> float:
     """What a step of SAM takes, in units of a standard one: the ascents, and the descents."""
     sam, size = config.sam, config.train.batch_size
     share = sam.ascent if isinstance(sam.ascent, float) else sam.ascent / size

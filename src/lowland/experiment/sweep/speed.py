@@ -8,7 +8,7 @@ from dataclasses import replace
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.plan import Plan as ExperimentPlan
-from lowland.experiment.plan import passes, plan_experiment
+from lowland.experiment.plan import plan_experiment, sam_passes
 from lowland.experiment.sweep.share import standard_settings
 from lowland.train import Arm
 
@@ -33,7 +33,7 @@ class Speed:
         if plan is None:
             return None
         # Cells that differ in SAM's settings take steps of different lengths.
-        step = plan.step_seconds["standard"] * (passes(config) if arm == "sam" else 1.0)
+        step = plan.step_seconds["standard"] * (sam_passes(config) if arm == "sam" else 1.0)
         return config.train.steps * step + plan.evaluations * plan.evaluation_seconds
 
     def _plan(self, config: ExperimentConfig) -> ExperimentPlan | None:
