@@ -83,8 +83,8 @@ def machine() -> Findings:
     yield threads_finding(threads, cores, omp)
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > 0.5 * cores:
-        text = f"other programs keep {busy:.1f} of {cores} cores busy"
-        advice = ": one thread may be many times as fast, set OMP_NUM_THREADS=1" if threads > 1 else ""
+        text = f"{busy:.1f} programs on average want the {cores} cores: everything takes longer"
+        advice = "; one thread may be many times as fast: set OMP_NUM_THREADS=1" if threads > 1 else ""
         yield Finding("note", "load", text + advice)
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
