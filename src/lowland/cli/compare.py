@@ -74,6 +74,8 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
             raise UserError(
                 f"{where}: {error.strerror}. Free the space or give another directory with --out."
             ) from None
+    if report is None:  # the first process reports for all
+        return 0
     report.print(console)
     model = path / "model"
     if model.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from rich import box
 from rich.console import Console
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from lowland.report.formats import plain
 
-console = Console(soft_wrap=False)
+# Of the processes that torchrun starts, the first one speaks.
+console = Console(soft_wrap=False, quiet=os.environ.get("RANK", "0") != "0")
 errors = Console(stderr=True)
 
 

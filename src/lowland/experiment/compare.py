@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig, differences
-from lowland.experiment.directory import RunDirectory, now, write_json
+from lowland.experiment.directory import Bystander, RunDirectory, now, write_json
 from lowland.experiment.examples import Encodings, ExperimentData, load_data, part
 from lowland.experiment.export import export_best
 from lowland.experiment.guard import locked, stop_request
 from lowland.experiment.plan import Plan, count_workload, make_plan
-from lowland.experiment.run import Observer, run
+from lowland.experiment.run import Observer, processes, run
 from lowland.models import load_model
 from lowland.report import Report, write_report
 from lowland.report.write import write_atomic
@@ -40,7 +41,7 @@ def run_experiment(
     command: str,
     progress: Progress,
     on_plan: Callable[[Plan], None] | None = None,
-) -> Report:
+) -> Report | None:
     """Runs an experiment, or what is left of it.
 
     Finished runs are not repeated. The arms of a seed follow one another, so that a machine that slows
@@ -54,21 +55,28 @@ def run_experiment(
         on_plan: Is told what will be done before anything is, where anything is left to do.
 
     Returns:
-        The report, which is written to the directory too.
+        The report, which is written to the directory too; `None` on all processes but the first.
 
     Raises:
         UserError: If something the user gave is wrong, or the directory holds another experiment.
         TrainingError: If every run failed.
         KeyboardInterrupt: If the user asked to stop; the same command goes on.
     """
-    _refuse_other(config, path)
+    first = processes().is_main_process
+    if first:
+        _refuse_other(config, path)
+    if config.train.batch_size < processes().num_processes:
+        raise UserError(
+            f"A batch of {config.train.batch_size} examples cannot be spread over "
+            f"{processes().num_processes} processes. Give a larger --batch-size, or fewer processes."
+        )
     data = load_data(config.data)
     loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
     encodings = Encodings(data, loaded.tokenizer, config.train)
     parts = {seed: part(data, config.data, seed) for seed in config.seeds}
     seed = config.seeds[0]
     left = {arm: sum(not RunDirectory(path, arm, seed).done for seed in config.seeds) for arm in config.arms}
-    if on_plan is not None and any(left.values()):
+    if first and on_plan is not None and any(left.values()):
         workload = count_workload(config, data, parts[seed], encodings, seed)
         try:
             on_plan(make_plan(config, workload, loaded.model, left))
@@ -79,13 +87,15 @@ def run_experiment(
 
     warnings = [*data.warnings, *encodings.warnings]
     warnings += [sentence for parted in parts.values() for sentence in parted.warnings]
-    with locked(path), stop_request(progress.on_note) as stop:
-        _describe(config, path, command, data)
+    with locked(path) if first else nullcontext(), stop_request(progress.on_note) as stop:
+        if first:
+            _describe(config, path, command, data)
+        processes().wait_for_everyone()
         progress.on_data(data, sizes, warnings)
         failures: list[str] = []
         for seed in config.seeds:
             for arm in config.arms:
-                directory = RunDirectory(path, arm, seed)
+                directory = (RunDirectory if first else Bystander)(path, arm, seed)
                 progress.on_run(arm, seed, directory.done)
                 if directory.done:
                     continue
@@ -97,6 +107,8 @@ def run_experiment(
                     progress.on_failure(arm, seed, str(error))
         if len(failures) == len(config.seeds) * len(config.arms):
             raise TrainingError(f"Every run failed. The first one: {failures[0]}")
+        if not first:
+            return None
         report = write_report(path)
         export_best(config, path, data)
     return report

@@ -168,3 +168,29 @@ class RunDirectory:
     def checkpoint(self, step: int) -> Path:
         """Names the directory of a checkpoint."""
         return self.path / "checkpoints" / f"step-{step}"
+
+
+class Bystander(RunDirectory):
+    """The directory as all processes but the first see it: they read, and leave the writing to the first."""
+
+    def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
+        """Leaves it to the first process."""
+
+    def rewind(self, step: int, status: Mapping[str, Any]) -> None:
+        """Leaves it to the first process."""
+
+    def update(self, **values: Any) -> None:
+        """Leaves it to the first process."""
+
+    def warn(self, sentences: list[str]) -> None:
+        """Leaves it to the first process."""
+
+    def log(self, report: StepReport) -> None:
+        """Leaves it to the first process."""
+
+    def save_state(self, step: int, save: Callable[[Path], None]) -> None:
+        """Takes part in the saving, which the first process writes."""
+        save(self.path)
+
+    def finish(self, **values: Any) -> None:
+        """Leaves it to the first process."""

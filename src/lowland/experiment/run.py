@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from statistics import fmean
 from typing import Protocol
 
+import torch
 from accelerate import Accelerator, PartialState
 
+from lowland.errors import UserError
 from lowland.evaluate import evaluate_sets, write_predictions
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory, now
@@ -42,6 +45,12 @@ class Observer(Protocol):
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Called after an evaluation, with evaluation set -> metric -> value."""
+
+
+def processes() -> PartialState:
+    """Gives the processes that train together: those that torchrun started, or this one alone."""
+    # While the first process evaluates, the others wait, which may take longer than the usual half hour.
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
 
 
 def mean_score(scores: Mapping[str, Mapping[str, float]]) -> float:
@@ -149,8 +158,11 @@ def run(
         TrainingError: If training cannot go on; the status says so too.
     """
     settings, seed = config.train, directory.seed
-    precision = resolve_precision(settings.precision, PartialState().device)
-    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
+    precision = resolve_precision(settings.precision, processes().device)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
+    )
+    several, first = accelerator.num_processes > 1, accelerator.is_main_process
     loaded = load_model(config.model, dropout=settings.dropout, hub=config.data.hub)
     loaded.model.to(accelerator.device)
     batches = encodings.batches(parted, settings.batch_size, seed)
@@ -166,10 +178,15 @@ def run(
     if not _go_on(directory, training, evaluate, config.fingerprint(), observer):
         directory.start(config.to_toml(), describe_environment(), settings.steps)
         directory.warn([*data.warnings, *encodings.warnings, *parted.warnings])
-        seed_dropout(seed)
+        seed_dropout(seed, accelerator.process_index)
 
     def save() -> None:
-        values = {"best": evaluate.best, "status": directory.live_status, "settings": config.fingerprint()}
+        values = {
+            "best": evaluate.best,
+            "status": directory.live_status,
+            "settings": config.fingerprint(),
+            "processes": accelerator.num_processes,
+        }
         directory.save_state(training.step, lambda folder: training.save(folder, values))
 
     def on_log(report: StepReport) -> None:
@@ -177,12 +194,20 @@ def run(
         observer.on_log(report)
 
     def on_evaluation(step: int) -> None:
-        observer.on_scores(step, evaluate(loaded, step))
+        if first:
+            observer.on_scores(step, evaluate(loaded, step))
+        accelerator.wait_for_everyone()
         if step < settings.steps:
             save()
 
+    def stop_together() -> bool:
+        if not several:
+            return stop()
+        asked = torch.tensor(float(stop()), device=accelerator.device)
+        return bool(accelerator.reduce(asked, "sum") > 0)
+
     try:
-        finished = training.run(on_log, on_evaluation, stop)
+        finished = training.run(on_log, on_evaluation, stop_together)
     except TrainingError as error:
         directory.update(state="failed", error=str(error), finished=now())
         raise
@@ -190,6 +215,7 @@ def run(
         directory.finish(weights_sha256=weights_sha256(loaded.model), realised_rates=batches.realised_rates())
     else:
         save()
+    accelerator.wait_for_everyone()
     return finished
 
 
@@ -199,8 +225,14 @@ def _go_on(
     """Puts an interrupted run where its newest undamaged state has it; tells whether there is one."""
     for folder in directory.states():
         try:
-            if read_values(folder)["caller"]["settings"] != settings:
+            caller = read_values(folder)["caller"]
+            if caller["settings"] != settings:
                 continue
+            if caller["processes"] != processes().num_processes:
+                raise UserError(
+                    f"{directory.path} was begun by {caller['processes']} process(es). Go on with as many, "
+                    "or give another directory with --out."
+                )
             values = training.load(folder)
         except DamagedStateError as error:
             observer.on_note(f"A saved state is damaged and is not used: {error}")

@@ -98,7 +98,7 @@ class Training:
         self._batches = batches
         self._arm = arm
         self._settings = settings
-        self._device = accelerator.device
+        self._accelerator = accelerator
         self._wrapped: nn.Module = accelerator.prepare_model(model)
         self._decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
         self._optimizer = build_optimizer(model, settings)
@@ -110,7 +110,10 @@ class Training:
         self._infos: list[GradientInfo] = []  # of the steps since the last line of the log
 
     def save(self, folder: Path, values: dict[str, Any]) -> None:
-        """Writes the whole state of training to a new folder, with values of the caller's own."""
+        """Writes the whole state of training to a new folder, with values of the caller's own.
+
+        All processes must call it; the first one writes.
+        """
         own = {
             "step": self.step,
             "examples": self._examples,
@@ -118,7 +121,12 @@ class Training:
             "batches": self._batches.state_dict(),
             "infos": [_to_plain(info) for info in self._infos],
         }
-        save_state(folder, self._model, self._optimizer, self._schedule, {"training": own, "caller": values})
+        streams = torch.get_rng_state()[None]
+        if self._accelerator.num_processes > 1:
+            streams = self._accelerator.gather(streams.to(self._accelerator.device)).cpu()
+        if self._accelerator.is_main_process:
+            both = {"training": own, "caller": values}
+            save_state(folder, self._model, self._optimizer, self._schedule, both, streams)
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Goes on from a saved state; returns the caller's values.
@@ -126,7 +134,8 @@ class Training:
         Raises:
             DamagedStateError: If the state is not as it was written.
         """
-        values = load_state(folder, self._model, self._optimizer, self._schedule)
+        process = self._accelerator.process_index
+        values = load_state(folder, self._model, self._optimizer, self._schedule, process)
         own = values["training"]
         self._batches.load_state_dict(own["batches"])
         self.step = own["step"]
@@ -181,7 +190,12 @@ class Training:
         self._examples += len(batch["labels"])
         self._target_tokens += int((batch["labels"] != IGNORED).sum())
 
-        info = self._gradient(self._loss, {name: tensor.to(self._device) for name, tensor in batch.items()})
+        share, shares = self._accelerator.process_index, self._accelerator.num_processes
+        # Dealt out like cards, so that the first examples of all processes are the first of the batch.
+        mine = {name: column[share::shares] for name, column in batch.items()}
+        info = self._gradient(
+            self._loss, {n: column.to(self._accelerator.device) for n, column in mine.items()}
+        )
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip or math.inf))
         if not math.isfinite(float(info.loss)) or not math.isfinite(norm):
             raise TrainingError(

@@ -27,6 +27,6 @@ def derive_seed(seed: int, stream: Stream) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def seed_dropout(seed: int) -> None:
-    """Seeds torch's global streams, from which dropout masks are drawn."""
-    torch.manual_seed(derive_seed(seed, "dropout"))
+def seed_dropout(seed: int, process: int = 0) -> None:
+    """Seeds torch's global streams, from which dropout masks are drawn; every process has its own."""
+    torch.manual_seed(derive_seed(seed, "dropout") + process)

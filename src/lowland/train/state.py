@@ -27,7 +27,12 @@ class DamagedStateError(Exception):
 
 
 def save_state(
-    folder: Path, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, values: dict[str, Any]
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+    values: dict[str, Any],
+    streams: Tensor | None = None,
 ) -> None:
     """Writes the state of training to a folder.
 
@@ -37,11 +42,13 @@ def save_state(
         optimizer: Its optimizer.
         schedule: The learning-rate schedule.
         values: Plain JSON values of the caller's, given back by `load_state`.
+        streams: The states of torch's random streams of all processes, one row each; this process's alone
+            by default.
     """
     folder.mkdir(parents=True)
     save_model(model, str(folder / WEIGHTS))
     tensors, numbers = _flatten(optimizer.state_dict())
-    tensors["random/torch"] = torch.get_rng_state()
+    tensors["random/torch"] = torch.get_rng_state()[None] if streams is None else streams
     if torch.cuda.is_available():
         tensors |= {f"random/cuda/{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
@@ -69,7 +76,9 @@ def read_values(folder: Path) -> dict[str, Any]:
     return dict(_read(folder)["values"])
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler) -> dict[str, Any]:
+def load_state(
+    folder: Path, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, process: int = 0
+) -> dict[str, Any]:
     """Puts model, optimizer, schedule and random streams where a saved state has them.
 
     Args:
@@ -77,6 +86,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, schedule: L
         model: The model.
         optimizer: An optimizer of the same kind over the same parameters.
         schedule: A schedule of the same kind.
+        process: Whose random stream is taken.
 
     Returns:
         The caller's values.
@@ -87,7 +97,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer, schedule: L
     state = _read(folder)
     load_model(model, folder / WEIGHTS)
     tensors = load_file(folder / TENSORS)
-    torch.set_rng_state(tensors.pop("random/torch"))
+    torch.set_rng_state(tensors.pop("random/torch")[process].clone())
     streams = [tensors.pop(name) for name in sorted(tensors) if name.startswith("random/cuda/")]
     if streams and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(streams)
