@@ -102,10 +102,8 @@ def test_round_trip_keeps_logits(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["t5", "t5.1.1", "mt5"])
 def test_plain_transformers_reads_the_same(kind: str, tmp_path: Path) -> None:
-    """Plain transformers gives a saved model the same logits bit for bit, also after its own round trip.
-
-    UMT5 is left out: transformers 5.23 scales its logits even with a separate output matrix.
-    """
+    """Plain transformers gives a saved model the same logits bit for bit, also after its own round trip."""
+    # UMT5 is left out: transformers 5.23 scales its logits even with a separate output matrix.
     write_checkpoint(tmp_path / "start", kind)
     loaded = load_model(str(tmp_path / "start"), dropout=None)
     save_model(loaded, tmp_path / "saved")
@@ -117,10 +115,8 @@ def test_plain_transformers_reads_the_same(kind: str, tmp_path: Path) -> None:
 
 
 def test_umt5_plain_reading_differs_by_the_scale_alone(tmp_path: Path) -> None:
-    """Plain transformers gives a saved UMT5 the logits divided by sqrt(d_model), so it writes the same text.
-
-    Should this fail with a later transformers, the exception for UMT5 may go.
-    """
+    """Plain transformers gives a saved UMT5 the logits divided by sqrt(d_model), so it writes the same text."""
+    # Should this fail with a later transformers, the exception for UMT5 may go.
     write_checkpoint(tmp_path / "start", "umt5")
     loaded = load_model(str(tmp_path / "start"), dropout=None)
     save_model(loaded, tmp_path / "saved")
