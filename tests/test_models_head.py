@@ -115,7 +115,7 @@ def test_plain_transformers_reads_the_same(kind: str, tmp_path: Path) -> None:
 
 
 def test_umt5_plain_reading_differs_by_the_scale_alone(tmp_path: Path) -> None:
-    """Plain transformers gives a saved UMT5 the logits divided by sqrt(d_model), so it writes the same text."""
+    """Plain transformers gives a saved UMT5 the logits over sqrt(d_model), so it writes the same text."""
     # Should this fail with a later transformers, the exception for UMT5 may go.
     write_checkpoint(tmp_path / "start", "umt5")
     loaded = load_model(str(tmp_path / "start"), dropout=None)
