@@ -11,6 +11,7 @@ from typing import Any
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory
+from lowland.experiment.examples import load_tasks
 from lowland.experiment.sweep.grid import Point
 
 
@@ -89,6 +90,7 @@ def build_cells(
     for point in points:
         try:
             config = build(point.values)
+            load_tasks(config.data)  # a name that is not known is better said before anything is run
         except UserError as error:
             raise UserError(f"{point.name}: {error}") from None
         cells.append(SweepCell(name=point.name, path=out / point.name, config=config))

@@ -1,0 +1,169 @@
+"""The report over several experiments."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.report_fixtures import write_experiment, write_run
+
+from lowland.errors import UserError
+from lowland.report import find_experiments, write_sweep
+from lowland.report.comparison import Comparison, compare
+from lowland.report.grid import find_axes, pool
+from lowland.report.grid_figures import axis_figures, points, sensitivity_figure
+from lowland.report.runs import read_experiment
+from lowland.report.selection import Selection
+
+
+def cell(
+    directory: Path,
+    *,
+    rho: float = 0.15,
+    ascent: float | int = 0.25,
+    fraction: float = 1.0,
+    seeds: Sequence[int] = (0, 1),
+    gain: float = 2.0,
+    metrics: Mapping[str, Sequence[str]] | None = None,
+    model: str = "embedded",
+) -> Path:
+    """An experiment: standard scores 50 + seed, SAM scores `gain` more."""
+    metrics = metrics or {"a": ["em"]}
+    settings: dict[str, Any] = {
+        "model": model,
+        "data": {"tasks": sorted(metrics), "fraction": fraction},
+        "train": {"batch_size": 128, "steps": 200},
+        "sam": {"rho": rho, "ascent": ascent, "m": 1},
+    }
+    write_experiment(directory, metrics=metrics, seeds=seeds, name=directory.name, settings=settings)
+    for seed in seeds:
+        for arm, more in (("standard", 0.0), ("sam", gain)):
+            scores = {name: {200: dict.fromkeys(keys, 50 + seed + more)} for name, keys in metrics.items()}
+            write_run(directory, arm, seed, scores)
+    return directory
+
+
+def read(*directories: Path) -> list[Comparison]:
+    """Reads and compares, equal settings pooled."""
+    return [compare(experiment) for experiment in pool([read_experiment(d) for d in directories])]
+
+
+def test_axes_are_lines_through_the_grid(tmp_path: Path) -> None:
+    """Two radii at two fractions make two lines along each, and single points make none."""
+    comparisons = read(
+        *(
+            cell(tmp_path / f"{rho}-{fraction}", rho=rho, fraction=fraction)
+            for rho in (0.15, 0.05)
+            for fraction in (0.1, 1.0)
+        ),
+        cell(tmp_path / "odd", rho=0.3, fraction=0.5),
+    )
+    lines = [(axis.setting, axis.values, dict(axis.rest)) for axis in find_axes(comparisons)]
+    assert lines == [
+        ("data.fraction", (0.1, 1.0), {"sam.rho": 0.15}),
+        ("data.fraction", (0.1, 1.0), {"sam.rho": 0.05}),
+        ("sam.rho", (0.05, 0.15), {"data.fraction": 0.1}),
+        ("sam.rho", (0.05, 0.15), {"data.fraction": 1.0}),
+    ]
+
+
+def test_ascent_is_counted_in_examples(tmp_path: Path) -> None:
+    """A fraction of the batch and the same number of examples are the same place on the axis."""
+    comparisons = read(cell(tmp_path / "8", ascent=8), cell(tmp_path / "quarter", ascent=0.25))
+    (axis,) = find_axes(comparisons)
+    assert (axis.setting, axis.values) == ("sam.ascent", (8, 32))
+
+
+def test_equal_settings_are_pooled(tmp_path: Path) -> None:
+    """Experiments that differ in their seeds only count as one with all seeds, each once."""
+    one, two = cell(tmp_path / "one", seeds=(0, 1)), cell(tmp_path / "two", seeds=(1, 2), gain=3.0)
+    (comparison,) = read(one, two)
+    assert comparison.seeds == (0, 1, 2)
+    row = comparison.headline_row
+    assert row is not None and row.paired is not None
+    # The first experiment's run of seed 1 counts: the gains are 2, 2 and 3.
+    assert row.paired.difference == pytest.approx(7 / 3, rel=1e-12)  # sums in another order
+
+
+def test_a_finished_run_goes_before_an_unfinished_one(tmp_path: Path) -> None:
+    """Where one of two equal experiments has lost a run, the other's run counts."""
+    one, two = cell(tmp_path / "one"), cell(tmp_path / "two")
+    write_run(one, "sam", 1, {}, state="failed", error="The loss is not finite at step 7.")
+    (comparison,) = read(one, two)
+    assert comparison.seeds == (0, 1)
+
+
+def test_points_are_means_and_standard_errors(tmp_path: Path) -> None:
+    """A point is the mean over seeds, its error the standard error, and a missing score is nan."""
+    comparisons = read(cell(tmp_path / "a", rho=0.05, gain=1), cell(tmp_path / "b", rho=0.15, gain=4))
+    (axis,) = find_axes(comparisons)
+    means, errors, counts = points(axis, Selection.LAST_STEP, ("a", "em"), "sam")
+    np.testing.assert_array_equal(means, [51.5, 54.5])
+    np.testing.assert_allclose(errors, 0.5, rtol=1e-12)  # a square root of a sum
+    assert counts == {2}
+    assert np.isnan(points(axis, Selection.LAST_STEP, ("b", "em"), "sam")[0]).all()
+
+
+def test_figures_do_not_change(tmp_path: Path) -> None:
+    """A sweep over rho gives its own figure and the one of sensitivity, as PNG and SVG, always the same."""
+    axes = find_axes(read(*(cell(tmp_path / f"{rho}", rho=rho) for rho in (0.05, 0.15))))
+    files = axis_figures(axes) | sensitivity_figure(axes)
+    assert set(files) == {"rho.png", "rho.svg", "sensitivity.png", "sensitivity.svg"}
+    assert files["rho.png"].startswith(b"\x89PNG")
+    assert axis_figures(axes) | sensitivity_figure(axes) == files
+
+
+def test_a_setting_that_is_not_of_sam_is_not_sensitivity(tmp_path: Path) -> None:
+    """A sweep over the training fraction gives the figure of Figure 1 and no figure of Figure 2."""
+    axes = find_axes(read(*(cell(tmp_path / f"{x}", fraction=x) for x in (0.05, 0.2))))
+    assert set(axis_figures(axes)) == {"fraction.png", "fraction.svg"}
+    assert sensitivity_figure(axes) == {}
+
+
+def test_several_lines_have_several_figures(tmp_path: Path) -> None:
+    """Where another setting varies too, each of its values has a figure of its own, named after it."""
+    axes = find_axes(
+        read(*(cell(tmp_path / f"{r}-{x}", rho=r, fraction=x) for r in (0.1, 0.2) for x in (0.05, 0.2)))
+    )
+    assert {name for name in axis_figures(axes) if name.endswith(".svg")} == {
+        *("fraction_rho-0.1.svg", "fraction_rho-0.2.svg", "rho_fraction-0.05.svg", "rho_fraction-0.2.svg")
+    }
+
+
+def test_the_report_is_written_whole(tmp_path: Path) -> None:
+    """Tables in three formats, figures and the page are written, rows in the order of the values."""
+    directories = [cell(tmp_path / f"rho-{rho}", rho=rho, gain=10 * rho) for rho in (0.4, 0.05, 0.15)]
+    report = write_sweep(directories, tmp_path / "out")
+    assert [row[1] for row in report.summary.rows] == ["0.05", "0.15", "0.4"]
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "![sensitivity](figures/sensitivity.png)" in page
+    assert "have the same standard runs" in page
+    for kind in ("md", "csv", "tex"):
+        assert (tmp_path / "out" / "tables" / f"scores.{kind}").exists()
+    with (tmp_path / "out" / "tables" / "scores.csv").open() as file:
+        records = list(csv.DictReader(file))
+    assert [float(record["setting.sam.rho"]) for record in records if record["selection"] == "best"] == [
+        *(0.05, 0.15, 0.4)
+    ]
+    assert float(records[0]["difference"]) == pytest.approx(0.5)  # 52.0 - 51.5, from means of seeds
+
+
+def test_unfinished_experiments_are_named(tmp_path: Path) -> None:
+    """A run that failed is said to be missing, and what is there is reported."""
+    one, two = cell(tmp_path / "one", rho=0.1), cell(tmp_path / "two", rho=0.2)
+    write_run(two, "sam", 1, {}, state="failed", error="no")
+    report = write_sweep([one, two], tmp_path / "out")
+    assert "two: SAM seed 1 failed." in report.caveats
+
+
+def test_a_sweep_directory_stands_for_its_experiments(tmp_path: Path) -> None:
+    """An experiment stands for itself, a sweep for the experiments in it, an empty directory for none."""
+    one = cell(tmp_path / "sweep" / "one")
+    assert find_experiments(one) == [one]
+    assert find_experiments(tmp_path / "sweep") == [one]
+    with pytest.raises(UserError, match="no experiment is here"):
+        find_experiments(tmp_path)
