@@ -37,6 +37,7 @@ def span(seconds: float) -> str:
 def advise(
     config: ExperimentConfig,
     *,
+    pieces: int,
     fixed: float,
     per_example: float,
     available: float,
@@ -48,6 +49,7 @@ def advise(
 
     Args:
         config: The experiment.
+        pieces: Examples of a forward pass.
         fixed: Bytes that are needed whatever the batch.
         per_example: Bytes that each example of a forward pass needs besides.
         available: Bytes that are free.
@@ -59,8 +61,7 @@ def advise(
         Sentences; none where all is well.
     """
     advice: list[str] = []
-    size = config.train.micro_batch_size or config.train.batch_size
-    needed, room = fixed + size * per_example, USABLE * available
+    needed, room = fixed + pieces * per_example, USABLE * available
     if needed > room:
         if fixed + per_example > room:
             least = gigabytes((fixed + per_example) / USABLE)
@@ -84,6 +85,10 @@ def advise(
                 f"(the same words after `lowland sweep`, with seed={seeds} and --jobs {number}) they take as "
                 f"long as the longest, {span(max(run_seconds.values()))}."
             )
+        advice.append(
+            "One run can be spread over the devices of a machine, 8 for example, with "
+            "`torchrun --nproc-per-node 8 -m lowland` in place of `lowland`."
+        )
         if speed < DEVICE_SPEED / 2:
             faster = seconds * speed / DEVICE_SPEED
             advice.append(

@@ -232,10 +232,11 @@ def make_plan(
         model: The model; it may be moved to the device where it will train.
         runs: Arm -> runs that are left; all by default.
     """
-    train, device = config.train, PartialState().device
+    train, device, processes = config.train, PartialState().device, PartialState().num_processes
     runs = runs if runs is not None else {arm: len(config.seeds) for arm in config.arms}
     precision = resolve_precision(train.precision, device)
-    pieces = train.micro_batch_size or train.batch_size
+    own = math.ceil(train.batch_size / processes)  # examples of a batch that this process gets
+    pieces = min(own, train.micro_batch_size or own)
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     weights, optimizer = 4 * parameters, cost.optimizer_bytes(model, train)
@@ -249,9 +250,10 @@ def make_plan(
     if "sam" in config.arms:
         memory["SAM's copy of the weights"] = weights
     fixed = sum(memory.values())
-    memory["activations"] = round(per_example * min(pieces, train.batch_size))
+    memory["activations"] = round(per_example * pieces)
 
-    passes = (1 + cost.BACKWARD) * flops * train.batch_size / speed
+    # Processes on CPUs are taken to share this machine.
+    passes = (1 + cost.BACKWARD) * flops * (own if device.type == "cuda" else train.batch_size) / speed
     step_seconds = {arm: passes * (sam_passes(config) if arm == "sam" else 1.0) for arm in config.arms}
     scored = sum(workload.evaluation.values()) + workload.held_out
     evaluations = math.ceil(train.steps / train.evaluate_every)
@@ -278,6 +280,7 @@ def make_plan(
         disk=disk,
         advice=advise(
             config,
+            pieces=pieces,
             fixed=fixed,
             per_example=per_example,
             available=available,
