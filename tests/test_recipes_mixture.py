@@ -60,7 +60,7 @@ def test_a_missing_class_is_told() -> None:
     warnings = [warning for seed in range(20) for warning in part(data, few, seed).warnings]
     # The rare example is among 8 of 400 with probability 0.02, so 20 seeds miss it nearly always.
     assert len(warnings) >= 15
-    assert "none of 'rare' (1 of 400)" in warnings[0]
+    assert "none is 'rare' (1 of all)" in warnings[0]
     assert part(data, _settings(), 0).warnings == ()
     texts = [Example(inputs=str(number), targets=f"answer {number}") for number in range(100)]
     free = ExperimentData(tasks=data.tasks, train={"one": texts}, evaluation={}, scorers={}, warnings=())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lowland.experiment.plan import Plan
 
 MOST_TASKS = 4
+NAMES = {"standard": "standard", "sam": "SAM"}
 
 
 def show_plan(plan: Plan, console: Console) -> None:
@@ -34,7 +35,7 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
     from lowland.experiment.advice import gigabytes, span
 
     config, work = plan.config, plan.workload
-    arms = " and ".join({"standard": "standard", "sam": "SAM"}[arm] for arm in config.arms)
+    arms = " and ".join(NAMES[arm] for arm in config.arms)
     most = "" if work.counted else "at most "
     published = "" if work.counted else ", as published: the data were not read"
     length = f"{work.shape[0]} + {work.shape[1]} tokens an example"
@@ -50,10 +51,11 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
         ),
         (
             "examples",
-            f"{sum(work.train.values()):,} for training{published}; a run sees each {plan.epochs:,.1f} times",
+            f"{sum(work.train.values()):,} for training{published}; a run sees each "
+            f"{plan.epochs:,.{0 if plan.epochs >= 10 else 2}f} times",
         ),
         *([("mixture", tasks + more)] if len(shown) > 1 else []),
-        ("tokens", f"{most}{plan.tokens / 1e6:,.1f}M a run ({most}{length}, padding included)"),
+        ("tokens", f"{most}{_number(plan.tokens)} a run ({most}{length}, padding included)"),
         (
             "evaluation",
             f"{count(plan.evaluations, 'time')} a run: {sum(work.evaluation.values()):,} examples of "
@@ -69,7 +71,7 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
         (
             "time",
             f"{most or 'about '}{span(plan.seconds)} on this machine ({plan.device}, {plan.precision}): "
-            + ", ".join(f"{arm} {_time(seconds)} a step" for arm, seconds in plan.step_seconds.items())
+            + ", ".join(f"{NAMES[arm]} {_time(seconds)} a step" for arm, seconds in plan.step_seconds.items())
             + f", {span(plan.evaluation_seconds)} an evaluation"
             + ("" if plan.measured else "; computed, not measured"),
         ),
@@ -83,3 +85,7 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
 
 def _time(seconds: float) -> str:
     return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+
+
+def _number(value: int) -> str:
+    return f"{value:,}" if value < 1e6 else f"{value / 1e6:,.0f} million"

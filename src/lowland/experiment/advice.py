@@ -18,6 +18,9 @@ LONG = 86_400.0
 DEVICE_SPEED = 1e14
 """Floating-point operations a second that a data-centre GPU reaches in bf16 training, roughly."""
 
+SMALL = 5e8
+"""Bytes below which a model is too small to keep such a GPU busy."""
+
 UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60))
 
 
@@ -89,7 +92,7 @@ def advise(
             "One run can be spread over the devices of a machine, 8 for example, with "
             "`torchrun --nproc-per-node 8 -m lowland` in place of `lowland`."
         )
-        if speed < DEVICE_SPEED / 2:
+        if speed < DEVICE_SPEED / 2 and fixed > SMALL:
             faster = seconds * speed / DEVICE_SPEED
             advice.append(
                 f"One device with 100 teraFLOP/s (a data-centre GPU in bf16) would take about {span(faster)}."

@@ -190,14 +190,12 @@ def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Exam
     coverage = class_coverage(examples, kept)
     if len(coverage) > MOST_CLASSES:
         return []
-    missing = [
-        f"{target!r} ({number} of {len(examples)})" for target, (number, n) in coverage.items() if not n
-    ]
+    missing = [f"{target!r} ({number} of all)" for target, (number, n) in coverage.items() if not n]
     if not missing:
         return []
     return [
-        f"{name}: the {len(kept)} training examples of seed {seed} hold none of {' and '.join(missing)}; "
-        "the model cannot learn what it never sees."
+        f"{name}: seed {seed} trains on {len(kept)} of {len(examples)} examples, and none is "
+        f"{' or '.join(missing)}; the model cannot learn what it never sees."
     ]
 
 
