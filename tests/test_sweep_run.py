@@ -258,7 +258,7 @@ def test_a_crash_in_this_process_stops_no_other(tmp_path: Path, monkeypatch: pyt
     """Whatever goes wrong in a cell, the next one runs, and the log holds what happened."""
     cells = cells_of(tmp_path, "rho=0.02,0.05")
 
-    def run_experiment(config: Any, path: Path, command: str, progress: object) -> None:
+    def run_experiment(config: Any, path: Path, command: str, progress: object, prepared: object) -> None:
         if path.name == "rho-0.02":
             raise RuntimeError("odd")
         for cell in cells[1:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.cli.console import console, quiet_libraries
     from lowland.cli.sweep_view import SweepView, show_plan
     from lowland.experiment import sweep
-    from lowland.report import write_sweep
+    from lowland.report import find_experiments, write_sweep
 
     quiet_libraries()
     jobs, launcher_name, launcher_options = _launching(arguments)
@@ -118,9 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         where = error.filename or out
         raise UserError(f"{where}: {error.strerror}. Give another directory with --out.") from None
-    written = [cell.path for cell in cells if (cell.path / "experiment.json").exists()]
-    if written:
-        write_sweep(written, out / "report").print(console)
+    if any((cell.path / "experiment.json").exists() for cell in cells):
+        # Cells of earlier commands in this directory are part of the grid, too.
+        write_sweep(find_experiments(out), out / "report").print(console)
     for failure in failures:
         more = f" See {failure.log}." if failure.log is not None and failure.log.exists() else ""
         console.print(Text(f"Failed: {failure.cell.name}: {failure.problem}{more}", style="red"))
@@ -184,18 +185,23 @@ def default_directory(arguments: argparse.Namespace, cells: list[SweepCell]) -> 
 
 
 def describe(command: str, cells: list[SweepCell], out: Path) -> None:
-    """Writes what the sweep is."""
+    """Writes what the sweep is; earlier commands in the directory stay part of it."""
     from lowland.experiment.directory import now, write_json
 
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / FILE, {"command": command, "created": now(), "cells": [cell.name for cell in cells]})
+    try:
+        commands = list(json.loads((out / FILE).read_text(encoding="utf-8"))["commands"])
+    except (OSError, ValueError, KeyError, TypeError):
+        commands = []
+    commands.append({"command": command, "started": now(), "cells": [cell.name for cell in cells]})
+    write_json(out / FILE, {"commands": commands})
 
 
 def _refuse_other(out: Path, cells: list[SweepCell]) -> None:
     """Refuses a directory that holds something else, before any cell is run."""
-    from lowland.experiment.compare import _refuse_other as refuse_other_experiment
+    from lowland.experiment.compare import refuse_other
 
     if out.exists() and not (out / FILE).exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and holds no sweep. Give another directory with --out.")
     for cell in cells:
-        refuse_other_experiment(cell.config, cell.path)
+        refuse_other(cell.config, cell.path)

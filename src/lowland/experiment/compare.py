@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from lowland.experiment.export import export_best
 from lowland.experiment.guard import locked, stop_request
 from lowland.experiment.plan import Plan, count_workload, make_plan
 from lowland.experiment.run import Observer, processes, run
-from lowland.models import load_model
+from lowland.models import LoadedModel, load_model
 from lowland.report import Report, write_report
 from lowland.report.write import write_atomic
 from lowland.train import Arm, TrainingError
@@ -35,12 +36,26 @@ class Progress(Observer, Protocol):
         """Called when a run could not go on; the others do."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What an experiment's runs share.
+
+    Attributes:
+        data: All examples.
+        encodings: Their token ids.
+    """
+
+    data: ExperimentData
+    encodings: Encodings
+
+
 def run_experiment(
     config: ExperimentConfig,
     path: Path,
     command: str,
     progress: Progress,
     on_plan: Callable[[Plan], None] | None = None,
+    prepared: Prepared | None = None,
 ) -> Report | None:
     """Runs an experiment, or what is left of it.
 
@@ -53,6 +68,8 @@ def run_experiment(
         command: The command line that redoes it, for the record.
         progress: Is told how it goes.
         on_plan: Is told what will be done before anything is, where anything is left to do.
+        prepared: Examples that were read and encoded before, in which case there is no plan; `None` to do
+            so here.
 
     Returns:
         The report, which is written to the directory too; `None` on all processes but the first.
@@ -64,19 +81,20 @@ def run_experiment(
     """
     first = processes().is_main_process
     if first:
-        _refuse_other(config, path)
+        refuse_other(config, path)
     if config.train.batch_size < processes().num_processes:
         raise UserError(
             f"A batch of {config.train.batch_size} examples cannot be spread over "
             f"{processes().num_processes} processes. Give a larger --batch-size, or fewer processes."
         )
-    data = load_data(config.data)
-    loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
-    encodings = Encodings(data, loaded.tokenizer, config.train)
+    loaded = None
+    if prepared is None:
+        prepared, loaded = prepare(config)
+    data, encodings = prepared.data, prepared.encodings
     parts = {seed: part(data, config.data, seed) for seed in config.seeds}
     seed = config.seeds[0]
     left = {arm: sum(not RunDirectory(path, arm, seed).done for seed in config.seeds) for arm in config.arms}
-    if first and on_plan is not None and any(left.values()):
+    if first and on_plan is not None and loaded is not None and any(left.values()):
         workload = count_workload(config, data, parts[seed], encodings, seed)
         try:
             on_plan(make_plan(config, workload, loaded.model, left))
@@ -114,7 +132,21 @@ def run_experiment(
     return report
 
 
-def _refuse_other(config: ExperimentConfig, path: Path) -> None:
+def prepare(config: ExperimentConfig) -> tuple[Prepared, LoadedModel]:
+    """Reads and encodes the examples of an experiment.
+
+    Returns:
+        The examples, and the model whose tokenizer encoded them.
+
+    Raises:
+        UserError: If something about the data or the model is wrong.
+    """
+    data = load_data(config.data)
+    loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
+    return Prepared(data=data, encodings=Encodings(data, loaded.tokenizer, config.train)), loaded
+
+
+def refuse_other(config: ExperimentConfig, path: Path) -> None:
     """Refuses a directory that holds an experiment with other settings."""
     existing = path / "experiment.toml"
     if not existing.exists():

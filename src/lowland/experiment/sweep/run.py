@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from lowland.errors import UserError
-from lowland.experiment.compare import Progress, run_experiment
+from lowland.experiment.compare import Prepared, Progress, prepare, run_experiment
+from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.sweep.cell import SweepCell
 from lowland.experiment.sweep.launch import Launcher, Running
 from lowland.experiment.sweep.plan import Plan
@@ -64,6 +65,7 @@ def run_here(plan: Plan, progress: SweepProgress) -> list[Failure]:
         KeyboardInterrupt: If the user asked to stop.
     """
     failures: list[Failure] = []
+    examples = _Examples()
     for cell in (planned.cell for planned in plan.cells):
         share_standard_runs(cell)
         log = None
@@ -71,8 +73,9 @@ def run_here(plan: Plan, progress: SweepProgress) -> list[Failure]:
         if not cell.done:
             progress.on_start(cell, "")
             try:
+                prepared = examples.prepare(cell.config)
                 with progress.experiment(cell) as experiment:
-                    run_experiment(cell.config, cell.path, cell.command(), experiment)
+                    run_experiment(cell.config, cell.path, cell.command(), experiment, prepared=prepared)
                 problem = cell.problem()
             except (UserError, TrainingError) as error:
                 problem = str(error)
@@ -83,6 +86,25 @@ def run_here(plan: Plan, progress: SweepProgress) -> list[Failure]:
         if problem is not None:
             failures.append(Failure(cell=cell, problem=problem, log=log))
     return failures
+
+
+class _Examples:
+    """Keeps the examples of the last cell, which are most often those of the next one."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[object, Prepared] | None = None
+
+    def prepare(self, config: ExperimentConfig) -> Prepared:
+        data, train = config.data, config.train
+        # What is read and how it is encoded; which part of it a run uses is decided later.
+        key = (
+            *(data.tasks, data.custom, data.data_dir, data.hub, data.evaluation_limit),
+            *(config.model, train.input_length, train.target_length),
+        )
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # the memory of both is not needed at once
+            self._kept = (key, prepare(config)[0])
+        return self._kept[1]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -64,8 +64,9 @@ def _tables(experiment: Experiment, settings: Mapping[str, Value]) -> tuple[int,
     if not sets or fraction not in (1, LOW):
         return ()
     whole = fraction == 1
+    # DPR is trained on beside WSC, and is no task of a table.
     several = len([task for task in experiment.tasks if task != "dpr"]) > 1
-    benchmarks = {name.partition("/")[0] for name in sets}
+    benchmarks = {name.partition("/")[0] for name in sets} - {"dpr"}
     if benchmarks == {"superglue"} and several and _has(sets, 1):
         return (1, 9) if whole else (6,)
     if benchmarks == {"glue"} and several and whole and _has(sets, 2):
