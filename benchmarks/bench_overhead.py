@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import SAM, StandardGradient
-from lowland.train import TrainSettings
+from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.optimizers import build_optimizer
 
 
@@ -32,7 +32,10 @@ def main() -> None:
     parser.add_argument("--target-length", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=20, help="measured rounds, after three that are not")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--keep-memory", action="store_true", help="as the command line does")
     options = parser.parse_args()
+    if options.keep_memory:
+        keep_freed_memory()
 
     device = torch.device(options.device)
     model = model_of(options.shape, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from lowland.train import (
     Training,
     TrainingError,
     TrainSettings,
+    keep_freed_memory,
     seed_dropout,
 )
 from lowland.train.loss import token_loss
@@ -219,3 +221,11 @@ def test_a_loss_that_is_not_finite_stops_training() -> None:
         next(training._model.parameters()).fill_(math.nan)
     with pytest.raises(TrainingError, match=r"At step 1 .* lower the learning rate \(now 0\.01\)"):
         trajectory(training)
+
+
+def test_memory_can_be_kept_on_this_system() -> None:
+    """Where the C library is glibc, it takes the settings, and large tensors are still right afterwards."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("the C library is not glibc")
+    assert keep_freed_memory()
+    assert float(torch.ones(2_000_000).sum()) == 2_000_000

@@ -25,6 +25,7 @@ from lowland.train import (
     StepReport,
     Training,
     TrainingError,
+    keep_freed_memory,
     read_values,
     resolve_precision,
     seed_dropout,
@@ -158,6 +159,7 @@ def run(
         TrainingError: If training cannot go on; the status says so too.
     """
     settings, seed = config.train, directory.seed
+    keep_freed_memory()
     precision = resolve_precision(settings.precision, processes().device)
     accelerator = Accelerator(
         mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
