@@ -25,4 +25,4 @@ def keep_freed_memory() -> bool:
         return False
     largest = 2**31 - 1
     settings = ((M_MMAP_THRESHOLD, largest), (M_TRIM_THRESHOLD, largest), (M_TOP_PAD, 2**26))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    return all(mallopt(name, value) == 1 for name, value in settings)
