@@ -19,7 +19,7 @@ examples:
   lowland train --train reviews.csv --eval dev.csv \\
     --input "review: {text}" --target "{label}" --arm standard
 """
-INTERRUPTED = "interrupted. The same command starts the run anew."
+INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
