@@ -9,6 +9,10 @@ import pytest
 from tests.cli.command import call, succeed, trajectory
 from tests.report_fixtures import write_experiment, write_run
 
+from lowland.cli import build_verb_parser
+from lowland.cli.sweep import read_grid
+from lowland.errors import UserError
+
 SMALL = [
     *("facts/capitals", "--steps", "2", "--batch-size", "8", "--eval-limit", "4", "--held-out", "4"),
     *("--seeds", "1", "--log-every", "1", "--precision", "fp32"),
@@ -21,6 +25,20 @@ def test_the_plan_is_printed_alone(tmp_path: Path) -> None:
     result = succeed("sweep", "rho=0.02,0.05,0.1", *SMALL, "--out", out, "--plan")
     assert "3 cells: 4 runs to train, 8 steps; 2 standard runs shared; about" in result.out
     assert not out.exists()
+
+
+def test_a_preset_brings_its_grid(tmp_path: Path) -> None:
+    """The grid of a preset, or of a file of settings, is taken where the command line has none."""
+    parser = build_verb_parser("sweep")
+    arguments = parser.parse_words(["--preset", "paper-superglue-base-rho"])
+    assert read_grid(arguments).axes == {"sam.rho": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)}
+    file = tmp_path / "own.toml"
+    file.write_text('extends = "demo"\n[sweep]\n"sam.m" = [1, 2]\n')
+    assert read_grid(parser.parse_words(["--config", str(file)])).axes == {"sam.m": (1, 2)}
+    assert read_grid(parser.parse_words(["rho=0.3", "--config", str(file)])).axes == {"sam.rho": (0.3,)}
+    file.write_text("[sweep]\nrho = 0.1\n")
+    with pytest.raises(UserError, match="must hold a list of values"):
+        read_grid(parser.parse_words(["--config", str(file)]))
 
 
 @pytest.mark.parametrize(

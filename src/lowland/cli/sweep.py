@@ -138,7 +138,6 @@ def read_grid(arguments: argparse.Namespace) -> Grid:
     Raises:
         UserError: If it cannot be understood.
     """
-    from lowland.experiment.recipes import read_recipe
     from lowland.experiment.sweep import Grid, is_grid_word
 
     grid = Grid()
@@ -149,13 +148,27 @@ def read_grid(arguments: argparse.Namespace) -> Grid:
     for word in words:
         if is_grid_word(word):
             grid.add_word(word)
-    if not grid.axes and not grid.points and "preset" in arguments:
-        for setting, values in read_recipe(arguments.preset).sweep.items():
+    if not grid.axes and not grid.points:
+        for setting, values in _ready_made(arguments).items():
             grid.add(setting, values)
     for setting in (*grid.axes, *(setting for point in grid.points for setting in point)):
         if setting in arguments and getattr(arguments, setting) not in ([], None) and setting != "preset":
             raise UserError(f"{setting} is in the grid and given as an option too. Leave one of them out.")
     return grid
+
+
+def _ready_made(arguments: argparse.Namespace) -> Mapping[str, Any]:
+    """Takes the grid `[sweep]` of the file of settings, or else that of the preset."""
+    from lowland.experiment.configuration import read_layer
+    from lowland.experiment.recipes import read_recipe
+
+    if "config" in arguments:
+        found = read_layer(Path(arguments.config)).get("sweep", {})
+        if not isinstance(found, Mapping) or not all(isinstance(values, list) for values in found.values()):
+            raise UserError(f"{arguments.config}: [sweep] must hold a list of values for each setting.")
+        if found:
+            return found
+    return read_recipe(arguments.preset).sweep if "preset" in arguments else {}
 
 
 def _launching(arguments: argparse.Namespace) -> tuple[int, str, dict[str, Any]]:

@@ -55,7 +55,7 @@ class ProcessLauncher:
 
     def start(self, arguments: Sequence[str], log: Path, slot: int) -> Running:
         """Starts a job; a Ctrl-C at the terminal reaches it through `Running.stop` only."""
-        environment = threads_environment(self._threads)
+        environment = job_environment(self._threads)
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         with log.open("wb") as file:
@@ -107,7 +107,8 @@ class SubmititLauncher:
             self._executor.update_parameters(**{"timeout_min": DAY, "name": "lowland", **options})
         except (RuntimeError, NameError, ValueError, TypeError) as error:
             raise UserError(f"submitit cannot use this cluster: {error}") from None
-        self._environment = threads_environment(max(1, cores() // jobs)) if cluster == "local" else {}
+        # On a cluster the cores are what the job was given.
+        self._environment = job_environment(max(1, cores() // jobs) if cluster == "local" else None)
 
     def start(self, arguments: Sequence[str], log: Path, slot: int) -> Running:
         """Submits a job."""
@@ -166,7 +167,7 @@ def visible_gpus() -> list[str]:
     return [str(index) for index in range(torch.cuda.device_count())]
 
 
-def threads_environment(threads: int) -> dict[str, str]:
-    """Gives the environment variables that limit the threads of a process."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(threads))
+def job_environment(threads: int | None) -> dict[str, str]:
+    """Gives the environment variables of a job: its threads, and a log that can be read while it runs."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ()
+    return {"PYTHONUNBUFFERED": "1", **dict.fromkeys(names, str(threads))}
