@@ -120,7 +120,7 @@ def _draw(figure: Figure, panels: Sequence[tuple[str, str, Axis, Key]], way: Sel
     )
     band = "; band: ± 1 standard error" if max(seeds) > 1 else ""
     separator = "\n" if columns == 1 else "; "
-    figure.legend(
+    legend = figure.legend(
         [lines[name] for name in names],
         names,
         loc="outside lower center",
@@ -128,6 +128,7 @@ def _draw(figure: Figure, panels: Sequence[tuple[str, str, Axis, Key]], way: Sel
         frameon=False,
         title=f"mean over {number}{band}{separator}{WAYS[way]}",
     )
+    legend.get_title().set_multialignment("center")
 
 
 def draw_axis(axes: Axes, axis: Axis, way: Selection, key: Key) -> set[int]:
