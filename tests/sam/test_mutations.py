@@ -110,8 +110,8 @@ MUTATIONS = {
     ),
     "a point that is not finite is taken": Mutation(
         "perturb.py",
-        "if not math.isfinite(radius):",
-        "if False:",
+        "taken = math.isfinite(radius)",
+        "taken = True",
         "test_radius.py::test_weights_that_cannot_hold_the_point",
     ),
     "the gradients of both passes are summed": Mutation(

@@ -124,6 +124,8 @@ def interrupts() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
+# A signal may strike inside a callback of the garbage collector's, which can only print its exception.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(60, method="thread")  # the other method uses SIGALRM itself
 @pytest.mark.usefixtures("interrupts")
 def test_signals_at_random_moments() -> None:

@@ -161,9 +161,7 @@ def run(
     settings, seed = config.train, directory.seed
     keep_freed_memory()
     precision = resolve_precision(settings.precision, processes().device)
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no", cpu=not torch.cuda.is_available()
-    )
+    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     several, first = accelerator.num_processes > 1, accelerator.is_main_process
     loaded = load_model(config.model, dropout=settings.dropout, hub=config.data.hub)
     loaded.model.to(accelerator.device)
@@ -175,6 +173,7 @@ def run(
         settings=settings,
         sam=config.sam,
         accelerator=accelerator,
+        bf16=precision == "bf16",
     )
     evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16")
     if not _go_on(directory, training, evaluate, config.fingerprint(), observer):

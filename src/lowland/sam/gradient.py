@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -13,8 +14,11 @@ from torch import Tensor
 from lowland.sam import preserve
 from lowland.sam.batch import batch_size, cut, target_count
 from lowland.sam.parameters import Parameters, Selection
-from lowland.sam.perturb import perturb
+from lowland.sam.perturb import Perturbation, perturb
 from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient, times
+
+COARSE = 0.9
+"""Below this share of rho the measured radius is worth a warning; in fp32 it is 1 up to rounding."""
 
 
 class SAMGradient(StandardGradient):
@@ -91,6 +95,7 @@ class SAMGradient(StandardGradient):
         self.m = m
         self.descent = descent
         self.ranks = ranks
+        self._warned = False
 
     def ascent_size(self, size: int) -> int:
         """Computes a, the number of ascent examples.
@@ -138,6 +143,7 @@ class SAMGradient(StandardGradient):
             finally:
                 perturbation.close()
             self._overflow(done.norm)
+            self._warn_of_coarse_weights(done, parameters)
             infos.append(
                 GradientInfo(
                     loss=times(loss, share),
@@ -209,6 +215,20 @@ class SAMGradient(StandardGradient):
             for parameter, gradient in zip(touched, held, strict=True):
                 parameter.grad = gradient
         return loss, climbed, gradients
+
+    def _warn_of_coarse_weights(self, done: Perturbation, parameters: Sequence[Tensor]) -> None:
+        """Warns, once, where a good part of the perturbation was lost to the weights' type."""
+        if self._warned or not done.taken or done.radius >= COARSE * self.rho:
+            return
+        self._warned = True
+        types = ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters}))
+        warnings.warn(
+            f"Of rho={self.rho:g} only {done.radius:.3g} reached the weights, and {done.moved:.0%} of them "
+            f"moved at all: {types} is too coarse for so small a step. Keep the weights in fp32 and compute "
+            "under autocast.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def _overflow(self, norm: float) -> None:
         """Makes the gradient non-finite where the ascent overflowed, so that the scaler skips the step."""

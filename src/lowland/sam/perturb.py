@@ -27,11 +27,14 @@ class Perturbation:
         norm: Global L2 norm of the ascent gradient.
         radius: Measured ||w_adv - w||_2; rho up to rounding, 0 where the gradient gave no direction.
         moved: Share of the weights that differ from w at w_adv, from 0 to 1.
+        taken: Whether the step to w_adv was taken: the gradient gave a direction, and the weights' type
+            can hold where it leads. Rounding may still have lost all of it.
     """
 
     norm: float
     radius: float
     moved: float
+    taken: bool
 
 
 def perturb(
@@ -63,17 +66,18 @@ def perturb(
     # NaN and infinity fail this, too, and so does what the kernels could not multiply with.
     if not 0 < scale <= torch.finfo(torch.float32).max:
         gradients.clear()
-        yield Perturbation(norm=norm, radius=0.0, moved=0.0)
+        yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
         return
     weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
     saved = [weight.clone() for weight in weights]
     try:
         radius, moved = _move(weights, saved, gradients, scale)
-        if not math.isfinite(radius):
+        taken = math.isfinite(radius)
+        if not taken:
             _restore(weights, saved)
             radius = moved = 0.0
         gradients.clear()
-        yield Perturbation(norm=norm, radius=radius, moved=moved)
+        yield Perturbation(norm=norm, radius=radius, moved=moved, taken=taken)
     finally:
         try:
             _restore(weights, saved)

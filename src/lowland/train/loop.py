@@ -80,7 +80,8 @@ class Training:
         arm: `standard` or `sam`: which gradient.
         settings: What both arms share.
         sam: What only the SAM arm uses.
-        accelerator: Device, precision and processes.
+        accelerator: Device and processes.
+        bf16: Whether to compute under bf16 autocast. The weights are fp32 in any case.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Training:
         settings: TrainSettings,
         sam: SAMSettings,
         accelerator: Accelerator,
+        bf16: bool = False,
     ) -> None:
         self.step = 0
         self._model = model
@@ -99,6 +101,7 @@ class Training:
         self._arm = arm
         self._settings = settings
         self._accelerator = accelerator
+        self._bf16 = bf16
         self._wrapped: nn.Module = accelerator.prepare_model(model)
         self._decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
         self._optimizer = build_optimizer(model, settings)
@@ -211,7 +214,10 @@ class Training:
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         # The ascent's few examples are often shorter than the whole batch's longest.
-        return sequence_loss(self._wrapped, self._decoder_inputs, trim_padding(batch), self._settings.z_loss)
+        with torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=self._bf16):
+            return sequence_loss(
+                self._wrapped, self._decoder_inputs, trim_padding(batch), self._settings.z_loss
+            )
 
 
 def _to_plain(info: GradientInfo) -> dict[str, Any]:
