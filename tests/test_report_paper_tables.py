@@ -181,6 +181,9 @@ def test_table_9_has_three_blocks(tmp_path: Path) -> None:
     assert [line[1] for line in tables(*directories)["table-1"].rows] == [
         *("paper", "usual, 1 seed", "paper", "usual, 1 seed")
     ]
+    assert [line[:3] for line in tables(*directories)["gains"].rows] == [
+        ("1", "T5.1.1 Base + SAM (0.15)", "SGlue average")
+    ]
 
 
 def test_part_of_a_benchmark_is_marked(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lowland.errors import UserError
 from lowland.report import find_experiments, write_sweep
 from lowland.report.comparison import Comparison, compare
 from lowland.report.grid import find_axes, pool
-from lowland.report.grid_figures import axis_figures, points, sensitivity_figure
+from lowland.report.grid_figures import axis_figures, caption, figure_names, points, sensitivity_figure
 from lowland.report.runs import read_experiment
 from lowland.report.selection import Selection
 
@@ -125,13 +125,19 @@ def test_a_setting_that_is_not_of_sam_is_not_sensitivity(tmp_path: Path) -> None
 
 
 def test_several_lines_have_several_figures(tmp_path: Path) -> None:
-    """Where another setting varies too, each of its values has a figure of its own, named after it."""
+    """Where another setting varies too, each line through the grid has a figure and a caption of its own."""
     axes = find_axes(
         read(*(cell(tmp_path / f"{r}-{x}", rho=r, fraction=x) for r in (0.1, 0.2) for x in (0.05, 0.2)))
     )
     assert {name for name in axis_figures(axes) if name.endswith(".svg")} == {
-        *("fraction_rho-0.1.svg", "fraction_rho-0.2.svg", "rho_fraction-0.05.svg", "rho_fraction-0.2.svg")
+        *("fraction-1.svg", "fraction-2.svg", "rho-1.svg", "rho-2.svg")
     }
+    assert [caption(axis) for axis in figure_names(axes).values()] == [
+        "Along data.fraction, with sam.rho = 0.1.",
+        "Along data.fraction, with sam.rho = 0.2.",
+        "Along sam.rho, with data.fraction = 0.05.",
+        "Along sam.rho, with data.fraction = 0.2.",
+    ]
 
 
 def test_the_report_is_written_whole(tmp_path: Path) -> None:

@@ -61,13 +61,12 @@ def axis_figures(axes: Sequence[Axis]) -> dict[str, bytes]:
         UserError: If matplotlib is not installed.
     """
     files: dict[str, bytes] = {}
-    for axis in axes:
+    for name, axis in figure_names(axes).items():
         way = common_selection(axis.comparisons)
         if way is None:
             continue
         panels = [(*_title(key), axis, key) for key in _keys(axis, way)]
         columns = _columns([key for *_, key in panels])
-        name = _file_name(axis)
         files |= draw(name, lambda figure, p=panels, w=way, c=columns: _draw(figure, p, w, c))  # type: ignore[misc]
     return files
 
@@ -233,8 +232,18 @@ def _tick(setting: str, value: float) -> str:
     return f"{100 * value:g}%" if setting == "data.fraction" else f"{value:g}"
 
 
-def _file_name(axis: Axis) -> str:
-    """Names a figure after its setting and what else is particular about it, fit for any file system."""
-    parts = [axis.setting, *(f"{key}-{_value(value)}" for key, value in axis.rest.items())]
-    short = [re.sub(r"^(sam|data|train)\.", "", part) for part in parts]
-    return re.sub(r"[^\w.]+", "-", "_".join(short)).strip("-.")[:100]
+def figure_names(axes: Sequence[Axis]) -> dict[str, Axis]:
+    """Names the figure of each line: after its setting, with a number where there are several of it."""
+    names: dict[str, Axis] = {}
+    for axis in axes:
+        alike = [other for other in axes if other.setting == axis.setting]
+        number = f"-{1 + alike.index(axis)}" if len(alike) > 1 else ""
+        short = re.sub(r"^(sam|data|train)\.", "", axis.setting)
+        names[re.sub(r"[^\w.]+", "-", short) + number] = axis
+    return names
+
+
+def caption(axis: Axis) -> str:
+    """Says what a figure shows: the setting, and what the others are."""
+    rest = ", ".join(f"{key} = {_value(value)}" for key, value in axis.rest.items())
+    return f"Along {axis.setting}" + (f", with {rest}" if rest else "") + "."

@@ -20,7 +20,7 @@ from lowland.report.grid import (
     scored_by,
     settings_of,
 )
-from lowland.report.grid_figures import axis_figures, sensitivity_figure
+from lowland.report.grid_figures import axis_figures, caption, figure_names, sensitivity_figure
 from lowland.report.paper.tables import paper_tables
 from lowland.report.result import Printer
 from lowland.report.runs import read_experiment
@@ -39,6 +39,7 @@ class SweepReport:
         caveats: What a reader must know before quoting a number.
         directory: Where it was written.
         figures: The figures' files.
+        captions: What they show, by the stems of the files.
     """
 
     summary: Table
@@ -47,6 +48,7 @@ class SweepReport:
     caveats: tuple[str, ...]
     directory: Path
     figures: tuple[Path, ...]
+    captions: Mapping[str, str]
 
     def print(self, console: Console) -> None:
         """Prints the summary, the paper's tables, caveats and the files' places."""
@@ -107,6 +109,7 @@ def write_sweep(directories: Sequence[Path], out: Path, *, paper: bool | None = 
         caveats=tuple(caveats),
         directory=out,
         figures=tuple(out / "figures" / name for name in figures),
+        captions={name: caption(axis) for name, axis in figure_names(axes).items()},
     )
     files = {f"figures/{name}": content for name, content in figures.items()}
     for table in (report.summary, report.scores, *report.paper):
@@ -200,9 +203,10 @@ def _page(report: SweepReport) -> str:
         parts.append("## Before you quote a number\n")
         parts.append("\n".join(f"- {escape_markdown(caveat)}" for caveat in report.caveats) + "\n")
     parts.append(to_markdown(report.summary))
-    parts += [
-        f"![{figure.stem}](figures/{figure.name})\n" for figure in report.figures if figure.suffix == ".png"
-    ]
+    for figure in report.figures:
+        if figure.suffix == ".png":
+            text = report.captions.get(figure.stem, "Along SAM's own settings, the average score.")
+            parts.append(f"![{figure.stem}](figures/{figure.name})\n\n{escape_markdown(text)}\n")
     if report.paper:
         parts.append("## As in the paper\n")
         parts += [to_markdown(table) for table in report.paper]

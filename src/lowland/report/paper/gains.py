@@ -9,7 +9,7 @@ from lowland.report.comparison import Comparison
 from lowland.report.formats import Table, Value
 from lowland.report.paper.layout import LAYOUTS, Layout
 from lowland.report.paper.printed import printed_rows
-from lowland.report.paper.results import Result, columns_of, find_results, tables_of
+from lowland.report.paper.results import Result, as_in_paper, columns_of, find_results, tables_of
 from lowland.report.statistics import PairedComparison, compare_pairs
 from lowland.report.tables import DIFFERENCE, NONE, paired_cells, paired_record
 from lowland.report.words import spread
@@ -45,7 +45,7 @@ def gains_table(comparisons: Sequence[Comparison]) -> Table:
     records: list[dict[str, Value]] = []
     for number in (number for number in tables_of(comparisons) if number in GAINS):
         layout = LAYOUTS[number]
-        for result in find_results(comparisons, number):
+        for result in as_in_paper(find_results(comparisons, number), number):
             for column, metric in _scores(layout):
                 paired = _paired(result, layout, column, metric)
                 if paired.n == 0:

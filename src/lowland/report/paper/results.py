@@ -10,7 +10,7 @@ from lowland.report.comparison import Comparison
 from lowland.report.formats import Value
 from lowland.report.grid import ascent_share, scored_by, settings_of
 from lowland.report.paper.layout import LAYOUTS, Layout
-from lowland.report.paper.printed import average_columns
+from lowland.report.paper.printed import average_columns, printed_rows
 from lowland.report.paper.recognize import Place, recognize
 from lowland.report.runs import Arm
 from lowland.report.selection import Scores, Selection
@@ -70,6 +70,24 @@ def find_results(comparisons: Sequence[Comparison], table: int) -> list[Result]:
                 )
             )
     return _join(found) if table == 5 else found
+
+
+def as_in_paper(results: Sequence[Result], table: int) -> list[Result]:
+    """Picks the results with the paper's settings of SAM; where a model has none, all that ran with SAM.
+
+    The others, along rho, a and m, belong in Table 9 only.
+    """
+    picked: list[Result] = []
+    for model in dict.fromkeys(result.place.model for result in results):
+        with_sam = [r for r in results if r.place.model == model and r.runs.get("sam")]
+        printed = {row.sam_rho for row in printed_rows() if (row.table, row.model) == (table, model)}
+        usual = [result for result in with_sam if result.usual_ascent]
+        rhos = printed - {None} or {DEFAULT_RHO}
+        for result in [result for result in usual if result.rho in rhos] or usual or with_sam:
+            # With one point the two ways of descending are the same runs under two names.
+            if all(result.runs != other.runs for other in picked):
+                picked.append(result)
+    return picked
 
 
 def _join(results: Sequence[Result]) -> list[Result]:

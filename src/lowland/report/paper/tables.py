@@ -17,6 +17,7 @@ from lowland.report.paper.results import (
     DEFAULT_RHO,
     Columns,
     Result,
+    as_in_paper,
     columns_of,
     find_results,
     is_partial,
@@ -174,17 +175,9 @@ def _lines(results: Sequence[Result], layout: Layout) -> list[Line]:
                 seen.append(runs)
                 lines += _ours(result, "standard", model, layout)
         lines += [_printed(row) for row in rows if row.sam_rho is not None]
-        for result in _as_in_paper(of_model, rows):
+        for result in as_in_paper(of_model, layout.number):
             lines += _ours(result, "sam", f"{model} + SAM ({result.rho:g})", layout)
     return lines
-
-
-def _as_in_paper(results: Sequence[Result], printed: Sequence[PrintedRow]) -> list[Result]:
-    """Leaves out what belongs in Table 9 only, where there is something with the paper's settings of SAM."""
-    with_sam = [result for result in results if result.runs.get("sam")]
-    rhos = {row.sam_rho for row in printed if row.sam_rho is not None} or {DEFAULT_RHO}
-    usual = [result for result in with_sam if result.usual_ascent]
-    return [result for result in usual if result.rho in rhos] or usual or with_sam
 
 
 def _sensitivity(comparisons: Sequence[Comparison]) -> list[Line]:
