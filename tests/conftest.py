@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,11 @@ def shared() -> Path:
             f"{folder} is not here: this test compares with reference material kept outside the project"
         )
     return folder
+
+
+@pytest.fixture(autouse=True)
+def forget_accelerators() -> Iterator[None]:
+    """Lets every test choose its own precision: Accelerate keeps that of a process's first Accelerator."""
+    yield
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state()

@@ -111,8 +111,9 @@ def load_state(
 def _read(folder: Path) -> dict[str, Any]:
     try:
         checksum, _, text = (folder / VALUES).read_text(encoding="utf-8").partition("\n")
+        whole = text.endswith("\n")  # its last byte
         text = text.removesuffix("\n")
-        if hashlib.sha256(text.encode()).hexdigest() != checksum:
+        if not whole or hashlib.sha256(text.encode()).hexdigest() != checksum:
             raise DamagedStateError(f"{folder / VALUES} is not as it was written.")
         state: dict[str, Any] = json.loads(text)
         for name, expected in state["sha256"].items():
