@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from lowland.cli import options
 from lowland.cli.parser import seed_list
 from lowland.errors import UserError
+
+if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
+    from lowland.experiment.configuration import ExperimentConfig
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
@@ -86,11 +90,8 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     return 0
 
 
-def default_directory(config: object, verb: str, arguments: argparse.Namespace) -> Path:
+def default_directory(config: ExperimentConfig, verb: str, arguments: argparse.Namespace) -> Path:
     """Names the directory of an experiment after what it is, so that the same command finds it again."""
-    from lowland.experiment.configuration import ExperimentConfig
-
-    assert isinstance(config, ExperimentConfig)
     names = [*config.data.tasks, *([config.data.custom.name] if config.data.custom else [])]
     what = arguments.preset if "preset" in arguments else "-".join(names).replace("/", "-")
     return Path("runs") / f"{verb}-{what[:60]}-{config.fingerprint()}"

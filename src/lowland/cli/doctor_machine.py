@@ -69,6 +69,7 @@ def machine() -> Findings:
     """Looks at cores and threads, arithmetic, memory and accelerators."""
     import torch
 
+    from lowland.experiment.cost import available_memory
     from lowland.experiment.environment import describe_environment
     from lowland.train.precision import cpu_has_bf16
 
@@ -101,7 +102,7 @@ def machine() -> Findings:
             if cpu_has_bf16()
             else Finding("ok", "bf16", "not in hardware: --precision auto computes in fp32")
         )
-    free = available_memory()
+    free = available_memory(torch.device("cpu"))
     text = f"{gigabytes(free)} of {gigabytes(psutil.virtual_memory().total)} free"
     yield Finding("note" if free < 2e9 else "ok", "memory", text)
 
@@ -125,15 +126,6 @@ def usable_cores() -> int:
     if quota is not None and (parts := quota.split())[0] != "max":
         allowed = min(allowed, max(1, math.ceil(int(parts[0]) / int(parts[1]))))
     return allowed
-
-
-def available_memory() -> int:
-    """Gives the bytes that this process may still take: what is free and what the container allows."""
-    free = int(psutil.virtual_memory().available)
-    limit, used = _cgroup("memory.max"), _cgroup("memory.current")
-    if limit is not None and used is not None and limit != "max":
-        free = min(free, int(limit) - int(used))
-    return free
 
 
 def _cgroup(name: str) -> str | None:

@@ -14,10 +14,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lowland.cli.doctor_machine import available_memory
 from lowland.cli.findings import Finding, Findings, gigabytes
 from lowland.data import collate, encode, trim_padding
 from lowland.errors import UserError
+from lowland.experiment.cost import available_memory, optimizer_bytes
 from lowland.models import LoadedModel, load_model
 from lowland.models.head import has_separate_head, is_t5
 from lowland.tasks import Source, get_task
@@ -176,10 +176,14 @@ def step_findings(result: Trial, steps: int) -> Findings:
 def memory_findings(model: nn.Module, device: torch.device, result: Trial | None) -> Findings:
     """Estimates the memory of training, and compares it with what there is."""
     size = weight_bytes(model)
-    state = adafactor_bytes(model)
+    state = optimizer_bytes(model, TrainSettings())
     total = 3 * size + state
     on_gpu = device.type == "cuda"
-    free = torch.cuda.get_device_properties(device).total_memory if on_gpu else available_memory()
+    free = (
+        torch.cuda.get_device_properties(device).total_memory
+        if on_gpu
+        else available_memory(torch.device("cpu"))
+    )
     text = (
         f"at least {gigabytes(total)}: weights {gigabytes(size)}, gradients {gigabytes(size)}, SAM's copy "
         f"{gigabytes(size)}, AdaFactor {gigabytes(state)} (AdamW {gigabytes(2 * size)}); and activations"
@@ -196,16 +200,6 @@ def memory_findings(model: nn.Module, device: torch.device, result: Trial | None
 def weight_bytes(model: nn.Module) -> int:
     """Counts the bytes of the weights in fp32, as training holds them."""
     return 4 * sum(parameter.numel() for parameter in model.parameters())
-
-
-def adafactor_bytes(model: nn.Module) -> int:
-    """Counts the bytes of AdaFactor's state: rows and columns of matrices, whole vectors."""
-    numbers = 0
-    for parameter in model.parameters():
-        rows = parameter.shape[:-1].numel()
-        columns = parameter.shape[:-2].numel() * parameter.shape[-1] if parameter.dim() >= 2 else 0
-        numbers += rows + columns if parameter.dim() >= 2 else parameter.numel()
-    return 4 * numbers
 
 
 def _time(seconds: float) -> str:
