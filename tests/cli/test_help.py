@@ -12,7 +12,7 @@ import pytest
 from tests.cli.command import call, succeed
 
 from lowland.cli import VERBS, build_verb_parser
-from lowland.cli.options import Generation
+from lowland.cli.generation import Generation
 from lowland.experiment.configuration import MODEL_DEFAULTS, CustomData, DataSettings, ExperimentConfig
 from lowland.train import SAMSettings, TrainSettings
 

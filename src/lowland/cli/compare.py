@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from lowland.cli import options
+from lowland.cli import options, settings
 from lowland.cli.parser import seed_list
 from lowland.errors import UserError
 
@@ -59,7 +59,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.train import TrainingError
 
     quiet_libraries()
-    config = options.build(arguments)
+    config = settings.build(arguments)
     if "plan" in arguments:
         from lowland.experiment.plan import plan_experiment
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lowland.cli import options
 from lowland.cli.console import console, errors, make_table, note, quiet_libraries
+from lowland.cli.generation import add_generation, check_model, generation_settings, load_for_generation
 from lowland.cli.parser import whole
 from lowland.errors import UserError
 from lowland.tasks import CustomTask, Source, Task, resolve
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--model", metavar="DIR", required=True, help="directory of the checkpoint, or embedded"
     )
-    options.add_generation(model)
+    add_generation(model)
     results = parser.add_argument_group("results")
     results.add_argument(
         "--predictions", metavar="DIR", help="write DIR/<evaluation set>.jsonl: inputs, targets, predictions"
@@ -60,11 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.experiment.examples import load_examples
     from lowland.experiment.usage import read_usage
 
-    generation = options.generation_settings(arguments)
+    generation = generation_settings(arguments)
     limit = getattr(arguments, "limit", None)
     if limit is not None and limit < 1:
         raise UserError(f"--limit: must be at least 1, not {limit}.")
-    usage = read_usage(options.check_model(arguments))
+    usage = read_usage(check_model(arguments))
     tasks = find_tasks(arguments, usage.template if usage is not None else None)
     folder = getattr(arguments, "data.data_dir", None)
     source = Source(
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in data.warnings:
         note(f"Warning: {sentence}")
     quiet_libraries()
-    loaded, bf16 = options.load_for_generation(arguments)
+    loaded, bf16 = load_for_generation(arguments)
     results: dict[str, EvaluationResult] = {}
     for number, (name, chosen) in enumerate(data.evaluation.items(), start=1):
         with errors.status(Text(f"{number} of {len(data.evaluation)}: {name}, {len(chosen)} examples")):

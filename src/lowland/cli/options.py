@@ -1,25 +1,17 @@
-"""Options that several verbs share, and how they become settings.
-
-An option that is not given leaves no trace, so that what lies below it (a
-file, a preset, the model's defaults) keeps its say.
-"""
+"""Options that several verbs share: what to train on, how, and where results go."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 from lowland.cli.parser import number, one_of, whole, whole_or_fraction
-from lowland.errors import UserError
-
-if TYPE_CHECKING:
-    from lowland.experiment.configuration import ExperimentConfig
-    from lowland.models import LoadedModel
 
 METRICS = "accuracy (default), f1, macro_f1, matthews, exact_match, qa, pearson, spearman; may be repeated"
+PRECISION = one_of("auto", "fp32", "bf16")
+PRECISION_HELP = (
+    "fp32; bf16 for fp32 weights under bf16 autocast; auto for bf16 where the machine computes it well "
+    "(default: auto)"
+)
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:
@@ -218,89 +210,6 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Generation:
-    """How a finished model is applied.
-
-    Attributes:
-        batch_size: Inputs at a time.
-        precision: As in training.
-        input_length: Most tokens of an input; `None` for that of the training or the task.
-        target_length: Most tokens that are written; `None` likewise.
-    """
-
-    batch_size: int = 64
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    input_length: int | None = None
-    target_length: int | None = None
-
-
-def add_generation(group: argparse._ArgumentGroup) -> None:
-    """Adds how a finished model is applied."""
-    group.add_argument("--batch-size", type=whole, metavar="N", help="inputs at a time (default: 64)")
-    group.add_argument("--precision", type=PRECISION, metavar="NAME", help=PRECISION_HELP)
-    for name, what in (("input", "of an input"), ("target", "that are written")):
-        group.add_argument(
-            f"--{name}-length",
-            type=whole,
-            metavar="N",
-            help=f"most tokens {what} (default: as in the training, else the task's)",
-        )
-
-
-def generation_settings(arguments: argparse.Namespace) -> Generation:
-    """Takes the options of `add_generation`.
-
-    Raises:
-        UserError: If a number is too small.
-    """
-    names = [field.name for field in fields(Generation)]
-    given = {name: value for name, value in vars(arguments).items() if name in names}
-    for name, least in (("batch_size", 1), ("input_length", 2), ("target_length", 2)):
-        if given.get(name, least) < least:
-            raise UserError(f"--{name.replace('_', '-')}: must be at least {least}, not {given[name]}.")
-    return Generation(**given)
-
-
-def check_model(arguments: argparse.Namespace) -> Path:
-    """Returns the directory that `--model` names, whether or not it holds a model.
-
-    Raises:
-        UserError: If there is none, and the name can be no other model's.
-    """
-    directory = Path(arguments.model).expanduser()
-    if not (directory.is_dir() or arguments.model == "embedded" or getattr(arguments, "data.hub", False)):
-        raise UserError(
-            f"--model: {arguments.model} is no directory. Give that of a model (DIR/model of an experiment), "
-            "or embedded, or a name on the hub with --hub."
-        )
-    return directory
-
-
-def load_for_generation(arguments: argparse.Namespace) -> tuple[LoadedModel, bool]:
-    """Loads the model that the arguments name, on the accelerator where there is one.
-
-    Returns:
-        The model, and whether it computes under bf16 autocast.
-    """
-    from accelerate import PartialState
-
-    from lowland.models import load_model
-    from lowland.train import resolve_precision
-
-    device = PartialState().device
-    loaded = load_model(arguments.model, dropout=None, hub=getattr(arguments, "data.hub", False))
-    loaded.model.to(device)
-    return loaded, resolve_precision(generation_settings(arguments).precision, device) == "bf16"
-
-
-PRECISION = one_of("auto", "fp32", "bf16")
-PRECISION_HELP = (
-    "fp32; bf16 for fp32 weights under bf16 autocast; auto for bf16 where the machine computes it well "
-    "(default: auto)"
-)
-
-
 def add_layer_options(parser: argparse.ArgumentParser) -> None:
     """Adds where settings come from and where results go."""
     group = parser.add_argument_group("settings and results")
@@ -330,54 +239,3 @@ def add_layer_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="directory of the results (default: one under runs/ named after the settings)",
     )
-
-
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Collects the options that were given into nested settings."""
-    settings: dict[str, Any] = {}
-    for name, value in vars(arguments).items():
-        *sections, key = name.split(".")
-        if (not sections and key not in ("model", "seeds", "arms")) or (name == "data.tasks" and not value):
-            continue
-        place = settings
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = value
-    custom = settings.get("data", {}).get("custom")
-    if custom is not None and "preset" not in arguments and "config" not in arguments:
-        options = {"train": "--train", "evaluation": "--eval", "input": "--input", "target": "--target"}
-        missing = [option for key, option in options.items() if key not in custom]
-        if missing:
-            raise UserError(
-                f"Your own data needs --train, --eval, --input and --target; {missing[0]} is missing."
-            )
-    return settings
-
-
-def build(arguments: argparse.Namespace) -> ExperimentConfig:
-    """Builds the configuration, shrunk where a rehearsal is asked for."""
-    from lowland.experiment.configuration import build_config
-
-    return scaled(build_config(*layers(arguments)), arguments)
-
-
-def scaled(config: ExperimentConfig, arguments: argparse.Namespace) -> ExperimentConfig:
-    """Shrinks a configuration by --scale, all but what other options set."""
-    from lowland.experiment.scale import scale
-
-    return scale(config, getattr(arguments, "scale", 1.0), keep=list(vars(arguments)))
-
-
-def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
-    """Gives the layers of settings, from the least to the most particular."""
-    from lowland.experiment.configuration import read_layer
-    from lowland.experiment.recipes import expand, read_preset
-
-    given = settings_of(arguments)
-    tasks = given.get("data", {}).get("tasks")
-    found: list[Mapping[str, Any]] = []
-    if "preset" in arguments:
-        found.append(read_preset(arguments.preset, tasks))
-    if "config" in arguments:
-        found.append(expand(read_layer(Path(arguments.config)), tasks))
-    return [*found, given]

@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from lowland.cli import options
 from lowland.cli.console import errors, note, quiet_libraries
+from lowland.cli.generation import add_generation, check_model, generation_settings, load_for_generation
 from lowland.errors import UserError
 
 HELP = "apply a model to new rows of a file"
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="DIR", required=True, help="directory of the model, or embedded")
     options.add_hub(model)
-    options.add_generation(model)
+    add_generation(model)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError("--output and --input name the same file. Give another output.")
     if "template" in arguments and "task" in arguments:
         raise UserError("--template and --task both say how inputs are written. Give one of them.")
-    generation = options.generation_settings(arguments)
+    generation = generation_settings(arguments)
     quiet_libraries()
-    usage = read_usage(options.check_model(arguments))
+    usage = read_usage(check_model(arguments))
     writer = InputWriter(
         arguments.model, usage, getattr(arguments, "template", None), getattr(arguments, "task", None)
     )
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     if any(field in row.row for row in rows):
         raise UserError(f"{source} has a field {field!r} already. Name the new one with --field NAME.")
 
-    loaded, bf16 = options.load_for_generation(arguments)
+    loaded, bf16 = load_for_generation(arguments)
     input_length, target_length = writer.lengths()
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as display:
         bar = display.add_task("predicting", total=sum(len(row.inputs) for row in rows))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from lowland.cli import options
+from lowland.cli import options, settings
 from lowland.cli.parser import one_of, seed_list, whole
 from lowland.errors import UserError
 from lowland.report.words import count
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         own = argparse.Namespace(**vars(arguments))
         for setting, value in values.items():
             setattr(own, setting, value)
-        return options.build(own)
+        return settings.build(own)
 
     out = Path(arguments.out) if "out" in arguments else None
     cells = sweep.build_cells(points, out or Path(), build)
