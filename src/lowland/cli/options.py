@@ -81,6 +81,14 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="fraction of the training examples (default: 1)",
     )
     data.add_argument(
+        "--label-noise",
+        dest="data.label_noise",
+        type=number,
+        metavar="X",
+        help="give this fraction of the training examples another of their task's labels, the same in both "
+        "arms (default: 0)",
+    )
+    data.add_argument(
         "--held-out",
         dest="data.held_out",
         type=whole_or_fraction,

@@ -67,6 +67,8 @@ class DataSettings:
         data_dir: Directory with official files.
         hub: Whether data and models may be fetched from the hub.
         fraction: Fraction of each task's training examples that is used.
+        label_noise: Fraction of each task's used training examples, the held-out ones among them, that get
+            another of the task's labels.
         held_out: Part of the training examples that is kept from training, to choose checkpoints by: a
             fraction (a float in [0, 1)) or a number a task (an int); 0 for none.
         held_out_limit: Most held-out examples of a task.
@@ -83,6 +85,7 @@ class DataSettings:
     data_dir: str | None = None
     hub: bool = False
     fraction: float = 1.0
+    label_noise: float = 0.0
     held_out: float | int = 0.1
     held_out_limit: int = 200
     evaluation_limit: float | int = 0
@@ -97,6 +100,8 @@ class DataSettings:
             )
         if not 0 < self.fraction <= 1:
             raise ValueError(f"Invalid fraction={self.fraction!r}. Must be in (0, 1].")
+        if not 0 <= self.label_noise <= 1:
+            raise ValueError(f"Invalid label_noise={self.label_noise!r}. Must be in [0, 1].")
         if not self.held_out >= 0 or (isinstance(self.held_out, float) and self.held_out >= 1):  # NaN too
             raise ValueError(
                 f"Invalid held_out={self.held_out!r}. Must be a fraction in [0, 1) or a number of examples."

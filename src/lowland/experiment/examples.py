@@ -10,12 +10,13 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lowland.data import EncodedSet, MixtureSampler, collate, encode
+from lowland.data import EncodedExample, EncodedSet, MixtureSampler, collate, encode
 from lowland.errors import UserError
 from lowland.experiment.configuration import DataSettings
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates, resolve
+from lowland.tasks.noise import flip_labels
 from lowland.tasks.subsample import class_coverage, hold_out, subsample
 from lowland.train import TrainSettings, derive_seed
 
@@ -147,21 +148,25 @@ def evaluation_count(size: int, limit: int | float) -> int:
 
 
 def part(data: ExperimentData, settings: DataSettings, seed: int) -> SeedData:
-    """Takes a seed's fraction of the training examples and holds some of it out.
+    """Takes a seed's fraction of the training examples, makes labels wrong, and holds some of it out.
 
     Args:
         data: All examples.
-        settings: The fraction, and how much is held out.
+        settings: The fraction, the share of wrong labels, and how much is held out.
         seed: The run's seed.
 
     Raises:
-        UserError: If a task has too few examples to hold any out.
+        UserError: If a task has too few examples to hold any out, or no labels to make wrong.
     """
     train: dict[str, Sequence[Example]] = {}
     held_out: dict[str, Sequence[Example]] = {}
     warnings: list[str] = []
     for name, examples in data.train.items():
         chosen = subsample(examples, settings.fraction, derive_seed(seed, "subsample"))
+        if settings.label_noise:
+            labels = known_labels(data.tasks[name], examples)
+            # Before any are held out: who has wrong labels has no right ones to choose a checkpoint by.
+            chosen = flip_labels(chosen, labels, settings.label_noise, derive_seed(seed, "label-noise"))
         count = (
             settings.held_out
             if isinstance(settings.held_out, int)
@@ -183,6 +188,23 @@ def part(data: ExperimentData, settings: DataSettings, seed: int) -> SeedData:
         rates=rates(sizes, settings.cap, settings.temperature),
         warnings=tuple(warnings),
     )
+
+
+def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
+    """Lists the labels that a task's training examples can have.
+
+    Raises:
+        UserError: If its targets are no labels, or all the same.
+    """
+    known = {example.targets for example in examples}
+    labels = tuple(label for label in task.labels(examples) if label in known)
+    if len(labels) < 2:
+        raise UserError(
+            f"{task.name}: label noise needs two labels or more, and the targets of this task "
+            + ("are no class labels." if not labels else "are all the same.")
+            + " Leave the task or --label-noise out."
+        )
+    return labels
 
 
 def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Example], seed: int) -> list[str]:
@@ -219,7 +241,8 @@ class Encodings:
         self.warnings: list[str] = []
         self.longest = (1, 1)
         self._encoded: dict[str, EncodedSet] = {}
-        self._positions: dict[str, dict[int, int]] = {}
+        self._inputs: dict[str, dict[str, int]] = {}
+        self._targets: dict[str, dict[str, int]] = {}
         for name, examples in data.train.items():
             task = data.tasks[name]
             input_length = settings.input_length or task.input_length
@@ -242,7 +265,9 @@ class Encodings:
                 max(self.longest[1], *map(len, encoded.targets)),
             )
             self._encoded[name] = encoded
-            self._positions[name] = {id(example): index for index, example in enumerate(examples)}
+            # Token ids depend on the text alone; a label that was made wrong is the right one of another.
+            self._inputs[name] = {example.inputs: index for index, example in enumerate(examples)}
+            self._targets[name] = {example.targets: index for index, example in enumerate(examples)}
 
     def batches(self, parted: SeedData, batch_size: int, seed: int) -> SampledBatches:
         """Draws batches without end; tasks come at their rates.
@@ -255,15 +280,21 @@ class Encodings:
         Returns:
             `input_ids`, `attention_mask` and `labels`, padded, batch after batch.
         """
-        rows = {name: [self._positions[name][id(e)] for e in es] for name, es in parted.train.items()}
+        rows = {name: self.select(name, examples) for name, examples in parted.train.items()}
         sizes = {name: len(examples) for name, examples in parted.train.items()}
         sampler = MixtureSampler(sizes, parted.rates, batch_size, derive_seed(seed, "order"))
         return SampledBatches(
             sampler,
-            lambda drawn: collate(
-                [self._encoded[name][rows[name][index]] for name, index in drawn], self.pad_token_id
-            ),
+            lambda drawn: collate([rows[name][index] for name, index in drawn], self.pad_token_id),
         )
+
+    def select(self, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
+        """Finds the token ids of a task's examples, which must be among those encoded."""
+        encoded, inputs, targets = self._encoded[name], self._inputs[name], self._targets[name]
+        return [
+            EncodedExample(encoded.inputs[inputs[e.inputs]], encoded.targets[targets[e.targets]])
+            for e in examples
+        ]
 
 
 class SampledBatches:

@@ -31,6 +31,7 @@ LABELS: Mapping[str, str] = {
     "sam.ascent": "ascent examples a",
     "sam.m": "adversarial points m",
     "data.fraction": "fraction of the training data",
+    "data.label_noise": "wrong training labels",
     "train.learning_rate": "learning rate",
     "train.batch_size": "batch size",
     "train.steps": "training steps",
@@ -229,7 +230,7 @@ def _value(value: Value) -> str:
 
 
 def _tick(setting: str, value: float) -> str:
-    return f"{100 * value:g}%" if setting == "data.fraction" else f"{value:g}"
+    return f"{100 * value:g}%" if setting in ("data.fraction", "data.label_noise") else f"{value:g}"
 
 
 def figure_names(axes: Sequence[Axis]) -> dict[str, Axis]:

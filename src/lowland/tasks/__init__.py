@@ -3,6 +3,7 @@
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.custom import CustomTask, Template
 from lowland.tasks.mixture import mixture_names, rates, resolve
+from lowland.tasks.noise import flip_labels
 from lowland.tasks.registry import get_task, task_names
 from lowland.tasks.rows import place, read_rows
 from lowland.tasks.subsample import class_coverage, hold_out, subsample
@@ -16,6 +17,7 @@ __all__ = [
     "TaskData",
     "Template",
     "class_coverage",
+    "flip_labels",
     "get_task",
     "hold_out",
     "mixture_names",

@@ -130,6 +130,14 @@ class Task(ABC):
             UserError: If a file is missing, malformed or empty; the message names file, line and field.
         """
 
+    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the labels of which every target is one; empty where targets are no labels.
+
+        Args:
+            examples: Examples made by this task.
+        """
+        return ()
+
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         """Scores predictions for examples made by this task, handing `score` what the examples carry.
 

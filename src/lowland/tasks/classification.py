@@ -64,6 +64,10 @@ class ClassificationTask(Task):
         target = fields.UNLABELLED if label is None else self.classes[label]
         return [Example(inputs=" ".join(pieces), targets=target)]
 
+    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the class words."""
+        return self.classes
+
     def score(
         self,
         targets: Sequence[str] | Sequence[Sequence[str]],

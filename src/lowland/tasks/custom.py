@@ -144,6 +144,12 @@ class CustomTask(Task):
             answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
         return [Example(inputs=self.input_template.fill(row), targets=targets, answers=answers)]
 
+    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the targets that the examples have, where a metric takes them for classes."""
+        if all(metric.kind != "class" for metric in self.scores):
+            return ()
+        return tuple(sorted({example.targets for example in examples}))
+
     def score(
         self,
         targets: Sequence[str] | Sequence[Sequence[str]],

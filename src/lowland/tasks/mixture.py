@@ -31,6 +31,10 @@ class TrainingOnly(Task):
         """Writes one row as text."""
         return self.task.examples(row, split)
 
+    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the labels."""
+        return self.task.labels(examples)
+
     def score(
         self,
         targets: Sequence[str] | Sequence[Sequence[str]],

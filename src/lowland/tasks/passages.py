@@ -56,6 +56,10 @@ class MultiRCTask(Task):
                 examples.append(self._example(text, asked, answer, "text", index))
         return examples
 
+    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the class words."""
+        return FALSE_TRUE
+
     def score(
         self,
         targets: Sequence[str] | Sequence[Sequence[str]],

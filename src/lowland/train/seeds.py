@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-Stream: TypeAlias = Literal["initialisation", "order", "dropout", "subsample", "held-out"]
+Stream: TypeAlias = Literal["initialisation", "order", "dropout", "subsample", "held-out", "label-noise"]
 
 
 def derive_seed(seed: int, stream: Stream) -> int:

@@ -23,6 +23,7 @@ SETTINGS: Mapping[str, str] = {
     "m": "sam.m",
     "descent": "sam.descent",
     "fraction": "data.fraction",
+    "label-noise": "data.label_noise",
     "task": "data.tasks",
     "learning-rate": "train.learning_rate",
     "batch-size": "train.batch_size",

@@ -1,0 +1,46 @@
+"""Wrong labels on purpose: some training examples get another of their task's labels.
+
+Labels that people were paid little for are often wrong. With a known share of wrong ones it can be measured
+how well a way of training stands them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lowland.tasks.base import Example
+
+
+def flip_labels(examples: Sequence[Example], labels: Sequence[str], share: float, seed: int) -> list[Example]:
+    """Gives a share of the examples another label, drawn uniformly from the others.
+
+    Which examples, and which labels they get, depends on the seed and their places alone. Of one seed, what
+    a smaller share flips a larger one flips to the same labels, and more.
+
+    Args:
+        examples: The examples, each with one of the labels for its target.
+        labels: The labels that there are, two or more.
+        share: Share of the examples to flip, from 0 to 1; their number is rounded to a whole one.
+        seed: Seed of the draw.
+
+    Returns:
+        All examples in their order. Those that are not flipped are the same objects.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"Invalid {share=}. Must be >= 0 and <= 1.")
+    if len(set(labels)) < 2:
+        raise ValueError(f"Invalid {labels=}. Must be two or more.")
+    generator = random.Random(seed)
+    # Python guarantees the sequence of random() for all versions, so a seed means the same flips for good.
+    draws = [(generator.random(), generator.random()) for _ in examples]
+    order = sorted(range(len(examples)), key=draws.__getitem__)
+    flipped = list(examples)
+    for position in order[: round(share * len(examples))]:
+        example = examples[position]
+        others = [label for label in labels if label != example.targets]
+        other = others[int(draws[position][1] * len(others))]
+        answers = None if example.answers is None else (other,)
+        flipped[position] = replace(example, targets=other, answers=answers)
+    return flipped
