@@ -173,3 +173,28 @@ def test_info() -> None:
     info = SAM(model, rho=0.5, m=2, descent="full")(loss_fn, batch)
     assert float(info.loss) == pytest.approx((seen[3] + seen[5]) / 2, rel=1e-12)  # mean of float64
     assert info.points == 2 and info.radius == pytest.approx(0.5, rel=1e-12)
+
+
+def test_not_measured() -> None:
+    """Without measuring, the gradient is the same bit for bit, and what would be measured is not known."""
+    model, other = mlp(), mlp()
+    measured = SAM(model, m=2)(loss_of(model), batch_of(8))
+    info = SAM(other, m=2, measure=False)(loss_of(other), batch_of(8))
+    assert same(gradients(model), gradients(other))
+    assert info.radius is None and info.moved is None
+    assert info.ascent_norm == measured.ascent_norm and info.points == 2
+
+
+def test_narrow_types_are_always_measured() -> None:
+    """Weights of 16 bits, which may not hold w_adv, are measured and kept even where it was not asked for."""
+    w = nn.Parameter(torch.tensor([65000.0, 1.0], dtype=torch.float16))
+    before = w.detach().clone()
+    seen: list[Tensor] = []
+
+    def loss_fn(batch: Tensor) -> Tensor:
+        seen.append(w.detach().clone())
+        return (w.float() * torch.tensor([1.0, 0.5])).sum() * batch.mean()
+
+    info = SAM([w], rho=5000.0, measure=False)(loss_fn, torch.ones(4))
+    assert same([before], seen[1:])
+    assert info.radius == info.moved == 0.0

@@ -127,6 +127,19 @@ def test_training_goes_on_bit_for_bit(tmp_path: Path, arm: Arm, optimizer: str, 
     assert weights_sha256(second._model) == weights_sha256(whole._model)
 
 
+def test_logging_does_not_touch_training() -> None:
+    """However often SAM's figures are measured for the log, the weights end the same, and each line has them."""
+    hashes = set()
+    for log_every in (1, 3, 100):
+        training = training_of(log_every=log_every, rho=0.1)
+        seed_dropout(0)
+        for report in trajectory(training):
+            assert report["radius"] == pytest.approx(0.1, rel=1e-5)  # fp32
+            assert report["moved"] > 0.1
+        hashes.add(weights_sha256(training._model))
+    assert len(hashes) == 1
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state as it is saved after two steps."""

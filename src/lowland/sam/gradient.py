@@ -42,6 +42,8 @@ class SAMGradient(StandardGradient):
             patterns such as `["*layer_norm*"]`. All by default. All are trained in any case.
         ranks: Under DDP: `shared` averages the ascent gradient over the ranks, so that all share one
             w_adv; `own` lets each rank climb on its own examples, without communication (m = ranks).
+        measure: Whether `info.radius` and `info.moved` are measured, which costs as much again as moving the
+            weights. An attribute: a loop may measure only in the steps that it logs.
         micro_batch_size: As in `StandardGradient`.
         count: As in `StandardGradient`.
         scaler: As in `StandardGradient`. If the ascent overflows, `.grad` is made non-finite, so that the
@@ -63,6 +65,7 @@ class SAMGradient(StandardGradient):
         descent: Literal["share", "full"] = "share",
         perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None,
         ranks: Literal["shared", "own"] = "shared",
+        measure: bool = True,
         micro_batch_size: int | None = None,
         count: Callable[[Any], Tensor | int | float] = target_count,
         scaler: torch.amp.GradScaler | None = None,
@@ -95,6 +98,7 @@ class SAMGradient(StandardGradient):
         self.m = m
         self.descent = descent
         self.ranks = ranks
+        self.measure = measure
         self._warned = False
 
     def ascent_size(self, size: int) -> int:
@@ -133,7 +137,7 @@ class SAMGradient(StandardGradient):
         infos: list[GradientInfo] = []
         for ascent_pieces, descent_pieces, share in self._points(self._pieces(batch, micro_batches)):
             ascent_loss, parameters, gradients = self._ascend(loss_fn, ascent_pieces)
-            perturbation = perturb(parameters, gradients, self.rho)
+            perturbation = perturb(parameters, gradients, self.rho, self.measure)
             try:
                 done = next(perturbation)
                 loss = self._accumulate(loss_fn, descent_pieces, share)
@@ -218,7 +222,7 @@ class SAMGradient(StandardGradient):
 
     def _warn_of_coarse_weights(self, done: Perturbation, parameters: Sequence[Tensor]) -> None:
         """Warns, once, where a good part of the perturbation was lost to the weights' type."""
-        if self._warned or not done.taken or done.radius >= COARSE * self.rho:
+        if self._warned or not done.taken or done.radius is None or done.radius >= COARSE * self.rho:
             return
         self._warned = True
         types = ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters}))
@@ -270,11 +274,16 @@ def _mean(infos: Sequence[GradientInfo]) -> GradientInfo:
     return GradientInfo(
         loss=torch.stack([info.loss for info in infos]).sum(),
         ascent_loss=torch.stack([info.ascent_loss for info in infos if info.ascent_loss is not None]).mean(),
-        ascent_norm=sum(info.ascent_norm or 0.0 for info in infos) / points,
-        radius=sum(info.radius for info in infos) / points,
-        moved=sum(info.moved for info in infos) / points,
+        ascent_norm=_average([info.ascent_norm for info in infos]),
+        radius=_average([info.radius for info in infos]),
+        moved=_average([info.moved for info in infos]),
         points=points,
     )
+
+
+def _average(figures: Sequence[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) / len(known) if known else None
 
 
 SAM = SAMGradient

@@ -25,20 +25,28 @@ class Perturbation:
 
     Attributes:
         norm: Global L2 norm of the ascent gradient.
-        radius: Measured ||w_adv - w||_2; rho up to rounding, 0 where the gradient gave no direction.
-        moved: Share of the weights that differ from w at w_adv, from 0 to 1.
+        radius: Measured ||w_adv - w||_2; rho up to rounding, 0 where the gradient gave no direction; `None`
+            where it was not measured.
+        moved: Share of the weights that differ from w at w_adv, from 0 to 1; `None` where not measured.
         taken: Whether the step to w_adv was taken: the gradient gave a direction, and the weights' type
             can hold where it leads. Rounding may still have lost all of it.
     """
 
     norm: float
-    radius: float
-    moved: float
+    radius: float | None
+    moved: float | None
     taken: bool
 
 
+WIDE = (torch.float32, torch.float64)
+"""Types that hold w_adv wherever w is finite: below `LARGEST`, epsilon rounds away before they overflow."""
+
+LARGEST = 1e18
+"""The largest rho of which that is said; its square is finite, too."""
+
+
 def perturb(
-    parameters: Sequence[Tensor], gradients: list[Tensor], rho: float
+    parameters: Sequence[Tensor], gradients: list[Tensor], rho: float, measure: bool = True
 ) -> Generator[Perturbation, None, None]:
     """Moves the weights to w + rho * g / ||g|| at `next()`, and back to exactly w at `close()`.
 
@@ -54,6 +62,8 @@ def perturb(
         gradients: Their ascent gradients, one each. The list is emptied, so that their memory is free
             for the descent.
         rho: Radius, >= 0.
+        measure: Whether to measure what reached the weights, which costs as much again as moving them.
+            Weights of 16 bits are measured in any case, since they may not hold w_adv.
 
     Yields:
         The perturbation as it was done.
@@ -69,10 +79,11 @@ def perturb(
         yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
         return
     weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
+    narrow = rho > LARGEST or any(weight.dtype not in WIDE for weight in weights)
     saved = [weight.clone() for weight in weights]
     try:
-        radius, moved = _move(weights, saved, gradients, scale)
-        taken = math.isfinite(radius)
+        radius, moved = _move(weights, saved, gradients, scale, measure or narrow)
+        taken = math.isfinite(radius) if narrow and radius is not None else True
         if not taken:
             _restore(weights, saved)
             radius = moved = 0.0
@@ -121,14 +132,16 @@ def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) 
 
 
 def _move(
-    weights: list[Tensor], saved: list[Tensor], gradients: list[Tensor], scale: float
-) -> tuple[float, float]:
-    """Adds epsilon to the weights; returns its measured norm and the share of weights that it moved."""
+    weights: list[Tensor], saved: list[Tensor], gradients: list[Tensor], scale: float, measure: bool
+) -> tuple[float | None, float | None]:
+    """Adds epsilon to the weights; returns, if measured, its norm and the share of weights that it moved."""
     epsilons = [local(gradient) for gradient in gradients]
     torch._foreach_add_(weights, epsilons, alpha=scale)
     # A cast that autocast made of w must not be used at w_adv.
     torch.clear_autocast_cache()
     # What arrived is measured, in the gradients' own memory: in bf16 most of epsilon rounds away.
+    if not measure:
+        return None, None
     torch._foreach_copy_(epsilons, weights)
     torch._foreach_sub_(epsilons, saved)
 

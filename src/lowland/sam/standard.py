@@ -41,8 +41,8 @@ class GradientInfo:
     loss: Tensor
     ascent_loss: Tensor | None = None
     ascent_norm: float | None = None
-    radius: float = 0.0
-    moved: float = 0.0
+    radius: float | None = 0.0
+    moved: float | None = 0.0
     points: int = 0
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lowland.data import trim_padding
-from lowland.sam import GradientInfo
+from lowland.sam import GradientInfo, SAMGradient
 from lowland.train.gradients import build_gradient
 from lowland.train.loss import IGNORED, sequence_loss
 from lowland.train.optimizers import build_optimizer, build_schedule
@@ -41,8 +41,8 @@ class StepReport:
         seconds: Time of the steps covered, evaluation left out.
         ascent_loss: Mean loss of the ascent examples at w; `None` in standard training.
         ascent_norm: Mean norm of the ascent gradient; `None` in standard training.
-        radius: Mean measured radius; `None` in standard training.
-        moved: Mean share of perturbed weights that changed at all; `None` in standard training.
+        radius: Measured radius of the last step; `None` in standard training.
+        moved: Share of perturbed weights that the last step moved at all; `None` in standard training.
     """
 
     step: int
@@ -169,10 +169,14 @@ class Training:
         self._wrapped.train()
         seconds, started = 0.0, time.perf_counter()
         while self.step < settings.steps:
+            # What reaches the weights is measured where it is logged: it costs as much as moving them.
+            logged = self.step + 1 == settings.steps or (self.step + 1) % settings.log_every == 0
+            if isinstance(self._gradient, SAMGradient):
+                self._gradient.measure = logged
             rate = float(self._schedule.get_last_lr()[0])
             norm = self._take_step(rate)
             last = self.step == settings.steps
-            if last or self.step % settings.log_every == 0:
+            if logged:
                 seconds += time.perf_counter() - started
                 on_log(
                     _report(self._infos, self.step, rate, norm, self._examples, self._target_tokens, seconds)
@@ -252,6 +256,6 @@ def _report(
         seconds=seconds,
         ascent_loss=mean([info.ascent_loss for info in infos]),
         ascent_norm=mean([info.ascent_norm for info in infos]),
-        radius=mean([info.radius for info in infos if info.points]),
-        moved=mean([info.moved for info in infos if info.points]),
+        radius=infos[-1].radius if infos[-1].points else None,
+        moved=infos[-1].moved if infos[-1].points else None,
     )
