@@ -11,6 +11,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["LOWLAND_CACHE"] = ""  # nothing is kept from one run of the tests to the next
 
 ROOT = Path(__file__).resolve().parents[1]
 

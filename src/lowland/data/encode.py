@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from lowland.data.cache import TokenIds, cached_tokens
 from lowland.errors import UserError
 from lowland.tasks.base import Example
-
-TokenIds = NDArray[np.int32]
 
 # A tokenizer's own result holds far more than the ids; a chunk bounds the memory of a large data set.
 CHUNK = 4096
@@ -106,25 +104,37 @@ def encode_texts(
     Raises:
         UserError: If `length` leaves no room for a token beside the special ones.
     """
-    habit = list(tokenizer("")["input_ids"])
-    closes = bool(habit) and habit[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id)
+    before, after = special_tokens(tokenizer)
+    closes = bool(after) and after[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id)
     closing = [] if closes else [tokenizer.eos_token_id]
     if closing == [None]:
         raise UserError(
             "The tokenizer has no end-of-sequence token; give a checkpoint whose tokenizer has one."
         )
-    room = length - len(closing)
-    if room <= len(habit):
+    room = length - len(before) - len(after) - len(closing)
+    if room < 1:
         raise UserError(f"A length of {length} tokens leaves no room for text; give a greater one.")
 
-    encoded: list[TokenIds] = []
-    truncated = 0
+    kept = slice(-room, None) if tokenizer.truncation_side == "left" else slice(room)
+    rows = cached_tokens(texts, tokenizer, lambda: tokenize(texts, tokenizer))
+    first, last = (np.array(ids, dtype=np.int32) for ids in (before, [*after, *closing]))
+    encoded = tuple(np.concatenate([first, row[kept], last]) for row in rows)
+    return encoded, sum(len(row) > room for row in rows)
+
+
+def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[TokenIds]:
+    """Gives the ids of texts, whole and without special tokens around them."""
+    rows: list[TokenIds] = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
-        rows = tokenizer(chunk, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
-        for text, row in zip(chunk, rows, strict=True):
-            if len(row) > room:
-                truncated += 1
-                row = tokenizer(text, truncation=True, max_length=room)["input_ids"]
-            encoded.append(np.asarray([*row, *closing], dtype=np.int32))
-    return tuple(encoded), truncated
+        found = tokenizer(chunk, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        rows += [np.asarray(ids, dtype=np.int32) for ids in found["input_ids"]]
+    return rows
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """Gives the ids that a tokenizer puts before a text and after it."""
+    bare = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    whole = list(tokenizer("a")["input_ids"])
+    start = next(i for i in range(len(whole) + 1) if whole[i : i + len(bare)] == bare)
+    return whole[:start], whole[start + len(bare) :]
