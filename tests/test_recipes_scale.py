@@ -55,7 +55,14 @@ def test_limits_cap_warmup_and_held_out_shrink_where_they_are_set() -> None:
 def test_nothing_falls_below_one() -> None:
     """However small the scale, a step, an evaluation and a held-out example are left."""
     tiny = scale(BASE, 1e-9)
-    assert (tiny.train.steps, tiny.train.evaluate_every, tiny.data.held_out_limit) == (1, 1, 1)
+    assert (tiny.train.steps, tiny.data.held_out_limit) == (1, 1)
+
+
+def test_evaluations_do_not_crowd() -> None:
+    """Ten steps at least lie between a rehearsal's evaluations, or as few as the recipe itself has."""
+    assert scale(BASE, 0.001).train.evaluate_every == 10
+    often = build_config(read_recipe("paper-cbqa-base").settings, {"train": {"evaluate_every": 4}})
+    assert scale(often, 0.1).train.evaluate_every == 4
 
 
 def test_scale_one_changes_nothing() -> None:

@@ -9,6 +9,9 @@ from typing import Any
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig
 
+LEAST_INTERVAL = 10
+"""A rehearsal's steps between evaluations, at least: scoring and saving at every step would be most of it."""
+
 
 def scale(config: ExperimentConfig, factor: float, keep: Collection[str] = ()) -> ExperimentConfig:
     """Shrinks an experiment without changing its shape.
@@ -16,7 +19,8 @@ def scale(config: ExperimentConfig, factor: float, keep: Collection[str] = ()) -
     In proportion shrink: the steps, their warm-up, the interval between evaluations, the training
     examples of every task (and the cap on their rates), the examples of every evaluation set, and
     those held out. So the number of passes over the data, the number of evaluations and the mixture
-    stay as they are, as far as whole numbers allow; nothing becomes less than 1. The model, the arms,
+    stay as they are, as far as whole numbers allow; nothing becomes less than 1, and the interval not
+    less than `LEAST_INTERVAL`. The model, the arms,
     seeds, batch size, lengths, learning rate, dropout and all of SAM's settings stay, too.
 
     Args:
@@ -51,7 +55,7 @@ def scale(config: ExperimentConfig, factor: float, keep: Collection[str] = ()) -
         "train": {
             "steps": whole(train.steps),
             "warmup_steps": whole(train.warmup_steps),
-            "evaluate_every": whole(train.evaluate_every),
+            "evaluate_every": max(whole(train.evaluate_every), min(LEAST_INTERVAL, train.evaluate_every)),
         },
     }
     for section, values in smaller.items():
