@@ -7,7 +7,9 @@ from typing import Literal, TypeAlias
 
 import torch
 
-Stream: TypeAlias = Literal["initialisation", "order", "dropout", "subsample", "held-out", "label-noise"]
+Stream: TypeAlias = Literal[
+    "initialisation", "order", "dropout", "subsample", "held-out", "label-noise", "sharpness"
+]
 
 
 def derive_seed(seed: int, stream: Stream) -> int:

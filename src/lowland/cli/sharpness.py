@@ -1,0 +1,160 @@
+"""`lowland sharpness`: how flat the ground is in which a model ended."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from lowland.cli import options, settings
+from lowland.cli.parser import number, one_of, seed_list, whole
+from lowland.errors import UserError
+
+if TYPE_CHECKING:
+    from lowland.experiment.configuration import ExperimentConfig
+    from lowland.experiment.sharpness import Checkpoint, SharpnessSettings
+
+HELP = "measure how flat the loss is around the models of an experiment"
+USAGE = "DIR | TASK ... --model MODEL [--option ...]"
+DESCRIPTION = """\
+Measures what SAM minimises, L(w+eps) - L(w), at several radii, and the largest
+eigenvalue and the trace of the Hessian, on training and on held-out examples:
+for the finished runs of an experiment, both arms, or for any one model. Writes
+tables, pictures and a file of figures for each model to DIR/sharpness. After
+an interruption the same command goes on."""
+EPILOG = """\
+examples:
+  lowland sharpness runs/compare-demo-1a2b3c4d --start
+  lowland sharpness runs/sst2 --radii 0.05,0.15 --hessian-examples 0
+  lowland sharpness glue/sst2 --data-dir ~/glue --model ~/t5-small
+"""
+INTERRUPTED = "interrupted. The same command goes on where it stopped."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's options."""
+    parser.add_argument_group("what").add_argument(
+        "data.tasks", nargs="*", metavar="DIR|TASK", help="directory of an experiment, or names of tasks"
+    )
+    model = parser.add_argument_group("a single model")
+    model.add_argument("--model", metavar="DIR", help="directory of a checkpoint, or embedded")
+    options.add_own_data(parser)
+    options.add_sources(parser.add_argument_group("data"))
+    runs = parser.add_argument_group("an experiment")
+    runs.add_argument(
+        "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: all)"
+    )
+    runs.add_argument(
+        "--checkpoint",
+        type=one_of("last", "best"),
+        metavar="NAME",
+        help="last step, or best on held-out examples (default: last)",
+    )
+    runs.add_argument("--start", action="store_true", help="measure the model before training, too")
+    measured = parser.add_argument_group("what is measured")
+    measured.add_argument(
+        "--radii", type=_numbers, metavar="X,X", help="radii of the ascent (default: 0.02,0.05,0.1,0.2)"
+    )
+    for name, text in (
+        ("examples", "most examples of each kind (default: 128)"),
+        ("batch-size", "examples of a batch, each with its own ascent (default: the experiment's, or 32)"),
+        ("steps", "steps of the longer ascent; 1 for SAM's alone (default: 3)"),
+        ("hessian-examples", "examples of which the Hessian is taken; 0 leaves it out (default: 64)"),
+        ("probes", "random vectors of the trace (default: 8)"),
+        ("grid", "points of each side of the plane; 0 leaves it out (default: 11)"),
+        ("random-seed", "seed of which examples, of the vectors and of the plane (default: 0)"),
+    ):
+        measured.add_argument(f"--{name}", type=whole, metavar="N", help=text)
+    parser.add_argument_group("results").add_argument(
+        "--out", metavar="DIR", help="where to write (default: DIR/sharpness; needed with --model)"
+    )
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(number(part) for part in text.split(","))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from lowland.cli.console import console, note, quiet_libraries
+    from lowland.experiment.sharpness import FOLDER, Checkpoint, find_checkpoints, measure_all
+    from lowland.report.formats import to_rich
+    from lowland.report.sharpness import write_sharpness
+
+    quiet_libraries()
+    words = getattr(arguments, "data.tasks", [])
+    if "model" in arguments:
+        config = _of_model(arguments)
+        if "out" not in arguments:
+            raise UserError("Say with --out where to write the figures of --model.")
+        out = Path(arguments.out)
+        checkpoints = [Checkpoint(arm="model", seed=0, step=None, model=config.model)]
+    else:
+        if len(words) != 1:
+            raise UserError("Give the directory of one experiment, or --model and tasks.")
+        path = Path(words[0])
+        config = _of_experiment(path, arguments)
+        out = Path(arguments.out) if "out" in arguments else path / FOLDER
+        best = getattr(arguments, "checkpoint", "last") == "best"
+        checkpoints = find_checkpoints(path, config, best=best, start=getattr(arguments, "start", False))
+        if not checkpoints:
+            raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
+
+    def on_start(checkpoint: Checkpoint, done: bool) -> None:
+        note(f"{checkpoint.name}: {'measured before' if done else f'measuring {checkpoint.model}'}")
+
+    try:
+        measure_all(config, checkpoints, out, _settings(arguments, config), on_start)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or out}: {error.strerror}. Give another directory with --out."
+        ) from None
+    report = write_sharpness(out)
+    for table in report.tables:
+        console.print(to_rich(table, width=console.width), crop=False)
+    page = shlex.quote(str(report.directory / "sharpness.md"))
+    console.print(Text(f"Tables and pictures: {page}"), soft_wrap=True)
+    return 0
+
+
+def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> SharpnessSettings:
+    from lowland.experiment.sharpness import SharpnessSettings
+
+    names = ("radii", "examples", "batch_size", "steps", "hessian_examples", "probes", "grid")
+    given = {name: getattr(arguments, name) for name in names if name in arguments}
+    given.setdefault("batch_size", config.train.batch_size)
+    try:
+        return SharpnessSettings(seed=getattr(arguments, "random_seed", 0), **given)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _of_experiment(path: Path, arguments: argparse.Namespace) -> ExperimentConfig:
+    """Reads the settings of an experiment; where its data lie may be said anew."""
+    from lowland.experiment.configuration import build_config, read_layer
+
+    if not (path / "experiment.toml").is_file():
+        raise UserError(
+            f"{path} is no directory of an experiment. Give one that lowland compare wrote, or --model."
+        )
+    layer = read_layer(path / "experiment.toml")
+    given = settings.settings_of(arguments)
+    given.get("data", {}).pop("tasks", None)
+    config = build_config(layer, given)
+    if "seeds" not in arguments:
+        runs = {int(folder.name.rpartition("-seed")[2]) for folder in path.glob("*-seed*") if folder.is_dir()}
+        config = build_config(layer, given, {"seeds": sorted(runs) or list(config.seeds)})
+    return build_config(config.to_dict(), {"arms": ["standard", "sam"]})
+
+
+def _of_model(arguments: argparse.Namespace) -> ExperimentConfig:
+    """Builds what stands for an experiment around a single model."""
+    from lowland.experiment.configuration import build_config
+
+    for name in ("seeds", "checkpoint", "start"):
+        if name in arguments:
+            raise UserError(f"--{name} is for the runs of an experiment, and --model is a single model.")
+    return build_config(settings.settings_of(arguments), {"train": {"batch_size": 32}})

@@ -1,0 +1,262 @@
+"""Tables and figures of sharpness, out of the files of figures that measuring leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowland.errors import UserError
+from lowland.report.formats import Table, Value, to_markdown
+from lowland.report.sharpness_figures import line_figure, plane_figure
+from lowland.report.statistics import PairedComparison, Verdict, compare_pairs, summarize
+from lowland.report.write import table_files, write_files
+
+Record = Mapping[str, Any]
+"""The figures of one checkpoint, as they are in its file."""
+
+TITLES: Mapping[str, str] = {"start": "Before", "standard": "Standard", "sam": "SAM", "model": "Model"}
+SPLITS: Mapping[str, str] = {
+    "train": "training examples",
+    "held_out": "held-out examples",
+    "evaluation": "evaluation examples",
+}
+WORDS: Mapping[Verdict, str] = {"better": "sharper", "worse": "flatter"}
+"""What more or less of a sharpness is called; other verdicts stay as they are."""
+
+FIGURES = tuple(f"figures/{name}.{kind}" for name in ("line", "plane") for kind in ("png", "svg"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessReport:
+    """What was measured.
+
+    Attributes:
+        tables: A table for each kind of examples, and one for the weights.
+        directory: Where it was written.
+    """
+
+    tables: tuple[Table, ...]
+    directory: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A row of a table.
+
+    Attributes:
+        name: What it is called.
+        value: Takes it out of a checkpoint's figures; `None` where they lack it.
+        sharpness: Whether more of it is sharper.
+    """
+
+    name: str
+    value: Callable[[Record], float | None]
+    sharpness: bool
+
+
+def write_sharpness(directory: Path) -> SharpnessReport:
+    """Reads the figures in a directory, and writes tables, page and figures beside them.
+
+    Args:
+        directory: Holds a JSON file for every checkpoint.
+
+    Raises:
+        UserError: If there is none, or one cannot be read.
+    """
+    records = read_records(directory)
+    arms = [arm for arm in TITLES if any(record["arm"] == arm for record in records)]
+    splits = [split for split in SPLITS if all(split in record["splits"] for record in records)]
+    tables = [_table(split, arms, records) for split in splits]
+    tables.append(_make("weights", "The weights", _weight_measures(), arms, records))
+    figures: dict[str, bytes] = {}
+    notes = []
+    try:
+        figures |= line_figure(records, arms, splits)
+        figures |= plane_figure(records, arms)
+    except UserError as error:
+        notes.append(str(error))
+    files = {f"figures/{name}": content for name, content in figures.items()}
+    for table in tables:
+        files |= table_files(f"tables/{table.name}", table)
+    files["sharpness.md"] = _page(records, tables, list(files), notes).encode()
+    files["sharpness.json"] = _summary(tables, records).encode()
+    write_files(directory, files, obsolete=[name for name in FIGURES if name not in files])
+    return SharpnessReport(tables=tuple(tables), directory=directory)
+
+
+def read_records(directory: Path) -> list[Record]:
+    """Reads the figures of all checkpoints in a directory, in the order of seeds and arms.
+
+    Raises:
+        UserError: If there is none, one cannot be read, or they were not measured alike.
+    """
+    records = []
+    for file in sorted(directory.glob("*-seed*.json")):
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            found = (record["arm"], record["seed"], record["splits"], record["settings"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{file}: these are no figures of sharpness. Remove it.") from None
+        if found[0] not in TITLES:
+            raise UserError(f"{file}: 'arm' must be one of {', '.join(TITLES)}, not {found[0]!r}.")
+        records.append(record)
+    if not records:
+        raise UserError(f"{directory} holds no figures of sharpness.")
+    alike = [{key: value for key, value in record["settings"].items() if key != "grid"} for record in records]
+    if any(settings != alike[0] for settings in alike):
+        raise UserError(
+            f"{directory} holds figures that were measured by different settings. Give all seeds the same, "
+            "or another directory with --out."
+        )
+    return sorted(records, key=lambda record: (record["seed"], list(TITLES).index(record["arm"])))
+
+
+def _table(split: str, arms: Sequence[str], records: Sequence[Record]) -> Table:
+    settings = records[0]["settings"]
+    measures = [
+        Measure(name="loss L(w)", value=lambda r: r["splits"][split]["loss"], sharpness=False),
+        Measure(
+            name="norm of the gradient", value=lambda r: r["splits"][split]["gradient_norm"], sharpness=False
+        ),
+    ]
+    for index, climbed in enumerate(records[0]["splits"][split]["ascent"]):
+        steps = f"{climbed['steps']} step{'s' if climbed['steps'] > 1 else ''}"
+        measures.append(
+            Measure(
+                name=f"L(w+ε) - L(w), ρ = {climbed['radius']:g}, {steps}",
+                value=lambda r, i=index: r["splits"][split]["ascent"][i]["mean"],  # type: ignore[misc]
+                sharpness=True,
+            )
+        )
+    if settings["hessian_examples"]:
+        for key, name, part in (
+            ("eigenvalue", "largest eigenvalue of the Hessian", "value"),
+            ("trace", "trace of the Hessian", "mean"),
+        ):
+            measures.append(
+                Measure(
+                    name=name,
+                    value=lambda r, k=key, p=part: r["splits"][split][k][p],  # type: ignore[misc]
+                    sharpness=True,
+                )
+            )
+    return _make(split, f"Sharpness on {SPLITS[split]}", measures, arms, records)
+
+
+def _weight_measures() -> list[Measure]:
+    return [
+        Measure(name="length of the weights", value=lambda r: r["weight_norm"], sharpness=False),
+        Measure(name="distance from the start", value=lambda r: r["distance"], sharpness=False),
+    ]
+
+
+def _make(
+    name: str, title: str, measures: Sequence[Measure], arms: Sequence[str], records: Sequence[Record]
+) -> Table:
+    """Makes a table with a row for every measure; with both arms, their seeds are compared in pairs."""
+    paired = {"standard", "sam"} <= set(arms)
+    columns = ["Measure", *(TITLES[arm] for arm in arms)]
+    columns += ["SAM - standard (95% interval)", "Seeds", "SAM is"] if paired else ["Seeds"]
+    rows: list[tuple[str, ...]] = []
+    entries: list[dict[str, Value]] = []
+    for measure in measures:
+        values: dict[str, dict[int, float]] = {arm: {} for arm in arms}
+        for record in records:
+            value = measure.value(record)
+            if value is not None:
+                values[record["arm"]][record["seed"]] = float(value)
+        if not any(values.values()):
+            continue
+        cells, entry = [measure.name], dict[str, Value](measure=measure.name)
+        for arm, of_arm in values.items():
+            found = summarize(list(of_arm.values()))
+            cells.append(_spread(found.mean, found.sd))
+            entry |= {f"{arm}_mean": found.mean, f"{arm}_sd": found.sd, f"{arm}_n": found.n}
+        if paired:
+            seeds = [seed for seed in values["standard"] if seed in values["sam"]]
+            compared = compare_pairs(
+                [values["standard"][seed] for seed in seeds], [values["sam"][seed] for seed in seeds]
+            )
+            verdict = WORDS.get(compared.verdict, compared.verdict) if measure.sharpness else ""
+            cells += [_difference(compared), str(compared.n), verdict]
+            entry |= {"difference": compared.difference, "seeds": compared.n, "verdict": verdict}
+            entry |= {"interval_low": compared.low, "interval_high": compared.high}
+        else:
+            cells.append(str(max(len(of_arm) for of_arm in values.values())))
+        rows.append(tuple(cells))
+        entries.append(entry)
+    several = len({record["seed"] for record in records}) > 1
+    return Table(
+        name=name,
+        title=title,
+        columns=tuple(columns),
+        align="l" + "r" * len(arms) + ("rrl" if paired else "r"),
+        rows=tuple(rows),
+        notes=("Mean ± standard deviation over seeds.",) if several else (),
+        records=tuple(entries),
+    )
+
+
+def _page(
+    records: Sequence[Record], tables: Sequence[Table], files: Sequence[str], notes: Sequence[str]
+) -> str:
+    settings = records[0]["settings"]
+    examples = {split: found["examples"] for split, found in records[0]["splits"].items()}
+    counts = ", ".join(f"{number} {SPLITS[split]}" for split, number in examples.items())
+    steps = sorted({record["step"] for record in records if record["arm"] not in ("start", "model")})
+    lines = ["# Sharpness", ""]
+    if steps:
+        lines += [f"Of the checkpoints at step {', '.join(map(str, steps))}."]
+    lines += [
+        f"On {counts}, drawn with seed {settings['seed']}; fp32, dropout off. The ascent is that of batches "
+        f"of {settings['batch_size']}, each by itself."
+    ]
+    if settings["hessian_examples"]:
+        lines += [
+            f"The Hessian is that of the first {settings['hessian_examples']} of them, its trace an estimate "
+            f"with {settings['probes']} random vectors."
+        ]
+    lines += [f"Note: {note}" for note in notes]
+    for table in tables:
+        lines += ["", to_markdown(table).rstrip()]
+    captions = {
+        "figures/line.png": "The rise of the loss along the direction of steepest ascent, each model's own.",
+        "figures/plane.png": "The loss on a plane through each model (the cross): across, the direction of "
+        "steepest ascent; up, a random direction on which 1 is as far as the weights are long, row by row.",
+    }
+    for file, caption in captions.items():
+        if file in files:
+            lines += ["", f"![{caption}]({file})", "", caption]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(tables: Sequence[Table], records: Sequence[Record]) -> str:
+    def finite(value: Value) -> Value:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    summary = {
+        "settings": records[0]["settings"],
+        "tables": {
+            table.name: [{key: finite(value) for key, value in record.items()} for record in table.records]
+            for table in tables
+        },
+    }
+    return json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+
+
+def _spread(mean: float, sd: float) -> str:
+    if math.isnan(mean):
+        return "-"
+    return f"{mean:.3g}" + ("" if math.isnan(sd) else f" ± {sd:.2g}")
+
+
+def _difference(compared: PairedComparison) -> str:
+    if not compared.n:
+        return "-"
+    if compared.n == 1:
+        return f"{compared.difference:+.3g}"
+    return f"{compared.difference:+.3g} ({compared.low:+.3g} to {compared.high:+.3g})"

@@ -1,0 +1,221 @@
+"""`lowland sharpness`, through the real command line, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.cli.command import call, files, reviews, succeed, write_rows
+from tests.model_fixtures import OTHER_KINDS, T5_KINDS, tiny_loaded, write_checkpoint
+
+from lowland.data import collate, encode_texts
+from lowland.data.encode import EncodedExample
+from lowland.errors import UserError
+from lowland.experiment.sharpness import SharpnessSettings
+from lowland.report.sharpness import read_records, write_sharpness
+from lowland.sharpness import Objective, trace
+from lowland.train.loss import sequence_loss
+
+QUICK = [
+    *("--radii", "0.05,0.2", "--examples", "16", "--batch-size", "8", "--hessian-examples", "8"),
+    *("--probes", "3", "--grid", "3", "--steps", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished comparison of two seeds on a user's rows, of a tiny random T5.1.1."""
+    folder = tmp_path_factory.mktemp("sharpness")
+    write_checkpoint(folder / "model", "t5.1.1")
+    train, dev = (
+        write_rows(folder / "train.jsonl", reviews(60)),
+        write_rows(folder / "dev.jsonl", reviews(8, 100)),
+    )
+    succeed(
+        "compare", "--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}",
+        "--model", folder / "model", "--seeds", "2", "--steps", "6", "--batch-size", "8",
+        "--precision", "fp32", "--input-length", "48", "--target-length", "8", "--evaluate-every", "6",
+        "--out", folder / "run",
+    )  # fmt: skip
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def measured(finished: Path) -> Path:
+    """The figures of its models."""
+    succeed("sharpness", finished, "--start", *QUICK)
+    return finished / "sharpness"
+
+
+def record(folder: Path, name: str) -> dict[str, Any]:
+    """The figures of one checkpoint."""
+    found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    return found
+
+
+def test_everything_is_measured_and_written(measured: Path) -> None:
+    """Each arm and seed has its figures on both kinds of examples, and tables and pictures are there."""
+    names = {f"{arm}-seed{seed}" for arm in ("start", "standard", "sam") for seed in (0, 1)}
+    assert {path.stem for path in measured.glob("*-seed*.json")} == names
+    for name in names:
+        found = record(measured, name)
+        assert found["weights"] == sum(p.numel() for p in tiny_loaded("t5.1.1").model.parameters())
+        assert (found["distance"] == 0) == name.startswith("start")
+        assert found["splits"].keys() == {"train", "held_out"}
+        assert found["splits"]["train"]["examples"] == 16
+        assert found["splits"]["held_out"]["examples"] == 6
+        assert (found["plane"] is not None) == name.endswith("seed0")
+        for split in found["splits"].values():
+            assert [(c["radius"], c["steps"]) for c in split["ascent"]] == [
+                (0.05, 1),
+                (0.05, 2),
+                (0.2, 1),
+                (0.2, 2),
+            ]
+            one, two, wide, _ = (climbed["mean"] for climbed in split["ascent"])
+            assert 0 < one <= two and one < wide
+            assert split["eigenvalue"]["value"] > 0 and split["eigenvalue"]["residual"] < 0.1
+            assert split["line"]["losses"][8] == pytest.approx(split["loss"], rel=1e-6)  # the middle is w
+    page = (measured / "sharpness.md").read_text()
+    assert "SAM - standard" in page and "largest eigenvalue" in page and "figures/plane.png" in page
+    assert all(
+        (measured / "figures" / f"{name}.{kind}").stat().st_size > 1000
+        for name in ("line", "plane")
+        for kind in ("png", "svg")
+    )
+    assert "flatter" in page or "sharper" in page or "no difference detected" in page
+
+
+def test_the_arms_are_measured_on_the_same_examples(measured: Path) -> None:
+    """Before training every figure is that of the same weights, so seeds differ by their examples alone."""
+    start = [record(measured, f"start-seed{seed}") for seed in (0, 1)]
+    assert start[0]["weights_sha256"] == start[1]["weights_sha256"]
+    assert start[0]["splits"]["train"]["loss"] != start[1]["splits"]["train"]["loss"]
+
+
+def test_the_same_command_measures_nothing_again(finished: Path, measured: Path) -> None:
+    """A second call leaves every byte and time of the figures alone."""
+    before = {name: found for name, found in files(measured).items() if "seed" in name}
+    again = succeed("sharpness", finished, "--start", *QUICK)
+    assert again.err.count("measured before") == 6
+    assert {name: found for name, found in files(measured).items() if "seed" in name} == before
+
+
+def test_figures_are_the_same_for_the_same_seed(finished: Path, measured: Path, tmp_path: Path) -> None:
+    """Measuring anew gives the same numbers bit for bit, and another seed draws other examples."""
+    succeed("sharpness", finished, "--seeds", "1", *QUICK, "--out", tmp_path / "again")
+    for name in ("standard-seed0", "sam-seed0"):
+        assert (tmp_path / "again" / f"{name}.json").read_bytes() == (measured / f"{name}.json").read_bytes()
+    succeed(
+        "sharpness", finished, "--seeds", "1", *QUICK, "--hessian-examples", "0", "--grid", "0",
+        "--random-seed", "1", "--out", tmp_path / "other",
+    )  # fmt: skip
+    other = record(tmp_path / "other", "sam-seed0")
+    assert other["splits"]["train"]["loss"] != record(measured, "sam-seed0")["splits"]["train"]["loss"]
+    assert other["splits"]["train"]["trace"] is None and other["plane"] is None
+    assert "Hessian" not in (tmp_path / "other" / "sharpness.md").read_text()
+
+
+def test_a_single_model_is_measured_on_training_and_evaluation_rows(finished: Path, tmp_path: Path) -> None:
+    """With --model and rows there is one column, without arms to compare."""
+    folder = finished.parent
+    rows = [
+        "--train",
+        folder / "train.jsonl",
+        "--eval",
+        folder / "dev.jsonl",
+        "--input",
+        "{text}",
+        "--target",
+        "{label}",
+    ]
+    shown = succeed("sharpness", "--model", folder / "model", *rows, *QUICK, "--out", tmp_path)
+    found = record(tmp_path, "model-seed0")
+    assert found["splits"].keys() == {"train", "evaluation"} and found["distance"] is None
+    assert "SAM" not in shown.out and "evaluation examples" in shown.out
+
+
+@pytest.mark.parametrize("kind", [*T5_KINDS, *OTHER_KINDS])
+def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
+    """The trace of one random vector is the second difference of the loss along it."""
+    loaded = tiny_loaded(kind)
+    model = loaded.model.double().eval()  # type: ignore[no-untyped-call]
+    model.set_attn_implementation("eager")
+    ids, _ = encode_texts(["the cat sat on the mat", "a big dog"], loaded.tokenizer, 24)
+    batch = collate([EncodedExample(ids[0], ids[1]), EncodedExample(ids[1], ids[0])], 0)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    objective = Objective(
+        lambda b: sequence_loss(model, model.prepare_decoder_input_ids_from_labels, b), weights, [batch]
+    )
+    generator = torch.Generator().manual_seed(0)
+    vector = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in weights]
+    step = 1e-4
+    slopes = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            torch._foreach_add_([w.detach() for w in weights], vector, alpha=sign * step)
+        slopes.append(objective.gradient()[1])
+        with torch.no_grad():
+            torch._foreach_add_([w.detach() for w in weights], vector, alpha=-sign * step)
+    product = objective.hessian_times(vector)
+    for exact, up, down in zip(product, *slopes, strict=True):
+        # Token loss is taken in fp32, which limits the differences; a wrong product is off by its own size.
+        assert torch.allclose(exact, (up - down) / (2 * step), atol=3e-2 * float(exact.abs().max() + 1e-3))
+    assert trace(objective, 0, 2).samples == 2
+
+
+def test_figures_by_other_settings_are_not_mixed(measured: Path, tmp_path: Path) -> None:
+    """A directory with figures that were measured unlike is refused in one sentence."""
+    for name, radius in (("sam-seed0", 0.1), ("standard-seed0", 0.2)):
+        found = record(measured, name)
+        found["settings"]["radii"] = [radius]
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+    with pytest.raises(UserError, match="different settings"):
+        read_records(tmp_path)
+
+
+def test_without_a_chart_library_the_tables_are_written(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where matplotlib is missing, the page says so and holds the tables."""
+    (tmp_path / "sam-seed0.json").write_text((measured / "sam-seed0.json").read_text())
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    write_sharpness(tmp_path)
+    page = (tmp_path / "sharpness.md").read_text()
+    assert "matplotlib" in page and "trace of the Hessian" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["missing"], "no directory of an experiment"),
+        ([], "Give the directory of one experiment"),
+        (["a", "b"], "Give the directory of one experiment"),
+        (["glue/sst2", "--model", "embedded"], "--out"),
+        (["glue/sst2", "--model", "embedded", "--out", "x", "--start"], "--start is for the runs"),
+        (["missing", "--radii", "0.1,x"], "must be a number"),
+    ],
+)
+def test_mistakes_are_one_sentence(words: list[str], sentence: str) -> None:
+    """A mistake in the command ends it with exit code 2 and one sentence."""
+    result = call("sharpness", *words)
+    assert result.code == 2 and sentence in result.err and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"radii": ()}, {"radii": (0.0,)}, {"examples": 0}, {"grid": -1}, {"steps": 0}]
+)
+def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
+    """Settings that measure nothing are an error."""
+    with pytest.raises(ValueError, match=next(iter(change))):
+        replace(SharpnessSettings(), **change)
+
+
+def test_what_is_measured_is_the_checkpoint(finished: Path, measured: Path) -> None:
+    """The weights that were measured are those of the run, by their hash."""
+    status = json.loads((finished / "sam-seed0" / "status.json").read_text())
+    assert record(measured, "sam-seed0")["weights_sha256"] == status["weights_sha256"]

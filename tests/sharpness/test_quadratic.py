@@ -1,0 +1,183 @@
+"""Sharpness where it is known in closed form: on quadratics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lowland.sharpness import (
+    Objective,
+    climb,
+    filter_normalised,
+    losses_along,
+    losses_on_plane,
+    moved,
+    norm,
+    top_eigenvalue,
+    trace,
+)
+
+SPECTRUM = [9.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.1, 0.0, -3.0, -0.5]
+
+
+def rotation(size: int, seed: int = 0) -> Tensor:
+    """A random orthogonal matrix in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))[0]
+
+
+def quadratic(
+    spectrum: list[float] = SPECTRUM, start: Tensor | None = None, dtype: torch.dtype = torch.float64
+) -> tuple[Objective, Tensor]:
+    """The loss w' H w / 2 over weights in two pieces, H of a known spectrum; the objective and H."""
+    basis = rotation(len(spectrum))
+    hessian = (basis @ torch.diag(torch.tensor(spectrum, dtype=torch.float64)) @ basis.T).to(dtype)
+    start = torch.zeros(len(spectrum), dtype=dtype) if start is None else start.to(dtype)
+    one = start[:4].clone().reshape(2, 2).requires_grad_()
+    two = start[4:].clone().requires_grad_()
+
+    def loss(scale: float) -> Tensor:
+        w = torch.cat([one.reshape(-1), two])
+        return scale * (w @ hessian @ w) / 2
+
+    # Batches with the scales 0.5 and 1.5, of which the second counts twice, are one with 7/6.
+    return Objective(loss, [one, two], [0.5, 1.5], [1, 2]), hessian * 7 / 6
+
+
+def at(number: int) -> Tensor:
+    """Weights away from the origin."""
+    return torch.randn(len(SPECTRUM), generator=torch.Generator().manual_seed(number), dtype=torch.float64)
+
+
+def test_value_and_gradient_are_the_weighted_mean() -> None:
+    """Value and gradient over batches are those of the quadratic with the weighted mean of the scales."""
+    w = at(1)
+    objective, hessian = quadratic(start=w)
+    value, gradient = objective.gradient()
+    # Sums of ten products in double precision are exact to about 1e-14.
+    assert value == pytest.approx(float(w @ hessian @ w / 2), rel=1e-12)
+    assert objective.value() == pytest.approx(value, rel=1e-14)
+    assert torch.allclose(torch.cat([g.reshape(-1) for g in gradient]), hessian @ w, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_top_eigenvalue_is_that_of_the_spectrum(dtype: torch.dtype) -> None:
+    """Lanczos finds the largest eigenvalue, also beside a larger negative one, and says how exactly."""
+    spectrum = [*SPECTRUM, *torch.linspace(-20, 5, 60).tolist()]
+    objective, _ = quadratic(spectrum, dtype=dtype)
+    found = top_eigenvalue(objective, seed=0)
+    # eigsh was asked for 1%.
+    assert found.value == pytest.approx(9.0 * 7 / 6, rel=0.01)
+    assert 0 <= found.residual < 0.1
+    assert found.products < 300
+    assert top_eigenvalue(objective, seed=0) == found
+
+
+def test_trace_is_that_of_the_spectrum_within_its_standard_error() -> None:
+    """Hutchinson's estimate lies within four of its standard errors, which shrink as samples grow."""
+    objective, hessian = quadratic()
+    few, many = trace(objective, seed=0, samples=100), trace(objective, seed=0, samples=1600)
+    truth = sum(SPECTRUM) * 7 / 6
+    assert abs(many.mean - truth) < 4 * many.standard_error
+    # For signs the variance of one sample is twice the sum of squares off the diagonal.
+    off = hessian - torch.diag(hessian.diag())
+    expected = math.sqrt(2 * float(off.square().sum()) / 1600)
+    assert many.standard_error == pytest.approx(expected, rel=0.1)
+    assert few.standard_error == pytest.approx(4 * many.standard_error, rel=0.3)
+
+
+def test_trace_of_a_diagonal_is_exact() -> None:
+    """Where the Hessian is diagonal every sample of signs is the trace itself."""
+    w = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    scale = torch.tensor([3.0, 1.0, 0.0, -1.0, 0.5], dtype=torch.float64)
+    found = trace(Objective(lambda _: (scale * w * w).sum() / 2, [w], [None]), seed=3, samples=2)
+    assert (found.mean, found.standard_error) == (3.5, 0.0)
+
+
+@given(st.floats(0.01, 3.0), st.integers(0, 5))
+def test_one_step_of_ascent_is_sams(rho: float, number: int) -> None:
+    """After one step the rise is rho ||g|| + rho^2/2 g'Hg/||g||^2, as it is for any quadratic."""
+    w = at(number)
+    objective, hessian = quadratic(start=w)
+    g = hessian @ w
+    expected = rho * float(g.norm()) + rho**2 / 2 * float(g @ hessian @ g / (g @ g))
+    (first,) = climb(objective, [rho], steps=1)
+    assert (first.radius, first.steps) == (rho, 1)
+    assert first.rise == pytest.approx(expected, rel=1e-9, abs=1e-9)  # differences of rounded losses
+
+
+def test_several_steps_find_the_highest_point_of_the_ball() -> None:
+    """From near the minimum of a convex quadratic, many steps reach its worst case, rho^2 lambda / 2."""
+    spectrum = [abs(value) + 0.1 for value in SPECTRUM]
+    objective, _ = quadratic(spectrum, start=1e-6 * at(2))
+    rises = {(found.radius, found.steps): found.rise for found in climb(objective, [0.5, 2.0], steps=60)}
+    for radius in (0.5, 2.0):
+        worst = radius**2 / 2 * 9.1 * 7 / 6
+        # The start is 1e-6 from the minimum, and 60 steps of power iteration by (9.1 / 4.1) leave less.
+        assert rises[radius, 60] == pytest.approx(worst, rel=1e-4)
+        assert rises[radius, 1] <= rises[radius, 60] <= worst * (1 + 1e-4)
+
+
+def test_a_zero_gradient_climbs_nowhere() -> None:
+    """At a point without a slope the ascent stays, and the rise is 0 rather than nan."""
+    objective, _ = quadratic()
+    assert [found.rise for found in climb(objective, [0.1], steps=3)] == [0.0, 0.0]
+
+
+def test_the_weights_come_back_bit_for_bit() -> None:
+    """After every measurement, and after an exception within one, the weights are what they were."""
+    objective, _ = quadratic(start=at(4))
+    before = [parameter.detach().clone() for parameter in objective.parameters]
+    _, gradient = objective.gradient()
+    climb(objective, [0.1, 1.0], steps=3)
+    losses_along(objective, gradient, [-1.0, 0.3])
+    top_eigenvalue(objective, seed=0)
+    trace(objective, seed=0, samples=2)
+    with pytest.raises(RuntimeError), moved(objective.parameters, gradient):
+        raise RuntimeError
+    assert all(torch.equal(a, b) for a, b in zip(before, objective.parameters, strict=True))
+
+
+def test_lines_and_planes_are_the_quadratics() -> None:
+    """The loss along directions is the parabola, a row of the plane for each place on its second axis."""
+    w = at(5)
+    objective, hessian = quadratic(start=w)
+    across, up = (
+        [torch.ones(2, 2).double(), torch.zeros(6).double()],
+        [torch.zeros(2, 2).double(), torch.ones(6).double()],
+    )
+    u, v = (torch.cat([d[0].reshape(-1), d[1]]) for d in (across, up))
+
+    def loss(x: float, y: float) -> float:
+        place = w + x * u + y * v
+        return float(place @ hessian @ place / 2)
+
+    columns, rows = [-1.0, 0.0, 2.0], [0.0, 0.5]
+    plane = losses_on_plane(objective, across, up, columns, rows)
+    assert np.allclose(plane, [[loss(x, y) for x in columns] for y in rows], rtol=1e-12)
+    assert np.allclose(losses_along(objective, across, columns), plane[0], rtol=1e-14)
+
+
+def test_filter_normalised_rows_are_as_long_as_the_weights() -> None:
+    """Every row of the random direction has the length of the weights' row, and vectors get none."""
+    weights = [torch.randn(5, 3), torch.randn(4), torch.randn(2, 3, 3)]
+    direction = filter_normalised(weights, seed=1)
+    for one, other in zip(direction[::2], weights[::2], strict=True):
+        assert torch.allclose(one.flatten(1).norm(dim=1), other.flatten(1).norm(dim=1))
+    assert norm([direction[1]]) == 0
+    again = filter_normalised(weights, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(direction, again, strict=True))
+    assert not torch.equal(filter_normalised(weights, seed=2)[0], direction[0])
+
+
+@pytest.mark.parametrize(("radii", "steps"), [([0.0], 1), ([-1.0], 1), ([float("nan")], 1), ([0.1], 0)])
+def test_impossible_climbs_are_refused(radii: list[float], steps: int) -> None:
+    """A radius of nothing or less, or no step, is an error."""
+    with pytest.raises(ValueError, match="radii"):
+        climb(quadratic()[0], radii, steps)
