@@ -14,7 +14,19 @@ from lowland.cli.parser import Parser
 from lowland.errors import UserError, unknown_name
 from lowland.version import __version__
 
-VERBS = ("compare", "sweep", "train", "eval", "predict", "sharpness", "report", "tasks", "recipes", "doctor")
+VERBS = (
+    "compare",
+    "sweep",
+    "train",
+    "pretrain",
+    "eval",
+    "predict",
+    "sharpness",
+    "report",
+    "tasks",
+    "recipes",
+    "doctor",
+)
 
 DESCRIPTION = """\
 Sharpness-Aware Minimization (SAM) for language models: fine-tunes text-to-text

@@ -196,7 +196,7 @@ def build_config(*layers: Layer) -> ExperimentConfig:
         merged = merge(merged, layer)
     merged = merge(MODEL_DEFAULTS.get(str(merged.get("model", "embedded")), {}), merged)
     merged.setdefault("data", {})
-    return _build(ExperimentConfig, merged, "")
+    return build_section(ExperimentConfig, merged, "")
 
 
 def read_layer(path: Path) -> Layer:
@@ -234,7 +234,17 @@ def differences(one: Layer, other: Layer, prefix: str = "") -> list[str]:
     return found
 
 
-def _build(kind: type[T], values: Layer, path: str) -> T:
+def build_section(kind: type[T], values: Layer, path: str = "") -> T:
+    """Builds a settings dataclass out of nested plain values, and checks them.
+
+    Args:
+        kind: The dataclass.
+        values: Field -> value; sections are mappings.
+        path: What the section is called in messages, with a dot at the end.
+
+    Raises:
+        UserError: If a name is unknown or a value invalid.
+    """
     hints = typing.get_type_hints(kind)
     names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
     arguments: dict[str, Any] = {}
@@ -261,7 +271,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     for option in options:
         if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
-            return _build(option, value, f"{path}.")
+            return build_section(option, value, f"{path}.")
         origin = typing.get_origin(option)
         if origin is tuple and isinstance(value, (list, tuple)):
             return tuple(_convert(typing.get_args(option)[0], item, path) for item in value)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -224,6 +224,39 @@ def _go_on(
     directory: RunDirectory, training: Training, evaluate: Evaluator, settings: str, observer: Observer
 ) -> bool:
     """Puts an interrupted run where its newest undamaged state has it; tells whether there is one."""
+    values = restore(directory, training, settings, observer)
+    if values is not None:
+        evaluate.best = values["best"]
+    return values is not None
+
+
+class Resumed(Protocol):
+    """What is told of how an interrupted run goes on."""
+
+    def on_resume(self, step: int) -> None:
+        """Called when an interrupted run goes on after a step."""
+
+    def on_note(self, sentence: str) -> None:
+        """Called with something that the user should know."""
+
+
+def restore(
+    directory: RunDirectory, training: Training, settings: str, observer: Resumed
+) -> dict[str, Any] | None:
+    """Puts a run and its logs where its newest undamaged state has them.
+
+    Args:
+        directory: The run.
+        training: Its training, which is put there.
+        settings: Fingerprint of the settings; states of other settings are passed over.
+        observer: Is told.
+
+    Returns:
+        The values that were saved with the state; `None` if there is no state to go on from.
+
+    Raises:
+        UserError: If the run was begun by another number of processes.
+    """
     for folder in directory.states():
         try:
             caller = read_values(folder)["caller"]
@@ -238,8 +271,7 @@ def _go_on(
         except DamagedStateError as error:
             observer.on_note(f"A saved state is damaged and is not used: {error}")
             continue
-        evaluate.best = values["best"]
         directory.rewind(training.step, values["status"])
         observer.on_resume(training.step)
-        return True
-    return False
+        return values
+    return None

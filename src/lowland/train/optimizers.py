@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 from transformers.optimization import Adafactor
 
+from lowland.train.muon import MuonWithAdamW
 from lowland.train.settings import TrainSettings
 
 
@@ -21,7 +22,8 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
 
     Returns:
         AdaFactor as T5 uses it (steps relative to the size of each weight, external learning rate, no
-        momentum, update clipping at 1), or AdamW that decays matrices only.
+        momentum, update clipping at 1), AdamW that decays matrices only, or Muon with AdamW for the
+        token embeddings, the output matrix and vectors.
 
     Source:
         Shazeer and Stern (2018); T5's fine-tuning settings.
@@ -38,6 +40,20 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
             decay_rate=-0.8,
             beta1=None,
             weight_decay=0.0,
+        )
+    if settings.optimizer == "muon":
+        tables = {
+            id(module.weight)
+            for module in (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
+            if module is not None
+        } | {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+        hidden = [p for p in parameters if p.dim() == 2 and id(p) not in tables]
+        chosen = {id(parameter) for parameter in hidden}
+        return MuonWithAdamW(
+            hidden,
+            [parameter for parameter in parameters if id(parameter) not in chosen],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
         )
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-OptimizerName: TypeAlias = Literal["adafactor", "adamw"]
+OptimizerName: TypeAlias = Literal["adafactor", "adamw", "muon"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 Descent: TypeAlias = Literal["share", "full"]
@@ -73,11 +73,11 @@ class TrainSettings:
         steps: Optimizer steps.
         batch_size: Examples of a step.
         micro_batch_size: Examples of a forward pass; `None` for the whole batch.
-        optimizer: `adafactor` with T5's settings, or `adamw`.
+        optimizer: `adafactor` with T5's settings, `adamw`, or `muon` (with AdamW for embeddings and vectors).
         learning_rate: Peak learning rate.
         schedule: Of the learning rate after the warm-up.
         warmup_steps: Steps of linear warm-up.
-        weight_decay: Of AdamW, on matrices only.
+        weight_decay: Of AdamW and Muon, on matrices only.
         gradient_clip: Largest global norm of the gradient; 0 does not clip.
         dropout: Dropout rate of the model.
         precision: `fp32`; `bf16` for fp32 weights under bf16 autocast; `auto` for bf16 where the machine
