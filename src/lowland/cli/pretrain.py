@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.pretraining.settings import PretrainSettings
     from lowland.train import TrainingError
 
-    if not arguments.files:
+    if not getattr(arguments, "files", []):
         raise UserError("Give text files to pre-train on. See lowland pretrain --help.")
     quiet_libraries()
     values: dict[str, Any] = {"train": PretrainSettings().to_dict()["train"]}

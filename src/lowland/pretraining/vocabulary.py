@@ -90,6 +90,9 @@ def load_vocabulary(folder: Path) -> PreTrainedTokenizerBase:
     Raises:
         UserError: If there is none, or it has no sentinels, padding or EOS.
     """
+    # Without files transformers makes a tokenizer up.
+    if not any((folder / name).is_file() for name in ("spiece.model", "tokenizer.json")):
+        raise UserError(f"{folder} holds no tokenizer: neither spiece.model nor tokenizer.json is there.")
     with quiet_transformers():
         try:
             if (folder / "tokenizer_config.json").exists():
