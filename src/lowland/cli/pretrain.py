@@ -27,7 +27,8 @@ The model is left in DIR/model, which --model takes."""
 EPILOG = """\
 examples:
   lowland pretrain notes.txt --steps 2000 --pieces 4000
-  lowland pretrain corpus/*.txt.xz --vocabulary ~/t5-small --d-model 512 --d-ff 1024
+  lowland pretrain corpus/*.txt.xz --vocabulary ~/t5-small \\
+    --d-model 512 --d-ff 1024
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
