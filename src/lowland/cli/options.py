@@ -193,6 +193,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--precision", dest="train.precision", type=PRECISION, metavar="NAME", help=PRECISION_HELP
     )
+    train.add_argument(
+        "--operations",
+        dest="train.operations",
+        type=one_of("auto", "fast", "library"),
+        metavar="NAME",
+        help="library computes as transformers does, bit for bit; fast differs by rounding and draws other "
+        "dropout masks; auto is fast in bf16 and library in fp32 (default: auto)",
+    )
     sam = parser.add_argument_group("SAM")
     sam.add_argument(
         "--rho", dest="sam.rho", type=number, metavar="X", help="radius of the perturbation (default: 0.15)"

@@ -1,8 +1,19 @@
-"""Sequence-to-sequence models: load a checkpoint, build one from a configuration, save one."""
+"""Sequence-to-sequence models: load a checkpoint, build one, save one, and run one fast in training."""
 
 from lowland.models.build import build_model
 from lowland.models.load import LoadedModel, load_model
+from lowland.models.packed import PackedT5, is_packable, pack
 from lowland.models.quiet import quiet_transformers
 from lowland.models.save import save_model, weights_sha256
 
-__all__ = ["LoadedModel", "build_model", "load_model", "quiet_transformers", "save_model", "weights_sha256"]
+__all__ = [
+    "LoadedModel",
+    "PackedT5",
+    "build_model",
+    "is_packable",
+    "load_model",
+    "pack",
+    "quiet_transformers",
+    "save_model",
+    "weights_sha256",
+]

@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lowland.data import trim_padding
 from lowland.sam import GradientInfo, SAMGradient
 from lowland.train.gradients import build_gradient
-from lowland.train.loss import IGNORED, sequence_loss
+from lowland.train.loss import IGNORED, BatchLoss
 from lowland.train.optimizers import build_optimizer, build_schedule
+from lowland.train.precision import resolve_operations
 from lowland.train.settings import Arm, SAMSettings, TrainSettings
 from lowland.train.state import load_state, save_state
 
@@ -101,12 +101,18 @@ class Training:
         self._arm = arm
         self._settings = settings
         self._accelerator = accelerator
-        self._bf16 = bf16
-        self._wrapped: nn.Module = accelerator.prepare_model(model)
-        self._decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
-        self._optimizer = build_optimizer(model, settings)
+        fast = resolve_operations(settings.operations, bf16)
+        self._loss = BatchLoss(
+            model,
+            accelerator.device,
+            bf16=bf16,
+            fast=fast,
+            z_loss=settings.z_loss,
+            wrap=accelerator.prepare_model,
+        )
+        self._optimizer = build_optimizer(model, settings, fast=fast)
         self._schedule = build_schedule(self._optimizer, settings)
-        self._gradient = build_gradient(arm, self._wrapped, settings, sam)
+        self._gradient = build_gradient(arm, self._loss.module, settings, sam)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._examples = 0
         self._target_tokens = 0
@@ -166,7 +172,7 @@ class Training:
             TrainingError: If the loss or the gradient is not finite.
         """
         settings = self._settings
-        self._wrapped.train()
+        self._loss.module.train()
         seconds, started = 0.0, time.perf_counter()
         while self.step < settings.steps:
             # What reaches the weights is measured where it is logged: it costs as much as moving them.
@@ -199,11 +205,8 @@ class Training:
 
         share, shares = self._accelerator.process_index, self._accelerator.num_processes
         # Dealt out like cards, so that the first examples of all processes are the first of the batch.
-        mine = {name: column[share::shares] for name, column in batch.items()}
-        info = self._gradient(
-            self._loss, {n: column.to(self._accelerator.device) for n, column in mine.items()}
-        )
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip or math.inf))
+        info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
+        norm = float(self._clip())
         if not math.isfinite(float(info.loss)) or not math.isfinite(norm):
             raise TrainingError(
                 f"At step {self.step + 1} the loss is {float(info.loss):g} and the gradient's norm {norm:g}; "
@@ -216,12 +219,12 @@ class Training:
         self._infos.append(info)
         return norm
 
-    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
-        # The ascent's few examples are often shorter than the whole batch's longest.
-        with torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=self._bf16):
-            return sequence_loss(
-                self._wrapped, self._decoder_inputs, trim_padding(batch), self._settings.z_loss
-            )
+    def _clip(self) -> Tensor:
+        """Clips the gradient if that is set; returns its global norm before."""
+        if self._settings.gradient_clip:
+            return nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip)
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        return nn.utils.get_total_norm(gradients)
 
 
 def _to_plain(info: GradientInfo) -> dict[str, Any]:

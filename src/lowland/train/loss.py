@@ -3,14 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from lowland.data import trim_padding
+from lowland.models import PackedT5, is_packable, pack
 
 IGNORED = -100
 """Label of a padding position, as everywhere in Hugging Face's models."""
+
+
+class BatchLoss:
+    """The mean loss over a batch's real target tokens, in the cheapest way that its model allows.
+
+    Args:
+        model: An encoder-decoder.
+        device: Where it computes.
+        bf16: Whether under bf16 autocast.
+        fast: Whether to take the fast operations where there are some for the model.
+        z_loss: See `token_loss`.
+        wrap: What is done to the module whose forward pass is called, such as giving it to several processes.
+
+    Attributes:
+        module: The wrapped module.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        device: torch.device,
+        *,
+        bf16: bool = False,
+        fast: bool = True,
+        z_loss: float = 0.0,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> None:
+        self._packed = fast and is_packable(model)
+        self._decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
+        self._device, self._bf16, self._z_loss = device, bf16, z_loss
+        self.module: nn.Module = wrap(PackedT5(model) if self._packed else model)
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Computes the loss of a batch, best in the computer's own memory; see `sequence_loss`."""
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            if self._packed:
+                packed = {
+                    name: self._move(value) for name, value in pack(batch, self._decoder_inputs).items()
+                }
+                targets = batch["labels"][batch["labels"] != IGNORED]
+                return real_token_loss(self.module(**packed), self._move(targets), self._z_loss)
+            # The ascent's few examples are often shorter than the whole batch's longest.
+            moved = {name: self._move(value) for name, value in trim_padding(batch).items()}
+            return sequence_loss(self.module, self._decoder_inputs, moved, self._z_loss)
+
+    def _move(self, value: Any) -> Any:
+        return value.to(self._device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
 def token_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0) -> Tensor:
@@ -61,3 +113,42 @@ def sequence_loss(
         use_cache=False,
     )
     return token_loss(output.logits, batch["labels"], z_loss)
+
+
+def real_token_loss(scores: Tensor, targets: Tensor, z_loss: float = 0.0) -> Tensor:
+    """Computes `token_loss` where there are real target tokens only, with one softmax for all of it.
+
+    Args:
+        scores: Scores of the vocabulary, in any type. `# (tokens, vocabulary)`
+        targets: Target tokens. `# (tokens,)`
+        z_loss: As in `token_loss`.
+
+    Returns:
+        A scalar in fp32. Its gradient has no gradient of its own.
+    """
+    function: Any = _RealTokenLoss
+    loss: Tensor = function.apply(scores, targets, z_loss)
+    return loss
+
+
+class _RealTokenLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, targets: Tensor, z_loss: float) -> Tensor:
+        chosen = targets[:, None]
+        logarithms = torch.log_softmax(scores, dim=-1, dtype=torch.float32)
+        likelihood = logarithms.gather(1, chosen)
+        log_z = scores.gather(1, chosen).float() - likelihood
+        ctx.save_for_backward(logarithms, log_z, chosen)
+        ctx.dtype, ctx.z_loss = scores.dtype, z_loss
+        loss = -likelihood.mean()
+        return loss + z_loss * log_z.square().mean() if z_loss else loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        logarithms, log_z, chosen = ctx.saved_tensors
+        each = gradient / len(chosen)
+        slope = logarithms.exp()
+        slope.mul_((1.0 + 2.0 * ctx.z_loss * log_z) * each)
+        slope.scatter_add_(1, chosen, (-each).expand_as(chosen))
+        return slope.to(ctx.dtype), None, None

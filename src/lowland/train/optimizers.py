@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -9,16 +11,18 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 from transformers.optimization import Adafactor
 
+from lowland.train import adafactor
 from lowland.train.muon import MuonWithAdamW
 from lowland.train.settings import TrainSettings
 
 
-def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
+def build_optimizer(model: nn.Module, settings: TrainSettings, *, fast: bool = False) -> Optimizer:
     """Builds the optimizer over the model's trainable parameters.
 
     Args:
         model: The model.
         settings: Which optimizer, at which learning rate.
+        fast: Whether AdaFactor may differ from the library's by rounding.
 
     Returns:
         AdaFactor as T5 uses it (steps relative to the size of each weight, external learning rate, no
@@ -30,7 +34,8 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.optimizer == "adafactor":
-        return Adafactor(
+        kind: Any = adafactor.Adafactor if fast else Adafactor
+        optimizer: Optimizer = kind(
             parameters,
             lr=settings.learning_rate,
             scale_parameter=True,
@@ -41,6 +46,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
             beta1=None,
             weight_decay=0.0,
         )
+        return optimizer
     if settings.optimizer == "muon":
         tables = {
             id(module.weight)

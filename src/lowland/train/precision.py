@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from lowland.train.settings import Precision
+from lowland.train.settings import Operations, Precision
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
@@ -24,6 +24,11 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def resolve_operations(operations: Operations, bf16: bool) -> bool:
+    """Tells whether to compute with the fast operations; `auto` keeps fp32 to the library's, bit for bit."""
+    return operations == "fast" or (operations == "auto" and bf16)
 
 
 def cpu_has_bf16() -> bool:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 OptimizerName: TypeAlias = Literal["adafactor", "adamw", "muon"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+Operations: TypeAlias = Literal["auto", "fast", "library"]
 Descent: TypeAlias = Literal["share", "full"]
 Arm: TypeAlias = Literal["standard", "sam"]
 
@@ -82,6 +83,9 @@ class TrainSettings:
         dropout: Dropout rate of the model.
         precision: `fp32`; `bf16` for fp32 weights under bf16 autocast; `auto` for bf16 where the machine
             computes it well.
+        operations: `library` computes with the operations of transformers and torch, bit for bit; `fast` with
+            cheaper ones that differ by rounding and draw other dropout masks; `auto` is `fast` in bf16 and
+            `library` in fp32.
         z_loss: Weight of T5's log(Z)^2 term in the training loss.
         input_length: Tokens of an input, EOS included; longer ones are cut. `None` for each task's own.
         target_length: Tokens of a target, EOS included; `None` for each task's own.
@@ -103,6 +107,7 @@ class TrainSettings:
     gradient_clip: float = 0.0
     dropout: float = 0.1
     precision: Precision = "auto"
+    operations: Operations = "auto"
     z_loss: float = 1e-4
     input_length: int | None = None
     target_length: int | None = None
@@ -124,3 +129,4 @@ class TrainSettings:
         _choice("optimizer", self.optimizer, get_args(OptimizerName))
         _choice("schedule", self.schedule, get_args(ScheduleName))
         _choice("precision", self.precision, get_args(Precision))
+        _choice("operations", self.operations, get_args(Operations))

@@ -1,0 +1,334 @@
+"""The fast operations: what they compute is what the library computes."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from tests.model_fixtures import tiny_config
+from tests.train.test_training import NumberedBatches, trajectory
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.optimization import Adafactor as LibraryAdafactor
+
+from lowland.models import build_model, is_packable, load_model, weights_sha256
+from lowland.models.dropout import Masks
+from lowland.train import SAMSettings, Training, TrainSettings, seed_dropout
+from lowland.train.adafactor import Adafactor
+from lowland.train.loss import BatchLoss, real_token_loss, token_loss
+from lowland.train.precision import resolve_operations
+from lowland.train.settings import Arm
+
+CPU = torch.device("cpu")
+PACKABLE = ("t5", "t5.1.1", "mt5")
+
+
+def model_of(kind: str) -> PreTrainedModel:
+    """A tiny model, the same each time."""
+    torch.manual_seed(0)
+    return build_model(tiny_config(kind))
+
+
+def ragged_batch() -> dict[str, Tensor]:
+    """Padding on the right, on the left and nowhere; a label left out in the middle; a row with one label."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(2, 100, (4, 6), generator=generator)
+    labels[0, 4:] = -100
+    labels[1, 2] = -100
+    labels[2, 1:] = -100
+    mask = torch.ones(4, 7, dtype=torch.long)
+    mask[0, 3:] = 0
+    mask[1, :2] = 0
+    return {
+        "input_ids": torch.randint(2, 100, (4, 7), generator=generator).masked_fill(mask == 0, 0),
+        "attention_mask": mask,
+        "labels": labels,
+    }
+
+
+def full_batch() -> dict[str, Tensor]:
+    """No padding at all."""
+    generator = torch.Generator().manual_seed(2)
+    return {
+        "input_ids": torch.randint(2, 100, (4, 8), generator=generator),
+        "attention_mask": torch.ones(4, 8, dtype=torch.long),
+        "labels": torch.randint(2, 100, (4, 5), generator=generator),
+    }
+
+
+def loss_and_gradients(model: PreTrainedModel, batch: dict[str, Tensor], **options: Any) -> list[Tensor]:
+    """The loss of a batch, then the gradient of each weight."""
+    model.zero_grad()
+    loss = BatchLoss(model, CPU, z_loss=1e-2, **options)(batch)
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    return [loss.detach(), *(gradient.clone() for gradient in gradients if gradient is not None)]
+
+
+def distance(left: list[Tensor], right: list[Tensor]) -> float:
+    """How far apart two lists of tensors are, relative to the second."""
+    apart = sum(float((a - b).square().sum()) for a, b in zip(left, right, strict=True))
+    return math.sqrt(apart / sum(float(b.square().sum()) for b in right))
+
+
+@pytest.mark.parametrize("kind", PACKABLE)
+@pytest.mark.parametrize("batch", [ragged_batch(), full_batch()], ids=["padded", "full"])
+def test_packed_gradients_are_the_librarys(kind: str, batch: dict[str, Tensor]) -> None:
+    """Without dropout, loss and every gradient over real tokens alone are the library's over padding too."""
+    model = model_of(kind)
+    assert is_packable(model)
+    fast = loss_and_gradients(model, batch, fast=True)
+    library = loss_and_gradients(model, batch, fast=False)
+    assert len(fast) == len(library)
+    for left, right in zip(fast, library, strict=True):
+        # fp32 rounding (6e-8) over a hundred sums; single weights differ by 2e-6 at most.
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
+
+
+def test_packed_bf16_is_as_good_as_the_librarys() -> None:
+    """In bf16, the fast gradients are no further from those in fp32 than the library's are."""
+    model = load_model("embedded", dropout=0.0).model
+    exact = loss_and_gradients(model, ragged_batch(), fast=False)
+    library = distance(loss_and_gradients(model, ragged_batch(), fast=False, bf16=True), exact)
+    fast = distance(loss_and_gradients(model, ragged_batch(), fast=True, bf16=True), exact)
+    assert 0 < fast < 1.25 * library  # both are rounding; a quarter more would be another kind of error
+
+
+def test_packed_drops_where_the_library_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training, as many elements pass through dropout at the same rates as in the library."""
+    counts: dict[str, list[tuple[float, int]]] = {"fast": [], "library": []}
+    draw, functional = Masks._draw, nn.functional.dropout
+
+    def counted(self: Masks, shape: torch.Size, rate: float) -> tuple[Tensor, float]:
+        counts["fast"].append((rate, shape.numel()))
+        return draw(self, shape, rate)
+
+    def counted_library(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        counts["library"].append((p, x.numel()))
+        return functional(x, p, training, inplace)
+
+    model = model_of("t5.1.1").train()
+    monkeypatch.setattr(Masks, "_draw", counted)
+    monkeypatch.setattr(nn.functional, "dropout", counted_library)
+    model.set_attn_implementation("eager")  # the other one calls no function that could be counted
+    for name in counts:
+        loss_and_gradients(model, full_batch(), fast=name == "fast")
+    assert len(counts["fast"]) > 10
+    assert sorted(counts["fast"]) == sorted(counts["library"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
+def test_masks_keep_rate_and_mean(dtype: torch.dtype, rate: float) -> None:
+    """Elements are dropped at the rate, the others are scaled, and gradients go by the same mask."""
+    torch.manual_seed(0)
+    x = torch.ones(300, 1001, dtype=dtype, requires_grad=True)
+    dropped = Masks(True, CPU).drop(x, rate)
+    share = float((dropped == 0).double().mean())
+    assert abs(share - rate) < 6 * math.sqrt(rate * (1 - rate) / x.numel())  # six standard errors
+    torch.testing.assert_close(dropped.max(), torch.tensor(1 / (1 - rate), dtype=dtype), rtol=1e-4, atol=8e-3)
+    (gradient,) = torch.autograd.grad(dropped.sum(), x)
+    assert torch.equal(gradient, dropped.detach())
+
+    residual = torch.full_like(x, 2.0, dtype=torch.float32).requires_grad_()
+    added = Masks(True, CPU).add(residual, x, rate)
+    to_residual, to_x = torch.autograd.grad(added.sum(), (residual, x))
+    assert bool((to_residual == 1).all())
+    apart = (added.detach() - 2.0 - to_x).abs()
+    assert float(apart.max()) < 8e-3  # bf16 has 8 bits
+
+
+def test_masks_are_independent() -> None:
+    """Neighbouring elements, and the masks of two calls, are dropped independently of one another."""
+    torch.manual_seed(0)
+    masks = Masks(True, CPU)
+    first, second = (masks.drop(torch.ones(400_000), 0.1) == 0 for _ in range(2))
+    error = 6 * math.sqrt(0.01 * 0.99 / 400_000)
+    for step in (1, 2, 3, 4):
+        assert abs(float((first[step:] & first[:-step]).double().mean()) - 0.01) < error
+    assert abs(float((first & second).double().mean()) - 0.01) < error
+
+
+def test_masks_follow_torchs_stream() -> None:
+    """The masks are those of torch's global random stream: the same when it is put back, others when not."""
+    x = torch.ones(1000)
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = Masks(True, CPU).drop(x, 0.1)
+    other = Masks(True, CPU).drop(x, 0.1)
+    torch.set_rng_state(state)
+    assert torch.equal(Masks(True, CPU).drop(x, 0.1), first)
+    assert not torch.equal(other, first)
+
+
+def test_nothing_is_dropped_in_evaluation() -> None:
+    """In evaluation mode dropout changes nothing and draws nothing."""
+    x, state = torch.ones(10), torch.get_rng_state()
+    assert torch.equal(Masks(False, CPU).drop(x, 0.5), x)
+    assert torch.equal(Masks(False, CPU).add(x, x, 0.5), 2 * x)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
+def test_real_token_loss_is_the_token_loss(z_loss: float) -> None:
+    """The loss with one softmax and its gradient are those of cross-entropy and z-loss."""
+    torch.manual_seed(0)
+    scores = (5 * torch.randn(7, 50)).requires_grad_()
+    targets = torch.randint(0, 50, (7,))
+    results = []
+    for function in (real_token_loss, token_loss):
+        loss = function(scores, targets, z_loss)
+        (gradient,) = torch.autograd.grad(3 * loss, scores)
+        results += [(loss, gradient)]
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)  # fp32 rounding
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradient_checkpointing_changes_no_bit(checkpointed: bool) -> None:
+    """With dropout on, recomputing each layer in the backward pass gives the gradients of keeping it."""
+    model = model_of("t5.1.1").train()
+    torch.manual_seed(3)
+    kept = loss_and_gradients(model, ragged_batch(), fast=True)
+    if checkpointed:
+        model.activation_checkpointing_enable()
+    torch.manual_seed(3)
+    again = loss_and_gradients(model, ragged_batch(), fast=True)
+    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["umt5", "bart"])
+def test_other_models_keep_the_librarys_pass(kind: str) -> None:
+    """A model of another kind is not packed, and its loss is the library's bit for bit."""
+    model = model_of(kind)
+    assert not is_packable(model)
+    batch = {name: tensor % 10 for name, tensor in full_batch().items()}  # BART's vocabulary is small
+    fast, library = (loss_and_gradients(model, batch, fast=choice) for choice in (True, False))
+    assert all(torch.equal(a, b) for a, b in zip(fast, library, strict=True))
+
+
+def test_changed_models_keep_the_librarys_pass() -> None:
+    """A model with a hook, a part of another class, or weights in bf16 is not packed."""
+    hooked, replaced = model_of("t5.1.1"), model_of("t5.1.1")
+    hooked.encoder.register_forward_hook(lambda *_: None)
+    replaced.encoder.dropout = nn.AlphaDropout(0.1)
+    assert not is_packable(hooked)
+    assert not is_packable(replaced)
+    assert not is_packable(model_of("t5.1.1").bfloat16())
+
+
+def test_auto_is_fast_in_bf16_alone() -> None:
+    """By default bf16 takes the fast operations and fp32 the library's, and both can be asked for."""
+    assert resolve_operations("auto", bf16=True)
+    assert not resolve_operations("auto", bf16=False)
+    assert resolve_operations("fast", bf16=False)
+    assert not resolve_operations("library", bf16=True)
+
+
+def adafactors(steps: int) -> tuple[list[Tensor], list[Tensor], Any, Any]:
+    """Two sets of weights after the same gradients, and their optimizers."""
+    torch.manual_seed(0)
+    shapes = [(64, 32), (1, 7), (300,), (1,), (5, 1), (33, 129)]
+    ours = [torch.randn(shape).requires_grad_() for shape in shapes]
+    theirs = [weight.detach().clone().requires_grad_() for weight in ours]
+    options: dict[str, Any] = {"lr": 1e-2, "relative_step": False, "scale_parameter": True}
+    fast, library = Adafactor(ours, **options), LibraryAdafactor(theirs, **options)
+    for step in range(steps):
+        for left, right in zip(ours, theirs, strict=True):
+            gradient = torch.randn(left.shape) * 10.0 ** (step % 5 - 3)
+            if left.dim() == 2:
+                gradient[:: 2 + step % 2] = 0  # rows without a gradient, as in embeddings
+            left.grad, right.grad = gradient, gradient.clone()
+        if step == 3:  # a weight that has no gradient
+            ours[0].grad = theirs[0].grad = None
+        fast.step()
+        library.step()
+    return ours, theirs, fast, library
+
+
+def test_adafactor_is_the_librarys() -> None:
+    """After thirty steps weights and state are the library's AdaFactor's, up to rounding."""
+    ours, theirs, fast, library = adafactors(30)
+    for left, right in zip(ours, theirs, strict=True):
+        # Thirty roundings of 6e-8 each, in weights of size 1 and in their updates.
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
+    saved, expected = fast.state_dict(), library.state_dict()
+    assert saved["param_groups"] == expected["param_groups"]
+    for index, state in expected["state"].items():
+        assert saved["state"][index].keys() == state.keys()
+        for name, value in state.items():
+            torch.testing.assert_close(saved["state"][index][name], value, rtol=1e-5, atol=1e-12)
+
+
+def test_adafactor_goes_on_from_the_librarys_state() -> None:
+    """A state that the library's AdaFactor saved is loaded by ours, and training goes on as the library's."""
+    ours, theirs, fast, library = adafactors(4)
+    fast.load_state_dict(copy.deepcopy(library.state_dict()))
+    for left, right in zip(ours, theirs, strict=True):
+        left.data.copy_(right.data)
+        left.grad = torch.ones_like(left)
+        right.grad = torch.ones_like(right)
+    fast.step()
+    library.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)  # one step's rounding
+
+
+@pytest.mark.parametrize("change", [{"beta1": 0.9}, {"weight_decay": 0.1}, {"scale_parameter": False}])
+def test_adafactor_leaves_other_settings_to_the_library(change: dict[str, Any]) -> None:
+    """With settings that are not T5's, a step is the library's own, bit for bit."""
+    results = []
+    for kind in (Adafactor, LibraryAdafactor):
+        weight = torch.linspace(-1, 1, 12).reshape(3, 4).requires_grad_()
+        optimizer = kind([weight], lr=1e-2, relative_step=False, **{"scale_parameter": True, **change})
+        for _ in range(3):
+            weight.grad = torch.linspace(0, 1, 12).reshape(3, 4)
+            optimizer.step()
+        results.append(weight.detach())
+    assert torch.equal(*results)
+
+
+def fast_training(arm: Arm, rho: float, steps: int = 5) -> Training:
+    """A training with fast operations that has not begun."""
+    return Training(
+        model_of("t5.1.1"),
+        NumberedBatches(),
+        arm=arm,
+        settings=TrainSettings(
+            steps=steps, learning_rate=1e-2, evaluate_every=100, log_every=2, operations="fast"
+        ),
+        sam=SAMSettings(rho=rho),
+        accelerator=Accelerator(cpu=True),
+        bf16=True,
+    )
+
+
+def test_fast_sam_at_rho_zero_is_fast_standard_training() -> None:
+    """With fast operations, bf16 and dropout, rho = 0 gives standard training bit for bit."""
+    hashes, losses = [], []
+    for arm in ("standard", "sam"):
+        training = fast_training(arm, rho=0.0)
+        seed_dropout(0)
+        losses.append([(line["loss"], line["gradient_norm"]) for line in trajectory(training)])
+        hashes.append(weights_sha256(training._model))
+    assert losses[0] == losses[1]
+    assert hashes[0] == hashes[1]
+
+
+def test_fast_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """A fast training that is saved and loaded elsewhere ends as if it had not stopped."""
+    whole = fast_training("sam", rho=0.1)
+    seed_dropout(0)
+    log = trajectory(whole)
+    first = fast_training("sam", rho=0.1)
+    seed_dropout(0)
+    begun = trajectory(first, stop_at=3)
+    first.save(tmp_path / "state", {})
+    torch.manual_seed(99)
+    second = fast_training("sam", rho=0.1)
+    second.load(tmp_path / "state")
+    assert begun + trajectory(second) == log
+    assert weights_sha256(second._model) == weights_sha256(whole._model)
