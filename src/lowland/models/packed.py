@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, linear
 from torch.utils.checkpoint import checkpoint
 from transformers import MT5ForConditionalGeneration, T5ForConditionalGeneration
 from transformers.activations import NewGELUActivation
@@ -60,11 +60,8 @@ def is_packable(model: nn.Module) -> bool:
             or type(part) in (nn.ModuleList, nn.Linear, nn.Embedding, nn.Dropout, nn.ReLU)
             or type(part).__module__ == "transformers.activations"
         )
-        # Matrices and tables are called as modules here, too.
-        and (
-            isinstance(part, (nn.Linear, nn.Embedding))
-            or not (part._forward_hooks or part._forward_pre_hooks)
-        )
+        # The table of tokens is called as a module here, too.
+        and (isinstance(part, nn.Embedding) or not (part._forward_hooks or part._forward_pre_hooks))
         for part in model.modules()
     )
 
@@ -161,12 +158,12 @@ class _Rows:
     def __init__(self, shape: tuple[int, int], places: Tensor | None) -> None:
         self.shape, self.places = shape, places
 
-    def heads(self, x: Tensor, width: int) -> Tensor:
-        """Gives `(batch, heads, len, width)` for `(tokens, heads * width)`."""
+    def heads(self, x: Tensor, parts: int, width: int) -> tuple[Tensor, ...]:
+        """Gives each part `(batch, heads, len, width)` of `(tokens, parts * heads * width)`."""
         batch, length = self.shape
         if self.places is not None:
             x = apply(_Spread, x, self.places, batch * length)
-        return x.view(batch, length, -1, width).transpose(1, 2)
+        return x.view(batch, length, parts, -1, width).permute(2, 0, 3, 1, 4).unbind()
 
     def tokens(self, x: Tensor) -> Tensor:
         """Gives `(tokens, heads * width)` for `(batch, heads, len, width)`."""
@@ -216,8 +213,11 @@ def _attend(
 ) -> Tensor:
     """Lets tokens attend to a source; `bias` is added to the scores `(batch, heads, rows, columns)`."""
     width = attention.key_value_proj_dim
-    query = rows.heads(attention.q(x), width)
-    key, value = (columns.heads(matrix(source), width) for matrix in (attention.k, attention.v))
+    if x is source:
+        query, key, value = rows.heads(_project(x, attention.q, attention.k, attention.v), 3, width)
+    else:
+        (query,) = rows.heads(_project(x, attention.q), 1, width)
+        key, value = columns.heads(_project(source, attention.k, attention.v), 2, width)
     scores = query @ key.transpose(2, 3)
     scores = scores.float() if bias is None else scores + bias
     weights = masks.drop(scores.softmax(-1).to(value.dtype), attention.dropout if attention.training else 0.0)
@@ -227,11 +227,18 @@ def _attend(
 
 def _feed(dense: Any, x: Tensor, masks: Masks) -> Tensor:
     if hasattr(dense, "wi_0"):
-        x = _activate(dense.act, dense.wi_0(x)) * dense.wi_1(x)
+        inner, gate = _project(x, dense.wi_0, dense.wi_1).chunk(2, dim=-1)
+        x = _activate(dense.act, inner) * gate
     else:
         x = _activate(dense.act, dense.wi(x))
     result: Tensor = dense.wo(masks.drop(x, dense.dropout.p))
     return result
+
+
+def _project(x: Tensor, *matrices: Any) -> Tensor:
+    """Multiplies by several matrices at once; each is used once a pass, so that no cast of it is kept."""
+    weights = [matrix.weight.to(x.dtype) for matrix in matrices]
+    return linear(x, torch.cat(weights) if len(weights) > 1 else weights[0])
 
 
 def _activate(function: Any, x: Tensor) -> Tensor:
