@@ -128,7 +128,7 @@ def test_training_goes_on_bit_for_bit(tmp_path: Path, arm: Arm, optimizer: str, 
 
 
 def test_logging_does_not_touch_training() -> None:
-    """However often SAM's figures are measured for the log, the weights end the same, and each line has them."""
+    """However often SAM's figures are logged, each line has them, and the weights end the same."""
     hashes = set()
     for log_every in (1, 3, 100):
         training = training_of(log_every=log_every, rho=0.1)
