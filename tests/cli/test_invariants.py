@@ -47,10 +47,14 @@ def test_configuration_file_repeats(tmp_path: Path, experiment: Path) -> None:
         pytest.param(["--rho", "0.3"], marks=SLOW),
         pytest.param(["--m", "2"], marks=SLOW),
         pytest.param(["--dropout", "0"], marks=SLOW),
+        pytest.param(["--direction", "previous"], marks=SLOW),
+        pytest.param(["--sam-from", "0.5"], marks=SLOW),
+        pytest.param(["--sam-every", "2"], marks=SLOW),
+        pytest.param(["--perturb", "*layer_norm*"], marks=SLOW),
     ],
 )
 def test_other_trajectory(tmp_path: Path, experiment: Path, option: list[str]) -> None:
-    """Another seed, radius, number of points or dropout gives another trajectory."""
+    """Another seed, radius, number of points, dropout, direction or time of SAM gives another trajectory."""
     succeed("train", "facts/continents", *SMALL, *option, "--out", tmp_path / "out")
     (run,) = (tmp_path / "out").glob("sam-seed*")
     here, there = trajectory(run), trajectory(experiment / "sam-seed0")

@@ -26,6 +26,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lowland import SAM, GradientInfo, StandardGradient
+from lowland.sam import PastSAMGradient
 from lowland.sam.batch import rows
 
 WORLD = 2
@@ -316,6 +317,34 @@ def fsdp2_rho_zero(rank: int) -> None:
         for p, q in zip(sam_model.parameters(), standard_model.parameters(), strict=True):
             left, right = full(p.grad), full(q.grad)
             assert left is not None and right is not None and torch.equal(left, right)
+
+
+def past_trajectory(rank: int, wrap: Callable[[nn.Module], nn.Module]) -> None:
+    """Takes steps whose direction is made of the steps before, together and alone."""
+    for direction in ("previous", "momentum"):
+        wrapped, other = wrap(Net()), Net()
+        together = PastSAMGradient(wrapped, rho=0.3, direction=direction, micro_batch_size=4)  # type: ignore[arg-type]
+        single = PastSAMGradient(other, rho=0.3, direction=direction)  # type: ignore[arg-type]
+        for step in range(3):
+            info, expected = together(wrapped, halves(step)[rank]), single(other, joined(halves(step)))
+            assert_same_gradients(wrapped, other)
+            assert close(info.radius, expected.radius) and close(info.ascent_norm, expected.ascent_norm)
+            for optimized in (wrapped, other):
+                torch.optim.SGD(optimized.parameters(), lr=0.1).step()
+                optimized.zero_grad()
+
+
+@case
+def ddp_past(rank: int) -> None:
+    """Under DDP, bucket views included, directions of past gradients are those of the whole batch."""
+    for options in FLAVOURS.values():
+        past_trajectory(rank, ddp(**options))
+
+
+@case
+def fsdp2_past(rank: int) -> None:
+    """Under FSDP2 directions of past gradients are kept in shards, with one norm over all of them."""
+    past_trajectory(rank, shard)
 
 
 @case

@@ -19,6 +19,7 @@ from tests.model_fixtures import tiny_config
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lowland.errors import UserError
 from lowland.models import build_model, weights_sha256
 from lowland.train import (
     DamagedStateError,
@@ -70,7 +71,9 @@ def model_of() -> PreTrainedModel:
     return model
 
 
-def training_of(arm: Arm = "sam", steps: int = 7, rho: float = 0.1, **changes: Any) -> Training:
+def training_of(
+    arm: Arm = "sam", steps: int = 7, rho: float = 0.1, sam: Mapping[str, Any] | None = None, **changes: Any
+) -> Training:
     """A training of it that has not begun."""
     return Training(
         model_of(),
@@ -80,7 +83,7 @@ def training_of(arm: Arm = "sam", steps: int = 7, rho: float = 0.1, **changes: A
             steps=steps,
             **{"learning_rate": 1e-2, "evaluate_every": 100, "log_every": 3, "precision": "fp32", **changes},
         ),
-        sam=SAMSettings(rho=rho),
+        sam=SAMSettings(rho=rho, **(sam or {})),
         accelerator=Accelerator(cpu=True),
     )
 
@@ -102,6 +105,86 @@ def test_sam_at_rho_zero_is_standard_training() -> None:
         hashes[arm] = weights_sha256(training._model)
     assert logs["standard"] == logs["sam"]
     assert hashes["standard"] == hashes["sam"]
+
+
+CHEAPER: dict[str, dict[str, Any]] = {
+    "late": {"start": 0.4},
+    "rare": {"every": 3},
+    "previous": {"direction": "previous"},
+    "momentum, late": {"direction": "momentum", "start": 0.4},
+    "some": {"perturb": ("*layer_norm*",)},
+}
+
+
+@pytest.mark.parametrize("name", CHEAPER)
+def test_cheaper_sam_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
+    """SAM in some steps or by past gradients, too, goes on from a saved state as if it had not stopped."""
+    whole = training_of(sam=CHEAPER[name])
+    seed_dropout(0)
+    log = trajectory(whole)
+    for stop in (2, 4):
+        first = training_of(sam=CHEAPER[name])
+        seed_dropout(0)
+        log_until = trajectory(first, stop_at=stop)
+        first.save(tmp_path / f"state-{stop}", {})
+        torch.manual_seed(99)
+        second = training_of(sam=CHEAPER[name])
+        second.load(tmp_path / f"state-{stop}")
+        assert log_until + trajectory(second) == log
+        assert weights_sha256(second._model) == weights_sha256(whole._model)
+    other = training_of()
+    seed_dropout(0)
+    trajectory(other)
+    assert weights_sha256(other._model) != weights_sha256(whole._model)
+
+
+def test_steps_of_sam() -> None:
+    """SAM begins after its fraction of the steps, takes every k-th from there, and is logged where it was."""
+    assert [SAMSettings(start=0.5, every=2).active(step, 7) for step in range(7)] == [False] * 4 + [
+        True,
+        False,
+        True,
+    ]
+    assert sum(SAMSettings(start=0.7).active(step, 1000) for step in range(1000)) == 300
+    training = training_of(sam={"start": 0.5, "every": 2})
+    seed_dropout(0)
+    seen = [
+        (report["step"], report["radius"], report["ascent_loss"] is None) for report in trajectory(training)
+    ]
+    close = pytest.approx(0.1, rel=1e-5)  # fp32
+    assert seen == [(3, None, True), (6, close, False), (7, close, False)]
+
+
+def test_late_sam_begins_as_standard_training() -> None:
+    """Until it begins, the SAM arm's log is that of standard training, with dropout on."""
+    logs = []
+    for arm in ("standard", "sam"):
+        training = training_of(arm, sam={"start": 0.8}, log_every=1)
+        seed_dropout(0)
+        logs.append([report["loss"] for report in trajectory(training)])
+    assert logs[0][:6] == logs[1][:6] and logs[0][6] != logs[1][6]
+
+
+def test_patterns_that_match_nothing_are_refused() -> None:
+    """Patterns of parameters that the model does not have are a mistake that ends in one sentence."""
+    with pytest.raises(UserError, match="no trainable parameter matches"):
+        training_of(sam={"perturb": ("*attention_of_others*",)})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"start": 1.0}, "Invalid start=1.0"),
+        ({"every": 0}, "Invalid every=0"),
+        ({"direction": "back"}, "Invalid direction='back'"),
+        ({"direction": "previous", "every": 2}, "does not go with m or every"),
+        ({"direction": "momentum", "m": 2}, "does not go with m or every"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
+    """Settings of a cheaper SAM that make no sense are refused by name."""
+    with pytest.raises(ValueError, match=message):
+        SAMSettings(**settings)
 
 
 @pytest.mark.parametrize("arm", ["standard", "sam"])

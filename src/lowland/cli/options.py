@@ -224,6 +224,35 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="what each of M points descends on: its share of the batch, or the full batch at M times the "
         "cost (default: share)",
     )
+    sam.add_argument(
+        "--direction",
+        dest="sam.direction",
+        type=one_of("ascent", "previous", "momentum"),
+        metavar="NAME",
+        help="the perturbation's direction: that of an ascent pass, or without one, at almost no cost, the "
+        "previous step's gradient, or the momentum of all (default: ascent)",
+    )
+    sam.add_argument(
+        "--sam-from",
+        dest="sam.start",
+        type=number,
+        metavar="X",
+        help="train without SAM for this fraction of the steps (default: 0)",
+    )
+    sam.add_argument(
+        "--sam-every",
+        dest="sam.every",
+        type=whole,
+        metavar="K",
+        help="of every K steps, only the first is one of SAM (default: 1)",
+    )
+    sam.add_argument(
+        "--perturb",
+        dest="sam.perturb",
+        metavar="PATTERN",
+        action="append",
+        help='perturb only parameters of such names, such as "*layer_norm*"; may be repeated (default: all)',
+    )
 
 
 def add_layer_options(parser: argparse.ArgumentParser) -> None:

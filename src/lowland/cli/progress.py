@@ -75,7 +75,11 @@ class ExperimentProgress:
             f"{train.optimizer} at {train.learning_rate:g}; model {config.model}"
         )
         if "sam" in config.arms:
-            self._print(f"SAM: rho {sam.rho:g}, ascent {sam.ascent:g}, m {sam.m}")
+            how = f"ascent {sam.ascent:g}, m {sam.m}" if sam.direction == "ascent" else sam.direction
+            when = f", from {sam.start:.0%} of the steps" if sam.start else ""
+            when += f", every {sam.every} steps" if sam.every > 1 else ""
+            which = f", only {' '.join(sam.perturb)}" if sam.perturb else ""
+            self._print(f"SAM: rho {sam.rho:g}, {how}{when}{which}")
         self._print(
             f"Data: {sum(sizes.values())} training examples of {len(sizes)} task(s), {examples} evaluation "
             f"examples in {len(data.evaluation)} set(s)"

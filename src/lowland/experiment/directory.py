@@ -145,7 +145,7 @@ class RunDirectory:
         seconds = values.pop("seconds")
         sam = {key: values.pop(key) for key in ("ascent_loss", "ascent_norm", "radius", "moved")}
         append_json(self.path / "train.jsonl", values)
-        if report.ascent_loss is not None:
+        if any(value is not None for value in sam.values()):
             append_json(self.path / "sam.jsonl", {"step": report.step, **sam})
         append_json(self.path / "timing.jsonl", {"step": report.step, "seconds": round(seconds, 6)})
         self._status["step"] = report.step

@@ -249,6 +249,8 @@ def make_plan(
     memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}
     if "sam" in config.arms:
         memory["SAM's copy of the weights"] = weights
+        if config.sam.direction == "momentum":
+            memory["momentum of the direction"] = weights
     fixed = sum(memory.values())
     memory["activations"] = round(per_example * pieces)
 
@@ -295,7 +297,10 @@ def make_plan(
 
 
 def sam_passes(config: ExperimentConfig) -> float:
-    """What a step of SAM takes, in units of a standard one: the ascents, and the descents."""
-    sam, size = config.sam, config.train.batch_size
+    """What an average step of the SAM arm takes, in units of a standard one."""
+    sam, size, steps = config.sam, config.train.batch_size, config.train.steps
     share = sam.ascent if isinstance(sam.ascent, float) else sam.ascent / size
-    return share + (sam.m if sam.descent == "full" else 1)
+    if sam.direction != "ascent":
+        share = 0.0
+    active = sum(sam.active(step, steps) for step in range(steps)) / steps
+    return 1 + active * (share + (sam.m - 1 if sam.descent == "full" else 0))

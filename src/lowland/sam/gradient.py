@@ -50,6 +50,10 @@ class SAMGradient(StandardGradient):
             scaler skips the step and lowers its scale.
         backward: As in `StandardGradient`.
 
+    Attributes:
+        active: While false, the gradient is the standard one, at the standard price. A loop may set it before
+            any step, for example `sam.active = step >= 0.7 * steps`.
+
     Source:
         Algorithm 1 of Bahri, Mobahi and Tay (2022); `share` as in Foret et al. (2021), `full` as in the
         paper's ablation of m.
@@ -99,6 +103,7 @@ class SAMGradient(StandardGradient):
         self.descent = descent
         self.ranks = ranks
         self.measure = measure
+        self.active = True
         self._warned = False
 
     def ascent_size(self, size: int) -> int:
@@ -132,6 +137,8 @@ class SAMGradient(StandardGradient):
         Returns:
             What was seen; means over the points where m > 1.
         """
+        if not self.active:
+            return super().__call__(loss_fn, batch, micro_batches=micro_batches)
         self._replicas.reshard()
         self.selection.refuse_hooks()
         infos: list[GradientInfo] = []
@@ -180,7 +187,7 @@ class SAMGradient(StandardGradient):
 
     def _ascend(
         self, loss_fn: LossFunction, pieces: Sequence[Any]
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
         """Takes the gradient of the ascent examples at w, and leaves everything else as it was.
 
         Returns:

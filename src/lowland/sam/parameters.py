@@ -47,8 +47,8 @@ class Selection:
         self._refuse_shared_storage()
         self.perturbed()
 
-    def _named(self) -> list[tuple[str, Tensor]]:
-        """All parameters that require a gradient, each once, with names (positions where there are none)."""
+    def named(self) -> list[tuple[str, Tensor]]:
+        """Lists the parameters that require a gradient, each once, with names (or positions)."""
         named: list[tuple[str, Tensor]] = []
         seen: set[int] = set()
         for name, parameter in self._entries():
@@ -79,7 +79,7 @@ class Selection:
 
     def trainable(self) -> list[Tensor]:
         """Lists the parameters that require a gradient now."""
-        return [parameter for _, parameter in self._named()]
+        return [parameter for _, parameter in self.named()]
 
     def perturbed(self) -> list[Tensor]:
         """Lists the parameters that the perturbation moves.
@@ -87,7 +87,7 @@ class Selection:
         Raises:
             ValueError: If none is left.
         """
-        named = self._named()
+        named = self.named()
         perturb = self._perturb
         if perturb is None:
             return [parameter for _, parameter in named]
@@ -109,7 +109,7 @@ class Selection:
         Raises:
             ValueError: If a parameter has one, as with an optimizer that steps inside the backward pass.
         """
-        for name, parameter in self._named():
+        for name, parameter in self.named():
             if getattr(parameter, "_post_accumulate_grad_hooks", None):
                 raise ValueError(
                     f"Parameter {name!r} has a post-accumulate-grad hook (an optimizer inside the backward "
@@ -118,7 +118,7 @@ class Selection:
 
     def _refuse_shared_storage(self) -> None:
         owners: dict[int, str] = {}
-        for name, parameter in self._named():
+        for name, parameter in self.named():
             try:
                 address = parameter.data_ptr()
             except (RuntimeError, NotImplementedError):  # a tensor without storage of its own

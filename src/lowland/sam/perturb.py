@@ -79,7 +79,7 @@ def perturb(
         yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
         return
     weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
-    narrow = rho > LARGEST or any(weight.dtype not in WIDE for weight in weights)
+    narrow = must_measure(weights, rho)
     saved = [weight.clone() for weight in weights]
     try:
         radius, moved = _move(weights, saved, gradients, scale, measure or narrow)
@@ -99,6 +99,11 @@ def perturb(
 
 perturbed = contextmanager(perturb)
 """`with perturbed(parameters, gradients, rho) as done:` runs the block at w_adv. See `perturb`."""
+
+
+def must_measure(weights: Sequence[Tensor], rho: float) -> bool:
+    """Tells whether the weights may not hold w_adv, so that what reaches them is measured in every step."""
+    return rho > LARGEST or any(weight.dtype not in WIDE for weight in weights)
 
 
 def global_norm(tensors: Sequence[Tensor]) -> float:

@@ -7,7 +7,7 @@ rest, down to the line that calls `backward`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
@@ -30,8 +30,8 @@ class GradientInfo:
     Attributes:
         loss: Mean loss of the batch at the point where the descent gradient was taken: at w in standard
             training, at w_adv under SAM. A 0-d tensor without a graph, so that reading it is up to you.
-        ascent_loss: Mean loss of the ascent examples at w, a 0-d tensor; `None` in standard training.
-        ascent_norm: Global norm of the ascent gradient, a float; `None` in standard training.
+        ascent_loss: Mean loss of the ascent examples at w, a 0-d tensor; `None` without an ascent pass.
+        ascent_norm: Global norm of the direction of the ascent, a float; `None` in standard training.
         radius: Measured ||w_adv - w||_2, a float: rho up to rounding, 0 where the ascent gradient was zero
             or not finite, less than rho where the weights' type is too coarse (bf16).
         moved: Share of the perturbed weights that changed at all, from 0 to 1.
@@ -103,6 +103,21 @@ class StandardGradient:
         """
         pieces = self._pieces(batch, micro_batches)
         return GradientInfo(loss=self._accumulate(loss_fn, pieces))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Gives what the next step needs of the steps before, by parameter: here, nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from what `state_dict` gave.
+
+        Raises:
+            ValueError: If it is another gradient's.
+        """
+        if state:
+            raise ValueError(
+                f"{type(self).__name__} has no state, but was given some for {next(iter(state))!r}."
+            )
 
     def _pieces(self, batch: Any, micro_batches: Sequence[Any] | None) -> list[Any]:
         """Brings the batch into the form of micro-batches."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
-from lowland.sam import SAMGradient, StandardGradient
+from lowland.errors import UserError
+from lowland.sam import PastSAMGradient, SAMGradient, StandardGradient
 from lowland.train.settings import Arm, SAMSettings, TrainSettings
 
 
@@ -19,14 +22,16 @@ def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMSet
 
     Returns:
         What fills `.grad` in the training loop.
+
+    Raises:
+        UserError: If the model has no parameter of the names that are to be perturbed.
     """
     if arm == "standard":
         return StandardGradient(model, micro_batch_size=train.micro_batch_size)
-    return SAMGradient(
-        model,
-        rho=sam.rho,
-        ascent=sam.ascent,
-        m=sam.m,
-        descent=sam.descent,
-        micro_batch_size=train.micro_batch_size,
-    )
+    shared: dict[str, Any] = {"micro_batch_size": train.micro_batch_size, "perturb": sam.perturb or None}
+    try:
+        if sam.direction != "ascent":
+            return PastSAMGradient(model, rho=sam.rho, direction=sam.direction, **shared)
+        return SAMGradient(model, rho=sam.rho, ascent=sam.ascent, m=sam.m, descent=sam.descent, **shared)
+    except ValueError as error:  # patterns that match nothing in this model
+        raise UserError(str(error)) from None

@@ -41,8 +41,8 @@ class StepReport:
         seconds: Time of the steps covered, evaluation left out.
         ascent_loss: Mean loss of the ascent examples at w; `None` in standard training.
         ascent_norm: Mean norm of the ascent gradient; `None` in standard training.
-        radius: Measured radius of the last step; `None` in standard training.
-        moved: Share of perturbed weights that the last step moved at all; `None` in standard training.
+        radius: Measured radius of the last step of SAM; `None` in standard training.
+        moved: Share of perturbed weights that this step moved at all; `None` in standard training.
     """
 
     step: int
@@ -100,6 +100,7 @@ class Training:
         self._batches = batches
         self._arm = arm
         self._settings = settings
+        self._sam = sam
         self._accelerator = accelerator
         fast = resolve_operations(settings.operations, bf16)
         self._loss = BatchLoss(
@@ -135,7 +136,8 @@ class Training:
             streams = self._accelerator.gather(streams.to(self._accelerator.device)).cpu()
         if self._accelerator.is_main_process:
             both = {"training": own, "caller": values}
-            save_state(folder, self._model, self._optimizer, self._schedule, both, streams)
+            past = self._gradient.state_dict()
+            save_state(folder, self._model, self._optimizer, self._schedule, both, streams, past)
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Goes on from a saved state; returns the caller's values.
@@ -144,7 +146,8 @@ class Training:
             DamagedStateError: If the state is not as it was written.
         """
         process = self._accelerator.process_index
-        values = load_state(folder, self._model, self._optimizer, self._schedule, process)
+        values, past = load_state(folder, self._model, self._optimizer, self._schedule, process)
+        self._gradient.load_state_dict(past)
         own = values["training"]
         self._batches.load_state_dict(own["batches"])
         self.step = own["step"]
@@ -175,14 +178,15 @@ class Training:
         self._loss.module.train()
         seconds, started = 0.0, time.perf_counter()
         while self.step < settings.steps:
-            # What reaches the weights is measured where it is logged: it costs as much as moving them.
-            logged = self.step + 1 == settings.steps or (self.step + 1) % settings.log_every == 0
+            next_line = min(settings.steps, (self.step // settings.log_every + 1) * settings.log_every)
             if isinstance(self._gradient, SAMGradient):
-                self._gradient.measure = logged
+                self._gradient.active = self._sam.active(self.step, settings.steps)
+                # What reaches the weights is measured where it is logged: it costs as much as moving them.
+                self._gradient.measure = next_line - self.step <= self._sam.every
             rate = float(self._schedule.get_last_lr()[0])
             norm = self._take_step(rate)
             last = self.step == settings.steps
-            if logged:
+            if self.step == next_line:
                 seconds += time.perf_counter() - started
                 on_log(
                     _report(self._infos, self.step, rate, norm, self._examples, self._target_tokens, seconds)
@@ -259,6 +263,6 @@ def _report(
         seconds=seconds,
         ascent_loss=mean([info.ascent_loss for info in infos]),
         ascent_norm=mean([info.ascent_norm for info in infos]),
-        radius=infos[-1].radius if infos[-1].points else None,
-        moved=infos[-1].moved if infos[-1].points else None,
+        radius=next((info.radius for info in reversed(infos) if info.points), None),
+        moved=next((info.moved for info in reversed(infos) if info.points), None),
     )

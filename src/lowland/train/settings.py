@@ -11,6 +11,7 @@ ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 Operations: TypeAlias = Literal["auto", "fast", "library"]
 Descent: TypeAlias = Literal["share", "full"]
+Direction: TypeAlias = Literal["ascent", "previous", "momentum"]
 Arm: TypeAlias = Literal["standard", "sam"]
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -43,6 +44,11 @@ class SAMSettings:
         ascent: Fraction of the batch (a float) or number of examples (an int) that the ascent uses.
         m: Number of adversarial points.
         descent: For m > 1, what each point descends on: its `share` of the batch, or the `full` batch.
+        direction: Where the direction of the perturbation comes from: the `ascent` pass, or without any such
+            pass the `previous` step's gradient or the `momentum` of all.
+        start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
+        every: From there on every how many steps one is SAM's; the others are standard ones.
+        perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; all if empty.
 
     Source:
         The paper's defaults: rho 0.15, a = b/4, m = 1.
@@ -52,6 +58,10 @@ class SAMSettings:
     ascent: float | int = 0.25
     m: int = 1
     descent: Descent = "share"
+    direction: Direction = "ascent"
+    start: float = 0.0
+    every: int = 1
+    perturb: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _number("rho", self.rho, 0.0)
@@ -64,6 +74,25 @@ class SAMSettings:
             )
         _whole("m", self.m, 1)
         _choice("descent", self.descent, get_args(Descent))
+        _choice("direction", self.direction, get_args(Direction))
+        if not 0 <= self.start < 1:
+            raise ValueError(f"Invalid start={self.start!r}. Must be in [0, 1).")
+        _whole("every", self.every, 1)
+        if self.direction != "ascent" and (self.m > 1 or self.every > 1):
+            raise ValueError(
+                f"direction={self.direction!r} takes a step's direction from the one before, and does not go "
+                "with m or every above 1."
+            )
+
+    def active(self, step: int, steps: int) -> bool:
+        """Says whether a step is SAM's.
+
+        Args:
+            step: From 0.
+            steps: Of the whole training.
+        """
+        first = math.ceil(self.start * steps)
+        return step >= first and (step - first) % self.every == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The state of training on disk, from which it goes on bit for bit.
 
 Tensors are safetensors and everything else is JSON: nothing that is read back
-can run code. Nothing of SAM is in it, since SAM has no state.
+can run code. Nothing of Algorithm 1 is in it, since that has no state.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def save_state(
     schedule: LRScheduler,
     values: dict[str, Any],
     streams: Tensor | None = None,
+    gradient: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes the state of training to a folder.
 
@@ -44,11 +46,13 @@ def save_state(
         values: Plain JSON values of the caller's, given back by `load_state`.
         streams: The states of torch's random streams of all processes, one row each; this process's alone
             by default.
+        gradient: What the gradient remembers, by parameter.
     """
     folder.mkdir(parents=True)
     save_model(model, str(folder / WEIGHTS))
     tensors, numbers = _flatten(optimizer.state_dict())
     tensors["random/torch"] = torch.get_rng_state()[None] if streams is None else streams
+    tensors |= {f"gradient/{name}": tensor for name, tensor in (gradient or {}).items()}
     if torch.cuda.is_available():
         tensors |= {f"random/cuda/{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
@@ -78,7 +82,7 @@ def read_values(folder: Path) -> dict[str, Any]:
 
 def load_state(
     folder: Path, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, process: int = 0
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Puts model, optimizer, schedule and random streams where a saved state has them.
 
     Args:
@@ -89,7 +93,7 @@ def load_state(
         process: Whose random stream is taken.
 
     Returns:
-        The caller's values.
+        The caller's values, and what the gradient remembered.
 
     Raises:
         DamagedStateError: If a file is missing or not as it was written.
@@ -101,11 +105,13 @@ def load_state(
     streams = [tensors.pop(name) for name in sorted(tensors) if name.startswith("random/cuda/")]
     if streams and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(streams)
+    kept = [name for name in tensors if name.startswith("gradient/")]
+    gradient = {name.removeprefix("gradient/"): tensors.pop(name) for name in kept}
     version, numbers, rest = state["random"]
     random.setstate((version, tuple(numbers), rest))
     optimizer.load_state_dict(_unflatten(tensors, state["optimizer"]))
     schedule.load_state_dict(state["schedule"])
-    return dict(state["values"])
+    return dict(state["values"]), gradient
 
 
 def _read(folder: Path) -> dict[str, Any]:
