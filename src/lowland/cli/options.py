@@ -251,7 +251,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         dest="sam.perturb",
         metavar="PATTERN",
         action="append",
-        help='perturb only parameters of such names, such as "*layer_norm*"; may be repeated (default: all)',
+        help='perturb only parameters of such names, such as "*layer_norm*"; may be repeated (default: '
+        "all parameters)",
     )
 
 

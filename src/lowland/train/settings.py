@@ -48,7 +48,7 @@ class SAMSettings:
             pass the `previous` step's gradient or the `momentum` of all.
         start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
         every: From there on every how many steps one is SAM's; the others are standard ones.
-        perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; all if empty.
+        perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; or all.
 
     Source:
         The paper's defaults: rho 0.15, a = b/4, m = 1.
@@ -61,7 +61,7 @@ class SAMSettings:
     direction: Direction = "ascent"
     start: float = 0.0
     every: int = 1
-    perturb: tuple[str, ...] = ()
+    perturb: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _number("rho", self.rho, 0.0)
