@@ -1,0 +1,311 @@
+"""Puts one claim to the test: tunes both arms alike, compares them on fresh seeds, and writes the record.
+
+    python -m records.replicate records/plans/g-label-noise.toml --data-dir ~/data
+
+A plan is a TOML file: `[claim]` says what is claimed and how it is judged, `[settings]` what all runs share,
+`[axis]` what differs between the cells, `[tuning]` what each arm may choose by its held-out scores on seeds
+of its own, `[comparison]` on how many fresh seeds the chosen settings are compared. Every run is an ordinary
+one in the directory of runs, so the same command goes on after an interruption, and plans share runs that are
+equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lowland.cli.console import console, quiet_libraries
+from lowland.cli.sweep_view import SweepView
+from lowland.errors import UserError
+from lowland.experiment import sweep
+from lowland.experiment.configuration import ExperimentConfig, build_config, merge
+from lowland.experiment.directory import RunDirectory
+from lowland.report.runs import Run, read_experiment
+from lowland.report.selection import held_out_step
+
+FIRST_TUNING_SEED = 1000
+"""Seeds from here on are for tuning; those of the comparison count from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A plan, read.
+
+    Attributes:
+        path: Its file.
+        claim: What is claimed and how it is judged.
+        settings: What all runs share.
+        axis: Dotted setting -> its values; the cells are their combinations in order (of one setting).
+        tuning: `seeds`, and the values of `learning_rate` and `rho` to choose from; `cells` are the numbers
+            of the cells in which to tune, of which each other cell takes the last one before it.
+        comparison: `seeds`, and whether to `keep` checkpoints.
+        seconds: What a run takes on two quiet cores, to plan with.
+    """
+
+    path: Path
+    claim: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    axis: Mapping[str, Sequence[Any]]
+    tuning: Mapping[str, Any]
+    comparison: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def cells(self) -> list[Mapping[str, Any]]:
+        """The cells: dotted setting -> value."""
+        ((setting, values),) = self.axis.items()
+        return [{setting: value} for value in values]
+
+    def tuned_in(self, cell: int) -> int:
+        """Gives the number of the cell whose tuning a cell takes."""
+        numbers: Sequence[int] = self.tuning.get("cells", range(len(self.cells)))
+        return max((number for number in numbers if number <= cell), default=min(numbers))
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads a plan.
+
+    Raises:
+        UserError: If it cannot be read, or lacks a part.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        (axis,) = [content["axis"]]
+        return Plan(
+            path=path,
+            claim=content["claim"],
+            settings=content["settings"],
+            axis=axis,
+            tuning=content["tuning"],
+            comparison=content["comparison"],
+            seconds=float(content["seconds"]),
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a plan ({error!r}).") from None
+
+
+class Study:
+    """A plan's runs.
+
+    Args:
+        plan: The plan.
+        runs: Directory of all runs, which other plans may share.
+        data_dir: Folder with official files; `None` where the tasks need none.
+        jobs: How many runs at a time.
+        seeds: How many seeds to compare on; the plan's number by default.
+    """
+
+    def __init__(
+        self, plan: Plan, runs: Path, data_dir: str | None, jobs: int = 1, seeds: int | None = None
+    ) -> None:
+        self.plan = plan
+        self.runs = runs
+        self._data_dir = data_dir
+        self._jobs = jobs
+        self.tuning_seeds = tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning["seeds"]))
+        self.seeds = tuple(range(seeds or plan.comparison["seeds"]))
+        self.tuned: dict[Path, int] = {}  # directories of tuning -> the cell that was tuned
+
+    def config(
+        self, cell: int, arm: str, seeds: Sequence[int], chosen: Mapping[str, Any]
+    ) -> ExperimentConfig:
+        """Builds the settings of an arm's runs in a cell; those of SAM are left out of standard training."""
+        layer: Mapping[str, Any] = {**self.plan.settings, "arms": [arm], "seeds": list(seeds)}
+        if self._data_dir is not None:
+            layer = merge(layer, {"data": {"data_dir": self._data_dir}})
+        for setting, value in {**self.plan.cells[cell], **chosen}.items():
+            layer = merge(layer, nested(setting, value))
+        if arm == "standard":
+            layer = {key: value for key, value in layer.items() if key != "sam"}
+        return build_config(layer)
+
+    def path(self, stage: str, config: ExperimentConfig) -> Path:
+        """Names the directory of runs by what they are."""
+        return self.runs / stage / f"{config.arms[0]}-{config.fingerprint()}"
+
+    def execute(self, stage: str, configs: Iterable[ExperimentConfig]) -> None:
+        """Runs what is not done yet.
+
+        Raises:
+            UserError: If a run failed.
+        """
+        different = {self.path(stage, config): config for config in configs}
+        cells = [
+            sweep.SweepCell(name=path.name, path=path, config=config) for path, config in different.items()
+        ]
+        left = [cell for cell in cells if not cell.done]
+        if not left:
+            return
+        view = SweepView(console, len(left))
+        made = sweep.make_plan(left)
+        if self._jobs > 1:
+            launcher = sweep.make_launcher("processes", self.runs / stage / "jobs", {}, self._jobs)
+            failures = sweep.run_jobs(made, launcher, self._jobs, view)
+        else:
+            failures = sweep.run_here(made, view)
+        for cell in left:
+            if cell.done and not (stage == "comparison" and self.plan.comparison.get("keep")):
+                _drop_weights(cell)
+        if failures:
+            raise UserError(f"{failures[0].cell.path}: {failures[0].problem} The same command tries again.")
+
+    def tune(self, cell: int) -> dict[str, dict[str, Any]]:
+        """Chooses each arm's settings by its held-out scores: the learning rate, and for SAM rho as well.
+
+        SAM's rho is chosen at the learning rate that is best for standard training, and SAM's learning rate,
+        from the same values as that of standard training, at this rho.
+
+        Returns:
+            Arm -> dotted setting -> value.
+        """
+        rates, rhos = self.plan.tuning["learning_rate"], self.plan.tuning.get("rho", [])
+        rate, rho = "train.learning_rate", "sam.rho"
+        standard = self._choose(cell, "standard", [{rate: value} for value in rates])
+        sam = standard
+        if rhos:
+            sam = self._choose(cell, "sam", [{**standard, rho: value} for value in rhos])
+        sam = self._choose(cell, "sam", [{**sam, rate: value} for value in rates])
+        return {"standard": standard, "sam": sam}
+
+    def _choose(self, cell: int, arm: str, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if len(candidates) == 1:
+            return dict(candidates[0])
+        configs = [self.config(cell, arm, self.tuning_seeds, candidate) for candidate in candidates]
+        self.execute("tuning", configs)
+        self.tuned |= {self.path("tuning", config): cell for config in configs}
+        scores = [
+            fmean(held_out_scores(self.path("tuning", config), self.tuning_seeds)) for config in configs
+        ]
+        return dict(candidates[scores.index(max(scores))])
+
+    def chosen(self) -> list[dict[str, dict[str, Any]]]:
+        """Tunes where the plan says so; gives every cell's arms -> settings.
+
+        What a cell sets itself is never chosen: along rho, every rho takes the same learning rate.
+        """
+        tuned = {number: self.tune(number) for number in sorted({*map(self.plan.tuned_in, self._numbers)})}
+        return [
+            {
+                arm: {key: value for key, value in settings.items() if key not in self.plan.cells[cell]}
+                for arm, settings in tuned[self.plan.tuned_in(cell)].items()
+            }
+            for cell in self._numbers
+        ]
+
+    def compare(self, chosen: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Path]]:
+        """Runs the comparison; gives every cell's arms -> directories."""
+        configs = [
+            {arm: self.config(cell, arm, self.seeds, settings) for arm, settings in chosen[cell].items()}
+            for cell in self._numbers
+        ]
+        # Both arms of a cell follow one another, so that a machine that slows down slows both.
+        self.execute("comparison", [config for of_cell in configs for config in of_cell.values()])
+        return [{arm: self.path("comparison", config) for arm, config in of.items()} for of in configs]
+
+    def cost(self) -> str:
+        """Says what the plan takes at most, shared runs and finished ones counted in."""
+        tuning = self.plan.tuning
+        rates, rhos = len(tuning["learning_rate"]), len(tuning.get("rho", []))
+        candidates = (2 * rates if rates > 1 else 0) + (rhos if rhos > 1 else 0)
+        tuned = len({*map(self.plan.tuned_in, self._numbers)}) * candidates * len(self.tuning_seeds)
+        standard = (
+            1 if all(setting.startswith("sam.") for setting in self.plan.axis) else len(self.plan.cells)
+        )
+        compared = (standard + len(self.plan.cells)) * len(self.seeds)
+        hours = (tuned + compared) * self.plan.seconds / 3600
+        return (
+            f"{self.plan.path.name}: {tuned} runs to tune ({len(self.tuning_seeds)} seeds), {compared} to "
+            f"compare ({len(self.seeds)} seeds), {self.plan.seconds:g} s each on two quiet cores: "
+            f"{hours:.1f} h at most."
+        )
+
+    @property
+    def _numbers(self) -> range:
+        return range(len(self.plan.cells))
+
+
+def nested(setting: str, value: Any) -> dict[str, Any]:
+    """Writes `sam.rho` and a value as nested settings."""
+    for part in reversed(setting.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def held_out_scores(path: Path, seeds: Sequence[int]) -> list[float]:
+    """Reads the best held-out score of each seed's run, at the step that it would be chosen by."""
+    experiment = read_experiment(path)
+    found = []
+    for run in experiment.runs:
+        if run.seed in seeds and run.state == "done":
+            found.append(best_held_out(run))
+    return found
+
+
+def best_held_out(run: Run) -> float:
+    """Gives the best held-out score of a run over its steps; undefined ones are worst."""
+    step = held_out_step(run, set(run.evaluated_steps))
+    if step is None:
+        raise UserError(f"{run.title} has no held-out scores to choose by; let the plan hold examples out.")
+    scores = [fmean(e.metrics.values()) for e in run.evaluations if e.split == "held_out" and e.step == step]
+    score = fmean(scores)
+    return score if math.isfinite(score) else -math.inf
+
+
+def _drop_weights(cell: sweep.SweepCell) -> None:
+    """Removes the weights of finished runs, which would fill the disk: scores and logs stay."""
+    shutil.rmtree(cell.path / "model", ignore_errors=True)
+    for seed in cell.config.seeds:
+        shutil.rmtree(
+            RunDirectory(cell.path, cell.config.arms[0], seed).path / "checkpoints", ignore_errors=True
+        )
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs the command line."""
+    from records.results import write_readme, write_record
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plans", nargs="+", type=Path, metavar="PLAN")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder with the official files of tasks")
+    parser.add_argument("--runs", type=Path, default=Path("runs/replication"), metavar="DIR")
+    parser.add_argument(
+        "--to", type=Path, default=Path(__file__).parent, metavar="DIR", help="where records go"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+    parser.add_argument("--seeds", type=int, metavar="N", help="compare on N seeds (default: as planned)")
+    parser.add_argument("--cost", action="store_true", help="only say what it takes")
+    arguments = parser.parse_args(words)
+    quiet_libraries()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        for path in arguments.plans:
+            data = arguments.data_dir and str(Path(arguments.data_dir).expanduser().resolve())
+            study = Study(read_plan(path), arguments.runs, data, arguments.jobs, arguments.seeds)
+            print(study.cost(), flush=True)
+            if not arguments.cost:
+                chosen = study.chosen()
+                record = write_record(study, chosen, study.compare(chosen), arguments.to)
+                write_readme(arguments.to)
+                print(f"Record: {record}", flush=True)
+    except UserError as error:
+        print(f"records.replicate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nrecords.replicate: interrupted. The same command goes on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,445 @@
+"""From the runs of a plan to its record, and from all records to the table of claims.
+
+A record's folder stands for itself: `result.json` and its README follow from `plan.toml`, `chosen.json` and
+the raw lines beside them, and the table of claims follows from the records. Tests compute all of it anew.
+
+    python -m records.results    # write the table of claims in records/README.md again
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lowland.report.drawing import STYLES, draw
+from lowland.report.formats import Table, escape_markdown, to_markdown
+from lowland.report.runs import Evaluation, Run, read_experiment
+from lowland.report.selection import Selection, average, score_run
+from lowland.report.statistics import PairedComparison, compare_pairs
+from lowland.report.tables import paired_cells, paired_record
+from lowland.report.words import signed, spread
+from lowland.report.write import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from records.replicate import Study
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- claims: written by python -m records.results -->", "<!-- end of claims -->"
+MARGIN = 1.0
+"""Points of a score that are worth having: a gain of this size that the interval leaves out is not there."""
+
+Scores = Mapping[int, float]
+"""Seed -> score."""
+
+
+def write_record(
+    study: Study,
+    chosen: Sequence[Mapping[str, Mapping[str, Any]]],
+    compared: Sequence[Mapping[str, Path]],
+    to: Path,
+) -> Path:
+    """Writes the record of a study's finished runs; one of the same name is written again.
+
+    Args:
+        study: The study.
+        chosen: Every cell's arms -> settings that tuning chose.
+        compared: Every cell's arms -> directories of the comparison.
+        to: Where records are.
+
+    Returns:
+        The record's folder.
+    """
+    claim = study.plan.claim
+    known = sorted(path for path in to.glob(f"20??-??-??_{claim['name']}") if path.is_dir())
+    folder = known[-1] if known else to / f"{datetime.now(UTC):%Y-%m-%d}_{claim['name']}"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(study.plan.path, folder / "plan.toml")
+    _write_json(folder / "chosen.json", list(chosen))
+    directories: dict[tuple[str, str, Path], list[int]] = {}
+    for cell, of_cell in enumerate(compared):
+        for arm, path in of_cell.items():
+            directories.setdefault(("comparison", arm, path), []).append(cell)
+    for path, cell in study.tuned.items():
+        directories["tuning", path.name.partition("-")[0], path] = [cell]
+    evaluations, runs = [], []
+    for (stage, arm, path), cells in directories.items():
+        experiment = read_experiment(path)
+        settings = _without_places(experiment.settings)
+        for run in experiment.runs:
+            if run.state != "done" or (stage == "comparison" and run.seed not in study.seeds):
+                continue
+            whose = {"stage": stage, "cells": cells, "arm": arm, "seed": run.seed}
+            runs.append({**whose, "train_seconds": run.train_seconds, "settings": settings})
+            evaluations += [
+                {**whose, "set": e.name, "split": e.split, "step": e.step, "metrics": dict(e.metrics)}
+                for e in run.evaluations
+            ]
+    _write_lines(folder / "runs.jsonl", runs)
+    _write_lines(folder / "evaluations.jsonl", evaluations)
+    first = next(path for (stage, _, path) in directories if stage == "comparison")
+    shutil.copyfile(next(first.glob("*-seed*/env.json")), folder / "env.json")
+    result = compute(folder)
+    _write_json(folder / "result.json", result)
+    for name, content in figure(result).items():
+        write_atomic(folder / name, content)
+    write_atomic(folder / "README.md", page(result, study.plan.path.name).encode())
+    return folder
+
+
+def compute(folder: Path) -> dict[str, Any]:
+    """Computes a record's result from its plan, the chosen settings and the raw lines."""
+    plan = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))
+    chosen = json.loads((folder / "chosen.json").read_text(encoding="utf-8"))
+    lines = _read_lines(folder / "evaluations.jsonl")
+    seconds = {
+        (cell, line["arm"], line["seed"]): line["train_seconds"]
+        for line in _read_lines(folder / "runs.jsonl")
+        if line["stage"] == "comparison"
+        for cell in line["cells"]
+    }
+    ((setting, values),) = plan["axis"].items()
+    cells, differences = [], []
+    for number, value in enumerate(values):
+        arms = {arm: _runs(lines, number, arm) for arm in ("standard", "sam")}
+        cell: dict[str, Any] = {"cell": {setting: value}, "chosen": chosen[number]}
+        for selection in (Selection.HELD_OUT, Selection.LAST_STEP):
+            scores = {arm: _scores(runs, selection) for arm, runs in arms.items()}
+            seeds = sorted(scores["standard"].keys() & scores["sam"].keys())
+            paired = compare_pairs(*([scores[arm][seed] for seed in seeds] for arm in ("standard", "sam")))
+            cell[selection.value] = {
+                "standard": vars(paired.standard),
+                "sam": vars(paired.sam),
+                **paired_record(paired),
+                "scores": {str(s): {arm: scores[arm][s] for arm in ("standard", "sam")} for s in seeds},
+            }
+            if selection is Selection.HELD_OUT:
+                differences.append(scores)
+        cells.append(cell)
+    claim = plan["claim"]
+    result = {
+        "claim": claim["letter"],
+        "question": claim["question"],
+        "statement": claim["statement"],
+        "rule": claim["rule"],
+        "cells": cells,
+        "outcome": judge(claim, differences, seconds),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(_finite(result)))
+    return plain
+
+
+def judge(
+    claim: Mapping[str, Any],
+    scores: Sequence[Mapping[str, Scores]],
+    seconds: Mapping[tuple[int, str, int], float],
+) -> dict[str, Any]:
+    """Judges a claim by its rule.
+
+    Every rule looks at one or more means over seeds with their 95% intervals (Student's t):
+
+    - `gain`: SAM minus standard, averaged over the cells named in `cells` (all by default). Confirmed above
+      0, not confirmed below a gain of one point.
+    - `every`: the same for each of the cells by itself. Confirmed where all are above 0, not confirmed where
+      one is below it.
+    - `trend`: SAM minus standard in the first `ends` cells less that in the last `ends`. As `gain`.
+    - `enough`: SAM's score in each of the cells `against` less that in the cell `reference`. Confirmed where
+      none reaches a point more, not confirmed where one is above 0.
+    - `cost`: SAM's training time in the cell `reference` by that of standard training. Confirmed up to
+      `limit`, not confirmed above it.
+    """
+    rule = claim["rule"]
+    pairs = [_differences(of_cell["standard"], of_cell["sam"]) for of_cell in scores]
+    everywhere = range(len(scores))
+    if rule == "gain":
+        chosen = claim.get("cells", list(everywhere))
+        return _outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", _gained)
+    if rule == "every":
+        chosen = claim.get("cells", list(everywhere))
+        return _outcome([pairs[cell] for cell in chosen], "SAM minus standard, the least", _all_gained)
+    if rule == "trend":
+        ends = claim["ends"]
+        first, last = _mean(pairs[:ends]), _mean(pairs[-ends:])
+        return _outcome([_differences(last, first)], "SAM's gain, first cells less last", _gained)
+    if rule == "enough":
+        reference = scores[claim["reference"]]["sam"]
+        more = [_differences(reference, scores[cell]["sam"]) for cell in claim["against"]]
+        return _outcome(more, "more than the reference, the most", _not_more)
+    if rule == "cost":
+        cell = claim["reference"]
+        ratios = {
+            seed: seconds[cell, "sam", seed] / seconds[cell, "standard", seed]
+            for of_cell, arm, seed in seconds
+            if of_cell == cell and arm == "sam" and (cell, "standard", seed) in seconds
+        }
+        limit = float(claim["limit"])
+        return _outcome([ratios], "time of SAM by that of standard training", lambda f: _cheap(f, limit))
+    raise ValueError(f"Invalid {rule=}. Must be gain, every, trend, enough or cost.")
+
+
+def _outcome(
+    values: Sequence[Scores], what: str, decide: Callable[[Sequence[PairedComparison]], tuple[str, int]]
+) -> dict[str, Any]:
+    """Computes the interval of each mean, decides, and gives the figure that decides."""
+    found = [compare_pairs([0.0] * len(of), list(of.values())) for of in values]
+    word, which = decide(found)
+    if any(one.n < 2 for one in found):
+        word = "undecided"
+    shown = found[which]
+    return {
+        "word": word,
+        "what": what,
+        "value": shown.difference,
+        "low": shown.low,
+        "high": shown.high,
+        "seeds": shown.n,
+    }
+
+
+def _gained(found: Sequence[PairedComparison]) -> tuple[str, int]:
+    one = found[0]
+    return "confirmed" if one.low > 0 else "not confirmed" if one.high < MARGIN else "undecided", 0
+
+
+def _all_gained(found: Sequence[PairedComparison]) -> tuple[str, int]:
+    least = min(range(len(found)), key=lambda index: found[index].difference)
+    if all(one.low > 0 for one in found):
+        return "confirmed", least
+    return "not confirmed" if any(one.high < 0 for one in found) else "undecided", least
+
+
+def _not_more(found: Sequence[PairedComparison]) -> tuple[str, int]:
+    most = max(range(len(found)), key=lambda index: found[index].difference)
+    if any(one.low > 0 for one in found):
+        return "not confirmed", most
+    return "confirmed" if all(one.high < MARGIN for one in found) else "undecided", most
+
+
+def _cheap(found: Sequence[PairedComparison], limit: float) -> tuple[str, int]:
+    one = found[0]
+    return "confirmed" if one.high <= limit else "not confirmed" if one.low > limit else "undecided", 0
+
+
+def _differences(one: Scores, other: Scores) -> dict[int, float]:
+    """Subtracts one from the other, seed by seed."""
+    return {seed: other[seed] - one[seed] for seed in sorted(one.keys() & other.keys())}
+
+
+def _mean(cells: Sequence[Scores]) -> dict[int, float]:
+    """Averages over cells, for the seeds that all of them have."""
+    seeds = set.intersection(*(set(of_cell) for of_cell in cells))
+    return {seed: float(np.mean([of_cell[seed] for of_cell in cells])) for seed in sorted(seeds)}
+
+
+def _runs(lines: Sequence[Mapping[str, Any]], cell: int, arm: str) -> list[Run]:
+    """Builds an arm's runs in a cell out of the raw lines of the comparison."""
+    by_seed: dict[int, list[Evaluation]] = {}
+    for line in lines:
+        if line["stage"] == "comparison" and line["arm"] == arm and cell in line["cells"]:
+            by_seed.setdefault(line["seed"], []).append(
+                Evaluation(
+                    name=line["set"],
+                    split=line["split"],
+                    step=line["step"],
+                    metrics={k: math.nan if v is None else v for k, v in line["metrics"].items()},
+                )
+            )
+    return [
+        Run(arm=arm, seed=seed, state="done", evaluations=tuple(found))  # type: ignore[arg-type]
+        for seed, found in sorted(by_seed.items())
+    ]
+
+
+def _scores(runs: Sequence[Run], selection: Selection) -> dict[int, float]:
+    """Scores runs by the average over their evaluation sets; undefined scores are left out."""
+    found = {}
+    for run in runs:
+        metrics = {e.name: tuple(e.metrics) for e in run.evaluations if e.split == "evaluation"}
+        scored = score_run(run, metrics, selection)
+        if scored is not None and not math.isnan(value := average(scored[0], metrics)):
+            found[run.seed] = value
+    return found
+
+
+def page(result: Mapping[str, Any], plan: str) -> str:
+    """Writes a record's README."""
+    outcome = result["outcome"]
+    rows, records = [], []
+    for cell in result["cells"]:
+        for selection in (Selection.HELD_OUT, Selection.LAST_STEP):
+            paired = paired_of(cell[selection.value])
+            arms = (spread(paired.standard), spread(paired.sam))
+            rows.append((_words(cell["cell"]), selection.value, *arms, *paired_cells(paired)))
+            records.append(paired_record(paired))
+    table = Table(
+        name="result",
+        title="",
+        columns=("Cell", "Step", "Standard", "SAM", "SAM - standard (95% interval)", "Seeds", "SAM is"),
+        align="llrrrrl",
+        rows=tuple(rows),
+        records=tuple(records),
+    )
+    chosen = Table(
+        name="chosen",
+        title="",
+        columns=("Cell", "Standard", "SAM"),
+        align="lll",
+        rows=tuple(
+            (_words(c["cell"]), _words(c["chosen"]["standard"]), _words(c["chosen"]["sam"]))
+            for c in result["cells"]
+        ),
+        records=(),
+    )
+    return "\n".join(
+        [
+            f"# Claim {result['claim']}: {escape_markdown(result['question'])}",
+            "",
+            f"    {command(plan)}",
+            "",
+            f"**{escape_markdown(result['statement'])}: {outcome['word']}.** {sentence(outcome)}",
+            "",
+            "Mean ± standard deviation over the seeds; difference paired by seed, with Student's t. Step: "
+            "the one chosen by each run's held-out training examples (the result), or the last.",
+            "",
+            to_markdown(table),
+            "Chosen on held-out training examples, by seeds that are not among these, from the same learning "
+            "rates for both arms:",
+            "",
+            to_markdown(chosen),
+            "![Scores of both arms](scores.png)",
+            "",
+            "`plan.toml`: all settings, and how the claim is judged. `evaluations.jsonl`, `runs.jsonl`: "
+            "every score of every run, those of tuning among them, and times. `env.json`: machine and "
+            "versions. `result.json` follows from these.",
+            "",
+        ]
+    )
+
+
+def paired_of(scored: Mapping[str, Any]) -> PairedComparison:
+    """Compares the pairs of a cell as `result.json` holds them."""
+    pairs = scored["scores"].values()
+    return compare_pairs([pair["standard"] for pair in pairs], [pair["sam"] for pair in pairs])
+
+
+def sentence(outcome: Mapping[str, Any]) -> str:
+    """Says the figure that decided."""
+    if outcome["value"] is None:
+        return "Nothing is measured."
+    form: Callable[[float], str] = signed if outcome["what"].partition(" ")[0] != "time" else "{:.2f}".format
+    if outcome["low"] is None:
+        return f"{outcome['what'].capitalize()}: {form(outcome['value'])} (one seed)."
+    return (
+        f"{outcome['what'][0].upper()}{outcome['what'][1:]}: {form(outcome['value'])} "
+        f"({form(outcome['low'])} to {form(outcome['high'])}, {outcome['seeds']} seeds)."
+    )
+
+
+def command(plan: str) -> str:
+    """Gives the command that redoes a record."""
+    return f"python -m records.replicate records/plans/{plan} --data-dir DIR"
+
+
+def figure(result: Mapping[str, Any]) -> dict[str, bytes]:
+    """Draws the scores of both arms in every cell, with their standard errors."""
+    return draw("scores", lambda drawn: _draw(drawn, result))
+
+
+def _draw(figure: Figure, result: Mapping[str, Any]) -> None:
+    cells = result["cells"]
+    figure.set_size_inches(3.4, 2.6)
+    axes = figure.subplots()
+    for arm, name in (("standard", "standard"), ("sam", "SAM")):
+        colour, marker, dashes = STYLES[arm]  # type: ignore[index]
+        found = [cell[Selection.HELD_OUT.value][arm] for cell in cells]
+        means = np.array([np.nan if one["mean"] is None else one["mean"] for one in found])
+        errors = np.array([(one["sd"] or 0.0) / math.sqrt(max(1, one["n"])) for one in found])
+        shift = -0.06 if arm == "standard" else 0.06
+        axes.errorbar(
+            np.arange(len(cells)) + shift, means, errors,
+            color=colour, marker=marker, linestyle=dashes, label=name, capsize=2,
+        )  # fmt: skip
+    axes.set_xticks(range(len(cells)), [_words(cell["cell"]).partition(" ")[2] for cell in cells])
+    if len(cells) > 5 or any(len(_words(cell["cell"])) > 24 for cell in cells):
+        axes.tick_params(axis="x", labelrotation=40)
+    axes.set_xlabel(next(iter(cells[0]["cell"])))
+    axes.set_ylabel("score (%), ± 1 standard error")
+    axes.legend(frameon=False)
+
+
+def write_readme(to: Path) -> None:
+    """Writes the table of claims in the README beside the records."""
+    file = to / "README.md"
+    text = file.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_atomic(file, f"{before}{claims(to)}{after}".encode())
+
+
+def claims(to: Path) -> str:
+    """Makes the table of claims from the plans and the records."""
+    rows = []
+    for path in sorted((HERE / "plans").glob("*.toml")):
+        claim = tomllib.loads(path.read_text(encoding="utf-8"))["claim"]
+        found = sorted(to.glob(f"20??-??-??_{claim['name']}/result.json"))
+        outcome, figure, link = "not yet measured", "", ""
+        if found:
+            result = json.loads(found[-1].read_text(encoding="utf-8"))
+            outcome, figure = result["outcome"]["word"], sentence(result["outcome"])
+            link = f"[record]({found[-1].parent.name}/README.md)"
+        rows.append(
+            f"| {claim['letter']} | {escape_markdown(claim['statement'])} | **{outcome}** | {figure} "
+            f"| {link} | `{command(path.name)}` |"
+        )
+    head = ["| | claim | outcome | figure (95% interval) | record | again by |", "|---|---|---|---|---|---|"]
+    return "\n".join([BEGIN, "", *head, *rows, "", END])
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    def word(value: Any) -> str:
+        if isinstance(value, list):
+            return " + ".join(map(str, value)) if len(value) < 4 else f"{len(value)} tasks"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    return ", ".join(f"{key.rpartition('.')[2]} {word(value)}" for key, value in settings.items())
+
+
+def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out where data and model lie: that is one machine's."""
+    data = {key: value for key, value in settings["data"].items() if key not in ("data_dir", "custom")}
+    return {**settings, "model": Path(settings["model"]).name, "data": data}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_atomic(path, (json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _write_lines(path: Path, lines: Sequence[Any]) -> None:
+    text = "".join(json.dumps(_finite(line), ensure_ascii=False) + "\n" for line in lines)
+    write_atomic(path, text.encode())
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    write_readme(HERE)
+    sys.exit()
