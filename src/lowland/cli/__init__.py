@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from lowland.cli.parser import Parser
+from lowland.cli.trouble import machine_trouble
 from lowland.errors import UserError, unknown_name
 from lowland.version import __version__
 
@@ -22,6 +23,7 @@ VERBS = (
     "eval",
     "predict",
     "sharpness",
+    "replay",
     "report",
     "tasks",
     "recipes",
@@ -115,3 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, MemoryError, RuntimeError) as error:
+        sentence = machine_trouble(error)
+        if sentence is None:
+            raise
+        print(f"lowland: {sentence}", file=sys.stderr)
+        return 2

@@ -191,6 +191,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="learning rate after the warm-up: constant, linear or cosine (default: constant)",
     )
     train.add_argument(
+        "--on-non-finite",
+        dest="train.on_non_finite",
+        type=one_of("stop", "skip"),
+        metavar="NAME",
+        help="where loss or gradient is not finite: stop, with the batch kept for `lowland replay`, or skip "
+        "the update (default: stop)",
+    )
+    train.add_argument(
         "--precision", dest="train.precision", type=PRECISION, metavar="NAME", help=PRECISION_HELP
     )
     train.add_argument(

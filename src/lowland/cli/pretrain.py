@@ -225,7 +225,9 @@ class PretrainProgress:
         self._line_at = time.monotonic()
         done = max(1, report.step - self._counted)
         left = self._seconds / done * (self._steps - report.step) / 60
-        self._print(f"step {report.step} of {self._steps}: loss {report.loss:.3f}, about {left:.0f} min left")
+        self._print(
+            f"step {report.step} of {self._steps}: loss {report.loss_text}, about {left:.0f} min left"
+        )
 
     def on_validation(self, step: int, loss: float) -> None:
         """Prints the loss."""

@@ -119,7 +119,7 @@ class ExperimentProgress:
 
     def on_log(self, report: StepReport) -> None:
         """Moves the display, or prints a line now and then."""
-        figures = f"step {report.step}/{self._config.train.steps}  loss {report.loss:.3f}"
+        figures = f"step {report.step}/{self._config.train.steps}  loss {report.loss_text}"
         self._display.update(self._bar, advance=report.step - self._step, figures=figures)
         self._step = report.step
         now = time.monotonic()

@@ -18,6 +18,7 @@ from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory, now
 from lowland.experiment.environment import describe_environment
 from lowland.experiment.examples import Encodings, ExperimentData, SeedData
+from lowland.experiment.health import Health
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.tasks.base import Example, Task
 from lowland.train import (
@@ -25,6 +26,7 @@ from lowland.train import (
     StepReport,
     Training,
     TrainingError,
+    Watch,
     keep_freed_memory,
     read_values,
     resolve_precision,
@@ -71,6 +73,7 @@ class Evaluator:
         data: All examples.
         held_out: Task name -> held-out examples.
         bf16: Whether to generate under bf16 autocast.
+        health: Looks at the predictions.
     """
 
     def __init__(
@@ -80,12 +83,14 @@ class Evaluator:
         data: ExperimentData,
         held_out: Mapping[str, Sequence[Example]],
         bf16: bool,
+        health: Health,
     ) -> None:
         self._config = config
         self._directory = directory
         self._data = data
         self._held_out = held_out
         self._bf16 = bf16
+        self._health = health
         self.best: Sequence[float] | None = None  # held-out score and step of the best kept checkpoint
 
     def __call__(self, loaded: LoadedModel, step: int) -> dict[str, Mapping[str, float]]:
@@ -117,6 +122,7 @@ class Evaluator:
             if split == "evaluation":
                 path = self._directory.path / "predictions" / f"{name}-{step}.jsonl"
                 write_predictions(path, examples[name], result.predictions)
+                self._health.on_predictions(name, step, examples[name], result.predictions)
         return {name: result.metrics for name, result in results.items()}
 
     def _keep(self, loaded: LoadedModel, step: int, score: float | None) -> None:
@@ -174,12 +180,16 @@ def run(
         sam=config.sam,
         accelerator=accelerator,
         bf16=precision == "bf16",
+        failures=directory.path / "non-finite",
     )
-    evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16")
+    watch = Watch(directory.arm, settings, config.sam)
+    health = Health(directory, watch, settings.steps, observer.on_note)
+    evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16", health)
     if not _go_on(directory, training, evaluate, config.fingerprint(), observer):
         directory.start(config.to_toml(), describe_environment(), settings.steps)
         directory.warn([*data.warnings, *encodings.warnings, *parted.warnings])
         seed_dropout(seed, accelerator.process_index)
+    health.begin()
 
     def save() -> None:
         values = {
@@ -193,6 +203,7 @@ def run(
     def on_log(report: StepReport) -> None:
         directory.log(report)
         observer.on_log(report)
+        health.on_log(report)
 
     def on_evaluation(step: int) -> None:
         if first:
@@ -213,6 +224,7 @@ def run(
         directory.update(state="failed", error=str(error), finished=now())
         raise
     if finished:
+        health.end(training.skipped)
         directory.finish(weights_sha256=weights_sha256(loaded.model), realised_rates=batches.realised_rates())
     else:
         save()

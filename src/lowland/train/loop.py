@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lowland.sam import GradientInfo, SAMGradient
+from lowland.train.failure import random_streams, save_failure
 from lowland.train.gradients import build_gradient
 from lowland.train.loss import IGNORED, BatchLoss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.precision import resolve_operations
 from lowland.train.settings import Arm, SAMSettings, TrainSettings
 from lowland.train.state import load_state, save_state
+
+MOST_IN_A_ROW = 10
+"""Updates left out one after another before training stops all the same: it will not recover."""
 
 
 class TrainingError(RuntimeError):
@@ -33,12 +38,14 @@ class StepReport:
 
     Attributes:
         step: The last step covered, from 1.
-        loss: Mean training loss over the steps (at w_adv under SAM).
+        loss: Mean training loss over the steps (at w_adv under SAM), those left out that were skipped; `None`
+            where all were.
         learning_rate: Of the last step.
-        gradient_norm: Global norm of the last step's gradient, before clipping.
+        gradient_norm: Global norm of the last step's gradient, before clipping; `None` where it was skipped.
         examples: Examples seen since the start.
         target_tokens: Real target tokens seen since the start.
         seconds: Time of the steps covered, evaluation left out.
+        skipped: Updates left out since the start, because the loss or the gradient was not finite.
         ascent_loss: Mean loss of the ascent examples at w; `None` in standard training.
         ascent_norm: Mean norm of the ascent gradient; `None` in standard training.
         radius: Measured radius of the last step of SAM; `None` in standard training.
@@ -46,9 +53,9 @@ class StepReport:
     """
 
     step: int
-    loss: float
+    loss: float | None
     learning_rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     examples: int
     target_tokens: int
     seconds: float
@@ -56,6 +63,12 @@ class StepReport:
     ascent_norm: float | None = None
     radius: float | None = None
     moved: float | None = None
+    skipped: int = 0
+
+    @property
+    def loss_text(self) -> str:
+        """The loss as a user sees it."""
+        return "-" if self.loss is None else f"{self.loss:.3f}"
 
 
 class Batches(Protocol):
@@ -82,6 +95,7 @@ class Training:
         sam: What only the SAM arm uses.
         accelerator: Device and processes.
         bf16: Whether to compute under bf16 autocast. The weights are fp32 in any case.
+        failures: Folder for what is kept of a step at which training stops; `None` keeps nothing.
     """
 
     def __init__(
@@ -94,8 +108,11 @@ class Training:
         sam: SAMSettings,
         accelerator: Accelerator,
         bf16: bool = False,
+        failures: Path | None = None,
     ) -> None:
         self.step = 0
+        self.skipped: list[int] = []
+        self._failures = failures
         self._model = model
         self._batches = batches
         self._arm = arm
@@ -130,6 +147,7 @@ class Training:
             "target_tokens": self._target_tokens,
             "batches": self._batches.state_dict(),
             "infos": [_to_plain(info) for info in self._infos],
+            "skipped": self.skipped,
         }
         streams = torch.get_rng_state()[None]
         if self._accelerator.num_processes > 1:
@@ -153,6 +171,7 @@ class Training:
         self.step = own["step"]
         self._examples, self._target_tokens = own["examples"], own["target_tokens"]
         self._infos = [_from_plain(info) for info in own["infos"]]
+        self.skipped = list(own.get("skipped", ()))
         return dict(values["caller"])
 
     def run(
@@ -172,7 +191,8 @@ class Training:
             Whether the last step was reached.
 
         Raises:
-            TrainingError: If the loss or the gradient is not finite.
+            TrainingError: If the loss or the gradient is not finite, and the settings say to stop there, or
+                it was so for `MOST_IN_A_ROW` steps.
         """
         settings = self._settings
         self._loss.module.train()
@@ -180,7 +200,6 @@ class Training:
         while self.step < settings.steps:
             next_line = min(settings.steps, (self.step // settings.log_every + 1) * settings.log_every)
             if isinstance(self._gradient, SAMGradient):
-                self._gradient.active = self._sam.active(self.step, settings.steps)
                 # What reaches the weights is measured where it is logged: it costs as much as moving them.
                 self._gradient.measure = next_line - self.step <= self._sam.every
             rate = float(self._schedule.get_last_lr()[0])
@@ -188,9 +207,10 @@ class Training:
             last = self.step == settings.steps
             if self.step == next_line:
                 seconds += time.perf_counter() - started
-                on_log(
-                    _report(self._infos, self.step, rate, norm, self._examples, self._target_tokens, seconds)
+                report = _report(
+                    self._infos, self.step, rate, norm, self._examples, self._target_tokens, seconds
                 )
+                on_log(replace(report, skipped=len(self.skipped)))
                 self._infos.clear()
                 seconds, started = 0.0, time.perf_counter()
             if last or self.step % settings.evaluate_every == 0:
@@ -201,27 +221,70 @@ class Training:
                 return False
         return True
 
-    def _take_step(self, rate: float) -> float:
-        """Takes one step; returns the gradient's norm before clipping."""
+    def gradient(self, batch: Mapping[str, Tensor]) -> tuple[GradientInfo, float]:
+        """Fills `.grad` for a batch as a step does; returns what was seen and the norm before clipping."""
+        if isinstance(self._gradient, SAMGradient):
+            self._gradient.active = self._sam.active(self.step, self._settings.steps)
+        share, shares = self._accelerator.process_index, self._accelerator.num_processes
+        # Dealt out like cards, so that the first examples of all processes are the first of the batch.
+        info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
+        return info, float(self._clip())
+
+    def _take_step(self, rate: float) -> float | None:
+        """Takes one step; returns the gradient's norm before clipping, `None` where it was skipped."""
+        streams = random_streams()
         batch = next(self._batches)
         self._examples += len(batch["labels"])
         self._target_tokens += int((batch["labels"] != IGNORED).sum())
 
-        share, shares = self._accelerator.process_index, self._accelerator.num_processes
-        # Dealt out like cards, so that the first examples of all processes are the first of the batch.
-        info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
-        norm = float(self._clip())
-        if not math.isfinite(float(info.loss)) or not math.isfinite(norm):
-            raise TrainingError(
-                f"At step {self.step + 1} the loss is {float(info.loss):g} and the gradient's norm {norm:g}; "
-                f"lower the learning rate (now {rate:g})" + (" or rho." if self._arm == "sam" else ".")
-            )
-        self._optimizer.step()
+        info, norm = self.gradient(batch)
+        finite = math.isfinite(float(info.loss)) and math.isfinite(norm)
+        if finite:
+            self._optimizer.step()
+            self._infos.append(info)
+        else:
+            self._not_finite(batch, streams, float(info.loss), norm, rate)
         self._schedule.step()
         self._optimizer.zero_grad()
         self.step += 1
-        self._infos.append(info)
-        return norm
+        return norm if finite else None
+
+    def _not_finite(
+        self, batch: dict[str, Tensor], streams: dict[str, Tensor], loss: float, norm: float, rate: float
+    ) -> None:
+        """Notes that the step's update is left out, or stops.
+
+        Raises:
+            TrainingError: If the settings say so, or the last steps were all skipped.
+        """
+        self.skipped.append(self.step + 1)
+        row = self.skipped[-MOST_IN_A_ROW:]
+        hopeless = len(row) == MOST_IN_A_ROW and row[-1] - row[0] == MOST_IN_A_ROW - 1
+        if self._settings.on_non_finite == "skip" and not hopeless:
+            return
+        if (batch["labels"] == IGNORED).all():
+            what = "its targets are all padding; leave such examples out."
+        else:
+            other = " or rho" if self._arm == "sam" else ""
+            what = f"lower the learning rate (now {rate:g}){other}, or clip the gradient."
+        sentence = (
+            f"At step {self.step + 1} the loss is {loss:g} and the gradient's norm {norm:g}"
+            + (f", as in the {MOST_IN_A_ROW - 1} steps before: " if hopeless else ": ")
+            + what
+        )
+        if self._failures is not None and self._accelerator.is_main_process:
+            folder = self._failures / f"step-{self.step + 1}"
+            figures: dict[str, int | str] = {
+                "step": self.step + 1,
+                "loss": str(loss),
+                "gradient_norm": str(norm),
+            }
+            try:
+                save_failure(folder, self._model, batch, streams, figures)
+                sentence += f" To see which example and layer it comes from: lowland replay {folder}"
+            except (OSError, SafetensorError) as error:
+                sentence += f" The batch could not be kept: {error}"
+        raise TrainingError(sentence)
 
     def _clip(self) -> Tensor:
         """Clips the gradient if that is set; returns its global norm before."""
@@ -244,7 +307,7 @@ def _report(
     infos: list[GradientInfo],
     step: int,
     rate: float,
-    norm: float,
+    norm: float | None,
     examples: int,
     target_tokens: int,
     seconds: float,
@@ -255,7 +318,7 @@ def _report(
 
     return StepReport(
         step=step,
-        loss=float(torch.stack([info.loss for info in infos]).mean()),
+        loss=float(torch.stack([info.loss for info in infos]).mean()) if infos else None,
         learning_rate=rate,
         gradient_norm=norm,
         examples=examples,

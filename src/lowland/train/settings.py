@@ -10,11 +10,15 @@ OptimizerName: TypeAlias = Literal["adafactor", "adamw", "muon"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 Operations: TypeAlias = Literal["auto", "fast", "library"]
+NonFinite: TypeAlias = Literal["stop", "skip"]
 Descent: TypeAlias = Literal["share", "full"]
 Direction: TypeAlias = Literal["ascent", "previous", "momentum"]
 Arm: TypeAlias = Literal["standard", "sam"]
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
+
+MOST_RHO = 1000.0
+"""A larger radius is a slip: it is more than the norm of all weights of a small model."""
 
 
 def _whole(name: str, value: object, minimum: int) -> None:
@@ -65,6 +69,10 @@ class SAMSettings:
 
     def __post_init__(self) -> None:
         _number("rho", self.rho, 0.0)
+        if self.rho > MOST_RHO:
+            raise ValueError(
+                f"Invalid rho={self.rho!r}. Must be at most {MOST_RHO:g}; 0.05 to 0.3 suit most models."
+            )
         if isinstance(self.ascent, bool) or not (
             self.ascent >= 1 if isinstance(self.ascent, int) else 0 < self.ascent <= 1
         ):
@@ -118,6 +126,8 @@ class TrainSettings:
         z_loss: Weight of T5's log(Z)^2 term in the training loss.
         input_length: Tokens of an input, EOS included; longer ones are cut. `None` for each task's own.
         target_length: Tokens of a target, EOS included; `None` for each task's own.
+        on_non_finite: What happens where the loss or the gradient is not finite: `stop`, with the batch kept
+            to be replayed, or `skip` the update and count it.
         evaluate_every: Steps between evaluations; the last step is always evaluated.
         log_every: Steps between lines of the training log.
 
@@ -140,6 +150,7 @@ class TrainSettings:
     z_loss: float = 1e-4
     input_length: int | None = None
     target_length: int | None = None
+    on_non_finite: NonFinite = "stop"
     evaluate_every: int = 200
     log_every: int = 10
 
@@ -158,4 +169,5 @@ class TrainSettings:
         _choice("optimizer", self.optimizer, get_args(OptimizerName))
         _choice("schedule", self.schedule, get_args(ScheduleName))
         _choice("precision", self.precision, get_args(Precision))
+        _choice("on_non_finite", self.on_non_finite, get_args(NonFinite))
         _choice("operations", self.operations, get_args(Operations))
