@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.cli.command import SMALL, Result, call, reviews, write_rows
+from tests.cli.mistakes import HANDLED, MISTAKES, little_disk, prepare, run_case
 
-ON_TASK = "compare facts/continents"
-ON_ROWS = "compare --train {d}/train.jsonl --eval {d}/dev.jsonl --input {{text}} --target {{label}}"
+MISTAKEN = [case for cases in MISTAKES.values() for case in cases]
+UNDERSTOOD = [case for cases in HANDLED.values() for case in cases]
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with good and bad files; the working directory is an empty one beside it."""
-    data = tmp_path / "data"
-    data.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with good and bad files."""
+    return prepare(tmp_path_factory.mktemp("mistakes"))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is an empty one."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    write_rows(data / "train.jsonl", reviews(20))
-    write_rows(data / "dev.jsonl", reviews(4, start=50))
-    lines = (data / "train.jsonl").read_text().splitlines()
-    (data / "broken.jsonl").write_text("\n".join([*lines[:2], '{"text": "a",', *lines[2:]]) + "\n")
-    (data / "empty.jsonl").write_text("")
-    (data / "short.tsv").write_text("text\tlabel\na\tyes\nb\n")
-    (data / "nolabel.jsonl").write_text('{"text": "a", "label": null}\n')
-    (data / "bad.toml").write_text("[train\nsteps = 3\n")
-    (data / "unknown.toml").write_text("[train]\nstep = 3\n")
-    (data / "kind.toml").write_text('[train]\nsteps = "many"\n')
-    (data / "notes").mkdir()
-    (data / "notes" / "todo.txt").write_text("mine\n")
-    return data
 
 
 def check(result: Result, expected: list[str]) -> None:
@@ -38,91 +32,88 @@ def check(result: Result, expected: list[str]) -> None:
     assert result.code == 2, result.out
     assert result.err.startswith("lowland: ")
     assert result.err.count("\n") == 1
+    assert result.err.endswith((".\n", "?\n", ")\n"))
     assert "Traceback" not in result.err
     assert result.out == ""
     for part in expected:
         assert part in result.err
 
 
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ("comparr", ["Unknown verb 'comparr'", "compare"]),
-        ("compare", ["nothing to train on", "lowland tasks"]),
-        (f"{ON_TASK} --roh 0.1", ["--roh", "--rho"]),
-        (f"{ON_TASK} --rho", ["--rho", "value is missing"]),
-        (f"{ON_TASK} --steps 1.5", ["--steps", "whole number", "'1.5'"]),
-        (f"{ON_TASK} --schedule liner", ["--schedule", "linear", "'liner'"]),
-        (f"{ON_TASK} --seeds 1,x", ["--seeds", "'1,x'"]),
-        (f"{ON_TASK} --seeds 1,1", ["seeds", "different"]),
-        (f"{ON_TASK} --seeds 0", ["seeds"]),
-        ("train facts/continents --seed -1", ["seeds", ">= 0"]),
-        ("train facts/continents --arm sgd", ["--arm", "sam or standard"]),
-        ("compare fact/continents", ["Unknown task or mixture 'fact/continents'", "facts/continents"]),
-        (f"{ON_TASK} --rho -1", ["rho=-1", ">= 0"]),
-        (f"{ON_TASK} --rho nan", ["rho=nan", "finite"]),
-        (f"{ON_TASK} --rho inf", ["rho=inf", "finite"]),
-        (f"{ON_TASK} --ascent 0", ["ascent=0", "(0, 1]"]),
-        (f"{ON_TASK} --ascent 2.0", ["ascent=2.0", "(0, 1]"]),
-        (f"{ON_TASK} --ascent 64", ["ascent=64", "batch size"]),
-        (f"{ON_TASK} --m 3", ["m=3", "divide"]),
-        (f"{ON_TASK} --m 32", ["ascent=0.25", "32"]),
-        (f"{ON_TASK} --steps 0", ["steps=0", ">= 1"]),
-        (f"{ON_TASK} --dropout 1", ["dropout=1.0"]),
-        (f"{ON_TASK} --learning-rate 0", ["learning_rate=0.0"]),
-        (f"{ON_TASK} --fraction 0", ["fraction=0.0"]),
-        (f"{ON_TASK} --fraction nan", ["fraction=nan"]),
-        (f"{ON_TASK} --held-out nan", ["held_out=nan"]),
-        (f"{ON_TASK} --held-out 1.5", ["held_out=1.5"]),
-        (f"{ON_TASK} --held-out 100000 --held-out-limit 100000", ["facts/continents", "--held-out"]),
-        (f"{ON_TASK} --preset dem", ["preset 'dem'", "demo"]),
-        (f"{ON_TASK} --config {{d}}/no.toml", ["no.toml"]),
-        (f"{ON_TASK} --config {{d}}/bad.toml", ["bad.toml", "line 1"]),
-        (f"{ON_TASK} --config {{d}}/unknown.toml", ["train.step", "train.steps"]),
-        (f"{ON_TASK} --config {{d}}/kind.toml", ["train.steps='many'", "whole number"]),
-        (f"{ON_TASK} --model {{d}}/nowhere", ["nowhere", "directory"]),
-        (f"{ON_TASK} --model {{d}}/notes", ["notes", "config.json"]),
-        (f"{ON_TASK} --out {{d}}/notes", ["notes", "--out"]),
-        (f"{ON_TASK} --out {{d}}/empty.jsonl", ["empty.jsonl", "--out"]),
-        ("compare glue/sst2", ["glue/sst2", "SST-2/train.tsv"]),
-        ("compare glue/sst2 --data-dir {d}/nowhere", ["nowhere"]),
-        ("compare glue/sst2 --data-dir {d}/notes", ["glue/sst2", "train.tsv", "SST-2"]),
-        ("compare --train {d}/train.jsonl --eval {d}/dev.jsonl --input {{text}}", ["--target is missing"]),
-        (f"{ON_ROWS} --target {{{{labe}}}}", ["train.jsonl, line 1", "'labe'", "'label'"]),
-        (f"{ON_ROWS} --input {{{{text", ["{text", "brace"]),
-        (f"{ON_ROWS} --input {{{{text.__class__}}}}", ["text.__class__"]),
-        (f"{ON_ROWS} --input review", ["review", "no field"]),
-        (f"{ON_ROWS} --metric acuracy", ["acuracy", "accuracy"]),
-        (f"{ON_ROWS} --metric pearson", ["pearson", "number"]),
-        (f"{ON_ROWS} --name ../up", ["../up"]),
-        (f"{ON_ROWS} --name facts/continents facts/continents", ["facts/continents", "--name"]),
-        (f"{ON_ROWS} --train {{d}}/broken.jsonl", ["broken.jsonl, line 3", "JSON"]),
-        (f"{ON_ROWS} --train {{d}}/empty.jsonl", ["empty.jsonl", "empty"]),
-        (f"{ON_ROWS} --train {{d}}/short.tsv", ["short.tsv, line 3", "'label'"]),
-        (f"{ON_ROWS} --train {{d}}/nolabel.jsonl", ["nolabel.jsonl, line 1", "'label'"]),
-        (f"{ON_ROWS} --train {{d}}/no.jsonl", ["no.jsonl", "does not exist"]),
-        (f"{ON_ROWS} --train {{d}}/notes/todo.txt", ["todo.txt", ".jsonl"]),
-        ("eval --model embedded", ["nothing to score"]),
-        ("eval facts", ["--model", "Missing"]),
-        ("eval facts --model {d}/nowhere", ["nowhere"]),
-        ("eval facts --model embedded --limit 0", ["--limit", "at least 1"]),
-        ("eval facts --model embedded --batch-size 0", ["--batch-size", "at least 1"]),
-        ("eval --eval {d}/dev.jsonl --target {{label}} --model embedded", ["--input is missing"]),
-        ("predict --model embedded", ["Missing", "--input"]),
-        ("report {d}/notes", ["notes"]),
-        ("report {d}/nowhere", ["nowhere"]),
-        ("report", ["DIR"]),
-        ("tasks glue/sst", ["glue/sst2"]),
-        ("doctor --batch-size 0", ["--batch-size", "at least 1"]),
-        ("doctor now", ["'now'"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("command", "expected"), MISTAKEN)
 def test_mistake(folder: Path, command: str, expected: list[str]) -> None:
     """A mistake gets exit code 2 and a sentence that names what and where; no file is left."""
     before = sorted(folder.rglob("*"))
-    check(call(*command.format(d=folder).split()), expected)
+    check(run_case(command, folder), expected)
     assert list(Path.cwd().iterdir()) == []
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("command", "expected"), UNDERSTOOD)
+def test_oddity(folder: Path, command: str, expected: list[str]) -> None:
+    """What is odd but can be understood is read, and what a user should know of it is said."""
+    result = run_case(command, folder)
+    assert result.code == 0, result.err
+    said = " ".join(result.out.split())
+    for part in expected:
+        assert part in said
+
+
+def test_mistake_through_the_real_command(folder: Path) -> None:
+    """The installed command answers with exit code 2 and one line on standard error, too."""
+    words = ["compare", "--train", folder / "nul.jsonl", "--eval", folder / "dev.jsonl"]
+    command = [sys.executable, "-m", "lowland", *words, "--input", "{text}", "--target", "{label}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    check(Result(done.returncode, done.stdout, done.stderr), ["nul.jsonl, line 2", "NUL"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [
+            "predict",
+            "--model",
+            "embedded",
+            "--template",
+            "{text}",
+            "--input",
+            "dev.jsonl",
+            "--output",
+            "out.csv",
+        ],
+        ["eval", "facts/continents", "--model", "embedded", "--limit", "64", "--predictions", "out"],
+    ],
+)
+def test_full_disk(words: list[str]) -> None:
+    """A disk that is full gets exit code 2 and a sentence that names the file, and no half file stays."""
+    write_rows(Path("dev.jsonl"), reviews(40))
+    with little_disk(size=1000):
+        result = call(*words)
+    assert result.code == 2
+    assert result.err.splitlines()[-1].startswith("lowland: out")
+    assert "File too large" in result.err
+    assert [path for path in Path.cwd().rglob("*") if path.is_file()] == [Path.cwd() / "dev.jsonl"]
+
+
+LITTLE_MEMORY = """
+import resource, sys
+import torch, transformers, lowland.experiment.compare
+from transformers import T5ForConditionalGeneration
+from lowland.cli import main
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 400_000_000,) * 2)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow  # loads the libraries in a process of its own
+def test_little_memory() -> None:
+    """A machine without enough memory gets exit code 2 and a sentence that says how to need less."""
+    words = ["train", "facts/capitals", "--batch-size", "4096", "--steps", "1", "--precision", "fp32"]
+    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY, *words], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "not enough memory" in done.stderr
+    assert "--micro-batch-size" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_directory_of_another_experiment(experiment: Path) -> None:

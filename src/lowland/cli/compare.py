@@ -12,6 +12,7 @@ from rich.text import Text
 from lowland.cli import options, settings
 from lowland.cli.parser import seed_list
 from lowland.errors import UserError
+from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.experiment.configuration import ExperimentConfig
@@ -63,7 +64,10 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     if "plan" in arguments:
         from lowland.experiment.plan import plan_experiment
 
-        show_plan(plan_experiment(config), console)
+        plan = plan_experiment(config)
+        show_plan(plan, console)
+        for sentence in plan.workload.warnings:
+            console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
         return 0
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
     with ExperimentProgress(console, config, path) as progress:

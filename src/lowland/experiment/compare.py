@@ -91,7 +91,7 @@ def run_experiment(
     if prepared is None:
         prepared, loaded = prepare(config)
     data, encodings = prepared.data, prepared.encodings
-    parts = {seed: part(data, config.data, seed) for seed in config.seeds}
+    parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
     seed = config.seeds[0]
     left = {arm: sum(not RunDirectory(path, arm, seed).done for seed in config.seeds) for arm in config.arms}
     if first and on_plan is not None and loaded is not None and any(left.values()):
@@ -109,7 +109,7 @@ def run_experiment(
         if first:
             _describe(config, path, command, data)
         processes().wait_for_everyone()
-        progress.on_data(data, sizes, warnings)
+        progress.on_data(data, sizes, list(dict.fromkeys(warnings)))
         failures: list[str] = []
         for seed in config.seeds:
             for arm in config.arms:

@@ -141,7 +141,10 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"Invalid seeds={self.seeds!r}. Must be different whole numbers >= 0.")
+            raise ValueError(
+                f"Invalid seeds={','.join(map(str, self.seeds)) or 'none'}. "
+                "Must be different whole numbers >= 0."
+            )
         if not self.arms or any(arm not in ARMS for arm in self.arms):
             raise ValueError(f"Invalid arms={self.arms!r}. Must be some of: {', '.join(ARMS)}.")
         size, a, m = self.train.batch_size, self.sam.ascent, self.sam.m
@@ -154,7 +157,7 @@ class ExperimentConfig:
         if isinstance(a, float) and a * size < 0.5 * m:
             raise ValueError(
                 f"Invalid ascent={a}. Of a batch of {size} examples it leaves fewer than one for each of "
-                f"{m} point(s)."
+                f"m={m} points; give at least {m / size:g}."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,7 +212,9 @@ def read_layer(path: Path) -> Layer:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start + 1} is not UTF-8; settings are text in TOML.") from None
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not a valid TOML file ({error}).") from None
 
 
@@ -287,6 +292,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         str(choice) for option in options for choice in typing.get_args(option) if isinstance(choice, str)
     ]
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if any(dataclasses.is_dataclass(option) for option in options):
+        raise UserError(f"Invalid {path}={value!r}. Must be a section of settings: a table [{path}] in TOML.")
     expected = (
         f"one of: {', '.join(known)}"
         if known

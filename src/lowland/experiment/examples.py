@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from lowland.data import EncodedExample, EncodedSet, MixtureSampler, collate, encode
 from lowland.errors import UserError
 from lowland.experiment.configuration import DataSettings
+from lowland.report.words import count
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates, resolve
@@ -147,13 +148,14 @@ def evaluation_count(size: int, limit: int | float) -> int:
     return min(size, limit) if limit else size
 
 
-def part(data: ExperimentData, settings: DataSettings, seed: int) -> SeedData:
+def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: int = 1) -> SeedData:
     """Takes a seed's fraction of the training examples, makes labels wrong, and holds some of it out.
 
     Args:
         data: All examples.
         settings: The fraction, the share of wrong labels, and how much is held out.
         seed: The run's seed.
+        batch_size: Examples of a batch, to say so where there are fewer to draw from.
 
     Raises:
         UserError: If a task has too few examples to hold any out, or no labels to make wrong.
@@ -167,21 +169,26 @@ def part(data: ExperimentData, settings: DataSettings, seed: int) -> SeedData:
             labels = known_labels(data.tasks[name], examples)
             # Before any are held out: who has wrong labels has no right ones to choose a checkpoint by.
             chosen = flip_labels(chosen, labels, settings.label_noise, derive_seed(seed, "label-noise"))
-        count = (
+        number = (
             settings.held_out
             if isinstance(settings.held_out, int)
             else max(1, round(settings.held_out * len(chosen)))
         )
         if settings.held_out and settings.held_out_limit:
-            count = min(count, settings.held_out_limit)
+            number = min(number, settings.held_out_limit)
             try:
-                train[name], held_out[name] = hold_out(chosen, count, derive_seed(seed, "held-out"))
+                train[name], held_out[name] = hold_out(chosen, number, derive_seed(seed, "held-out"))
             except UserError as error:
                 raise UserError(f"{name}: {error} Give --held-out 0 to train on all of them.") from None
         else:
             train[name] = chosen
         warnings += _missing_classes(name, examples, train[name], seed)
     sizes = {name: len(examples) for name, examples in train.items()}
+    if (total := sum(sizes.values())) < batch_size:
+        warnings.append(
+            f"{count(total, 'training example')} cannot fill a batch of {batch_size}: every batch holds "
+            "some of them more than once. Give a smaller --batch-size."
+        )
     return SeedData(
         train=train,
         held_out=held_out,

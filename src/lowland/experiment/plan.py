@@ -214,7 +214,9 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
     seed = config.seeds[0]
     encodings = Encodings(data, tokenizer, config.train)
     return make_plan(
-        config, count_workload(config, data, part(data, config.data, seed), encodings, seed), model
+        config,
+        count_workload(config, data, part(data, config.data, seed, config.train.batch_size), encodings, seed),
+        model,
     )
 
 

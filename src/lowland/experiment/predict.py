@@ -19,7 +19,7 @@ from lowland.report.write import write_atomic
 from lowland.tasks.base import Row, Task
 from lowland.tasks.custom import Template
 from lowland.tasks.registry import get_task, task_names
-from lowland.tasks.rows import SUFFIXES, place, read_lines, read_rows
+from lowland.tasks.rows import SUFFIXES, place, read_lines, read_rows, unknown_suffix
 
 OUTPUT_SUFFIXES = (".jsonl", ".csv", ".tsv")
 CHUNK = 16
@@ -75,8 +75,7 @@ class InputWriter:
         if path.suffix.lower() == ".txt":
             return list(self._read_lines(path))
         if path.suffix.lower() not in SUFFIXES:
-            known = ", ".join((*SUFFIXES, ".txt"))
-            raise UserError(f"{path} has the suffix {path.suffix!r}; rows are read from {known} files.")
+            raise unknown_suffix(path, (*SUFFIXES, ".txt"))
         if self.template is None and self.task is None:
             raise self._unknown()
         rows = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -84,6 +85,11 @@ def load_model(
     source, local = _resolve(name, hub)
     with quiet_transformers(), _as_user_error(name):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        if type(config) not in AutoModelForSeq2SeqLM._model_mapping:
+            raise UserError(
+                f"Model {name!r} is of the type {config.model_type!r}, which is no sequence-to-sequence "
+                "language model; give a checkpoint of T5, mT5, ByT5, BART or another encoder-decoder."
+            )
         if dropout is not None and _set_dropout(config, dropout) == 0:
             raise UserError(f"Model {name!r} has no dropout setting that lowland knows; leave dropout unset.")
         model, info = AutoModelForSeq2SeqLM.from_pretrained(
@@ -147,8 +153,8 @@ def _resolve(name: str, hub: bool) -> tuple[str, bool]:
         )
     if not hub:
         raise UserError(
-            f"Model {name!r} is neither {EMBEDDED!r} nor a directory; give the directory of a checkpoint "
-            "or allow the Hugging Face hub."
+            f"Model {name!r} is neither {EMBEDDED!r} nor a directory here; give the directory of a "
+            "checkpoint, or, for a name on the Hugging Face hub, allow it with --hub."
         )
     return name, False
 
@@ -222,5 +228,14 @@ def _as_user_error(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of any kind: a damaged file can trip the library anywhere
-        reason = textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...").rstrip(".")
+        if "custom code" in str(error) or "trust_remote_code" in str(error):
+            raise UserError(
+                f"Model {name!r} comes with code of its own, which is never run here; give a checkpoint "
+                "whose architecture and tokenizer are part of transformers."
+            ) from None
+        if isinstance(error, SafetensorError):
+            raise UserError(
+                f"Model {name!r} has a damaged .safetensors file ({error}); copy or download it again."
+            ) from None
+        reason = textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...").rstrip(". ")
         raise UserError(f"Model {name!r} cannot be loaded: {reason}.") from error

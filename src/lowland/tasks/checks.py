@@ -47,3 +47,20 @@ def unseen(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -
         f"{name}: {strange.total()} of {len(evaluation)} evaluation targets never occur in training:"
         f" {shown}{others}."
     ]
+
+
+def blank(name: str, examples: Sequence[Example]) -> list[str]:
+    """Reports inputs that hold nothing."""
+    count = sum(not example.inputs.strip() for example in examples)
+    return [f"{name}: {count} of {len(examples)} inputs are empty."] if count else []
+
+
+def one_class(name: str, train: Sequence[Example]) -> list[str]:
+    """Reports a training set whose targets are all the same."""
+    targets = {example.targets for example in train}
+    if len(train) < 2 or len(targets) > 1:
+        return []
+    return [
+        f"{name}: all {len(train)} training examples have the target {targets.pop()!r},"
+        " so that a model can only learn to write that."
+    ]

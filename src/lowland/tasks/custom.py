@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +68,8 @@ class Template:
             pieces.append(literal)
             if name is not None:
                 value = fields.find(row, name)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise UserError(f"the field {name!r} is a number that is too large; write it as text.")
                 if not isinstance(value, (str, int, float)):
                     raise UserError(
                         f"the field {name!r} must be text or a number, but it is {fields.describe(value)}."
@@ -137,8 +141,11 @@ class CustomTask(Task):
             UserError: If a field is missing or of a wrong kind, or the target is empty.
         """
         targets = self.target_template.fill(row)
-        if not targets.strip():
-            raise UserError(f"the target is empty ({', '.join(self.target_template.fields)}).")
+        if not _visible(targets):
+            named = " and ".join(map(repr, self.target_template.fields))
+            raise UserError(
+                f"the target is empty (the field {named}): there is nothing to learn; leave the row out."
+            )
         answers = None
         if any(metric.kind == "text" for metric in self.scores):
             answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
@@ -178,6 +185,8 @@ class CustomTask(Task):
         evaluation = self._read(self.evaluation, "validation")
         self._check_targets([*train, *evaluation])
         warnings = [
+            *checks.blank(self.name, [*train, *evaluation]),
+            *checks.one_class(self.name, train),
             *checks.repeated(self.name, train),
             *checks.shared(self.name, train, evaluation),
         ]
@@ -186,13 +195,34 @@ class CustomTask(Task):
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 
     def _read(self, path: Path, split: str) -> list[Example]:
-        examples = []
+        examples: list[Example] = []
         for number, row in read_rows(path):
+            if not examples and path.suffix.lower() in (".csv", ".tsv"):
+                self._check_columns(path, row)
             try:
                 examples += self.examples(row, split)
             except UserError as error:
                 raise UserError(f"{place(path, number)}: {error}") from None
         return examples
+
+    def _check_columns(self, path: Path, row: Row) -> None:
+        """Refuses a table whose first line lacks a column of the templates.
+
+        Raises:
+            UserError: If it does; the message says what the columns are, or why there are none.
+        """
+        for name in (*self.input_template.fields, *self.target_template.fields):
+            if name in row:
+                continue
+            (only, *more), right = row, "commas" if path.suffix.lower() == ".csv" else "tabs"
+            wrong = next((mark for mark in (";", "\t", ",") if not more and mark in only), None)
+            if wrong is not None:
+                kind = {";": "semicolons", "\t": "tabs", ",": "commas"}[wrong]
+                raise UserError(
+                    f"{path}, line 1: the columns have {kind} between them, not {right}; "
+                    f"save the file with {right}" + (", or name it .tsv." if wrong == "\t" else ".")
+                )
+            raise UserError(f"{path}, line 1, which must name the columns: {fields.missing(name, row)}")
 
     def _check_targets(self, examples: Sequence[Example]) -> None:
         classes = {example.targets for example in examples}
@@ -214,6 +244,11 @@ class CustomTask(Task):
                         raise UserError(
                             f"The metric {metric.name!r} needs numbers, but a target is {example.targets!r}."
                         )
+
+
+def _visible(text: str) -> bool:
+    """Whether a text holds more than blanks, control characters and characters of no width."""
+    return any(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
 def _metrics(names: Sequence[str]) -> tuple[metrics.Metric, ...]:

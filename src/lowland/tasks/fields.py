@@ -6,11 +6,15 @@ The errors name no file: whoever reads the file adds file and line.
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from lowland.errors import UserError
 from lowland.tasks.base import Row
+
+MOST_SHOWN = 40
+"""Characters of a value, or of a field's name, that a message shows."""
 
 UNLABELLED = "<unk>"
 """The target of a row without a label, as in the T5 library."""
@@ -30,9 +34,10 @@ def find(row: Row, *names: str) -> Any:
 
 def missing(name: str, row: Row) -> UserError:
     """Builds the error for a field that a row lacks."""
-    known = [str(key) for key in row]
+    known = [textwrap.shorten(str(key), MOST_SHOWN, placeholder=" ...") for key in row]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the row has {', '.join(known)}."
+    shown = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the row has {shown or 'none'}."
     return UserError(f"the field {name!r} is missing; {hint}")
 
 
@@ -125,7 +130,7 @@ def describe(value: Any) -> str:
     shown = repr(value)
     kinds = {dict: "an object", list: "a list", type(None): "empty (null)", bool: "a truth value"}
     kind = kinds.get(type(value), "text" if isinstance(value, str) else "a number")
-    return f"{kind} ({shown})" if len(shown) <= 40 and value is not None else kind
+    return f"{kind} ({shown})" if len(shown) <= MOST_SHOWN and value is not None else kind
 
 
 def _present(row: Row, names: Sequence[str]) -> str:

@@ -19,8 +19,22 @@ from typing import Any, NoReturn
 
 from lowland.errors import UserError
 from lowland.tasks.base import Row
+from lowland.tasks.fields import describe
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+
+NO_TEXT = {
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+    b"BZh": "compressed with bzip2; unpack it first",
+    b"\xfd7zXZ\0": "compressed with xz; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the sheet as CSV",
+    b"PAR1": "a Parquet file; save it as JSONL or CSV",
+    b"%PDF": "a PDF file; save its rows as JSONL or CSV",
+}
+"""How files begin that are no UTF-8 text, and what to do. Archives are never unpacked here."""
 
 
 def read_rows(
@@ -48,13 +62,31 @@ def read_rows(
         ".tsv": lambda: _tsv(path, columns, short_rows),
     }
     if suffix not in readers:
-        raise UserError(f"{path} has the suffix {suffix!r}; rows are read from {', '.join(SUFFIXES)} files.")
+        raise unknown_suffix(path, SUFFIXES)
     empty = True
     for number_and_row in readers[suffix]():
         empty = False
         yield number_and_row
     if empty:
-        raise UserError(f"{path} is empty: it holds no rows.")
+        raise UserError(f"{path} is empty: it holds no rows{_no_rows(path)}.")
+
+
+def unknown_suffix(path: Path, known: Sequence[str]) -> UserError:
+    """Builds the error for a file whose suffix says nothing that can be read."""
+    listed = f"{', '.join(known[:-1])} and {known[-1]}"
+    if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".7z"):
+        return UserError(
+            f"{path} is compressed, and archives are not opened here; unpack it and give the file in it."
+        )
+    if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
+        return UserError(f"{path} is a spreadsheet; save the sheet as CSV.")
+    return UserError(f"{path} has the suffix {path.suffix!r}; rows are read from {listed} files.")
+
+
+def _no_rows(path: Path) -> str:
+    """Says what a file without rows holds instead."""
+    table = path.suffix.lower() in (".csv", ".tsv") and path.stat().st_size > 0
+    return " below its first line, which names the columns" if table else ""
 
 
 def place(path: Path, number: int) -> str:
@@ -75,23 +107,25 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 if number == 1:
-                    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-                        raise UserError(f"{path} is UTF-16; save it as UTF-8.")
+                    for beginning, what in NO_TEXT.items():
+                        if raw.startswith(beginning):
+                            raise UserError(f"{path} is {what}.")
                     raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if b"\0" in raw:
                     raise UserError(
-                        f"{path}, line {number}: a NUL character; the file is damaged or not text."
+                        f"{path}, line {number}: a NUL character; the file is damaged, no text, or not UTF-8."
                     )
                 try:
                     yield number, raw.decode("utf-8")
                 except UnicodeDecodeError as error:
                     raise UserError(
-                        f"{path}, line {number}: byte {error.start + 1} is not UTF-8; save the file as UTF-8."
+                        f"{path}, line {number}: byte {error.start + 1} is not UTF-8; "
+                        "if this is text, save it as UTF-8."
                     ) from None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder; a file is needed.") from None
+        raise UserError(f"{path} is a folder; give a file.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
 
@@ -124,27 +158,42 @@ def _json(path: Path) -> Iterator[tuple[int, Row]]:
 
 def _parse_json(text: str, where: str) -> Any:
     def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
+        raise UserError(f"{where}: {constant} is no number in JSON; write null, or leave the row out.")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            names = [name for name, _ in pairs]
+            double = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{where}: the field {double!r} occurs more than once in one object.")
+        return value
 
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=refuse, object_pairs_hook=once)
         # An escape can name half a character, which no file can hold: \ud83d without its other half.
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        column = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise UserError(f"{where}: not valid JSON at {column} ({error.msg}).") from None
+        several = text.strip().count("\n") > 0  # a .json file, whose place names no line yet
+        column = f"line {error.lineno}, column {error.colno}" if several else f"column {error.colno}"
+        problem = "it ends too soon" if error.pos >= len(text.rstrip()) else error.msg
+        raise UserError(f"{where}: not valid JSON at {column} ({problem}).") from None
     except UnicodeEncodeError:
         raise UserError(f"{where}: a \\u escape names half a character (a lone surrogate).") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON ({error}).") from None
+    except RecursionError:
+        raise UserError(f"{where}: lists or objects lie too deep in one another.") from None
+    except UserError:
+        raise
+    except ValueError:  # Python's own limit
+        raise UserError(f"{where}: a number has more than 4300 digits; write it as text.") from None
     return value
 
 
 def _object(value: Any, where: str) -> Row:
     if not isinstance(value, dict):
-        kind = type(value).__name__
-        raise UserError(f'{where}: a row is an object such as {{"text": "..."}}, but this is a {kind}.')
+        raise UserError(
+            f'{where}: a row is an object such as {{"text": "..."}}, but this is {describe(value)}.'
+        )
     return value
 
 
@@ -193,6 +242,11 @@ def read_csv(
         except StopIteration:
             return
         except csv.Error as error:
+            if "new-line" in str(error):
+                raise UserError(
+                    f"{path}, line {number}: lines end in a carriage return alone; "
+                    "save the file with line feeds."
+                ) from None
             raise UserError(
                 f"{path}, line {number}: not valid CSV ({error}); a field with quotes, commas or line ends"
                 ' is written in double quotes, and quotes inside it are doubled ("").'
@@ -211,9 +265,11 @@ def _only_lines(numbered: Iterable[tuple[int, str]]) -> Iterator[str]:
 
 
 def _header(path: Path, number: int, names: list[str]) -> list[str]:
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        raise UserError(f"{path}, line {number}: the column {double[0]!r} occurs more than once.")
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise UserError(
+            f"{path}, line {number}: the column {double!r} occurs more than once; rename one of them."
+        )
     return names
 
 
@@ -224,6 +280,7 @@ def _record(
         hint = " (the last line has no line end: is the file cut off?)" if cut_off else ""
         missing = f"; {names[len(fields)]!r} is missing" if len(fields) < len(names) else ""
         raise UserError(
-            f"{path}, line {number}: {len(fields)} fields where the header has {len(names)}{missing}{hint}."
+            f"{path}, line {number}: {len(fields)} field{'s' * (len(fields) != 1)} where the first line has "
+            f"{len(names)}{missing}{hint}."
         )
     return dict(zip(names, fields, strict=True))

@@ -56,7 +56,7 @@ def hold_out(
     if isinstance(count_or_fraction, int):
         count = count_or_fraction
         if not 0 < count < len(examples):
-            raise UserError(f"Cannot hold out {count} of {len(examples)} training examples.")
+            raise UserError(f"Cannot hold out {count} of {len(examples)} training example(s).")
     else:
         if not 0 < count_or_fraction < 1:
             raise ValueError(f"Invalid {count_or_fraction=}. A fraction must be > 0 and < 1.")
