@@ -1,0 +1,203 @@
+"""The records: what they say follows from their raw lines, and the way that they are made."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records import replicate, results
+from tests.cli.command import files, reviews, write_rows
+from tests.model_fixtures import write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ROOT / "records"
+PLANS = sorted((RECORDS / "plans").glob("*.toml"))
+
+TINY = """
+seconds = 1
+
+[claim]
+letter = "g"
+name = "tiny"
+question = "does it run?"
+statement = "It runs"
+rule = "gain"
+cells = [1]
+
+[axis]
+"data.label_noise" = [0.0, 0.4]
+
+[tuning]
+seeds = 1
+learning_rate = [0.001, 0.01]
+rho = [0.05, 0.1]
+cells = [0]
+
+[comparison]
+seeds = 2
+
+[settings]
+model = "MODEL"
+
+[settings.data]
+held_out = 8
+
+[settings.data.custom]
+train = "TRAIN"
+evaluation = "DEV"
+input = "{text}"
+target = "{label}"
+
+[settings.train]
+steps = 4
+batch_size = 8
+evaluate_every = 2
+precision = "fp32"
+input_length = 48
+target_length = 8
+"""
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in RECORDS.glob("*/result.json")), ids=str)
+def test_results_follow_from_the_raw_lines(folder: Path) -> None:
+    """Every record's result and page are what its plan, its chosen settings and its raw lines give."""
+    written = json.loads((folder / "result.json").read_text())
+    computed = results.compute(folder)
+    # Means are sums of floats, whose last digit another NumPy may round otherwise.
+    assert rounded(computed) == rounded(written)
+    plan = next(path.name for path in PLANS if f'name = "{folder.name[11:]}"' in path.read_text())
+    assert (folder / "README.md").read_text() == results.page(written, plan)
+
+
+def test_the_table_of_claims_follows_from_the_records() -> None:
+    """The table in records/README.md is the one that the records give: nothing is typed in by hand."""
+    assert results.claims(RECORDS) in (RECORDS / "README.md").read_text()
+
+
+def test_every_claim_has_one_plan() -> None:
+    """The plans are those of the claims a to g, each readable, with a cost and settings that build."""
+    studies = [replicate.Study(replicate.read_plan(path), Path("runs"), None) for path in PLANS]
+    assert [study.plan.claim["letter"] for study in studies] == list("abcdefg")
+    for study in studies:
+        assert " h at most" in study.cost()
+        for cell in range(len(study.plan.cells)):
+            config = study.config(cell, "sam", study.seeds, {"train.learning_rate": 0.01})
+            assert config.train.learning_rate == 0.01 and config.data.held_out
+        assert not set(study.seeds) & set(study.tuning_seeds)
+
+
+def rounded(value: Any) -> Any:
+    """The same with numbers to nine digits."""
+    if isinstance(value, float):
+        return round(value, 9)
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def write_plan(folder: Path) -> Path:
+    """A plan of a tiny model on made-up rows."""
+    write_checkpoint(folder / "model", "t5.1.1")
+    places = {
+        "MODEL": folder / "model",
+        "TRAIN": write_rows(folder / "train.jsonl", reviews(40)),
+        "DEV": write_rows(folder / "dev.jsonl", reviews(8, 100)),
+    }
+    text = TINY
+    for name, place in places.items():
+        text = text.replace(f'"{name}"', json.dumps(str(place)))
+    (folder / "plan.toml").write_text(text)
+    return folder / "plan.toml"
+
+
+@pytest.mark.timeout(400)  # nine runs and two commands
+def test_a_plan_is_run_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One command tunes, compares on other seeds and writes the record, and a second one repeats nothing."""
+    plan, to = write_plan(tmp_path), tmp_path / "records"
+    to.mkdir()
+    (to / "README.md").write_text(f"before\n{results.BEGIN}\n{results.END}\nafter\n")
+    monkeypatch.setattr(results, "HERE", tmp_path)
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "tiny.toml").write_text(plan.read_text())
+    words = [str(plan), "--runs", str(tmp_path / "runs"), "--to", str(to)]
+    assert replicate.main(words) == 0
+    (record,) = to.glob("*_tiny")
+    result = json.loads((record / "result.json").read_text())
+    assert [cell["cell"] for cell in result["cells"]] == [
+        {"data.label_noise": 0.0},
+        {"data.label_noise": 0.4},
+    ]
+    for cell in result["cells"]:
+        assert set(cell["chosen"]["sam"]) == {"train.learning_rate", "sam.rho"}
+        assert set(cell["chosen"]["standard"]) == {"train.learning_rate"}
+        assert cell["held-out"]["seeds"] == 2 and set(cell["held-out"]["scores"]) == {"0", "1"}
+    runs = [json.loads(line) for line in (record / "runs.jsonl").read_text().splitlines()]
+    tuned = {run["seed"] for run in runs if run["stage"] == "tuning"}
+    compared = {run["seed"] for run in runs if run["stage"] == "comparison"}
+    assert tuned == {1000} and compared == {0, 1}
+    # Two rates for standard, two rhos and then one more rate for SAM.
+    assert len([run for run in runs if run["stage"] == "tuning"]) == 2 + 2 + 1
+    assert str(tmp_path) not in (record / "runs.jsonl").read_text()
+    assert not list((tmp_path / "runs").rglob("*.safetensors"))
+    readme = (to / "README.md").read_text()
+    assert (
+        readme.startswith("before\n") and readme.endswith("after\n") and f"{record.name}/README.md" in readme
+    )
+    assert rounded(results.compute(record)) == rounded(result)
+
+    before = files(tmp_path / "runs")
+    assert replicate.main(words) == 0
+    assert files(tmp_path / "runs") == before
+
+    lines = (record / "evaluations.jsonl").read_text().replace('"accuracy": 0.0', '"accuracy": 99.0')
+    lines = lines.replace('"accuracy": 50.0', '"accuracy": 98.0')
+    (record / "evaluations.jsonl").write_text(lines)
+    assert rounded(results.compute(record)) != rounded(result)
+
+
+def scores(*differences: float, base: float = 70.0) -> dict[str, dict[int, float]]:
+    """A cell in which SAM differs by these amounts."""
+    standard = {seed: base + seed for seed in range(len(differences))}
+    return {"standard": standard, "sam": {seed: standard[seed] + d for seed, d in enumerate(differences)}}
+
+
+UP, DOWN, LITTLE, WIDE = (2.0, 3.0, 2.5), (-2.0, -3.0, -2.5), (0.1, -0.1, 0.05), (-9.0, 9.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("claim", "cells", "word"),
+    [
+        ({"rule": "gain"}, [UP, UP], "confirmed"),
+        ({"rule": "gain"}, [UP, DOWN], "not confirmed"),
+        ({"rule": "gain", "cells": [0]}, [UP, DOWN], "confirmed"),
+        ({"rule": "gain"}, [LITTLE], "not confirmed"),
+        ({"rule": "gain"}, [WIDE], "undecided"),
+        ({"rule": "gain"}, [(2.0,)], "undecided"),
+        ({"rule": "every"}, [UP, UP], "confirmed"),
+        ({"rule": "every"}, [UP, DOWN], "not confirmed"),
+        ({"rule": "every"}, [UP, LITTLE], "undecided"),
+        ({"rule": "trend", "ends": 1}, [UP, LITTLE, DOWN], "confirmed"),
+        ({"rule": "trend", "ends": 1}, [LITTLE, DOWN, UP], "not confirmed"),
+        ({"rule": "enough", "reference": 0, "against": [1]}, [LITTLE, LITTLE], "confirmed"),
+        ({"rule": "enough", "reference": 0, "against": [1, 2]}, [LITTLE, LITTLE, UP], "not confirmed"),
+        ({"rule": "enough", "reference": 0, "against": [1]}, [LITTLE, WIDE], "undecided"),
+    ],
+)
+def test_claims_are_judged_by_their_rule(claim: dict[str, Any], cells: list[Any], word: str) -> None:
+    """A claim is confirmed, not confirmed or undecided as the intervals of its figures say."""
+    assert results.judge(claim, [scores(*cell) for cell in cells], {})["word"] == word
+
+
+@pytest.mark.parametrize(
+    ("times", "word"),
+    [((1.2, 1.21, 1.19), "confirmed"), ((1.4, 1.41, 1.39), "not confirmed"), ((1.0, 1.6, 1.2), "undecided")],
+)
+def test_cost_is_judged_by_the_ratio_of_times(times: tuple[float, ...], word: str) -> None:
+    """SAM's time by that of standard training, seed by seed, is held against the limit."""
+    seconds = {(0, "standard", seed): 10.0 for seed in range(3)}
+    seconds |= {(0, "sam", seed): 10.0 * ratio for seed, ratio in enumerate(times)}
+    found = results.judge({"rule": "cost", "reference": 0, "limit": 1.25}, [scores(*LITTLE)], seconds)
+    assert found["word"] == word and math.isclose(found["value"], sum(times) / 3)
