@@ -106,6 +106,19 @@ def test_a_sweep_trains_what_compare_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_diverging_standard_run_is_trained_once(tmp_path: Path) -> None:
+    """Where training blows up, the cells that share its standard run do not train it again."""
+    out = tmp_path / "sweep"
+    result = call(
+        "sweep", "rho=0,0.05", *SMALL, "--optimizer", "adamw", "--learning-rate", "1e30", "--out", out
+    )
+    assert result.code == 1
+    assert "It failed in rho-0, which trains it for this cell too." in result.out
+    assert (out / "rho-0" / "standard-seed0" / "config.toml").exists()
+    assert [path.name for path in (out / "rho-0.05" / "standard-seed0").iterdir()] == ["status.json"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["processes", "submitit-local"])
 def test_two_workers_run_a_sweep(tmp_path: Path, launcher: str) -> None:
     """Two workers complete a sweep, and a cell that fails is reported with exit code 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from lowland.errors import UserError
 from lowland.experiment import sweep
 from lowland.experiment.configuration import build_config, merge, read_layer
 from lowland.experiment.directory import RunDirectory
-from lowland.experiment.sweep import Grid, Plan, SweepCell, make_plan, run_jobs
+from lowland.experiment.sweep import Grid, Pace, Plan, SweepCell, make_plan, run_jobs
 from lowland.experiment.sweep import run as run_module
 from lowland.experiment.sweep.launch import ProcessLauncher, SubmititLauncher, cores
 from lowland.experiment.sweep.run import make_jobs
@@ -49,6 +50,7 @@ def cells_of(out: Path, *words: str, **settings: Any) -> list[SweepCell]:
 def finish(cell: SweepCell, arm: str, seed: int, score: float = 50.0) -> Path:
     """Leaves a run as if it were done."""
     run = RunDirectory(cell.path, arm, seed)  # type: ignore[arg-type]
+    shutil.rmtree(run.path, ignore_errors=True)
     (run.path / "checkpoints" / "step-10").mkdir(parents=True)
     (run.path / "checkpoints" / "step-10" / "model.safetensors").write_bytes(b"weights")
     (run.path / "config.toml").write_text(cell.config.to_toml())
@@ -60,9 +62,10 @@ def finish(cell: SweepCell, arm: str, seed: int, score: float = 50.0) -> Path:
 class Pretender:
     """Launches threads that finish the runs of a cell, or fail."""
 
-    def __init__(self, cells: Sequence[SweepCell], failing: str = "") -> None:
+    def __init__(self, cells: Sequence[SweepCell], failing: str = "", diverging: str = "") -> None:
         self.cells = {cell.name: cell for cell in cells}
         self.failing = failing
+        self.diverging = diverging
         self.trained: list[tuple[str, str, int]] = []
         self.most = 0
         self._running = 0
@@ -86,9 +89,13 @@ class Pretender:
             log.write_text("starting\nlowland: The file x is missing.\n")
         else:
             for run in cell.runs():
-                if not run.done:
-                    self.trained.append((cell.name, run.arm, run.seed))
-                    finish(cell, run.arm, run.seed)
+                if run.done or run.given_up:
+                    continue
+                self.trained.append((cell.name, run.arm, run.seed))
+                finish(cell, run.arm, run.seed)
+                if run.path.name == self.diverging:
+                    status = {"state": "failed", "error": "The loss is not finite at step 3."}
+                    (run.path / "status.json").write_text(json.dumps(status))
             if len(cell.config.arms) == 2:
                 (cell.path / "report").mkdir(exist_ok=True)
                 (cell.path / "report" / "report.json").write_text("{}")
@@ -120,6 +127,9 @@ class Silent:
         """Called when a cell has ended."""
         self.ended[cell.name] = problem
 
+    def on_wait(self) -> None:
+        """Called while processes run."""
+
     def experiment(self, cell: SweepCell) -> AbstractContextManager[Any]:
         """Shows nothing."""
         return nullcontext()
@@ -147,7 +157,7 @@ def test_finished_runs_are_not_planned(tmp_path: Path) -> None:
     plan = make_plan(cells)
     assert [planned.done for planned in plan.cells] == [0, 2]
     assert [planned.share for planned in plan.cells] == [(0,), (1,)]
-    assert [planned.waits_for for planned in plan.cells] == [(), ("rho-0.02",)]
+    assert [planned.waits_for for planned in plan.cells] == [{}, {1: "rho-0.02"}]
 
 
 def test_a_shared_run_is_the_run(tmp_path: Path) -> None:
@@ -228,6 +238,41 @@ def test_cells_do_not_wait_for_a_lender_that_fails(tmp_path: Path) -> None:
         "rho-0.02"
     ]
     assert ("rho-0.05", "standard", 0) in launcher.trained
+
+
+def test_a_diverging_standard_run_is_tried_once(tmp_path: Path) -> None:
+    """What cells share is not tried again where it failed; it is said once, and a new command tries it."""
+    cells = cells_of(tmp_path, "rho=0.02,0.05,0.1")
+    diverging = "standard-seed1"
+    for _ in range(2):
+        launcher = Pretender(cells, diverging=diverging)
+        failures = run_jobs(make_plan(cells), launcher, 2, Silent())
+        assert [run[0] for run in launcher.trained if run[1:] == ("standard", 1)] == ["rho-0.02"]
+        assert {failure.cell.name: failure.problem for failure in failures} == {
+            "rho-0.02": "standard-seed1: The loss is not finite at step 3.",
+            "rho-0.05": "standard-seed1: It failed in rho-0.02, which trains it for this cell too.",
+            "rho-0.1": "standard-seed1: It failed in rho-0.02, which trains it for this cell too.",
+        }
+        assert all(run.done for cell in cells for run in cell.runs() if run.path.name != diverging)
+    assert run_jobs(make_plan(cells), Pretender(cells), 2, Silent()) == []
+
+
+def test_the_pace_tells_what_is_left(tmp_path: Path) -> None:
+    """What is left takes as long, for its share of the work, as what was done since the sweep began."""
+    first, second = cells_of(tmp_path, "rho=0.02,0.05", seeds=[0])
+    finish(first, "standard", 0)
+    now = [100.0]
+    plan = make_plan([first, second])
+    pace = Pace(plan, clock=lambda: now[0])
+    # Two SAM runs of 10 steps, each step at 1.25 times a standard one.
+    assert (pace.share, pace.seconds()) == (0.0, None)
+    now[0] += 30
+    run = finish(first, "sam", 0)
+    assert (pace.share, pace.seconds()) == (0.5, 30.0)
+    (run / "status.json").write_text(json.dumps({"state": "running", "step": 4}))
+    assert (pace.share, pace.seconds()) == (0.2, pytest.approx(120.0))  # a quotient of decimals
+    (run / "status.json").write_text(json.dumps({"state": "failed", "step": 4}))
+    assert pace.share == 0.5
 
 
 def test_an_interrupted_sweep_stops_its_jobs(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     if jobs > 1 or launcher_name != "processes":
         launcher = sweep.make_launcher(launcher_name, out / "jobs", launcher_options, jobs)
     describe(arguments.command, cells, out)
-    view = SweepView(console, len(cells))
+    view = SweepView(console, plan)
     try:
         failures = sweep.run_jobs(plan, launcher, jobs, view) if launcher else sweep.run_here(plan, view)
     except OSError as error:

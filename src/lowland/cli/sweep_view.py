@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import AbstractContextManager
 
 from rich.console import Console
@@ -12,11 +13,12 @@ from lowland.cli.console import make_table
 from lowland.cli.progress import ExperimentProgress
 from lowland.experiment.advice import span
 from lowland.experiment.compare import Progress
-from lowland.experiment.sweep import Plan, Speed, SweepCell
+from lowland.experiment.sweep import Pace, Plan, Speed, SweepCell
 from lowland.report.formats import plain
 from lowland.report.words import count
 
 MOST_CELLS = 40
+SECONDS_BETWEEN_LINES = 60.0
 
 
 def show_plan(plan: Plan, speed: Speed, jobs: int, console: Console) -> None:
@@ -52,13 +54,15 @@ class SweepView:
 
     Args:
         console: Where to.
-        cells: How many there are.
+        plan: What is done.
     """
 
-    def __init__(self, console: Console, cells: int) -> None:
+    def __init__(self, console: Console, plan: Plan) -> None:
         self._console = console
-        self._cells = cells
+        self._cells = len(plan.cells)
+        self._pace = Pace(plan)
         self._ended = 0
+        self._line_at = time.monotonic()
 
     def on_start(self, cell: SweepCell, what: str) -> None:
         """Says that work on a cell begins."""
@@ -72,10 +76,22 @@ class SweepView:
         self._print(
             f"[{self._ended}/{self._cells}] {cell.name}: {text}", style="" if problem is None else "red"
         )
+        self._say_pace()
+
+    def on_wait(self) -> None:
+        """Says now and then how long it will still take."""
+        if time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES:
+            self._say_pace()
 
     def experiment(self, cell: SweepCell) -> AbstractContextManager[Progress]:
         """Shows how a cell that runs in this process goes."""
         return ExperimentProgress(self._console, cell.config, cell.path)
+
+    def _say_pace(self) -> None:
+        self._line_at = time.monotonic()
+        seconds = self._pace.seconds()
+        if seconds is not None and self._ended < self._cells:
+            self._print(f"{self._pace.share:.0%} done, about {span(seconds)} left")
 
     def _print(self, text: str, style: str = "") -> None:
         self._console.print(Text(plain(text), style=style), soft_wrap=True)

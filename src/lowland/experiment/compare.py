@@ -111,11 +111,16 @@ def run_experiment(
         processes().wait_for_everyone()
         progress.on_data(data, sizes, list(dict.fromkeys(warnings)))
         failures: list[str] = []
+        given_up: list[str] = []
         for seed in config.seeds:
             for arm in config.arms:
                 directory = (RunDirectory if first else Bystander)(path, arm, seed)
                 progress.on_run(arm, seed, directory.done)
                 if directory.done:
+                    continue
+                if directory.given_up:
+                    given_up.append(str(directory.status().get("error")))
+                    progress.on_failure(arm, seed, given_up[-1])
                     continue
                 try:
                     if not run(config, directory, data, parts[seed], encodings, progress, stop):
@@ -123,8 +128,8 @@ def run_experiment(
                 except TrainingError as error:
                     failures.append(str(error))
                     progress.on_failure(arm, seed, str(error))
-        if len(failures) == len(config.seeds) * len(config.arms):
-            raise TrainingError(f"Every run failed. The first one: {failures[0]}")
+        if len(failures) + len(given_up) == len(config.seeds) * len(config.arms):
+            raise TrainingError(f"Every run failed. The first one: {[*failures, *given_up][0]}")
         if not first:
             return None
         report = write_report(path)

@@ -71,6 +71,12 @@ class RunDirectory:
         """Whether the run came to its end."""
         return self.status().get("state") == "done"
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the run failed and the sweep that it belongs to does not try it again."""
+        status = self.status()
+        return status.get("state") == "failed" and status.get("given_up") is True
+
     def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
         """Begins the run anew; what an earlier one left is removed."""
         shutil.rmtree(self.path, ignore_errors=True)

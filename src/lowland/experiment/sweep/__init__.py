@@ -3,6 +3,7 @@
 from lowland.experiment.sweep.cell import SweepCell, build_cells
 from lowland.experiment.sweep.grid import Grid, Point, is_grid_word
 from lowland.experiment.sweep.launch import Launcher, make_launcher
+from lowland.experiment.sweep.pace import Pace
 from lowland.experiment.sweep.plan import Plan, make_plan
 from lowland.experiment.sweep.run import Failure, SweepProgress, run_here, run_jobs
 from lowland.experiment.sweep.speed import Speed
@@ -11,6 +12,7 @@ __all__ = [
     "Failure",
     "Grid",
     "Launcher",
+    "Pace",
     "Plan",
     "Point",
     "Speed",

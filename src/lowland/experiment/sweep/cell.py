@@ -65,10 +65,10 @@ class SweepCell:
     def problem(self) -> str | None:
         """Says why the cell is not complete; `None` if it is."""
         left = [run for run in self.runs() if not run.done]
-        for run in left:
-            status = run.status()
-            if status.get("state") == "failed":
-                return f"{run.path.name}: {status.get('error')}"
+        failed = {run.path.name: status for run in left if (status := run.status()).get("state") == "failed"}
+        # What failed in another cell is said there.
+        for name, status in sorted(failed.items(), key=lambda item: "copied_from" in item[1]):
+            return f"{name}: {status.get('error')}"
         return f"{left[0].path.name} has not finished." if left else None
 
 

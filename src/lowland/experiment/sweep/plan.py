@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowland.experiment.sweep.cell import SweepCell
@@ -20,14 +20,14 @@ class PlannedCell:
         cell: The cell.
         train: Arm and seed of the runs that it trains.
         share: Seeds whose standard runs it gets from another cell.
-        waits_for: Names of the cells that train them; none for those that are finished already.
+        waits_for: Seed -> name of the cell that trains it; none for those that are finished already.
         done: Number of runs that were done before.
     """
 
     cell: SweepCell
     train: tuple[tuple[Arm, int], ...]
     share: tuple[int, ...]
-    waits_for: tuple[str, ...]
+    waits_for: Mapping[int, str]
     done: int
 
     @property
@@ -55,7 +55,7 @@ class Plan:
     @property
     def lenders(self) -> set[str]:
         """Names of the cells that train standard runs which others wait for."""
-        return {name for planned in self.cells for name in planned.waits_for}
+        return {name for planned in self.cells for name in planned.waits_for.values()}
 
     @property
     def runs(self) -> int:
@@ -98,7 +98,7 @@ def make_plan(cells: Sequence[SweepCell]) -> Plan:
         key = json.dumps(standard_settings(cell.config), sort_keys=True, default=str)
         train: list[tuple[Arm, int]] = []
         share: list[int] = []
-        waits_for: list[str] = []
+        waits_for: dict[int, str] = {}
         done = 0
         for run in cell.runs():
             if run.done:
@@ -107,7 +107,7 @@ def make_plan(cells: Sequence[SweepCell]) -> Plan:
                 share.append(run.seed)
             elif run.arm == "standard" and (key, run.seed) in owners:
                 share.append(run.seed)
-                waits_for.append(owners[key, run.seed])
+                waits_for[run.seed] = owners[key, run.seed]
             else:
                 train.append((run.arm, run.seed))
                 if run.arm == "standard":
@@ -117,7 +117,7 @@ def make_plan(cells: Sequence[SweepCell]) -> Plan:
                 cell=cell,
                 train=tuple(train),
                 share=tuple(share),
-                waits_for=tuple(dict.fromkeys(waits_for)),
+                waits_for=waits_for,
                 done=done,
             )
         )

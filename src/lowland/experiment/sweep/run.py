@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.sweep.cell import SweepCell
 from lowland.experiment.sweep.launch import Launcher, Running
 from lowland.experiment.sweep.plan import Plan
-from lowland.experiment.sweep.share import share_standard_runs
+from lowland.experiment.sweep.share import give_up_standard_runs, share_standard_runs, take_up_again
 from lowland.report.write import write_atomic
 from lowland.train import TrainingError
 
@@ -31,6 +31,9 @@ class SweepProgress(Protocol):
 
     def on_end(self, cell: SweepCell, problem: str | None) -> None:
         """Called when a cell is complete, or cannot be completed."""
+
+    def on_wait(self) -> None:
+        """Called again and again while cells run in processes of their own."""
 
     def experiment(self, cell: SweepCell) -> AbstractContextManager[Progress]:
         """Shows how a cell that runs in this process goes."""
@@ -66,8 +69,11 @@ def run_here(plan: Plan, progress: SweepProgress) -> list[Failure]:
     """
     failures: list[Failure] = []
     examples = _Examples()
-    for cell in (planned.cell for planned in plan.cells):
+    _take_up_again(plan)
+    for planned in plan.cells:
+        cell = planned.cell
         share_standard_runs(cell)
+        give_up_standard_runs(cell, planned.waits_for)
         log = None
         problem = None
         if not cell.done:
@@ -86,6 +92,11 @@ def run_here(plan: Plan, progress: SweepProgress) -> list[Failure]:
         if problem is not None:
             failures.append(Failure(cell=cell, problem=problem, log=log))
     return failures
+
+
+def _take_up_again(plan: Plan) -> None:
+    for planned in plan.cells:
+        take_up_again(planned.cell)
 
 
 class _Examples:
@@ -115,11 +126,13 @@ class Job:
         cell: The cell.
         what: Which part: `standard runs`, or nothing for all of it.
         after: Jobs that must have ended before.
+        tried: Seed -> the cell that these jobs tried its standard run in.
     """
 
     cell: SweepCell
     what: str = ""
     after: tuple[Job, ...] = ()
+    tried: Mapping[int, str] = field(default_factory=dict)
 
 
 def make_jobs(plan: Plan) -> list[Job]:
@@ -127,11 +140,13 @@ def make_jobs(plan: Plan) -> list[Job]:
     lending: dict[str, Job] = {}
     jobs = []
     for planned in plan.cells:
-        after = tuple(lending[name] for name in planned.waits_for)
+        tried = dict(planned.waits_for)
+        after = tuple(lending[name] for name in dict.fromkeys(tried.values()))
         if planned.cell.name in plan.lenders:
             lending[planned.cell.name] = Job(cell=planned.cell, what="standard runs", after=after)
             after = (lending[planned.cell.name],)
-        jobs.append(Job(cell=planned.cell, after=after))
+            tried |= {seed: planned.cell.name for arm, seed in planned.train if arm == "standard"}
+        jobs.append(Job(cell=planned.cell, after=after, tried=tried))
     return [*lending.values(), *jobs]
 
 
@@ -150,6 +165,7 @@ def run_jobs(plan: Plan, launcher: Launcher, workers: int, progress: SweepProgre
     Raises:
         KeyboardInterrupt: If the user asked to stop; the jobs are stopped first, with their state saved.
     """
+    _take_up_again(plan)
     waiting = make_jobs(plan)
     running: dict[int, tuple[Job, Running]] = {}
     ended: list[Job] = []
@@ -178,6 +194,7 @@ def run_jobs(plan: Plan, launcher: Launcher, workers: int, progress: SweepProgre
                 progress.on_end(job.cell, problem)
                 if problem is not None:
                     failures.append(Failure(cell=job.cell, problem=problem, log=job.cell.log))
+            progress.on_wait()
             time.sleep(POLL_SECONDS if running else 0)
     finally:
         _stop([started for _, started in running.values()])
@@ -203,6 +220,7 @@ def _next(waiting: Sequence[Job], ended: Sequence[Job]) -> Job | None:
 def _start(job: Job, launcher: Launcher, slot: int, progress: SweepProgress) -> Running | None:
     """Starts a job; `None` where nothing is left to do."""
     share_standard_runs(job.cell)
+    give_up_standard_runs(job.cell, job.tried)
     if job.cell.done:
         return None
     cell = job.cell

@@ -11,6 +11,7 @@ import os
 import shutil
 import tomllib
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,7 @@ def share_standard_runs(cell: SweepCell) -> list[int]:
         source = find_standard_run(cell, run.seed)
         if source is None:
             continue
-        cell.path.mkdir(parents=True, exist_ok=True)
-        if not (cell.path / "experiment.toml").exists():
-            write_atomic(cell.path / "experiment.toml", cell.config.to_toml().encode())
+        _claim(cell)
         aside = cell.path / f".{run.path.name}-{uuid.uuid4().hex}"
         shutil.copytree(source, aside, copy_function=_copy)
         status = json.loads((aside / "status.json").read_text(encoding="utf-8"))
@@ -74,6 +73,42 @@ def share_standard_runs(cell: SweepCell) -> list[int]:
         aside.rename(run.path)
         copied.append(run.seed)
     return copied
+
+
+def give_up_standard_runs(cell: SweepCell, trained_by: Mapping[int, str]) -> None:
+    """Marks standard runs that have failed, so that the cell does not try them again: they would fail alike.
+
+    Args:
+        cell: The cell.
+        trained_by: Seed -> name of the cell, this one or another, that has tried it.
+    """
+    for seed, name in trained_by.items():
+        run = RunDirectory(cell.path, "standard", seed)
+        tried = RunDirectory(cell.path.parent / name, "standard", seed)
+        status = tried.status()
+        if run.done or status.get("state") != "failed":
+            continue
+        if name != cell.name:
+            status["error"] = f"It failed in {name}, which trains it for this cell too."
+            status["copied_from"] = os.path.relpath(tried.path, cell.path)
+            _claim(cell)
+            shutil.rmtree(run.path, ignore_errors=True)
+            run.path.mkdir()
+        write_json(run.path / "status.json", {**status, "given_up": True})
+
+
+def take_up_again(cell: SweepCell) -> None:
+    """Lets a new command try again what an earlier one gave up."""
+    for run in cell.runs():
+        if run.given_up:
+            write_json(run.path / "status.json", {**run.status(), "given_up": False})
+
+
+def _claim(cell: SweepCell) -> None:
+    """Makes a cell's directory, and writes whose it is."""
+    cell.path.mkdir(parents=True, exist_ok=True)
+    if not (cell.path / "experiment.toml").exists():
+        write_atomic(cell.path / "experiment.toml", cell.config.to_toml().encode())
 
 
 def _without_others(settings: dict[str, Any]) -> dict[str, Any]:
