@@ -202,6 +202,8 @@ def test_plan_prints_and_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str
     text = capsys.readouterr().out
     for expected in (
         "40 steps of 32 examples",
+        "adafactor at 0.005",
+        "rho 0.15, ascent 0.25, m 1",
         "M weights",
         "tokens an example",
         "on this machine",

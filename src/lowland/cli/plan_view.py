@@ -13,6 +13,7 @@ from lowland.report.words import count
 
 if TYPE_CHECKING:
     from lowland.experiment.plan import Plan
+    from lowland.train import SAMSettings
 
 MOST_TASKS = 4
 NAMES = {"standard": "standard", "sam": "SAM"}
@@ -49,6 +50,8 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
             f"{sum(plan.runs.values())} ({arms}, {count(len(config.seeds), 'seed')}), each "
             f"{config.train.steps:,} steps of {config.train.batch_size} examples",
         ),
+        ("training", f"{config.train.optimizer} at {config.train.learning_rate:g}"),
+        *([("SAM", _sam(config.sam))] if "sam" in config.arms else []),
         (
             "examples",
             f"{sum(work.train.values()):,} for training{published}; a run sees each "
@@ -81,6 +84,14 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
             + ", ".join(f"{name} {gigabytes(size)}" for name, size in plan.disk.items()),
         ),
     ]
+
+
+def _sam(sam: SAMSettings) -> str:
+    how = f"ascent {sam.ascent:g}, m {sam.m}" if sam.direction == "ascent" else sam.direction
+    when = f", from {sam.start:.0%} of the steps" if sam.start else ""
+    when += f", every {sam.every} steps" if sam.every > 1 else ""
+    which = f", only {' '.join(sam.perturb)}" if sam.perturb else ""
+    return f"rho {sam.rho:g}, {how}{when}{which}"
 
 
 def _time(seconds: float) -> str:

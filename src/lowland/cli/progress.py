@@ -65,25 +65,7 @@ class ExperimentProgress:
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
     def on_data(self, data: ExperimentData, sizes: Mapping[str, int], warnings: list[str]) -> None:
-        """Says what will be done, and what is odd about the data."""
-        config = self._config
-        train, sam = config.train, config.sam
-        examples = sum(len(part) for part in data.evaluation.values())
-        arms = " and ".join(NAMES[arm] for arm in config.arms)
-        self._print(
-            f"{arms}: {len(config.seeds)} seed(s), {train.steps} steps of {train.batch_size} examples, "
-            f"{train.optimizer} at {train.learning_rate:g}; model {config.model}"
-        )
-        if "sam" in config.arms:
-            how = f"ascent {sam.ascent:g}, m {sam.m}" if sam.direction == "ascent" else sam.direction
-            when = f", from {sam.start:.0%} of the steps" if sam.start else ""
-            when += f", every {sam.every} steps" if sam.every > 1 else ""
-            which = f", only {' '.join(sam.perturb)}" if sam.perturb else ""
-            self._print(f"SAM: rho {sam.rho:g}, {how}{when}{which}")
-        self._print(
-            f"Data: {sum(sizes.values())} training examples of {len(sizes)} task(s), {examples} evaluation "
-            f"examples in {len(data.evaluation)} set(s)"
-        )
+        """Says what is odd about the data, and where the results will be."""
         for warning in warnings:
             self._print(f"Warning: {warning}")
         self._print(f"Results: {self._path}")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from lowland.experiment.configuration import ExperimentConfig
-from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import ExperimentData
 from lowland.experiment.run import mean_score
 from lowland.experiment.usage import Usage
+from lowland.report.runs import Run, read_experiment
 from lowland.train import Arm
 from lowland.version import __version__
 
@@ -37,7 +36,7 @@ class Candidate:
     step: int
     checkpoint: Path
     score: float
-    scores: dict[str, dict[str, float]]
+    scores: Mapping[str, Mapping[str, float]]
 
 
 def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> Path | None:
@@ -55,11 +54,12 @@ def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> P
         The directory, or `None` if no run left a checkpoint.
     """
     held_out = bool(config.data.held_out and config.data.held_out_limit)
+    runs = {(run.arm, run.seed): run for run in read_experiment(path).runs}
     candidates = [
         candidate
         for seed in config.seeds
         for arm in config.arms
-        for candidate in _candidates(RunDirectory(path, arm, seed), data, held_out)
+        for candidate in _candidates(path, runs[arm, seed], data, held_out)
     ]
     if not candidates:
         return None
@@ -80,11 +80,11 @@ def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> P
     return target
 
 
-def _candidates(run: RunDirectory, data: ExperimentData, held_out: bool) -> list[Candidate]:
-    if not run.done:
+def _candidates(path: Path, run: Run, data: ExperimentData, held_out: bool) -> list[Candidate]:
+    if run.state != "done":
         return []
     found: list[Candidate] = []
-    for checkpoint in sorted((run.path / "checkpoints").glob("step-*")):
+    for checkpoint in sorted((path / f"{run.arm}-seed{run.seed}" / "checkpoints").glob("step-*")):
         step = int(checkpoint.name.removeprefix("step-"))
         scores = _scores(run, list(data.evaluation), "evaluation", step)
         chosen_by = _scores(run, list(data.tasks), "held_out", step) if held_out else scores
@@ -102,20 +102,10 @@ def _candidates(run: RunDirectory, data: ExperimentData, held_out: bool) -> list
     return found
 
 
-def _scores(run: RunDirectory, names: list[str], split: str, step: int) -> dict[str, dict[str, float]]:
-    """Reads the scores of one step from the run's evaluation logs."""
-    scores: dict[str, dict[str, float]] = {}
-    for name in names:
-        file = run.path / "eval" / f"{name}.jsonl"
-        if not file.exists():
-            continue
-        lines: list[dict[str, Any]] = [
-            json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()
-        ]
-        for line in lines:
-            if line["split"] == split and line["step"] == step:
-                scores[name] = line["metrics"]
-    return scores
+def _scores(run: Run, names: list[str], split: str, step: int) -> dict[str, Mapping[str, float]]:
+    """Finds a run's scores of one step."""
+    scores = {e.name: e.metrics for e in run.evaluations if (e.split, e.step) == (split, step)}
+    return {name: scores[name] for name in names if name in scores}
 
 
 def _card(config: ExperimentConfig, data: ExperimentData, best: Candidate, held_out: bool) -> str:

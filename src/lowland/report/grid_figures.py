@@ -107,10 +107,10 @@ def _draw(figure: Figure, panels: Sequence[tuple[str, str, Axis, Key]], way: Sel
     same = len({key for *_, key in panels}) == 1
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=same).flat)
     seeds: set[int] = set()
-    for number, (axes, (title, label, axis, key)) in enumerate(zip(grid, panels, strict=False)):
+    for position, (axes, (title, label, axis, key)) in enumerate(zip(grid, panels, strict=False)):
         seeds |= draw_axis(axes, axis, way, key)
         axes.set_title(plain(title))
-        if not same or number % columns == 0:  # a shared scale is named once a row
+        if not same or position % columns == 0:  # a shared scale is named once a row
             axes.set_ylabel(f"{plain(label)} (%)")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
