@@ -15,7 +15,15 @@ from lowland.errors import UserError
 from lowland.report import find_experiments, write_sweep
 from lowland.report.comparison import Comparison, compare
 from lowland.report.grid import find_axes, pool
-from lowland.report.grid_figures import axis_figures, caption, figure_names, points, sensitivity_figure
+from lowland.report.grid_figures import (
+    apart,
+    axis_figures,
+    caption,
+    figure_names,
+    points,
+    sensitivity_figure,
+    titles,
+)
 from lowland.report.runs import read_experiment
 from lowland.report.selection import Selection
 
@@ -69,6 +77,35 @@ def test_axes_are_lines_through_the_grid(tmp_path: Path) -> None:
         ("sam.rho", (0.05, 0.15), {"data.fraction": 0.1}),
         ("sam.rho", (0.05, 0.15), {"data.fraction": 1.0}),
     ]
+
+
+def test_other_evaluation_sets_are_on_no_line(tmp_path: Path) -> None:
+    """Experiments that are scored on different sets are on no line together, and their report is written."""
+    first = cell(tmp_path / "first", fraction=0.1)
+    second = cell(tmp_path / "second", metrics={"b": ["em"]})
+    file = second / "experiment.json"
+    file.write_text(file.read_text().replace('"tasks": ["b"]', '"tasks": ["a"]'))
+    assert find_axes(read(first, second)) == []
+    assert write_sweep([first, second], tmp_path / "report").figures == ()
+
+
+def test_titles_tell_what_differs_between_panels(tmp_path: Path) -> None:
+    """A panel's title names SAM's other settings, and what else is not the same in all panels."""
+    cells = [cell(tmp_path / f"{rho}", rho=rho, fraction=0.5) for rho in (0.05, 0.15)]
+    cells.append(cell(tmp_path / "ascent", ascent=0.5, fraction=0.5))
+    other = cell(tmp_path / "other", metrics={"b": ["em"]})
+    assert titles(find_axes(read(*cells, other))) == ["a = 32", "ρ = 0.15"]
+    cells += [cell(tmp_path / f"low-{rho}", rho=rho, fraction=0.1) for rho in (0.05, 0.15)]
+    lines = [axis for axis in find_axes(read(*cells)) if axis.setting == "sam.rho"]
+    assert titles(lines) == ["fraction = 0.5, a = 32", "fraction = 0.1, a = 32"]
+
+
+def test_labels_do_not_run_into_each_other() -> None:
+    """On a logarithmic axis a label too near to its right neighbour is left out; the paper's all fit."""
+    fractions = [0.05, 0.2, 0.8, 1.0]
+    assert apart(["5%", "20%", "80%", "100%"], np.log(fractions)) == ["5%", "20%", "", "100%"]
+    paper = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]
+    assert apart([str(value) for value in paper], np.log(paper)) == [str(value) for value in paper]
 
 
 def test_ascent_is_counted_in_examples(tmp_path: Path) -> None:

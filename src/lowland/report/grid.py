@@ -104,7 +104,9 @@ def find_axes(comparisons: Sequence[Comparison]) -> list[Axis]:
             value = of_one.get(name)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 rest = {key: of_one.get(key) for key in names if key != name}
-                lines.setdefault(repr(rest), []).append((float(value), comparison, rest))
+                # What is scored on other sets is no point of the same line.
+                line_of = repr((rest, sorted(comparison.experiment.metrics)))
+                lines.setdefault(line_of, []).append((float(value), comparison, rest))
         for line in lines.values():
             line.sort(key=lambda point: point[0])
             values = tuple(point[0] for point in line)

@@ -38,6 +38,9 @@ LABELS: Mapping[str, str] = {
     "steps": "training steps",
 }
 
+LABEL_WIDTH = 0.15
+"""The share of a panel's width that a label takes."""
+
 WAYS: Mapping[Selection, str] = {
     Selection.HELD_OUT: "step chosen on held-out training data",
     Selection.LAST_STEP: "last step",
@@ -67,6 +70,8 @@ def axis_figures(axes: Sequence[Axis]) -> dict[str, bytes]:
         if way is None:
             continue
         panels = [(*_title(key), axis, key) for key in _keys(axis, way)]
+        if not panels:
+            continue
         columns = _columns([key for *_, key in panels])
         files |= draw(name, lambda figure, p=panels, w=way, c=columns: _draw(figure, p, w, c))  # type: ignore[misc]
     return files
@@ -89,11 +94,10 @@ def sensitivity_figure(axes: Sequence[Axis]) -> dict[str, bytes]:
     """
     panels = []
     way = common_selection([c for axis in axes if axis.sam_only for c in axis.comparisons])
-    for axis in axes:
-        keys = _all_keys(axis, way) if axis.sam_only and way is not None else []
-        if keys:
-            metric = "average score" if keys[0][0] == AVERAGE else keys[0][1]
-            panels.append((_rest(axis.rest), metric, axis, keys[0]))
+    drawn = [axis for axis in axes if axis.sam_only and way is not None and _all_keys(axis, way)]
+    for axis, title in zip(drawn, titles(drawn), strict=True):
+        key = _all_keys(axis, way)[0]  # type: ignore[arg-type]  # none is drawn without
+        panels.append((title, "average score" if key[0] == AVERAGE else key[1], axis, key))
     if not panels or way is None:
         return {}
     columns = min(len(panels), PANELS_PER_ROW)
@@ -160,12 +164,25 @@ def draw_axis(axes: Axes, axis: Axis, way: Selection, key: Key) -> set[int]:
         axes.fill_between(
             places, means - errors, means + errors, where=band, color=colour, alpha=0.2, linewidth=0
         )
+    labels = [_tick(axis.setting, value) for value in axis.values]
     if logarithmic:
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.set_xticks(places, [_tick(axis.setting, value) for value in axis.values])
+        labels = apart(labels, np.log(places))
+    axes.set_xticks(places, labels)
     axes.set_xlabel(LABELS.get(axis.setting, plain(axis.setting)))
     return seeds or {0}
+
+
+def apart(labels: Sequence[str], places: Floats) -> list[str]:
+    """Leaves out labels that would run into the one to their right."""
+    shown: list[str] = []
+    right = math.inf
+    for label, place in zip(reversed(labels), reversed(places), strict=True):
+        fits = right - place >= LABEL_WIDTH * np.ptp(places)
+        shown.append(label if fits else "")
+        right = place if fits else right
+    return shown[::-1]
 
 
 def points(axis: Axis, way: Selection, key: Key, arm: Arm) -> tuple[Floats, Floats, set[int]]:
@@ -216,14 +233,23 @@ def _title(key: Key) -> tuple[str, str]:
     return ("average", "mean score") if name == AVERAGE else (name, metric)
 
 
-def _rest(rest: Mapping[str, Value]) -> str:
-    """Says what the other settings of the grid are here, those of SAM by their letters."""
+def titles(axes: Sequence[Axis]) -> list[str]:
+    """Says what the other settings are along each line: SAM's by their letters, others where they differ."""
     letters = {"sam.rho": "ρ", "sam.ascent": "a", "sam.m": "m"}
-    return ", ".join(
-        f"{letters.get(key, key.rpartition('.')[2])} = {_value(value)}"
-        for key, value in rest.items()
-        if key in letters or not key.startswith("sam.")
-    )
+    different = {
+        key
+        for axis in axes
+        for key in axis.rest
+        if len({repr(other.rest.get(key)) for other in axes}) > 1 and not key.startswith("sam.")
+    }
+    return [
+        ", ".join(
+            f"{letters.get(key, key.rpartition('.')[2])} = {_value(value)}"
+            for key, value in axis.rest.items()
+            if key in letters or key in different
+        )
+        for axis in axes
+    ]
 
 
 def _value(value: Value) -> str:
