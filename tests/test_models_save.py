@@ -91,10 +91,11 @@ def test_interrupted_save_keeps_the_old_checkpoint(
 
         monkeypatch.setattr(loaded.tokenizer, "save_pretrained", fail)
     else:
-        rename = Path.rename
+        rename, failed = Path.rename, []
 
         def fail_at_last(self: Path, target: Path) -> Path:
-            if target == directory and not self.name.endswith("-old"):
+            if target == directory and not failed:
+                failed.append(self)
                 raise KeyboardInterrupt
             return rename(self, target)
 

@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     """Builds the configuration, runs it and shows the report."""
     from lowland.cli.console import console, quiet_libraries
+    from lowland.cli.disk import disk_error
     from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.compare import run_experiment
@@ -78,10 +79,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
         except TrainingError as error:
             raise UserError(str(error)) from None
         except OSError as error:
-            where = error.filename or path
-            raise UserError(
-                f"{where}: {error.strerror}. Free the space or give another directory with --out."
-            ) from None
+            raise disk_error(error, path) from None
     if report is None:  # the first process reports for all
         return 0
     report.print(console)

@@ -209,6 +209,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="library computes as transformers does, bit for bit; fast differs by rounding and draws other "
         "dropout masks; auto is fast in bf16 and library in fp32 (default: auto)",
     )
+    train.add_argument(
+        "--deterministic",
+        dest="train.deterministic",
+        action="store_true",
+        help="refuse operations that may give other bits each time, and keep an interrupted run's number of "
+        "threads",
+    )
     sam = parser.add_argument_group("SAM")
     sam.add_argument(
         "--rho", dest="sam.rho", type=number, metavar="X", help="radius of the perturbation (default: 0.15)"

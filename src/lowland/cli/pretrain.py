@@ -125,6 +125,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                     help=f"{text} (default: {DEFAULTS[option]})",
                 )
             group.add_argument(
+                "--deterministic",
+                dest="setting.train.deterministic",
+                action="store_true",
+                help="refuse operations that may give other bits each time, and keep an interrupted run's "
+                "number of threads",
+            )
+            group.add_argument(
                 "--arm",
                 type=one_of("standard", "sam"),
                 metavar="NAME",
@@ -145,6 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from lowland.cli.console import console, quiet_libraries
+    from lowland.cli.disk import disk_error
     from lowland.experiment.configuration import build_section, merge
     from lowland.pretraining.run import pretrain
     from lowland.pretraining.settings import PretrainSettings
@@ -179,10 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
     except TrainingError as error:
         raise UserError(str(error)) from None
     except OSError as error:
-        where = error.filename or path
-        raise UserError(
-            f"{where}: {error.strerror}. Free the space or give another directory with --out."
-        ) from None
+        raise disk_error(error, path) from None
     if model is not None:
         console.print(f"Model: {model} (--model takes it, and so does from_pretrained)", soft_wrap=True)
     return 0

@@ -10,10 +10,13 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from lowland.experiment.advice import span
 from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import ExperimentData
+from lowland.experiment.remaining import Remaining
 from lowland.experiment.run import mean_score
 from lowland.train import Arm, StepReport
 
@@ -35,6 +38,7 @@ class ExperimentProgress:
         self._config = config
         self._path = path
         self._total = len(config.seeds) * len(config.arms) * config.train.steps
+        self._remaining: Remaining | None = None
         self._begun = 0
         self._line_at = 0.0
         self._step = 0
@@ -43,14 +47,12 @@ class ExperimentProgress:
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
-            speed_estimate_period=120,
         )
-        self._bar: TaskID = self._display.add_task("loading", total=self._total, figures="")
+        self._bar: TaskID = self._display.add_task("loading", total=self._total, figures="", left="")
 
     def __enter__(self) -> Self:
         self._display.start()
@@ -69,11 +71,18 @@ class ExperimentProgress:
         for warning in warnings:
             self._print(f"Warning: {warning}")
         self._print(f"Results: {self._path}")
+        config = self._config
+        examples = sum(len(part) for part in data.evaluation.values())
+        runs = [(arm, seed) for seed in config.seeds for arm in config.arms]
+        done = [(arm, seed) for arm, seed in runs if RunDirectory(self._path, arm, seed).done]
+        self._remaining = Remaining(config, done, examples)
 
     def on_run(self, arm: Arm, seed: int, done: bool) -> None:
         """Turns to the next run."""
         self._begun += 1
         self._step = 0
+        if self._remaining is not None:
+            self._remaining.on_run(arm, seed)
         runs = len(self._config.seeds) * len(self._config.arms)
         self._name = f"run {self._begun} of {runs}: {NAMES[arm]}, seed {seed}"
         if done:
@@ -91,6 +100,8 @@ class ExperimentProgress:
     def on_resume(self, step: int) -> None:
         """Says that an interrupted run goes on."""
         self._print(f"{self._name}: goes on after step {step}")
+        if self._remaining is not None:
+            self._remaining.on_resume(step)
         self._total -= step
         self._step = step
         self._display.update(self._bar, total=self._total)
@@ -102,15 +113,20 @@ class ExperimentProgress:
     def on_log(self, report: StepReport) -> None:
         """Moves the display, or prints a line now and then."""
         figures = f"step {report.step}/{self._config.train.steps}  loss {report.loss_text}"
-        self._display.update(self._bar, advance=report.step - self._step, figures=figures)
+        if self._remaining is not None:
+            self._remaining.on_log(report)
+        self._display.update(self._bar, advance=report.step - self._step, figures=figures, left=self._left())
         self._step = report.step
         now = time.monotonic()
         if not self._console.is_terminal and now - self._line_at > SECONDS_BETWEEN_LINES:
             self._line_at = now
-            self._print(f"{self._name}: {figures}")
+            self._print(f"{self._name}: {figures}  {self._left()}".rstrip())
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Prints the scores of an evaluation."""
+        if self._remaining is not None:
+            self._remaining.on_scores(step)
+            self._display.update(self._bar, left=self._left())
         shown = "  ".join(
             f"{name} {'/'.join(f'{value:.1f}' for value in metrics.values())}"
             for name, metrics in scores.items()
@@ -118,3 +134,8 @@ class ExperimentProgress:
         if len(scores) > 1:
             shown = f"average {mean_score(scores):.1f}  ({shown})"
         self._print(f"{self._name}: step {step}  {shown}")
+
+    def _left(self) -> str:
+        """Says how long all runs together will still take."""
+        seconds = None if self._remaining is None else self._remaining.seconds()
+        return "" if seconds is None else f"about {span(seconds)} left"

@@ -84,9 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.cli.console import console, quiet_libraries
+    from lowland.cli.console import console, note, quiet_libraries
+    from lowland.cli.disk import disk_error
     from lowland.cli.sweep_view import SweepView, show_plan
     from lowland.experiment import sweep
+    from lowland.experiment.guard import locked, stop_request
     from lowland.report import find_experiments, write_sweep
 
     quiet_libraries()
@@ -113,13 +115,17 @@ def run(arguments: argparse.Namespace) -> int:
     launcher: Launcher | None = None
     if jobs > 1 or launcher_name != "processes":
         launcher = sweep.make_launcher(launcher_name, out / "jobs", launcher_options, jobs)
-    describe(arguments.command, cells, out)
     view = SweepView(console, plan)
     try:
-        failures = sweep.run_jobs(plan, launcher, jobs, view) if launcher else sweep.run_here(plan, view)
+        with locked(out):
+            describe(arguments.command, cells, out)
+            if launcher is None:
+                failures = sweep.run_here(plan, view)
+            else:
+                with stop_request(note) as stop, stop.at_once():
+                    failures = sweep.run_jobs(plan, launcher, jobs, view)
     except OSError as error:
-        where = error.filename or out
-        raise UserError(f"{where}: {error.strerror}. Give another directory with --out.") from None
+        raise disk_error(error, out) from None
     if any((cell.path / "experiment.json").exists() for cell in cells):
         # Cells of earlier commands in this directory are part of the grid, too.
         write_sweep(find_experiments(out), out / "report").print(console)
@@ -215,7 +221,11 @@ def _refuse_other(out: Path, cells: list[SweepCell]) -> None:
     """Refuses a directory that holds something else, before any cell is run."""
     from lowland.experiment.compare import refuse_other
 
-    if out.exists() and not (out / FILE).exists() and (not out.is_dir() or any(out.iterdir())):
+    if (
+        out.exists()
+        and not (out / FILE).exists()
+        and (not out.is_dir() or any(found.name[0] != "." for found in out.iterdir()))
+    ):
         raise UserError(f"{out} exists and holds no sweep. Give another directory with --out.")
     for cell in cells:
         refuse_other(cell.config, cell.path)

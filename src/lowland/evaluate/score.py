@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lowland.evaluate.generate import generate
+from lowland.files import write_atomic
 from lowland.models import LoadedModel
 from lowland.tasks.base import Example, Task
 
@@ -87,14 +87,8 @@ def write_predictions(path: str | Path, examples: Sequence[Example], predictions
         examples: The examples.
         predictions: What the model wrote for each.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            for example, prediction in zip(examples, predictions, strict=True):
-                row = {"inputs": example.inputs, "targets": example.targets, "prediction": prediction}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    rows = (
+        {"inputs": example.inputs, "targets": example.targets, "prediction": prediction}
+        for example, prediction in zip(examples, predictions, strict=True)
+    )
+    write_atomic(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())

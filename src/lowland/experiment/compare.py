@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -17,10 +18,10 @@ from lowland.experiment.export import export_best
 from lowland.experiment.guard import locked, stop_request
 from lowland.experiment.plan import Plan, count_workload, make_plan
 from lowland.experiment.run import Observer, processes, run
+from lowland.files import remove_asides, write_atomic
 from lowland.models import LoadedModel, load_model
 from lowland.report import Report, write_report
-from lowland.report.write import write_atomic
-from lowland.train import Arm, TrainingError
+from lowland.train import Arm, TrainingError, be_deterministic
 
 
 class Progress(Observer, Protocol):
@@ -79,6 +80,8 @@ def run_experiment(
         TrainingError: If every run failed.
         KeyboardInterrupt: If the user asked to stop; the same command goes on.
     """
+    if config.train.deterministic:
+        be_deterministic()
     first = processes().is_main_process
     if first:
         refuse_other(config, path)
@@ -107,6 +110,7 @@ def run_experiment(
     warnings += [sentence for parted in parts.values() for sentence in parted.warnings]
     with locked(path) if first else nullcontext(), stop_request(progress.on_note) as stop:
         if first:
+            remove_asides(path)
             _describe(config, path, command, data)
         processes().wait_for_everyone()
         progress.on_data(data, sizes, list(dict.fromkeys(warnings)))
@@ -117,6 +121,7 @@ def run_experiment(
                 directory = (RunDirectory if first else Bystander)(path, arm, seed)
                 progress.on_run(arm, seed, directory.done)
                 if directory.done:
+                    directory.tidy()
                     continue
                 if directory.given_up:
                     given_up.append(str(directory.status().get("error")))
@@ -132,8 +137,10 @@ def run_experiment(
             raise TrainingError(f"Every run failed. The first one: {[*failures, *given_up][0]}")
         if not first:
             return None
+        export_best(config, path, data, progress.on_note)
         report = write_report(path)
-        export_best(config, path, data)
+        description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
+        write_json(path / "experiment.json", {**description, "finished": now()}, durable=True)
     return report
 
 
@@ -155,8 +162,8 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
     """Refuses a directory that holds an experiment with other settings."""
     existing = path / "experiment.toml"
     if not existing.exists():
-        # The lock alone is what a process leaves that was killed before it wrote anything.
-        if path.exists() and (not path.is_dir() or any(found.name != ".lock" for found in path.iterdir())):
+        # Hidden files are all that a process leaves that was killed before it wrote anything.
+        if path.exists() and (not path.is_dir() or any(found.name[0] != "." for found in path.iterdir())):
             raise UserError(f"{path} exists and holds no experiment. Give another directory with --out.")
         return
     try:
@@ -173,7 +180,7 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
 def _describe(config: ExperimentConfig, path: Path, command: str, data: ExperimentData) -> None:
     """Writes what the experiment is; seeds and arms of earlier commands stay part of it."""
     path.mkdir(parents=True, exist_ok=True)
-    write_atomic(path / "experiment.toml", config.to_toml().encode())
+    write_atomic(path / "experiment.toml", config.to_toml().encode(), durable=True)
     runs = [folder.name for folder in path.iterdir() if (folder / "status.json").exists()]
     runs += [f"{arm}-seed{seed}" for arm in config.arms for seed in config.seeds]
     write_json(
@@ -182,6 +189,7 @@ def _describe(config: ExperimentConfig, path: Path, command: str, data: Experime
             "name": path.name,
             "command": command,
             "created": now(),
+            "finished": None,
             "model": config.model,
             "tasks": list(data.tasks),
             "arms": [arm for arm in ("standard", "sam") if any(run.startswith(f"{arm}-") for run in runs)],

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lowland.report.write import write_atomic
+from lowland.errors import UserError
+from lowland.files import aside_of, put_in_place, remove, write_atomic
 from lowland.train import Arm, StepReport
 
 
@@ -20,9 +20,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
     """Writes a JSON file, whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(), durable=durable)
 
 
 def append_json(path: Path, value: Any) -> None:
@@ -30,17 +30,6 @@ def append_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(value, ensure_ascii=False) + "\n")
-
-
-def _lines(log: Path) -> list[dict[str, Any]]:
-    """Reads a log; a last line that a kill cut short is left out."""
-    lines: list[dict[str, Any]] = []
-    for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
 
 
 class RunDirectory:
@@ -78,8 +67,17 @@ class RunDirectory:
         return status.get("state") == "failed" and status.get("given_up") is True
 
     def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
-        """Begins the run anew; what an earlier one left is removed."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Begins the run anew; what an earlier one left is removed.
+
+        Raises:
+            UserError: If that would remove a run that came to its end, whose status cannot be read.
+        """
+        if not self.status() and (self.path / "checkpoints").exists():
+            raise UserError(
+                f"{self.path / 'status.json'} cannot be read, but the run has checkpoints. Restore it, "
+                f"or remove {self.path} to begin the run anew."
+            )
+        remove(self.path)
         self.path.mkdir(parents=True)
         write_atomic(self.path / "config.toml", config.encode())
         write_json(self.path / "env.json", environment)
@@ -99,11 +97,30 @@ class RunDirectory:
         }
         write_json(self.path / "status.json", self._status)
 
-    def rewind(self, step: int, status: Mapping[str, Any]) -> None:
-        """Takes the logs back to a step, and the status to what it was then."""
+    def logs(self) -> dict[str, str]:
+        """Reads the logs: name -> content. They are small beside the weights and are saved with them."""
+        return {
+            str(log.relative_to(self.path)): log.read_text(encoding="utf-8", errors="replace")
+            for log in [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]
+        }
+
+    def rewind(self, step: int, logs: Mapping[str, str], status: Mapping[str, Any]) -> None:
+        """Takes everything back to the saved state of a step.
+
+        States after it are removed, which are damaged ones, and predictions from it on, which will come
+        again.
+        """
         for log in [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]:
-            kept = [line for line in _lines(log) if line["step"] <= step]
-            write_atomic(log, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept).encode())
+            if str(log.relative_to(self.path)) not in logs:
+                log.unlink()
+        for name, content in logs.items():
+            write_atomic(self.path / name, content.encode())
+        for path in (self.path / "predictions").rglob("*.jsonl"):
+            if int(path.stem.rpartition("-")[2]) >= step:
+                path.unlink()
+        for folder in self.states():
+            if _step(folder) > step:
+                remove(folder)
         self._status = dict(status)
         write_json(self.path / "status.json", self._status)
 
@@ -115,28 +132,41 @@ class RunDirectory:
     def states(self) -> list[Path]:
         """Lists the saved states from which training can go on, the newest first."""
         folders = [folder for folder in (self.path / "states").glob("step-*") if folder.is_dir()]
-        return sorted(folders, key=lambda folder: int(folder.name.removeprefix("step-")), reverse=True)
+        return sorted(folders, key=_step, reverse=True)
 
     def save_state(self, step: int, save: Callable[[Path], None]) -> None:
         """Saves a state aside, puts it in its place, and keeps the one before."""
+        self._require()
         target = self.path / "states" / f"step-{step}"
-        aside = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+        aside = aside_of(target)
         try:
             save(aside)
-            shutil.rmtree(target, ignore_errors=True)
-            aside.rename(target)
+            put_in_place(aside, target)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
         for folder in self.states()[2:]:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
+
+    def keep_checkpoints(self, steps: Collection[int]) -> None:
+        """Removes the checkpoints of all other steps."""
+        for folder in (self.path / "checkpoints").glob("step-*"):
+            if _step(folder) not in steps:
+                remove(folder)
 
     def finish(self, **values: Any) -> None:
         """Ends the run; nothing needs to go on from it any more."""
-        self.update(state="done", finished=now(), **values)
-        shutil.rmtree(self.path / "states", ignore_errors=True)
+        self._status |= {"state": "done", "finished": now(), **values}
+        self._require()
+        write_json(self.path / "status.json", self._status, durable=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes from a run that came to its end what it no longer needs."""
+        remove(self.path / "states")
 
     def update(self, **values: Any) -> None:
         """Changes fields of the status."""
+        self._require()
         self._status |= values
         write_json(self.path / "status.json", self._status)
 
@@ -147,6 +177,7 @@ class RunDirectory:
 
     def log(self, report: StepReport) -> None:
         """Logs training. Times are kept apart, so that equal runs have equal logs."""
+        self._require()
         values = asdict(report)
         seconds = values.pop("seconds")
         sam = {key: values.pop(key) for key in ("ascent_loss", "ascent_norm", "radius", "moved")}
@@ -161,6 +192,7 @@ class RunDirectory:
         self, name: str, step: int, split: str, metrics: Mapping[str, float], examples: int, seconds: float
     ) -> None:
         """Logs the scores of one evaluation set."""
+        self._require()
         line = {
             "step": step,
             "split": split,
@@ -175,6 +207,19 @@ class RunDirectory:
         """Names the directory of a checkpoint."""
         return self.path / "checkpoints" / f"step-{step}"
 
+    def _require(self) -> None:
+        """Refuses to begin a second directory where the first one was taken away.
+
+        Raises:
+            FileNotFoundError: If the directory is gone.
+        """
+        if not self.path.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "The directory has vanished", str(self.path))
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
 
 class Bystander(RunDirectory):
     """The directory as all processes but the first see it: they read, and leave the writing to the first."""
@@ -182,7 +227,17 @@ class Bystander(RunDirectory):
     def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
         """Leaves it to the first process."""
 
-    def rewind(self, step: int, status: Mapping[str, Any]) -> None:
+    def rewind(self, step: int, logs: Mapping[str, str], status: Mapping[str, Any]) -> None:
+        """Leaves it to the first process."""
+
+    def logs(self) -> dict[str, str]:
+        """Leaves it to the first process."""
+        return {}
+
+    def keep_checkpoints(self, steps: Collection[int]) -> None:
+        """Leaves it to the first process."""
+
+    def tidy(self) -> None:
         """Leaves it to the first process."""
 
     def update(self, **values: Any) -> None:

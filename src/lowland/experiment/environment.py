@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Names what differs between two environments and can change the last bits of a result."""
+    pairs = [
+        *((name, there["packages"][name], here["packages"][name]) for name in ("torch", "transformers")),
+        *((name, there[name], here[name]) for name in ("processor", "accelerator", "threads")),
+    ]
+    return [f"{name} {before} then, {now} now" for name, before, now in pairs if before != now]
 
 
 def _version(package: str) -> str | None:

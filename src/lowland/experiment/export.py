@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -13,6 +12,7 @@ from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.examples import ExperimentData
 from lowland.experiment.run import mean_score
 from lowland.experiment.usage import Usage
+from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
 from lowland.report.runs import Run, read_experiment
 from lowland.train import Arm
 from lowland.version import __version__
@@ -39,7 +39,9 @@ class Candidate:
     scores: Mapping[str, Mapping[str, float]]
 
 
-def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> Path | None:
+def export_best(
+    config: ExperimentConfig, path: Path, data: ExperimentData, on_note: Callable[[str], None]
+) -> Path | None:
     """Copies the best kept checkpoint to `model/` in the experiment's directory.
 
     Best means the highest mean score on held-out training examples; where none were held out, the
@@ -49,6 +51,7 @@ def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> P
         config: The experiment.
         path: Its directory.
         data: All examples.
+        on_note: Is told of checkpoints that are damaged; the next best one is taken then.
 
     Returns:
         The directory, or `None` if no run left a checkpoint.
@@ -61,22 +64,36 @@ def export_best(config: ExperimentConfig, path: Path, data: ExperimentData) -> P
         for arm in config.arms
         for candidate in _candidates(path, runs[arm, seed], data, held_out)
     ]
-    if not candidates:
-        return None
-    best = max(candidates, key=lambda candidate: candidate.score)
-    target = path / "model"
-    aside = path / f".model-{uuid.uuid4().hex}"
-    shutil.copytree(best.checkpoint, aside)
-    (aside / "README.md").write_text(_card(config, data, best, held_out), encoding="utf-8")
-    usage = Usage(
-        tasks=tuple(data.tasks),
-        template=config.data.custom.input if config.data.custom is not None else None,
-        input_length=config.train.input_length,
-        target_length=config.train.target_length,
-    )
-    usage.write(aside)
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+    for best in sorted(candidates, key=lambda candidate: -candidate.score):
+        try:
+            check_sums(best.checkpoint)
+        except DamagedError as error:
+            on_note(f"A checkpoint is damaged and is not used: {error}")
+            continue
+        return _export(best, path / "model", config, data, held_out)
+    return None
+
+
+def _export(
+    best: Candidate, target: Path, config: ExperimentConfig, data: ExperimentData, held_out: bool
+) -> Path:
+    """Copies a checkpoint, with all that the model's user needs."""
+    aside = aside_of(target)
+    try:
+        shutil.copytree(best.checkpoint, aside)
+        usage = Usage(
+            tasks=tuple(data.tasks),
+            template=config.data.custom.input if config.data.custom is not None else None,
+            input_length=config.train.input_length,
+            target_length=config.train.target_length,
+        )
+        usage.write(aside)
+        write_sums(aside)
+        # Without a checksum: it is there to be edited.
+        (aside / "README.md").write_text(_card(config, data, best, held_out), encoding="utf-8")
+        put_in_place(aside, target)
+    finally:
+        remove(aside)
     return target
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from lowland.errors import UserError
 from lowland.evaluate import generate
 from lowland.experiment.usage import FILE, Usage
+from lowland.files import write_atomic
 from lowland.models import LoadedModel
-from lowland.report.write import write_atomic
 from lowland.tasks.base import Row, Task
 from lowland.tasks.custom import Template
 from lowland.tasks.registry import get_task, task_names

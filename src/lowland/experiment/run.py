@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator, PartialState
 
-from lowland.errors import UserError
 from lowland.evaluate import evaluate_sets, write_predictions
 from lowland.experiment.configuration import ExperimentConfig
-from lowland.experiment.directory import RunDirectory, now
-from lowland.experiment.environment import describe_environment
+from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import Encodings, ExperimentData, SeedData
+from lowland.experiment.guard import StopRequest
 from lowland.experiment.health import Health
+from lowland.experiment.resumable import Listener, Resumable
+from lowland.files import DamagedError, check_sums
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.tasks.base import Example, Task
 from lowland.train import (
-    DamagedStateError,
     StepReport,
     Training,
-    TrainingError,
     Watch,
     keep_freed_memory,
-    read_values,
     resolve_precision,
     seed_dropout,
 )
 
 
-class Observer(Protocol):
+class Observer(Listener, Protocol):
     """What is told of a run while it goes on."""
 
     def on_log(self, report: StepReport) -> None:
         """Called at every line of the training log."""
-
-    def on_resume(self, step: int) -> None:
-        """Called when an interrupted run goes on after a step."""
-
-    def on_note(self, sentence: str) -> None:
-        """Called with something that the user should know."""
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Called after an evaluation, with evaluation set -> metric -> value."""
@@ -129,11 +120,25 @@ class Evaluator:
         better = score is not None and (self.best is None or score > self.best[0])
         if not better and step != self._config.train.steps:
             return
+        # The one that was best until now is removed only when a state no longer needs it.
         save_model(loaded, self._directory.checkpoint(step), overwrite=True)
         if better and score is not None:
-            if self.best is not None:
-                shutil.rmtree(self._directory.checkpoint(int(self.best[1])), ignore_errors=True)
             self.best = (score, step)
+
+    def go_on(self, best: Sequence[float] | None, on_note: Callable[[str], None]) -> None:
+        """Takes over the best checkpoint of an interrupted run, if it is as it was written."""
+        if best is not None and processes().is_main_process:
+            try:
+                check_sums(self._directory.checkpoint(int(best[1])))
+            except DamagedError as error:
+                on_note(f"The best checkpoint so far is damaged and is not used: {error}")
+                best = None
+        self.best = best
+
+    @property
+    def best_step(self) -> set[int]:
+        """The step of the best kept checkpoint, if there is one."""
+        return set() if self.best is None else {int(self.best[1])}
 
 
 def run(
@@ -143,7 +148,7 @@ def run(
     parted: SeedData,
     encodings: Encodings,
     observer: Observer,
-    stop: Callable[[], bool],
+    stop: StopRequest,
 ) -> bool:
     """Trains and scores one arm and seed, and writes everything to its directory.
 
@@ -156,19 +161,19 @@ def run(
         parted: The seed's own.
         encodings: Token ids of all training examples.
         observer: Is told how it goes.
-        stop: Asked after every step whether to stop, with the state saved.
+        stop: Asked after every step whether to stop, with the state saved; an evaluation is broken off.
 
     Returns:
         Whether the run came to its end.
 
     Raises:
         TrainingError: If training cannot go on; the status says so too.
+        KeyboardInterrupt: If the user asked to stop during an evaluation.
     """
     settings, seed = config.train, directory.seed
     keep_freed_memory()
     precision = resolve_precision(settings.precision, processes().device)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
-    several, first = accelerator.num_processes > 1, accelerator.is_main_process
     loaded = load_model(config.model, dropout=settings.dropout, hub=config.data.hub)
     loaded.model.to(accelerator.device)
     batches = encodings.batches(parted, settings.batch_size, seed)
@@ -185,105 +190,34 @@ def run(
     watch = Watch(directory.arm, settings, config.sam)
     health = Health(directory, watch, settings.steps, observer.on_note)
     evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16", health)
-    if not _go_on(directory, training, evaluate, config.fingerprint(), observer):
-        directory.start(config.to_toml(), describe_environment(), settings.steps)
+    resumable = Resumable(
+        training,
+        directory,
+        config.fingerprint(),
+        accelerator,
+        observer,
+        values=lambda: {"best": evaluate.best},
+        on_saved=lambda: directory.keep_checkpoints(evaluate.best_step),
+        deterministic=settings.deterministic,
+    )
+    saved = resumable.restore()
+    if saved is None:
+        directory.start(config.to_toml(), resumable.environment, settings.steps)
         directory.warn([*data.warnings, *encodings.warnings, *parted.warnings])
         seed_dropout(seed, accelerator.process_index)
+    else:
+        evaluate.go_on(saved["best"], observer.on_note)
     health.begin()
-
-    def save() -> None:
-        values = {
-            "best": evaluate.best,
-            "status": directory.live_status,
-            "settings": config.fingerprint(),
-            "processes": accelerator.num_processes,
-        }
-        directory.save_state(training.step, lambda folder: training.save(folder, values))
 
     def on_log(report: StepReport) -> None:
         directory.log(report)
         observer.on_log(report)
         health.on_log(report)
 
-    def on_evaluation(step: int) -> None:
-        if first:
-            observer.on_scores(step, evaluate(loaded, step))
-        accelerator.wait_for_everyone()
-        if step < settings.steps:
-            save()
-
-    def stop_together() -> bool:
-        if not several:
-            return stop()
-        asked = torch.tensor(float(stop()), device=accelerator.device)
-        return bool(accelerator.reduce(asked, "sum") > 0)
-
-    try:
-        finished = training.run(on_log, on_evaluation, stop_together)
-    except TrainingError as error:
-        directory.update(state="failed", error=str(error), finished=now())
-        raise
+    finished = resumable.run(on_log, lambda step: observer.on_scores(step, evaluate(loaded, step)), stop)
     if finished:
         health.end(training.skipped)
+        directory.keep_checkpoints({*evaluate.best_step, settings.steps})
         directory.finish(weights_sha256=weights_sha256(loaded.model), realised_rates=batches.realised_rates())
-    else:
-        save()
     accelerator.wait_for_everyone()
     return finished
-
-
-def _go_on(
-    directory: RunDirectory, training: Training, evaluate: Evaluator, settings: str, observer: Observer
-) -> bool:
-    """Puts an interrupted run where its newest undamaged state has it; tells whether there is one."""
-    values = restore(directory, training, settings, observer)
-    if values is not None:
-        evaluate.best = values["best"]
-    return values is not None
-
-
-class Resumed(Protocol):
-    """What is told of how an interrupted run goes on."""
-
-    def on_resume(self, step: int) -> None:
-        """Called when an interrupted run goes on after a step."""
-
-    def on_note(self, sentence: str) -> None:
-        """Called with something that the user should know."""
-
-
-def restore(
-    directory: RunDirectory, training: Training, settings: str, observer: Resumed
-) -> dict[str, Any] | None:
-    """Puts a run and its logs where its newest undamaged state has them.
-
-    Args:
-        directory: The run.
-        training: Its training, which is put there.
-        settings: Fingerprint of the settings; states of other settings are passed over.
-        observer: Is told.
-
-    Returns:
-        The values that were saved with the state; `None` if there is no state to go on from.
-
-    Raises:
-        UserError: If the run was begun by another number of processes.
-    """
-    for folder in directory.states():
-        try:
-            caller = read_values(folder)["caller"]
-            if caller["settings"] != settings:
-                continue
-            if caller["processes"] != processes().num_processes:
-                raise UserError(
-                    f"{directory.path} was begun by {caller['processes']} process(es). Go on with as many, "
-                    "or give another directory with --out."
-                )
-            values = training.load(folder)
-        except DamagedStateError as error:
-            observer.on_note(f"A saved state is damaged and is not used: {error}")
-            continue
-        directory.rewind(training.step, values["status"])
-        observer.on_resume(training.step)
-        return values
-    return None

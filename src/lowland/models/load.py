@@ -24,6 +24,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from lowland.errors import UserError
+from lowland.files import SUMS, DamagedError, check_sums
 from lowland.models.head import has_separate_head, is_t5, keep_head_separate
 from lowland.models.quiet import quiet_transformers
 
@@ -146,6 +147,7 @@ def _resolve(name: str, hub: bool) -> tuple[str, bool]:
                 f"Model directory {name!r} has no .safetensors file; save the model with save_pretrained, "
                 "because pickled weights such as pytorch_model.bin can run code and are not read."
             )
+        _check_sums(name, path)
         return str(path), True
     if path.exists():
         raise UserError(
@@ -157,6 +159,19 @@ def _resolve(name: str, hub: bool) -> tuple[str, bool]:
             "checkpoint, or, for a name on the Hugging Face hub, allow it with --hub."
         )
     return name, False
+
+
+def _check_sums(name: str, path: Path) -> None:
+    """Refuses a model that lowland saved and that is no longer what it saved."""
+    if not (path / SUMS).is_file():
+        return
+    try:
+        check_sums(path)
+    except DamagedError as error:
+        raise UserError(
+            f"Model {name!r} is damaged: {error} Give another checkpoint, or remove {SUMS} from it if you "
+            "changed the file yourself."
+        ) from None
 
 
 def _set_dropout(config: PreTrainedConfig, rate: float) -> int:

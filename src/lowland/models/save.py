@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import shutil
-import uuid
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from lowland.errors import UserError
+from lowland.files import aside_of, put_in_place, remove, system_errors, write_sums
 from lowland.models.load import LoadedModel
 from lowland.models.quiet import quiet_transformers
 
@@ -21,8 +20,8 @@ def save_model(
 ) -> None:
     """Writes model, tokenizer and generation settings to a directory, all or nothing.
 
-    Everything is written beside the directory first and then renamed into place, so that an
-    interrupted save never leaves half a checkpoint under the final name.
+    Everything is written beside the directory first, with checksums, and then renamed into place, so that
+    an interrupted save never leaves half a checkpoint under the final name.
 
     Args:
         loaded: The model and its tokenizer.
@@ -32,6 +31,7 @@ def save_model(
 
     Raises:
         UserError: If the directory holds something and `overwrite` is false.
+        OSError: If it cannot be written.
     """
     directory = Path(directory)
     occupied = directory.exists() and not (directory.is_dir() and not any(directory.iterdir()))
@@ -40,25 +40,19 @@ def save_model(
             f"Cannot save the model to {str(directory)!r}, which is not empty; give a new directory."
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
-    aside = directory.with_name(f".{directory.name}-{uuid.uuid4().hex}")
-    old = aside.with_name(f"{aside.name}-old")
+    aside = aside_of(directory)
     model = loaded.model
     if dtype is not None:
         model = copy.deepcopy(model)
         nn.Module.to(model, dtype)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), system_errors(aside):
             model.save_pretrained(aside)
             loaded.tokenizer.save_pretrained(aside)
-        if occupied:
-            directory.rename(old)
-        aside.rename(directory)
-    except BaseException:
-        if old.exists() and not directory.exists():
-            old.rename(directory)
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        write_sums(aside)
+        put_in_place(aside, directory)
+    finally:
+        remove(aside)
 
 
 def weights_sha256(model: nn.Module) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import lzma
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from lowland.errors import UserError
+from lowland.files import aside_of, write_atomic
 
 OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 LARGEST_DOCUMENT = 10_000_000
@@ -124,9 +124,7 @@ def load_corpus(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase, folde
     for name, array in (("tokens", corpus.tokens), ("ends", corpus.ends)):
         _write(folder / f"{name}.npy", array)
         digests[name] = _sha256(folder / f"{name}.npy")
-    aside = folder / f".{uuid.uuid4().hex}"
-    aside.write_text(json.dumps({"of": key, "sha256": digests}), encoding="utf-8")
-    aside.rename(folder / "corpus.json")
+    write_atomic(folder / "corpus.json", json.dumps({"of": key, "sha256": digests}).encode(), durable=True)
     return corpus
 
 
@@ -147,7 +145,7 @@ def _read(folder: Path, key: str) -> Corpus | None:
 
 
 def _write(path: Path, array: npt.NDArray[np.generic]) -> None:
-    aside = path.with_name(f".{uuid.uuid4().hex}")
+    aside = aside_of(path)
     with aside.open("wb") as file:
         np.save(file, array, allow_pickle=False)
         file.flush()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +18,22 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lowland.errors import UserError
-from lowland.experiment.directory import Bystander, RunDirectory, now, write_json
-from lowland.experiment.environment import describe_environment
-from lowland.experiment.guard import locked, stop_request
-from lowland.experiment.run import processes, restore
+from lowland.experiment.directory import Bystander, RunDirectory, write_json
+from lowland.experiment.guard import StopRequest, locked, stop_request
+from lowland.experiment.resumable import Resumable
+from lowland.experiment.run import processes
+from lowland.files import aside_of, put_in_place, remove, remove_asides, write_atomic
 from lowland.models import LoadedModel, save_model, weights_sha256
 from lowland.models.build import build_model
 from lowland.pretraining.batches import SpanBatches, SpanCorruption, validation_batches
 from lowland.pretraining.corpus import Corpus, load_corpus
 from lowland.pretraining.settings import PretrainSettings
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids, train_vocabulary
-from lowland.report.write import write_atomic
 from lowland.train import (
     Arm,
     StepReport,
     Training,
-    TrainingError,
+    be_deterministic,
     derive_seed,
     keep_freed_memory,
     resolve_precision,
@@ -117,20 +115,24 @@ def pretrain(
         TrainingError: If training cannot go on.
         KeyboardInterrupt: If the user asked to stop; the same command goes on.
     """
+    if settings.train.deterministic:
+        be_deterministic()
     first = processes().is_main_process
     keep_freed_memory()
     with locked(path) if first else nullcontext(), stop_request(observer.on_note) as stop:
         identity = {"settings": settings.to_dict(), "arm": arm}
         if first:
             _refuse_other(path, identity)
+            remove_asides(path)
             write_atomic(path / "pretraining.toml", tomli_w.dumps(identity).encode())
             _prepare(settings, files, path, vocabulary, observer)
         processes().wait_for_everyone()
         tokenizer = load_vocabulary(path / "vocabulary")
         corpus = load_corpus(files, tokenizer, path / "corpus")
         directory = (RunDirectory if first else Bystander)(path, arm, settings.seed)
-        done = directory.done
-        if not done and not _train(settings, path, directory, tokenizer, corpus, observer, stop, dtype):
+        if directory.done:
+            directory.tidy()
+        elif not _train(settings, path, directory, tokenizer, corpus, observer, stop, dtype):
             raise KeyboardInterrupt
         return path / "model" if first else None
 
@@ -143,7 +145,7 @@ def _refuse_other(path: Path, identity: dict[str, Any]) -> None:
             raise UserError(
                 f"{path} holds a pre-training with other settings. Give another directory with --out."
             )
-    elif any(found.name != ".lock" for found in path.iterdir()):
+    elif any(found.name[0] != "." for found in path.iterdir()):
         raise UserError(f"{path} exists and holds no pre-training. Give another directory with --out.")
 
 
@@ -159,7 +161,7 @@ def _prepare(
     if not target.exists():
         if vocabulary is not None:
             tokenizer = load_vocabulary(vocabulary)
-        aside = path / f".vocabulary-{uuid.uuid4().hex}"
+        aside = aside_of(target)
         try:
             if vocabulary is None:
                 observer.on_note(f"Training a vocabulary of {settings.pieces} pieces.")
@@ -173,9 +175,9 @@ def _prepare(
                 )
             else:
                 tokenizer.save_pretrained(aside)
-            aside.rename(target)
+            put_in_place(aside, target)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
     observer.on_note("Reading the text.")
     load_corpus(files, load_vocabulary(target), path / "corpus")
 
@@ -205,7 +207,7 @@ def _train(
     tokenizer: PreTrainedTokenizerBase,
     corpus: Corpus,
     observer: Observer,
-    stop: Callable[[], bool],
+    stop: StopRequest,
     dtype: torch.dtype | None,
 ) -> bool:
     """Trains, validates and saves; tells whether the last step was reached."""
@@ -248,47 +250,25 @@ def _train(
         accelerator=accelerator,
         bf16=bf16,
     )
-    values = restore(directory, training, settings.fingerprint(), observer)
-    if values is None:
-        directory.start(tomli_w.dumps(settings.to_dict()), describe_environment(), train.steps)
+    resumable = Resumable(
+        training, directory, settings.fingerprint(), accelerator, observer, deterministic=train.deterministic
+    )
+    if resumable.restore() is None:
+        directory.start(tomli_w.dumps(settings.to_dict()), resumable.environment, train.steps)
         seed_dropout(seed, accelerator.process_index)
-
-    def save() -> None:
-        values = {
-            "status": directory.live_status,
-            "settings": settings.fingerprint(),
-            "processes": accelerator.num_processes,
-        }
-        directory.save_state(training.step, lambda folder: training.save(folder, values))
 
     def on_log(report: StepReport) -> None:
         directory.log(report)
         observer.on_log(report)
 
-    def on_evaluation(step: int) -> None:
-        if first:
-            loss = validation_loss(model, validation, bf16=bf16)
-            directory.evaluation(
-                "validation", step, "held_out", {"loss": loss}, sum(len(b["labels"]) for b in validation), 0.0
-            )
-            observer.on_validation(step, loss)
-        accelerator.wait_for_everyone()
-        if step < train.steps:
-            save()
+    def evaluate(step: int) -> None:
+        loss = validation_loss(model, validation, bf16=bf16)
+        directory.evaluation(
+            "validation", step, "held_out", {"loss": loss}, sum(len(b["labels"]) for b in validation), 0.0
+        )
+        observer.on_validation(step, loss)
 
-    def stop_together() -> bool:
-        if accelerator.num_processes == 1:
-            return stop()
-        asked = torch.tensor(float(stop()), device=accelerator.device)
-        return bool(accelerator.reduce(asked, "sum") > 0)
-
-    try:
-        finished = training.run(on_log, on_evaluation, stop_together)
-    except TrainingError as error:
-        directory.update(state="failed", error=str(error), finished=now())
-        raise
-    if not finished:
-        save()
+    if not resumable.run(on_log, evaluate, stop):
         return False
     if first:
         save_model(

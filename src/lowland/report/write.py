@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland.errors import UserError
+from lowland.files import write_atomic
 from lowland.report.comparison import compare
 from lowland.report.figures import score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
@@ -105,14 +105,3 @@ def write_files(directory: Path, files: Mapping[str, bytes], obsolete: Sequence[
     except OSError as error:
         where = error.filename or directory
         raise UserError(f"The report cannot be written to {where}: {error.strerror}.") from None
-
-
-def write_atomic(file: Path, content: bytes) -> None:
-    """Writes a file so that it is either the old one or the new one, whatever happens meanwhile."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        aside.write_bytes(content)
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Training: one loop for both arms, its optimizers, schedules and seeds."""
 
+from lowland.train.determinism import be_deterministic
 from lowland.train.failure import Failure, load_failure, restore_streams
 from lowland.train.loop import StepReport, Training, TrainingError
 from lowland.train.memory import keep_freed_memory
@@ -20,6 +21,7 @@ __all__ = [
     "Training",
     "TrainingError",
     "Watch",
+    "be_deterministic",
     "derive_seed",
     "keep_freed_memory",
     "load_failure",

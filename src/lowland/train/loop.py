@@ -22,7 +22,7 @@ from lowland.train.loss import IGNORED, BatchLoss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.precision import resolve_operations
 from lowland.train.settings import Arm, SAMSettings, TrainSettings
-from lowland.train.state import load_state, save_state
+from lowland.train.state import load_state, save_state, stream_rows
 
 MOST_IN_A_ROW = 10
 """Updates left out one after another before training stops all the same: it will not recover."""
@@ -135,11 +135,14 @@ class Training:
         self._examples = 0
         self._target_tokens = 0
         self._infos: list[GradientInfo] = []  # of the steps since the last line of the log
+        self._seconds, self._started = 0.0, time.perf_counter()  # of these steps: before the clock's start
+        self._evaluation_due = False
 
     def save(self, folder: Path, values: dict[str, Any]) -> None:
         """Writes the whole state of training to a new folder, with values of the caller's own.
 
-        All processes must call it; the first one writes.
+        At a step with an evaluation it is to be called before the evaluation, which then comes first when
+        training goes on. All processes must call it; the first one writes.
         """
         own = {
             "step": self.step,
@@ -148,10 +151,14 @@ class Training:
             "batches": self._batches.state_dict(),
             "infos": [_to_plain(info) for info in self._infos],
             "skipped": self.skipped,
+            "seconds": self._seconds + time.perf_counter() - self._started,
         }
-        streams = torch.get_rng_state()[None]
+        streams = stream_rows()
         if self._accelerator.num_processes > 1:
-            streams = self._accelerator.gather(streams.to(self._accelerator.device)).cpu()
+            device = self._accelerator.device
+            streams = {
+                name: self._accelerator.gather(rows.to(device)).cpu() for name, rows in streams.items()
+            }
         if self._accelerator.is_main_process:
             both = {"training": own, "caller": values}
             past = self._gradient.state_dict()
@@ -172,6 +179,8 @@ class Training:
         self._examples, self._target_tokens = own["examples"], own["target_tokens"]
         self._infos = [_from_plain(info) for info in own["infos"]]
         self.skipped = list(own.get("skipped", ()))
+        self._seconds = own["seconds"]
+        self._evaluation_due = self._is_evaluated()
         return dict(values["caller"])
 
     def run(
@@ -184,7 +193,8 @@ class Training:
 
         Args:
             on_log: Called every `log_every` steps and at the last.
-            on_evaluation: Called with the step every `evaluate_every` steps and at the last.
+            on_evaluation: Called with the step every `evaluate_every` steps and at the last; also first of
+                all where training goes on at such a step.
             stop: Asked after every step.
 
         Returns:
@@ -196,7 +206,9 @@ class Training:
         """
         settings = self._settings
         self._loss.module.train()
-        seconds, started = 0.0, time.perf_counter()
+        self._started = time.perf_counter()
+        if self._evaluation_due:
+            self._evaluate(on_evaluation)
         while self.step < settings.steps:
             next_line = min(settings.steps, (self.step // settings.log_every + 1) * settings.log_every)
             if isinstance(self._gradient, SAMGradient):
@@ -204,20 +216,17 @@ class Training:
                 self._gradient.measure = next_line - self.step <= self._sam.every
             rate = float(self._schedule.get_last_lr()[0])
             norm = self._take_step(rate)
-            last = self.step == settings.steps
             if self.step == next_line:
-                seconds += time.perf_counter() - started
+                seconds = self._seconds + time.perf_counter() - self._started
                 report = _report(
                     self._infos, self.step, rate, norm, self._examples, self._target_tokens, seconds
                 )
                 on_log(replace(report, skipped=len(self.skipped)))
                 self._infos.clear()
-                seconds, started = 0.0, time.perf_counter()
-            if last or self.step % settings.evaluate_every == 0:
-                seconds += time.perf_counter() - started
-                on_evaluation(self.step)
-                started = time.perf_counter()
-            if not last and stop():
+                self._seconds, self._started = 0.0, time.perf_counter()
+            if self._is_evaluated():
+                self._evaluate(on_evaluation)
+            if self.step < settings.steps and stop():
                 return False
         return True
 
@@ -229,6 +238,17 @@ class Training:
         # Dealt out like cards, so that the first examples of all processes are the first of the batch.
         info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
         return info, float(self._clip())
+
+    def _is_evaluated(self) -> bool:
+        return self.step == self._settings.steps or self.step % self._settings.evaluate_every == 0
+
+    def _evaluate(self, on_evaluation: Callable[[int], None]) -> None:
+        """Evaluates with the clock of the training stopped."""
+        self._seconds += time.perf_counter() - self._started
+        self._started = time.perf_counter()
+        on_evaluation(self.step)
+        self._started = time.perf_counter()
+        self._evaluation_due = False
 
     def _take_step(self, rate: float) -> float | None:
         """Takes one step; returns the gradient's norm before clipping, `None` where it was skipped."""

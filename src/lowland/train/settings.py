@@ -130,6 +130,8 @@ class TrainSettings:
             to be replayed, or `skip` the update and count it.
         evaluate_every: Steps between evaluations; the last step is always evaluated.
         log_every: Steps between lines of the training log.
+        deterministic: Whether operations whose result depends on the order of threads are refused, and an
+            interrupted run keeps its number of threads.
 
     Source:
         Section 4 of the paper and T5's fine-tuning settings: AdaFactor, constant 1e-3, batch 128.
@@ -153,6 +155,7 @@ class TrainSettings:
     on_non_finite: NonFinite = "stop"
     evaluate_every: int = 200
     log_every: int = 10
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "evaluate_every", "log_every"):

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lowland.files import DamagedError, sha256, sync, system_errors
+
 WEIGHTS, TENSORS, VALUES = "weights.safetensors", "tensors.safetensors", "state.json"
 
 
-class DamagedStateError(Exception):
+class DamagedStateError(DamagedError):
     """A saved state is incomplete or was changed; the message says which file."""
 
 
@@ -33,7 +35,7 @@ def save_state(
     optimizer: Optimizer,
     schedule: LRScheduler,
     values: dict[str, Any],
-    streams: Tensor | None = None,
+    streams: Mapping[str, Tensor] | None = None,
     gradient: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes the state of training to a folder.
@@ -44,31 +46,40 @@ def save_state(
         optimizer: Its optimizer.
         schedule: The learning-rate schedule.
         values: Plain JSON values of the caller's, given back by `load_state`.
-        streams: The states of torch's random streams of all processes, one row each; this process's alone
-            by default.
+        streams: What `stream_rows` gives, of all processes, one row each; this process's alone by
+            default.
         gradient: What the gradient remembers, by parameter.
+
+    Raises:
+        OSError: If the state cannot be written.
     """
     folder.mkdir(parents=True)
-    save_model(model, str(folder / WEIGHTS))
     tensors, numbers = _flatten(optimizer.state_dict())
-    tensors["random/torch"] = torch.get_rng_state()[None] if streams is None else streams
+    tensors |= {f"random/{name}": rows for name, rows in (streams or stream_rows()).items()}
     tensors |= {f"gradient/{name}": tensor for name, tensor in (gradient or {}).items()}
-    if torch.cuda.is_available():
-        tensors |= {f"random/cuda/{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
+    with system_errors(folder):
+        save_model(model, str(folder / WEIGHTS))
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
+    _, numpys, *place = np.random.get_state(legacy=True)
     state = {
         "values": values,
         "optimizer": numbers,
         "schedule": _numbers(schedule),
-        "random": random.getstate(),
-        "sha256": {name: _sha256(folder / name) for name in (WEIGHTS, TENSORS)},
+        "random": {"python": random.getstate(), "numpy": [np.asarray(numpys).tolist(), *place]},
+        "sha256": {name: sha256(folder / name) for name in (WEIGHTS, TENSORS)},
     }
     text = json.dumps(state)
     (folder / VALUES).write_text(f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n", encoding="utf-8")
     for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        sync(path)
+
+
+def stream_rows() -> dict[str, Tensor]:
+    """Gives the states of torch's random streams of this process, one row each: name -> 1 x bytes."""
+    streams = {"torch": torch.get_rng_state()[None]}
+    if torch.cuda.is_available():
+        streams["cuda"] = torch.cuda.get_rng_state()[None]
+    return streams
 
 
 def read_values(folder: Path) -> dict[str, Any]:
@@ -90,7 +101,7 @@ def load_state(
         model: The model.
         optimizer: An optimizer of the same kind over the same parameters.
         schedule: A schedule of the same kind.
-        process: Whose random stream is taken.
+        process: Whose random streams are taken.
 
     Returns:
         The caller's values, and what the gradient remembered.
@@ -102,13 +113,15 @@ def load_state(
     load_model(model, folder / WEIGHTS)
     tensors = load_file(folder / TENSORS)
     torch.set_rng_state(tensors.pop("random/torch")[process].clone())
-    streams = [tensors.pop(name) for name in sorted(tensors) if name.startswith("random/cuda/")]
-    if streams and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(streams)
+    cuda = tensors.pop("random/cuda", None)
+    if cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda[process].clone())
     kept = [name for name in tensors if name.startswith("gradient/")]
     gradient = {name.removeprefix("gradient/"): tensors.pop(name) for name in kept}
-    version, numbers, rest = state["random"]
+    version, numbers, rest = state["random"]["python"]
     random.setstate((version, tuple(numbers), rest))
+    numpys, *place = state["random"]["numpy"]
+    np.random.set_state(("MT19937", np.array(numpys, dtype=np.uint32), *place))
     optimizer.load_state_dict(_unflatten(tensors, state["optimizer"]))
     schedule.load_state_dict(state["schedule"])
     return dict(state["values"]), gradient
@@ -123,7 +136,7 @@ def _read(folder: Path) -> dict[str, Any]:
             raise DamagedStateError(f"{folder / VALUES} is not as it was written.")
         state: dict[str, Any] = json.loads(text)
         for name, expected in state["sha256"].items():
-            if _sha256(folder / name) != expected:
+            if sha256(folder / name) != expected:
                 raise DamagedStateError(f"{folder / name} is not as it was written.")
     except OSError as error:
         raise DamagedStateError(f"{error.filename} cannot be read ({error.strerror}).") from None
@@ -158,8 +171,3 @@ def _unflatten(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str,
         _, index, key = name.split("/", 2)
         entries[int(index)][key] = tensor
     return {"state": entries, "param_groups": numbers["param_groups"]}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,11 @@ class SweepCell:
     @property
     def done(self) -> bool:
         """Whether all runs came to their end and the report was written after them."""
-        return (self.path / "report" / "report.json").exists() and all(run.done for run in self.runs())
+        try:
+            description = json.loads((self.path / "experiment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return description.get("finished") is not None and all(run.done for run in self.runs())
 
     def problem(self) -> str | None:
         """Says why the cell is not complete; `None` if it is."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lowland.errors import UserError
+from lowland.experiment.guard import SWEEP
 
 DAY = 24 * 60
 """Minutes."""
@@ -55,7 +56,7 @@ class ProcessLauncher:
 
     def start(self, arguments: Sequence[str], log: Path, slot: int) -> Running:
         """Starts a job; a Ctrl-C at the terminal reaches it through `Running.stop` only."""
-        environment = job_environment(self._threads)
+        environment = {**job_environment(self._threads), SWEEP: str(os.getpid())}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         with log.open("wb") as file:

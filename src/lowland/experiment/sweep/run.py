@@ -17,7 +17,7 @@ from lowland.experiment.sweep.cell import SweepCell
 from lowland.experiment.sweep.launch import Launcher, Running
 from lowland.experiment.sweep.plan import Plan
 from lowland.experiment.sweep.share import give_up_standard_runs, share_standard_runs, take_up_again
-from lowland.report.write import write_atomic
+from lowland.files import write_atomic
 from lowland.train import TrainingError
 
 POLL_SECONDS = 0.2
@@ -85,6 +85,8 @@ def run_here(plan: Plan, progress: SweepProgress) -> list[Failure]:
                 problem = cell.problem()
             except (UserError, TrainingError) as error:
                 problem = str(error)
+            except OSError:  # a disk that is full is full for the other cells, too
+                raise
             except Exception as error:  # whatever it is, the cells after this one can still run
                 problem, log = f"{type(error).__name__}: {error}", cell.log
                 write_atomic(log, traceback.format_exc().encode())

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import tomllib
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory, write_json
 from lowland.experiment.sweep.cell import SweepCell
-from lowland.report.write import write_atomic
+from lowland.files import aside_of, put_in_place, write_atomic
 
 NOT_STANDARD = ("seeds", "arms", "sam")
 """The settings that do not decide what a standard run of one seed gives."""
@@ -65,12 +64,11 @@ def share_standard_runs(cell: SweepCell) -> list[int]:
         if source is None:
             continue
         _claim(cell)
-        aside = cell.path / f".{run.path.name}-{uuid.uuid4().hex}"
-        shutil.copytree(source, aside, copy_function=_copy)
+        aside = aside_of(run.path)
+        shutil.copytree(source, aside, ignore=shutil.ignore_patterns("states", ".*"), copy_function=_copy)
         status = json.loads((aside / "status.json").read_text(encoding="utf-8"))
         write_json(aside / "status.json", {**status, "copied_from": os.path.relpath(source, cell.path)})
-        shutil.rmtree(run.path, ignore_errors=True)
-        aside.rename(run.path)
+        put_in_place(aside, run.path)
         copied.append(run.seed)
     return copied
 

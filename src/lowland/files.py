@@ -1,0 +1,142 @@
+"""Files and folders that are whole or not there, and checksums that tell whether they still are.
+
+Everything is written aside, under a hidden name that ends in `.aside`, and then put in its place by one
+renaming: a kill at any moment leaves the old one, or the new one, or an aside that the next start removes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SUMS = "SHA256SUMS"
+"""File with the checksums of the others in its folder; `sha256sum --check SHA256SUMS` reads it, too."""
+
+_HEADER = "# SHA-256 of the lines below: "
+
+
+class DamagedError(Exception):
+    """Something saved is incomplete or was changed; the message says which file."""
+
+
+def aside_of(path: Path) -> Path:
+    """Names a place beside a file or folder where the new one can be written."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.aside")
+
+
+def remove_asides(folder: Path) -> None:
+    """Removes what killed processes left half-written anywhere in a folder."""
+    for path in list(folder.rglob(".*.aside")):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, or neither if it is not there; no half of a folder keeps its name."""
+    if path.is_dir() and not path.is_symlink():
+        doomed = path if path.suffix == ".aside" else aside_of(path)
+        if doomed != path:
+            path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_atomic(file: Path, content: bytes, *, durable: bool = False) -> None:
+    """Writes a file so that it is either the old one or the new one, whatever happens meanwhile.
+
+    Args:
+        file: Where to; its folders are made.
+        content: Its bytes.
+        durable: Whether it must survive a loss of power from here on.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = aside_of(file)
+    try:
+        aside.write_bytes(content)
+        if durable:
+            sync(aside)
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+    if durable:
+        sync(file.parent)
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Puts a folder that was written aside in its place, for good; what was there is removed afterwards."""
+    for path in [*aside.rglob("*"), aside]:
+        sync(path)
+    old = aside_of(target)
+    if target.exists():
+        target.rename(old)
+    try:
+        aside.rename(target)
+    except BaseException:
+        if old.exists():
+            old.rename(target)
+        raise
+    sync(target.parent)
+    remove(old)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_sums(folder: Path) -> None:
+    """Writes the checksums of all files in a folder."""
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    lines = "".join(f"{sha256(folder / name)}  {name}\n" for name in names if name != SUMS)
+    head = f"{_HEADER}{hashlib.sha256(lines.encode()).hexdigest()}\n"
+    (folder / SUMS).write_text(head + lines, encoding="utf-8")
+
+
+def check_sums(folder: Path) -> None:
+    """Compares the files of a folder with its checksums; files without any are left alone.
+
+    Raises:
+        DamagedError: If a file is missing or not as it was written.
+    """
+    try:
+        head, _, lines = (folder / SUMS).read_bytes().decode().partition("\n")
+        if head != _HEADER + hashlib.sha256(lines.encode()).hexdigest():
+            raise DamagedError(f"{folder / SUMS} is not as it was written.")
+        for line in lines.splitlines():
+            expected, _, name = line.partition("  ")
+            if sha256(folder / name) != expected:
+                raise DamagedError(f"{folder / name} is not as it was written.")
+    except OSError as error:
+        raise DamagedError(f"{error.filename} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise DamagedError(f"{folder / SUMS} is not as it was written.") from None
+
+
+def sha256(path: Path) -> str:
+    """Computes the checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """Turns what libraries raise when the system refuses to write a file into the `OSError` that it is."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # safetensors and tokenizers have kinds of their own
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
