@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,7 +133,9 @@ class ExperimentProgress:
             for name, metrics in scores.items()
         )
         if len(scores) > 1:
-            shown = f"average {mean_score(scores):.1f}  ({shown})"
+            average = mean_score(scores)
+            # A correlation, say, is not defined where the model writes the same for every input.
+            shown = f"average {f'{average:.1f}' if math.isfinite(average) else 'undefined'}  ({shown})"
         self._print(f"{self._name}: step {step}  {shown}")
 
     def _left(self) -> str:
