@@ -55,7 +55,9 @@ def test_said_defaults_are_true() -> None:
         checked.add(name)
         default = sections[section].__dataclass_fields__[name].default  # type: ignore[attr-defined]
         said, said_of_embedded = found[1].partition(",")[0], found[2]
-        if default is None:
+        if isinstance(default, bool):
+            assert said == ("on" if default else "off")
+        elif default is None:
             assert re.fullmatch("the task's|the whole batch|all count|all parameters", said)
         else:
             assert said == (f"{default:g}" if isinstance(default, float | int) else default)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from rich.text import Text
@@ -38,22 +39,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="examples of a measured step (default: that of the training)",
     )
+    group.add_argument(
+        "--micro-batch-size",
+        type=whole,
+        metavar="N",
+        help="examples of a forward pass (default: the whole batch)",
+    )
+    group.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="keep only the inputs of each layer and compute the rest again",
+    )
+    for name in ("input", "target"):
+        group.add_argument(
+            f"--{name}-length",
+            type=whole,
+            metavar="N",
+            help=f"tokens of an example's {name} (default: those of a short question)",
+        )
     group.add_argument("--no-timing", action="store_true", help="measure no steps")
     group.add_argument("--out", metavar="DIR", help="directory of results (default: runs)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    batch_size = getattr(arguments, "batch_size", None)
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"--batch-size: must be at least 1, not {batch_size}.")
+    for option, least in (
+        ("batch_size", 1),
+        ("micro_batch_size", 1),
+        ("input_length", 2),
+        ("target_length", 2),
+    ):
+        value = getattr(arguments, option, None)
+        if value is not None and value < least:
+            raise UserError(f"--{option.replace('_', '-')}: must be at least {least}, not {value}.")
     from lowland.cli import doctor_machine
 
     found = show("Installed", doctor_machine.packages())
     if not any(finding.level == "problem" for finding in found):
         # What follows imports the packages that were looked at.
         found += show("This machine", doctor_machine.machine())
-        found += model_and_steps(arguments, batch_size)
+        found += model_and_steps(arguments)
         folder = getattr(arguments, "data.data_dir", None)
         if folder is not None:
             from lowland.cli.doctor_data import data_sets
@@ -68,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def model_and_steps(arguments: argparse.Namespace, batch_size: int | None) -> list[Finding]:
+def model_and_steps(arguments: argparse.Namespace) -> list[Finding]:
     """Looks at the model, what its training needs, and what a step costs."""
     from accelerate import PartialState
 
@@ -85,15 +110,21 @@ def model_and_steps(arguments: argparse.Namespace, batch_size: int | None) -> li
     found = show("Model", findings)
     if loaded is None:
         return found
+    given = {
+        field.name: getattr(arguments, field.name)
+        for field in fields(TrainSettings)
+        if field.name in arguments
+    }
+    settings = TrainSettings(**{**defaults, **given})
+    memory = doctor_model.expected_memory(loaded.model, settings, device)
     result = None
     if "no_timing" not in arguments:
         with errors.status("measuring steps"):
-            size = batch_size or defaults.get("batch_size", TrainSettings.batch_size)
-            result = doctor_model.trial(loaded, size, device)
-    findings = list(doctor_model.memory_findings(loaded.model, device, result))
+            result = doctor_model.trial(loaded, settings, device)
+    findings = list(doctor_model.memory_findings(memory, device, result))
     # Each of 3 seeds and 2 arms keeps up to two checkpoints, and the best model is kept once more.
     needed = doctor_machine.LEAST_FREE + 13 * doctor_model.weight_bytes(loaded.model)
     findings.append(doctor_machine.disk(Path(getattr(arguments, "out", "runs")).expanduser(), needed))
     if result is not None:
-        findings += doctor_model.step_findings(result, defaults.get("steps", TrainSettings.steps))
+        findings += doctor_model.step_findings(result, settings.steps)
     return found + show("Training it", findings)

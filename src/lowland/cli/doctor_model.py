@@ -5,32 +5,37 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+import numpy as np
+import psutil
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import nn
+from transformers import PreTrainedModel
 
 from lowland.cli.findings import Finding, Findings, gigabytes
-from lowland.data import collate, encode, trim_padding
+from lowland.data import EncodedExample, collate, encode
 from lowland.errors import UserError
-from lowland.experiment.cost import available_memory, optimizer_bytes
-from lowland.models import LoadedModel, load_model
+from lowland.experiment.cost import activation_bytes, available_memory, optimizer_bytes, outline_of
+from lowland.experiment.plan import BF16_SHARE
+from lowland.models import LoadedModel, checkpoint_layers, load_model
 from lowland.models.head import has_separate_head, is_t5
 from lowland.tasks import Source, get_task
-from lowland.train import ARMS, Arm, SAMSettings, TrainSettings, resolve_precision
+from lowland.train import ARMS, Arm, SAMSettings, TrainSettings, keep_freed_memory, resolve_precision
 from lowland.train.gradients import build_gradient
-from lowland.train.loss import sequence_loss
+from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer
+from lowland.train.precision import resolve_operations
 
 ROUNDS = 5
 SECONDS = 20.0
 """Timing stops after so many rounds, or when it has taken so long."""
 
 TASK = "facts/capitals"
+QUESTION = (16, 8)
+"""Tokens of its questions and answers, padded."""
 
 
 def load(name: str, hub: bool) -> tuple[LoadedModel | None, list[Finding]]:
@@ -96,27 +101,31 @@ class Trial:
     memory: int
 
 
-def trial(loaded: LoadedModel, batch_size: int, device: torch.device) -> Trial:
-    """Trains a few steps by both arms in turn, on real questions, and times them. The model is changed."""
+def trial(loaded: LoadedModel, settings: TrainSettings, device: torch.device) -> Trial:
+    """Trains a few steps by both arms in turn, as training does, and times them. The model is changed.
+
+    The examples are real questions, repeated up to the lengths of the settings where these are given.
+    """
+    keep_freed_memory()
     task = get_task(TASK)
-    examples = task.load(Source()).train[:batch_size]
+    examples = task.load(Source()).train[: settings.batch_size]
     encoded = encode(examples, loaded.tokenizer, task.input_length, task.target_length)
-    pad = int(loaded.tokenizer.pad_token_id)
-    rows = [encoded[index % len(encoded)] for index in range(batch_size)]
-    batch = {name: tensor.to(device) for name, tensor in collate(rows, pad).items()}
-    settings = TrainSettings(batch_size=batch_size)
-    precision = resolve_precision("auto", device)
+    lengths = (settings.input_length, settings.target_length)
+    rows = [
+        EncodedExample(*(np.resize(ids, n) if n else ids for ids, n in zip(encoded[i], lengths, strict=True)))
+        for i in (index % len(encoded) for index in range(settings.batch_size))
+    ]
+    batch = collate(rows, int(loaded.tokenizer.pad_token_id))
+    precision = resolve_precision(settings.precision, device)
     model = loaded.model
     nn.Module.to(model, device)
-    model.train()
-    optimizer = build_optimizer(model, settings)
-    decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
-
-    def loss_fn(part: dict[str, Tensor]) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return sequence_loss(model, decoder_inputs, trim_padding(part), settings.z_loss)
-
-    gradients = {arm: build_gradient(arm, model, settings, SAMSettings()) for arm in ARMS}
+    if settings.gradient_checkpointing:
+        checkpoint_layers(model)
+    fast = resolve_operations(settings.operations, precision == "bf16")
+    loss_fn = BatchLoss(model, device, bf16=precision == "bf16", fast=fast, z_loss=settings.z_loss)
+    loss_fn.module.train()
+    optimizer = build_optimizer(model, settings, fast=fast)
+    gradients = {arm: build_gradient(arm, loss_fn.module, settings, SAMSettings()) for arm in ARMS}
     times: dict[Arm, list[float]] = {arm: [] for arm in ARMS}
     begun = time.perf_counter()
     # The first round warms up: memory is allocated, kernels are chosen.
@@ -136,7 +145,7 @@ def trial(loaded: LoadedModel, batch_size: int, device: torch.device) -> Trial:
         seconds={arm: min(values) for arm, values in times.items()},
         rounds=len(times["sam"]),
         slowest=max(max(values) / min(values) for values in times.values()),
-        examples=batch_size,
+        examples=settings.batch_size,
         tokens=batch["input_ids"].numel() + batch["labels"].numel(),
         precision=precision,
         memory=peak_memory(device),
@@ -158,7 +167,7 @@ def step_findings(result: Trial, steps: int) -> Findings:
         "ok",
         "step",
         f"standard {_time(standard)}, SAM {_time(sam)}: {sam / standard:.2f} times, in {result.precision}, "
-        f"with {result.examples} short questions ({result.tokens:,} tokens); longer texts take longer",
+        f"with {result.examples} examples of {result.tokens:,} tokens; give --input-length for longer texts",
     )
     if result.rounds == 1 or result.slowest > 2 or sam < standard:
         yield Finding(
@@ -173,28 +182,53 @@ def step_findings(result: Trial, steps: int) -> Findings:
     )
 
 
-def memory_findings(model: nn.Module, device: torch.device, result: Trial | None) -> Findings:
-    """Estimates the memory of training, and compares it with what there is."""
+def expected_memory(model: PreTrainedModel, settings: TrainSettings, device: torch.device) -> dict[str, int]:
+    """Estimates the parts of the memory of SAM training at its peak, in bytes, before any of it.
+
+    Where the settings name no lengths, examples are taken to be as long as the questions of `trial`.
+    """
     size = weight_bytes(model)
-    state = optimizer_bytes(model, TrainSettings())
-    total = 3 * size + state
+    bf16 = resolve_precision(settings.precision, device) == "bf16"
+    lengths = (settings.input_length or QUESTION[0], settings.target_length or QUESTION[1])
+    kept = activation_bytes(outline_of(model), *lengths, checkpointed=settings.gradient_checkpointing)
+    pieces = min(settings.batch_size, settings.micro_batch_size or settings.batch_size)
+    memory = {
+        "weights": size,
+        "gradients": size,
+        "SAM's copy": size,
+        "AdaFactor": optimizer_bytes(model, settings),
+        "activations": round(pieces * kept * (BF16_SHARE if bf16 else 1.0)),
+    }
+    if bf16:
+        memory["weights in bf16"] = size // 2
+    if device.type != "cuda":
+        memory["libraries"] = max(0, psutil.Process().memory_info().rss - size)
+    return memory
+
+
+def memory_findings(memory: dict[str, int], device: torch.device, result: Trial | None) -> Findings:
+    """Says what memory training is expected to take, and compares it with what there is."""
+    total = sum(memory.values())
     on_gpu = device.type == "cuda"
     free = (
         torch.cuda.get_device_properties(device).total_memory
         if on_gpu
         else available_memory(torch.device("cpu"))
     )
-    text = (
-        f"at least {gigabytes(total)}: weights {gigabytes(size)}, gradients {gigabytes(size)}, SAM's copy "
-        f"{gigabytes(size)}, AdaFactor {gigabytes(state)} (AdamW {gigabytes(2 * size)}); and activations"
-    )
+    parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in memory.items())
+    text = f"about {gigabytes(total)} at most: {parts}"
     if total > free:
-        yield Finding("problem", "memory", f"{text}. Only {gigabytes(free)} are free: take a smaller model")
+        yield Finding(
+            "problem",
+            "memory",
+            f"{text}. Only {gigabytes(free)} are free: give --micro-batch-size or --gradient-checkpointing, "
+            "or a smaller model",
+        )
     else:
         yield Finding("ok", "memory", text)
     if result is not None:
         what = "on the accelerator" if on_gpu else "of this process, libraries included"
-        yield Finding("ok", "measured", f"{gigabytes(result.memory)} {what}; less with --micro-batch-size")
+        yield Finding("ok", "measured", f"{gigabytes(result.memory)} {what}")
 
 
 def weight_bytes(model: nn.Module) -> int:

@@ -177,6 +177,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
             help=text,
         )
     train.add_argument(
+        "--gradient-checkpointing",
+        dest="train.gradient_checkpointing",
+        action="store_true",
+        help="keep only the inputs of each layer and compute the rest again: less memory, more time "
+        "(default: off)",
+    )
+    train.add_argument(
         "--optimizer",
         dest="train.optimizer",
         type=one_of("adafactor", "adamw"),

@@ -18,10 +18,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, MT5Config, PreTrainedModel, T5Config
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lowland.models import build_model
 from lowland.train import TrainSettings
-from lowland.train.loss import token_loss
+from lowland.train.loss import BatchLoss
+from lowland.train.precision import resolve_operations
 
 _SHAPES = {  # d_model, d_ff, heads, layers of encoder and decoder
     "small": (512, 1024, 6, 8),
@@ -92,26 +94,56 @@ def forward_flops(model: PreTrainedModel, input_length: int, target_length: int)
     return float(counter.get_total_flops())
 
 
-def activation_bytes(model: PreTrainedModel, input_length: int, target_length: int) -> float:
+def activation_bytes(
+    model: PreTrainedModel, input_length: int, target_length: int, *, checkpointed: bool = False
+) -> float:
     """Counts the bytes that one example's forward pass keeps for the backward pass, in fp32.
 
     Args:
         model: The model on the meta device.
         input_length: Tokens of its input.
         target_length: Tokens of its target.
+        checkpointed: Whether only the inputs of layers are kept, and one layer at a time is computed again.
     """
     parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}  # the storage is held, so that no other gets its address
+    # The storage is held, so that no other gets its address; beside it the layer that keeps it, 0 for none.
+    kept: dict[int, tuple[torch.UntypedStorage, int]] = {}
+    inputs: list[int] = []  # bytes of each layer's
+    now = 0
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in parameters:
-            kept[storage._cdata] = storage
+            kept.setdefault(storage._cdata, (storage, now))
         return tensor
 
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        _forward(model, input_length, target_length)
-    return float(sum(storage.nbytes() for storage in kept.values()))
+    def enter(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        nonlocal now
+        inputs.append(arguments[0].untyped_storage().nbytes())
+        now = len(inputs)
+
+    def leave(*_: object) -> None:
+        nonlocal now
+        now = 0
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    handles = [
+        handle
+        for layer in layers
+        for handle in (layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave))
+    ]
+    try:
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            _forward(model, input_length, target_length)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not checkpointed or not inputs:
+        return float(sum(storage.nbytes() for storage, _ in kept.values()))
+    within = [0] * (1 + len(inputs))
+    for storage, layer in kept.values():
+        within[layer] += storage.nbytes()
+    return float(within[0] + sum(inputs) + max(within[1:]))
 
 
 def _forward(model: PreTrainedModel, input_length: int, target_length: int) -> Tensor:
@@ -189,20 +221,17 @@ def training_speed(
     if meta or flops / (MATMUL_SHARE * products) > TRIAL_SECONDS:
         return MATMUL_SHARE * products, False
     examples = max(1, min(batch_size, int(TRIAL_SECONDS / 2 * MATMUL_SHARE * products / flops)))
-    inputs = torch.ones(examples, shape[0], dtype=torch.long, device=device)
-    targets = torch.ones(examples, shape[1], dtype=torch.long, device=device)
+    batch = {
+        "input_ids": torch.ones(examples, shape[0], dtype=torch.long),
+        "attention_mask": torch.ones(examples, shape[0], dtype=torch.long),
+        "labels": torch.ones(examples, shape[1], dtype=torch.long),
+    }
     nn.Module.to(model, device)
     model.train()
+    loss = BatchLoss(model, device, bf16=bf16, fast=resolve_operations("auto", bf16), z_loss=1e-4)
 
     def one_pass() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = model(
-                input_ids=inputs,
-                attention_mask=torch.ones_like(inputs),
-                decoder_input_ids=targets,
-                use_cache=False,
-            )
-        cast(Callable[[], None], token_loss(output.logits, targets, 1e-4).backward)()
+        cast(Callable[[], None], loss(batch).backward)()
         model.zero_grad(set_to_none=True)
 
     devices = [device] if device.type == "cuda" else []

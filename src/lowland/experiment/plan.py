@@ -245,7 +245,7 @@ def make_plan(
     shapes = cost.outline_of(model)
     flops = cost.forward_flops(shapes, *workload.shape)
     speed, measured = cost.training_speed(model, flops, workload.shape, pieces, device, precision == "bf16")
-    per_example = cost.activation_bytes(shapes, *workload.longest)
+    per_example = cost.activation_bytes(shapes, *workload.longest, checkpointed=train.gradient_checkpointing)
     if precision == "bf16":
         per_example *= BF16_SHARE
     memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}

@@ -1,6 +1,7 @@
 """Sequence-to-sequence models: load a checkpoint, build one, save one, and run one fast in training."""
 
 from lowland.models.build import build_model
+from lowland.models.checkpointing import checkpoint_layers
 from lowland.models.load import LoadedModel, load_model
 from lowland.models.packed import PackedT5, is_packable, pack
 from lowland.models.quiet import quiet_transformers
@@ -10,6 +11,7 @@ __all__ = [
     "LoadedModel",
     "PackedT5",
     "build_model",
+    "checkpoint_layers",
     "is_packable",
     "load_model",
     "pack",

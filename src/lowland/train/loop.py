@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lowland.models import checkpoint_layers
 from lowland.sam import GradientInfo, SAMGradient
 from lowland.train.failure import random_streams, save_failure
 from lowland.train.gradients import build_gradient
@@ -119,6 +120,8 @@ class Training:
         self._settings = settings
         self._sam = sam
         self._accelerator = accelerator
+        if settings.gradient_checkpointing:
+            checkpoint_layers(model)
         fast = resolve_operations(settings.operations, bf16)
         self._loss = BatchLoss(
             model,

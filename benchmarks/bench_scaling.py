@@ -1,0 +1,103 @@
+"""How the cost of a step grows with the model, the batch and the length, in both arms.
+
+    python benchmarks/bench_scaling.py [--shape t5-v1_1-small] [--precision fp32]
+
+Whole steps (gradient and AdaFactor) of standard training and of SAM at a = b/4, interleaved. One of batch
+and length is varied at a time. The speed counts the arithmetic of standard training's passes, of which the
+machine's bare matrix products are the bound.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from common import SHAPES, batch_of, finish, model_of, parser_of
+from rich.console import Console
+from rich.table import Table
+
+from lowland import SAM, StandardGradient
+from lowland.experiment.cost import BACKWARD, forward_flops, matmul_speed, outline_of
+from lowland.train import TrainSettings, keep_freed_memory
+from lowland.train.loss import BatchLoss
+from lowland.train.optimizers import build_optimizer
+
+
+def step(gradient: Any, loss: BatchLoss, optimizer: Any, batch: Any) -> None:
+    """Takes a whole step."""
+    gradient(loss, batch)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = parser_of(__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, nargs="+", default=["embedded"])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32, 128])
+    parser.add_argument("--input-lengths", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--target-length", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3, help="measured, after one that is not")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    options = parser.parse_args()
+    keep_freed_memory()
+    device = torch.device(options.device)
+    bf16 = options.precision == "bf16"
+    bound = matmul_speed(device, bf16)
+    middle = (sorted(options.batch_sizes)[1:] or options.batch_sizes)[0], sorted(options.input_lengths)[0]
+
+    def timed(work: Any, *arguments: Any) -> float:
+        start = time.perf_counter()
+        work(*arguments)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    table = Table(
+        title=f"{options.target_length} target tokens, {options.precision}, {options.device}; bare matrix "
+        f"products reach {bound / 1e9:.0f} GFLOP/s"
+    )
+    for column in ("model", "batch", "length", "standard, ms", "SAM, ms", "SAM/standard", "GFLOP/s"):
+        table.add_column(column, justify="right")
+    rows = []
+    for shape in options.shape:
+        model = model_of(shape, device)
+        loss = BatchLoss(model, device, bf16=bf16, fast=True, z_loss=1e-4)
+        optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
+        gradients = {
+            "standard": StandardGradient(loss.module),
+            "sam": SAM(loss.module, rho=0.05, ascent=0.25),
+        }
+        settings = {(size, middle[1]) for size in options.batch_sizes}
+        settings |= {(middle[0], length) for length in options.input_lengths}
+        for size, length in sorted(settings):
+            batch = {
+                name: column.cpu()
+                for name, column in batch_of(model, size, length, options.target_length).items()
+            }
+            seconds: dict[str, list[float]] = {arm: [] for arm in gradients}
+            for _ in range(1 + options.rounds):
+                for arm, gradient in gradients.items():
+                    seconds[arm].append(timed(step, gradient, loss, optimizer, batch))
+            standard, sam = (statistics.median(values[1:]) for values in seconds.values())
+            flops = (1 + BACKWARD) * size * forward_flops(outline_of(model), length, options.target_length)
+            row = {"shape": shape, "batch": size, "input_length": length, "standard": standard, "sam": sam}
+            row |= {"ratio": sam / standard, "flops_per_second": flops / standard, "matmul_speed": bound}
+            rows.append(row | {"options": {key: str(value) for key, value in vars(options).items()}})
+            table.add_row(
+                shape,
+                str(size),
+                str(length),
+                f"{1000 * standard:.0f}",
+                f"{1000 * sam:.0f}",
+                f"{sam / standard:.2f}",
+                f"{flops / standard / 1e9:.0f}",
+            )
+    Console().print(table)
+    finish("scaling", rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
