@@ -13,7 +13,7 @@ WORKERS ?= 2
 PYTEST := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check check-rest lint types imports wheel test-slow format bench mistakes conformance lock clean
+.PHONY: help venv demo test check check-rest lint types imports wheel test-slow format bench audit fuzz mistakes conformance lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -62,6 +62,12 @@ format: $(STAMP) ## format the code and repair what can be repaired
 bench: $(STAMP) ## measure what a SAM step costs
 	@ls benchmarks/bench_*.py >/dev/null 2>&1 || { echo "There is no benchmarks/bench_*.py to run." >&2; exit 1; }
 	set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+audit: $(STAMP) ## look the pinned dependencies up among known vulnerabilities
+	$(BIN)/python tools/audit.py
+
+fuzz: $(STAMP) ## feed damaged files to the readers for a minute (SECONDS=600 for longer)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_readers $(or $(SECONDS),60)
 
 mistakes: $(STAMP) ## print what each mistake of a user's is answered with
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.cli.mistakes

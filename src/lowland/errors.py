@@ -7,11 +7,21 @@ message of a `UserError` as it is and exits with 2. No traceback is shown.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST_WORD = 300
+"""Characters of a word in a message; a longer one, out of a damaged file, is cut in its middle."""
 
 
 class UserError(ValueError):
     """Something the user gave is wrong; the message is one sentence that says what, where and what to do."""
+
+    def __init__(self, message: str = "") -> None:
+        short = re.sub(
+            rf"\S{{{LONGEST_WORD + 1},}}", lambda word: f"{word[0][:80]}...{word[0][-80:]}", message
+        )
+        super().__init__(" ".join(short.split("\n")))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from lowland.cli.parser import Parser
+from lowland.cli.redact import redact
 from lowland.cli.trouble import machine_trouble
 from lowland.errors import UserError, unknown_name
 from lowland.version import __version__
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in VERBS:
             raise unknown_name("verb", name, VERBS)
         arguments = build_verb_parser(name).parse_words(words[1:])
-        arguments.command = shlex.join(["lowland", *words])
+        arguments.command = redact(shlex.join(["lowland", *words]))
         # Nothing is asked of the network unless the user asks for the hub.
         if not getattr(arguments, "data.hub", False):
             os.environ["HF_HUB_OFFLINE"] = "1"

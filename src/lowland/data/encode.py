@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -115,11 +116,36 @@ def encode_texts(
     if room < 1:
         raise UserError(f"A length of {length} tokens leaves no room for text; give a greater one.")
 
+    texts = literal(texts, tokenizer)
     kept = slice(-room, None) if tokenizer.truncation_side == "left" else slice(room)
     rows = cached_tokens(texts, tokenizer, lambda: tokenize(texts, tokenizer))
     first, last = (np.array(ids, dtype=np.int32) for ids in (before, [*after, *closing]))
     encoded = tuple(np.concatenate([first, row[kept], last]) for row in rows)
     return encoded, sum(len(row) > room for row in rows)
+
+
+def literal(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
+    """Writes control strings in texts so that they are read as text.
+
+    A fast tokenizer takes `</s>` in a text for the end of the sequence, where SentencePiece, with which T5
+    was trained, reads four characters. With a blank after the first one no tokenizer takes it for more than
+    text. T5's sentinels (`<extra_id_0>`) and the mask are left alone: whoever writes them means them.
+
+    Args:
+        texts: The texts.
+        tokenizer: Whose control strings are meant: its `</s>`, `<pad>`, `<unk>`, `[CLS]` and so on.
+
+    Returns:
+        The texts; the same object where none holds any.
+    """
+    names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
+    controls = {str(token) for name in names if (token := getattr(tokenizer, name, None))}
+    pattern = re.compile(
+        "|".join(re.escape(token) for token in sorted(controls) if len(token) > 1) or r"(?!)"
+    )
+    if not any(pattern.search(text) for text in texts):
+        return texts
+    return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
 
 
 def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[TokenIds]:

@@ -216,6 +216,8 @@ def read_layer(path: Path) -> Layer:
         raise UserError(f"{path}: byte {error.start + 1} is not UTF-8; settings are text in TOML.") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not a valid TOML file ({error}).") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: a number is too long, or lists lie too deep in one another.") from None
 
 
 def merge(below: Layer, above: Layer) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lowland.experiment.examples import ExperimentData
 from lowland.experiment.run import mean_score
 from lowland.experiment.usage import Usage
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
+from lowland.report.formats import escape_markdown
 from lowland.report.runs import Run, read_experiment
 from lowland.train import Arm
 from lowland.version import __version__
@@ -129,7 +130,7 @@ def _card(config: ExperimentConfig, data: ExperimentData, best: Candidate, held_
     """Writes the model card."""
     arm = "Sharpness-Aware Minimization (SAM)" if best.arm == "sam" else "standard training"
     rows = "\n".join(
-        f"| {name} | {metric} | {value:.2f} |"
+        f"| {escape_markdown(name)} | {escape_markdown(metric)} | {value:.2f} |"
         for name, metrics in best.scores.items()
         for metric, value in metrics.items()
     )
@@ -145,7 +146,7 @@ pipeline_tag: text2text-generation
 tags: [lowland, sharpness-aware-minimization]
 ---
 
-# {", ".join(data.tasks)}, fine-tuned from {config.model}
+# {escape_markdown(", ".join(data.tasks))}, fine-tuned from {escape_markdown(config.model)}
 
 Fine-tuned with lowland {__version__} by {arm}: seed {best.seed}, step {best.step} of {config.train.steps}.
 Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}.

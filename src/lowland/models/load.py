@@ -86,6 +86,11 @@ def load_model(
     source, local = _resolve(name, hub)
     with quiet_transformers(), _as_user_error(name):
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        if "/" in str(getattr(config, "_attn_implementation", None) or ""):
+            raise UserError(
+                f"The config.json of model {name!r} names an attention to be fetched from the hub, which "
+                "is code; take that line out."
+            )
         if type(config) not in AutoModelForSeq2SeqLM._model_mapping:
             raise UserError(
                 f"Model {name!r} is of the type {config.model_type!r}, which is no sequence-to-sequence "
@@ -141,6 +146,11 @@ def _resolve(name: str, hub: bool) -> tuple[str, bool]:
         if not (path / "config.json").is_file():
             raise UserError(
                 f"Model directory {name!r} holds no config.json; give a directory with a saved model."
+            )
+        if (path / "adapter_config.json").exists():
+            raise UserError(
+                f"Model directory {name!r} holds an adapter (adapter_config.json), which names another "
+                "model to load; merge it into its model and save that."
             )
         if not any(path.glob("*.safetensors")):
             raise UserError(
