@@ -9,6 +9,7 @@ peak). One copy of the weights is what Algorithm 1 needs: w must be restored exa
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,8 +19,16 @@ from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowland import SAM, StandardGradient
+from lowland.sam import PastSAMGradient
 from lowland.train import TrainSettings
 from lowland.train.optimizers import build_optimizer
+
+GRADIENTS: dict[str, Callable[[torch.nn.Module], StandardGradient]] = {
+    "standard": StandardGradient,
+    "SAM": lambda module: SAM(module, rho=0.05, ascent=0.25),
+    "previous": lambda module: PastSAMGradient(module, rho=0.05, direction="previous"),
+    "momentum": lambda module: PastSAMGradient(module, rho=0.05, direction="momentum"),
+}
 
 
 class PeakBytes(TorchDispatchMode):
@@ -59,8 +68,8 @@ def peak_of(shape: str, arm: str, batch_size: int, options: Any) -> tuple[int, i
     device = torch.device(options.device)
     model = model_of(shape, device)
     loss_fn = loss_of(model, bf16=True)
-    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
-    gradient = StandardGradient(model) if arm == "standard" else SAM(model, rho=0.05, ascent=0.25)
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
+    gradient = GRADIENTS[arm](loss_fn.module)
     batch = batch_of(model, batch_size, options.input_length, options.target_length)
 
     def step() -> None:
@@ -69,14 +78,14 @@ def peak_of(shape: str, arm: str, batch_size: int, options: Any) -> tuple[int, i
         optimizer.zero_grad()
 
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    step()  # the optimizer's state is there from the first step on
+    step()  # the optimizer's state is there from the first step on, and what a gradient remembers
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         step()
         return torch.cuda.max_memory_allocated(), weights
     with PeakBytes() as tracker:
-        for parameter in model.parameters():
-            tracker.note(parameter)
+        for tensor in [*model.parameters(), *gradient.state_dict().values()]:
+            tracker.note(tensor)
         step()
     return tracker.peak, weights
 
@@ -91,19 +100,17 @@ def main() -> None:
     options = parser.parse_args()
 
     table = Table(title=f"{options.shape}: peak memory of a step, in bytes of weights")
-    for column in ("batch", "standard", "SAM", "SAM above standard"):
+    for column in ("batch", "standard", *(f"{arm} above standard" for arm in list(GRADIENTS)[1:])):
         table.add_column(column, justify="right")
     rows = []
     for size in options.batch_sizes:
-        standard, weights = peak_of(options.shape, "standard", size, options)
-        sam, _ = peak_of(options.shape, "sam", size, options)
-        rows.append({"batch": size, "standard": standard / weights, "sam": sam / weights, "weights": weights})
-        table.add_row(
-            str(size),
-            f"{standard / weights:.2f}",
-            f"{sam / weights:.2f}",
-            f"{(sam - standard) / weights:.3f}",
-        )
+        peaks = {}
+        for arm in GRADIENTS:
+            peak, weights = peak_of(options.shape, arm, size, options)
+            peaks[arm] = peak / weights
+        rows.append({"batch": size, **peaks})
+        above = [f"{peaks[arm] - peaks['standard']:.3f}" for arm in list(GRADIENTS)[1:]]
+        table.add_row(str(size), f"{peaks['standard']:.2f}", *above)
     Console().print(table)
     finish("memory", rows, options.json)
 

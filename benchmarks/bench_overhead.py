@@ -1,99 +1,134 @@
 """What a SAM step costs beside a standard step: interleaved in one process, as ratios.
 
-    python benchmarks/bench_overhead.py [--shape t5-v1_1-small] [--batch-size 32] [--input-length 128]
+    python benchmarks/bench_overhead.py [--shape t5-v1_1-small] [--settings 32x64/8] [--keep-memory]
 
-The floor is the arithmetic of Algorithm 1: forward and backward passes over a more examples. The gradient
-alone and the whole step (with AdaFactor) are both shown. Machine time drifts, so that only ratios of
-neighbours count.
+The floor is the arithmetic of Algorithm 1: forward and backward passes over a more examples. Passes and whole
+steps (with AdaFactor) are both shown. Machine time drifts, so that only ratios of neighbours count.
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 import statistics
-import time
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, timed
 from rich.console import Console
 from rich.table import Table
 
-from lowland import SAM, StandardGradient
+from lowland import SAM, SAMGradient, StandardGradient
+from lowland.sam import PastSAMGradient
 from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.optimizers import build_optimizer
+
+WARM_UP, LOG_EVERY = 3, 10
+
+
+def setting(word: str) -> tuple[int, int, int]:
+    """Reads `32x64/8`: examples of a batch, tokens of an input and of a target."""
+    found = re.fullmatch(r"(\d+)x(\d+)/(\d+)", word)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"must be like 32x64/8, not {word!r}")
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[StandardGradient, float | None]]:
+    """Gives the gradients that are compared, each with the floor of its passes."""
+    gradients: dict[str, tuple[StandardGradient, float | None]] = {
+        "standard": (StandardGradient(module), None)
+    }
+    for part, name in ((8, "a = b/8"), (4, "a = b/4"), (2, "a = b/2"), (1, "a = b")):
+        a = max(1, size // part)
+        gradients[name] = SAM(module, rho=0.05, ascent=a), 1 + a / size
+    gradients["previous"] = PastSAMGradient(module, rho=0.05, direction="previous"), 1.0
+    gradients["momentum"] = PastSAMGradient(module, rho=0.05, direction="momentum"), 1.0
+    return gradients
+
+
+def measure(options: argparse.Namespace, sizes: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """Measures the ratios of one batch size and length."""
+    device = torch.device(options.device)
+    size, *lengths = sizes
+    model = model_of(options.shape, device)
+    fast = options.operations == "fast"
+    loss_fn = loss_of(model, options.precision == "bf16", fast)
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=fast)
+    gradients = gradients_of(loss_fn.module, size)
+    if options.only:
+        gradients = {name: gradients[name] for name in ("standard", *options.only)}
+    names = list(gradients)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for pair in range(-WARM_UP, options.pairs):
+        batch = batch_of(model, size, *lengths, seed=pair + WARM_UP)
+        for name in names[pair % len(names) :] + names[: pair % len(names)]:
+            gradient = gradients[name][0]
+            if isinstance(gradient, SAMGradient):
+                gradient.measure = pair % LOG_EVERY == 0  # as in the training loop
+            passes = timed(device, lambda gradient=gradient, batch=batch: gradient(loss_fn, batch))
+            rest = timed(device, lambda: (optimizer.step(), optimizer.zero_grad()))
+            if pair >= 0:
+                seconds[name].append((passes, passes + rest))
+    rows = []
+    for name in names[1:]:
+        pairs = list(zip(seconds[name], seconds["standard"], strict=True))
+        steps = [one[1] / standard[1] for one, standard in pairs]
+        rows.append(
+            {
+                "gradient": name,
+                "passes": statistics.median(one[0] / standard[0] for one, standard in pairs),
+                "step": statistics.median(steps),
+                "quartiles": statistics.quantiles(steps, n=4) if len(steps) > 1 else steps * 3,
+                "floor": gradients[name][1],
+                "standard_seconds": statistics.median(standard[1] for _, standard in pairs),
+            }
+        )
+    quarter = next((row["step"] for row in rows if row["gradient"] == "a = b/4"), None)
+    if quarter is not None:  # steps that are not SAM's are standard steps
+        for name, share in (("a = b/4, every 4", 1 / 4), ("a = b/4, from 0.7", 0.3)):
+            rows.append({"gradient": name, "step": 1 + share * (quarter - 1), "floor": 1 + share / 4})
+    return rows
 
 
 def main() -> None:
     """Measures and prints."""
     parser = parser_of(__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="embedded")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--input-length", type=int, default=32)
-    parser.add_argument("--target-length", type=int, default=8)
-    parser.add_argument("--pairs", type=int, default=20, help="measured rounds, after three that are not")
+    parser.add_argument(
+        "--settings", type=setting, nargs="+", default=[(32, 32, 8), (8, 32, 8), (32, 128, 8)]
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=20, help=f"measured rounds, after {WARM_UP} that are not"
+    )
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    parser.add_argument("--keep-memory", action="store_true", help="as the command line does")
+    parser.add_argument("--operations", choices=("fast", "library"), default="fast")
+    parser.add_argument("--only", nargs="+", metavar="GRADIENT", help='such as "a = b/4" "previous"')
     options = parser.parse_args()
     if options.keep_memory:
         keep_freed_memory()
-
-    device = torch.device(options.device)
-    model = model_of(options.shape, device)
-    loss_fn = loss_of(model, options.precision == "bf16")
-    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
-    b = options.batch_size
-    gradients: dict[str, Any] = {"standard": StandardGradient(model)}
-    for part, name in ((8, "b/8"), (4, "b/4"), (2, "b/2"), (1, "b")):
-        gradients[name] = SAM(model, rho=0.05, ascent=max(1, b // part))
-
-    def timed(work: Any) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in gradients}
-    for pair in range(options.pairs + 3):
-        batch = batch_of(model, b, options.input_length, options.target_length, seed=pair)
-        for name, gradient in gradients.items():
-            passes = timed(lambda gradient=gradient, batch=batch: gradient(loss_fn, batch))
-            step = timed(lambda: (optimizer.step(), optimizer.zero_grad()))
-            if pair >= 3:
-                seconds[name].append((passes, passes + step))
-
-    table = Table(
-        title=f"{options.shape}, batch {b}, {options.input_length}/{options.target_length} tokens, "
-        f"{options.precision}, {options.device}: times standard training"
-    )
-    for column in ("ascent", "gradient", "whole step", "range of the step", "floor"):
-        table.add_column(column, justify="right")
-    rows = []
-    for name in list(gradients)[1:]:
-        pairs = list(zip(seconds[name], seconds["standard"], strict=True))
-        passes = [sam[0] / standard[0] for sam, standard in pairs]
-        steps = [sam[1] / standard[1] for sam, standard in pairs]
-        floor = 1 + gradients[name].ascent / b
-        row = {
-            "ascent": name,
-            "gradient": statistics.median(passes),
-            "step": statistics.median(steps),
-            "step_low": min(steps),
-            "step_high": max(steps),
-            "floor": floor,
-        }
-        rows.append(row | {"options": {k: str(v) for k, v in vars(options).items()}})
-        table.add_row(
-            f"a = {name}",
-            f"{row['gradient']:.2f}",
-            f"{row['step']:.2f}",
-            f"{row['step_low']:.2f} to {row['step_high']:.2f}",
-            f"{floor:.2f}",
+    record = []
+    for sizes in options.settings:
+        rows = measure(options, sizes)
+        size, inputs, targets = sizes
+        table = Table(
+            title=f"{options.shape}, batch {size}, {inputs}/{targets} tokens, {options.precision}, "
+            f"{options.operations}, {options.device}: times standard training"
         )
-    Console().print(table)
-    finish("overhead", rows, options.json)
+        for column in ("gradient", "passes", "whole step", "quartiles", "floor"):
+            table.add_column(column, justify="right")
+        for row in rows:
+            known = "passes" in row
+            table.add_row(
+                row["gradient"],
+                f"{row['passes']:.2f}" if known else "computed",
+                f"{row['step']:.3f}",
+                f"{row['quartiles'][0]:.2f} to {row['quartiles'][2]:.2f}" if known else "",
+                f"{row['floor']:.3f}",
+            )
+        Console().print(table)
+        record += [row | {"shape": options.shape, "batch": size, "tokens": [inputs, targets]} for row in rows]
+    finish("overhead", record, options.json)
 
 
 if __name__ == "__main__":

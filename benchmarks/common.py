@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel, T5Config
 
 from lowland.experiment.environment import describe_environment
 from lowland.models import build_model, load_model
-from lowland.train.loss import sequence_loss
+from lowland.train.loss import BatchLoss
 
 SHAPES = ("embedded", "t5-v1_1-small")
 
@@ -54,21 +55,32 @@ def batch_of(
     }
 
 
-def loss_of(model: PreTrainedModel, bf16: bool) -> Callable[[dict[str, Tensor]], Tensor]:
-    """The training loss, under bf16 autocast if asked."""
-    shift: Any = model.prepare_decoder_input_ids_from_labels
+def loss_of(model: PreTrainedModel, bf16: bool, fast: bool = True) -> BatchLoss:
+    """The training loss as `lowland compare` computes it; its `module` is the model to hand to a gradient."""
+    return BatchLoss(model, model.device, bf16=bf16, fast=fast, z_loss=1e-4)
 
-    def loss_fn(batch: dict[str, Tensor]) -> Tensor:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            return sequence_loss(model, shift, batch, 1e-4)
 
-    return loss_fn
+def timed(device: torch.device, work: Callable[[], object]) -> float:
+    """Gives the seconds that some work takes: on GPUs between two events on the device, else by the clock."""
+    if device.type == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end)) / 1000
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def parser_of(description: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    parser.add_argument(
+        "--keep-memory", action="store_true", help="keep freed memory, as the command line does"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
