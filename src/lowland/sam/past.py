@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from lowland.sam.gradient import SAMGradient
 from lowland.sam.parallel import local
 from lowland.sam.parameters import Parameters
 from lowland.sam.perturb import must_measure
-from lowland.sam.standard import GradientInfo, LossFunction
+from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,8 @@ class PastSAMGradient(SAMGradient):
         for parameter in parameters:
             parameter.grad = None
         try:
-            info = super().__call__(loss_fn, batch, micro_batches=micro_batches)
+            step = super().__call__ if self._past else partial(StandardGradient.__call__, self)
+            info = step(loss_fn, batch, micro_batches=micro_batches)
             self._remember(parameters)
         finally:
             for parameter, gradient in zip(parameters, found, strict=True):
