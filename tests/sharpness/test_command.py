@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,22 @@ def test_a_single_model_is_measured_on_training_and_evaluation_rows(finished: Pa
     assert "SAM" not in shown.out and "evaluation examples" in shown.out
 
 
+def test_arms_in_directories_of_their_own_are_compared(
+    finished: Path, measured: Path, tmp_path: Path
+) -> None:
+    """Two directories with an arm each give the figures of one with both, and the same run twice is refused."""
+    for arm, other in (("standard", "sam"), ("sam", "standard")):
+        shutil.copytree(
+            finished, tmp_path / arm, ignore=shutil.ignore_patterns(f"{other}-seed*", "sharpness")
+        )
+    both = [tmp_path / "standard", tmp_path / "sam"]
+    succeed("sharpness", *both, "--seeds", "1", *QUICK, "--out", tmp_path / "out")
+    for name in ("standard-seed0", "sam-seed0"):
+        assert (tmp_path / "out" / f"{name}.json").read_bytes() == (measured / f"{name}.json").read_bytes()
+    twice = call("sharpness", finished, both[0], "--out", tmp_path / "out")
+    assert twice.code == 2 and "Two of the directories hold standard-seed0" in twice.err
+
+
 @pytest.mark.parametrize("kind", [*T5_KINDS, *OTHER_KINDS])
 def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
     """The trace of one random vector is the second difference of the loss along it."""
@@ -193,8 +210,8 @@ def test_without_a_chart_library_the_tables_are_written(
     ("words", "sentence"),
     [
         (["missing"], "no directory of an experiment"),
-        ([], "Give the directory of one experiment"),
-        (["a", "b"], "Give the directory of one experiment"),
+        ([], "Give the directory of an experiment"),
+        (["a", "b"], "or several and --out"),
         (["glue/sst2", "--model", "embedded"], "--out"),
         (["glue/sst2", "--model", "embedded", "--out", "x", "--start"], "--start is for the runs"),
         (["missing", "--radii", "0.1,x"], "must be a number"),

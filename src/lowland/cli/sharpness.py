@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from lowland.experiment.sharpness import Checkpoint, SharpnessSettings
 
 HELP = "measure how flat the loss is around the models of an experiment"
-USAGE = "DIR | TASK ... --model MODEL [--option ...]"
+USAGE = "DIR ... | TASK ... --model MODEL [--option ...]"
 DESCRIPTION = """\
 Measures what SAM minimises, L(w+eps) - L(w), at several radii, and the largest
 eigenvalue and the trace of the Hessian, on training and on held-out examples:
 for the finished runs of an experiment, both arms, or for any one model. Writes
-tables, pictures and a file of figures for each model to DIR/sharpness. After
-an interruption the same command goes on."""
+tables, pictures and a file of figures for each model to DIR/sharpness. Where
+the arms were tuned apart, give the directories of both, and --out. After an
+interruption the same command goes on."""
 EPILOG = """\
 examples:
   lowland sharpness runs/compare-demo-1a2b3c4d --start
@@ -37,7 +38,7 @@ INTERRUPTED = "interrupted. The same command goes on where it stopped."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     parser.add_argument_group("what").add_argument(
-        "data.tasks", nargs="*", metavar="DIR|TASK", help="directory of an experiment, or names of tasks"
+        "data.tasks", nargs="*", metavar="DIR|TASK", help="directories of experiments, or names of tasks"
     )
     model = parser.add_argument_group("a single model")
     model.add_argument("--model", metavar="DIR", help="directory of a checkpoint, or embedded")
@@ -86,28 +87,37 @@ def run(arguments: argparse.Namespace) -> int:
 
     quiet_libraries()
     words = getattr(arguments, "data.tasks", [])
+    work: list[tuple[ExperimentConfig, list[Checkpoint]]] = []
     if "model" in arguments:
         config = _of_model(arguments)
         if "out" not in arguments:
             raise UserError("Say with --out where to write the figures of --model.")
         out = Path(arguments.out)
-        checkpoints = [Checkpoint(arm="model", seed=0, step=None, model=config.model)]
+        work.append((config, [Checkpoint(arm="model", seed=0, step=None, model=config.model)]))
     else:
-        if len(words) != 1:
-            raise UserError("Give the directory of one experiment, or --model and tasks.")
-        path = Path(words[0])
-        config = _of_experiment(path, arguments)
-        out = Path(arguments.out) if "out" in arguments else path / FOLDER
-        best = getattr(arguments, "checkpoint", "last") == "best"
-        checkpoints = find_checkpoints(path, config, best=best, start=getattr(arguments, "start", False))
-        if not checkpoints:
-            raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
+        if not words or (len(words) > 1 and "out" not in arguments):
+            raise UserError(
+                "Give the directory of an experiment, or several and --out, or --model and tasks."
+            )
+        out = Path(arguments.out) if "out" in arguments else Path(words[0]) / FOLDER
+        best, start = getattr(arguments, "checkpoint", "last") == "best", getattr(arguments, "start", False)
+        for path in map(Path, words):
+            config = _of_experiment(path, arguments)
+            found = find_checkpoints(path, config, best=best, start=start)
+            if not found:
+                raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
+            work.append((config, found))
+        names = [checkpoint.name for _, found in work for checkpoint in found if checkpoint.arm != "start"]
+        if len(set(names)) < len(names):
+            double = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"Two of the directories hold {double}. Measure them apart, each with its --out.")
 
     def on_start(checkpoint: Checkpoint, done: bool) -> None:
         note(f"{checkpoint.name}: {'measured before' if done else f'measuring {checkpoint.model}'}")
 
     try:
-        measure_all(config, checkpoints, out, _settings(arguments, config), on_start)
+        for config, found in work:
+            measure_all(config, found, out, _settings(arguments, config), on_start)
     except OSError as error:
         raise UserError(
             f"{error.filename or out}: {error.strerror}. Give another directory with --out."

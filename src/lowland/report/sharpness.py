@@ -75,8 +75,10 @@ def write_sharpness(directory: Path) -> SharpnessReport:
     figures: dict[str, bytes] = {}
     notes = []
     try:
-        figures |= line_figure(records, arms, splits)
-        figures |= plane_figure(records, arms)
+        # The loss before training is of another size: beside it the arms would look alike.
+        drawn = [arm for arm in arms if arm != "start"] or arms
+        figures |= line_figure(records, drawn, splits)
+        figures |= plane_figure(records, drawn)
     except UserError as error:
         notes.append(str(error))
     files = {f"figures/{name}": content for name, content in figures.items()}

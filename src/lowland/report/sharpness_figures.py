@@ -130,7 +130,7 @@ def _draw_plane(axes: Axes, plane: Any, losses: NDArray[np.float64], levels: NDA
         plane["across"], plane["up"], losses, levels=levels, cmap="cividis", norm=scale, extend="both"
     )
     axes.contour(plane["across"], plane["up"], losses, levels=levels, colors="white", linewidths=0.4)
-    axes.plot([0], [0], marker="+", color="white", markersize=6)
+    axes.plot([0], [0], marker="P", markerfacecolor="white", markeredgecolor="black", markersize=5)
     axes.grid(visible=False)
     axes.locator_params(axis="x", nbins=3)
     axes.locator_params(axis="y", nbins=5)
