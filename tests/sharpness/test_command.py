@@ -21,6 +21,8 @@ from lowland.report.sharpness import read_records, write_sharpness
 from lowland.sharpness import Objective, trace
 from lowland.train.loss import sequence_loss
 
+pytestmark = pytest.mark.timeout(600)  # the first one waits for four runs and six measurements
+
 QUICK = [
     *("--radii", "0.05,0.2", "--examples", "16", "--batch-size", "8", "--hessian-examples", "8"),
     *("--probes", "3", "--grid", "3", "--steps", "2"),
@@ -143,7 +145,7 @@ def test_a_single_model_is_measured_on_training_and_evaluation_rows(finished: Pa
 def test_arms_in_directories_of_their_own_are_compared(
     finished: Path, measured: Path, tmp_path: Path
 ) -> None:
-    """Two directories with an arm each give the figures of one with both, and the same run twice is refused."""
+    """Two directories with an arm each give the figures of one with both; a run given twice is refused."""
     for arm, other in (("standard", "sam"), ("sam", "standard")):
         shutil.copytree(
             finished, tmp_path / arm, ignore=shutil.ignore_patterns(f"{other}-seed*", "sharpness")
