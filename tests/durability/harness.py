@@ -137,7 +137,7 @@ class Machine:
         number: signal.Signals = signal.SIGKILL,
         error: int = 0,
         largest_file: int = 0,
-        environment: dict[str, str] | None = None,
+        threads: int = 1,
         more: tuple[str, ...] = (),
     ) -> Ended:
         """Runs a command.
@@ -152,7 +152,7 @@ class Machine:
             number: The signal.
             error: An error number with which operations on files fail from `at` on, in place of a signal.
             largest_file: The most bytes that a file may have; 0 for no limit.
-            environment: More environment variables.
+            threads: How many threads compute.
             more: More options.
         """
         log = self.folder / "log"
@@ -169,7 +169,7 @@ class Machine:
             "signal": int(number),
             "error": error,
             "largest_file": largest_file,
-            "environment": environment or {},
+            "threads": threads,
         }
         assert self._server.stdin is not None
         print(json.dumps(request), file=self._server.stdin, flush=True)

@@ -102,7 +102,7 @@ def run(request: dict[str, Any], rank: int, port: int) -> NoReturn:
             size = str(request["processes"])
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": size}
             os.environ |= {"LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        os.environ |= request["environment"]
+        torch.set_num_threads(request["threads"])
         if request["largest_file"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"],) * 2)
         faults = Faults(request["root"], request["at"], request["signal"], request["error"])
