@@ -66,6 +66,18 @@ def test_mistake_through_the_real_command(folder: Path) -> None:
     check(Result(done.returncode, done.stdout, done.stderr), ["nul.jsonl, line 2", "NUL"])
 
 
+def test_cut_inputs_are_counted() -> None:
+    """Inputs that are longer than the limit are counted in what eval and predict say."""
+    write_rows(Path("dev.jsonl"), reviews(5))
+    model = ["--model", "embedded", "--input-length", "4"]
+    own = ["--eval", "dev.jsonl", "--input", "{text}", "--target", "{label}"]
+    assert "5 of 5 evaluation inputs are longer than 4 tokens" in " ".join(
+        call("eval", *own, *model).err.split()
+    )
+    rows = ["--template", "{text}", "--input", "dev.jsonl"]
+    assert "5 inputs are longer than 4 tokens" in " ".join(call("predict", *rows, *model).err.split())
+
+
 @pytest.mark.parametrize(
     "words",
     [

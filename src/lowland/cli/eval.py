@@ -92,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
                 batch_size=generation.batch_size,
                 bf16=bf16,
             )
+        for sentence in results[name].warnings:
+            note(f"Warning: {sentence}")
         if "predictions" in arguments:
             path = Path(arguments.predictions).expanduser() / f"{name}.jsonl"
             try:

@@ -84,17 +84,22 @@ def run(arguments: argparse.Namespace) -> int:
 
     loaded, bf16 = load_for_generation(arguments)
     input_length, target_length = writer.lengths()
+    length = generation.input_length or input_length
+    cut: list[int] = []
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as display:
         bar = display.add_task("predicting", total=sum(len(row.inputs) for row in rows))
         predictions = predict(
             loaded,
             rows,
-            input_length=generation.input_length or input_length,
+            input_length=length,
             target_length=generation.target_length or target_length,
             batch_size=generation.batch_size,
             bf16=bf16,
             on_progress=lambda done: display.advance(bar, done),
+            on_cut=cut.append,
         )
+    if cut:
+        note(f"Warning: {sum(cut)} inputs are longer than {length} tokens and were cut.")
     text = to_lines(rows, predictions, field, output.suffix.lower() if output is not None else ".jsonl")
     if output is None:
         sys.stdout.write(text)

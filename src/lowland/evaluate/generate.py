@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ def generate(
     target_length: int,
     batch_size: int = 64,
     bf16: bool = False,
+    on_cut: Callable[[int], None] = lambda number: None,
 ) -> list[str]:
     """Lets the model write a text for each input, always taking the likeliest next token.
 
@@ -36,6 +37,7 @@ def generate(
         target_length: Most tokens that are written, EOS included.
         batch_size: Inputs at a time.
         bf16: Whether to compute under bf16 autocast.
+        on_cut: Called with the number of inputs that were cut, where there are any.
 
     Returns:
         One string for each input, in the order of the inputs, without special tokens. A model whose
@@ -43,7 +45,9 @@ def generate(
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     decode = greedy if is_plain(model) else _library_generate
-    encoded, _ = encode_texts(texts, tokenizer, input_length)
+    encoded, cut = encode_texts(texts, tokenizer, input_length)
+    if cut:
+        on_cut(cut)
     # Inputs of like length share a batch, so that little padding is computed.
     order = np.argsort([len(ids) for ids in encoded], kind="stable")
     predictions = [""] * len(texts)

@@ -23,12 +23,14 @@ class EvaluationResult:
         predictions: What the model wrote for each example.
         seconds: Wall-clock time of generation and scoring.
         examples: Number of examples.
+        warnings: What the user should know: inputs that were cut.
     """
 
     metrics: Mapping[str, float]
     predictions: tuple[str, ...]
     seconds: float
     examples: int
+    warnings: tuple[str, ...] = ()
 
 
 def evaluate_sets(
@@ -59,13 +61,16 @@ def evaluate_sets(
     for name, examples in examples_by_set.items():
         task = tasks_by_set[name]
         start = time.perf_counter()
+        cut: list[int] = []
+        length = input_length or task.input_length
         predictions = generate(
             loaded,
             [example.inputs for example in examples],
-            input_length=input_length or task.input_length,
+            input_length=length,
             target_length=target_length or task.target_length,
             batch_size=batch_size,
             bf16=bf16,
+            on_cut=cut.append,
         )
         metrics = task.evaluate(examples, predictions)
         results[name] = EvaluationResult(
@@ -73,6 +78,11 @@ def evaluate_sets(
             predictions=tuple(predictions),
             seconds=time.perf_counter() - start,
             examples=len(examples),
+            warnings=tuple(
+                f"{name}: {number} of {len(examples)} evaluation inputs are longer than {length} tokens and "
+                "were cut."
+                for number in cut
+            ),
         )
     return results
 

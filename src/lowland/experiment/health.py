@@ -47,7 +47,7 @@ class Health:
 
     def on_log(self, report: StepReport) -> None:
         """Reads a line of the log."""
-        self._say(self._watch(report))
+        self.say(self._watch(report))
 
     def on_predictions(
         self, name: str, step: int, examples: Sequence[Example], predictions: Sequence[str]
@@ -63,19 +63,22 @@ class Health:
             f"{len(predictions)} examples, whose targets differ."
         )
         if step == self._steps:
-            self._say([sentence])
+            self.say([sentence])
         elif name not in self._constant:  # early in a training that is no cause for alarm
             self._on_note(sentence)
         self._constant.add(name)
 
     def end(self, skipped: Sequence[int]) -> None:
         """Ends with the number of updates that were left out."""
-        self._say(self._watch.skipped(skipped))
+        self.say(self._watch.skipped(skipped))
 
-    def _say(self, sentences: list[str]) -> None:
-        if sentences:
-            self._directory.warn(sentences)
-        for sentence in sentences:
+    def say(self, sentences: Sequence[str]) -> None:
+        """Says what was not said before."""
+        known = self._directory.live_status.get("warnings", ())
+        new = [sentence for sentence in sentences if sentence not in known]
+        if new:
+            self._directory.warn(new)
+        for sentence in new:
             self._on_note(f"Warning: {sentence}")
 
 

@@ -143,6 +143,7 @@ def predict(
     batch_size: int,
     bf16: bool,
     on_progress: Callable[[int], None],
+    on_cut: Callable[[int], None] = lambda number: None,
 ) -> list[str | list[str] | None]:
     """Lets a model write for each row.
 
@@ -154,6 +155,7 @@ def predict(
         batch_size: Inputs at a time.
         bf16: Whether to compute under bf16 autocast.
         on_progress: Called with the number of inputs done since the last call.
+        on_cut: Called with a number of inputs that were cut.
 
     Returns:
         For each row what the model wrote; a list where the row made several inputs, `None` where none.
@@ -170,6 +172,7 @@ def predict(
             target_length=target_length,
             batch_size=batch_size,
             bf16=bf16,
+            on_cut=on_cut,
         )
         on_progress(len(chunk))
     left = iter(written)

@@ -113,6 +113,7 @@ class Evaluator:
             if split == "evaluation":
                 path = self._directory.path / "predictions" / f"{name}-{step}.jsonl"
                 write_predictions(path, examples[name], result.predictions)
+                self._health.say(result.warnings)
                 self._health.on_predictions(name, step, examples[name], result.predictions)
         return {name: result.metrics for name, result in results.items()}
 
