@@ -44,6 +44,8 @@ def main() -> int:
         print(f"SKIPPED: the database of vulnerabilities cannot be reached.\n{done.stderr.strip()[-400:]}")
         return 0
     print(done.stderr.strip())
+    if unknown := done.stdout.count("could not be audited"):
+        print(f"SKIPPED: {unknown} pins are not known to the index that was asked, and were not audited.")
     return done.returncode
 
 
