@@ -129,7 +129,8 @@ class PretrainSettings:
     def to_dict(self) -> dict[str, Any]:
         """Gives the settings as nested plain values, without what is unset."""
         plain = dataclasses.asdict(self)
-        plain["train"] = {key: value for key, value in plain["train"].items() if value is not None}
+        for section in ("train", "sam"):
+            plain[section] = {key: value for key, value in plain[section].items() if value is not None}
         return plain
 
     def fingerprint(self) -> str:
