@@ -85,6 +85,7 @@ lock: ## resolve requirements.lock again
 	  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  $(UPGRADE) --output-file requirements.lock pyproject.toml
 	sed -i -E 's/^([A-Za-z0-9._-]+==[^+ ]+)\+[A-Za-z0-9.]+/\1/' requirements.lock
+	$(BIN)/python tools/hash_lock.py
 
 clean: ## remove what was built, .venv included; runs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
