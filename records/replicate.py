@@ -145,8 +145,8 @@ class Study:
         left = [cell for cell in cells if not cell.done]
         if not left:
             return
-        view = SweepView(console, len(left))
         made = sweep.make_plan(left)
+        view = SweepView(console, made)
         if self._jobs > 1:
             launcher = sweep.make_launcher("processes", self.runs / stage / "jobs", {}, self._jobs)
             failures = sweep.run_jobs(made, launcher, self._jobs, view)

@@ -14,6 +14,7 @@ from torch import nn
 
 from lowland.data import encode_texts
 from lowland.evaluate import generate
+from lowland.evaluate.generate import written_labels
 from lowland.evaluate.greedy import greedy, is_plain
 from lowland.models import LoadedModel, load_model, quiet_transformers
 
@@ -194,3 +195,23 @@ def test_bf16_runs_in_bf16() -> None:
 def test_no_texts() -> None:
     """No inputs give no predictions."""
     assert generate(tiny_loaded("t5"), [], input_length=8, target_length=8) == []
+
+
+def test_labels_that_a_tokenizer_folds() -> None:
+    """Ids of `True` are read as `True` where the tokenizer folds case, unless another label shares them."""
+    tokenizer = load_model("embedded", dropout=None).tokenizer
+    assert written_labels(("False", "True"), tokenizer) == {"false": "False", "true": "True"}
+    assert written_labels(("entailment", "neutral"), tokenizer) == {}
+    assert written_labels(("Good", "GOOD", "Bad"), tokenizer) == {"bad": "Bad"}
+    assert written_labels(("good", "Good"), tokenizer) == {}
+    assert written_labels((), tokenizer) == {}
+    assert written_labels(("True", "No"), tiny_loaded("t5").tokenizer) == {}
+
+
+def test_a_label_is_written_as_it_was_given() -> None:
+    """What the model writes for a label that its tokenizer cannot write comes back as that label."""
+    loaded = load_model("embedded", dropout=None)
+    (plain,) = generate(loaded, ["a"], input_length=8, target_length=4)
+    assert plain
+    (label,) = generate(loaded, ["a"], input_length=8, target_length=4, labels=[plain.upper()])
+    assert label == plain.upper() != plain

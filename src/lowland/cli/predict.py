@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             bf16=bf16,
             on_progress=lambda done: display.advance(bar, done),
             on_cut=cut.append,
+            labels=usage.labels if usage is not None else (),
         )
     if cut:
         note(f"Warning: {sum(cut)} inputs are longer than {length} tokens and were cut.")

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
 from lowland.evaluate.greedy import greedy, is_plain
 from lowland.models import LoadedModel, quiet_transformers
+
+LONGEST_LABEL = 512
+"""Tokens of a class word, generously."""
 
 
 def generate(
@@ -26,6 +29,7 @@ def generate(
     batch_size: int = 64,
     bf16: bool = False,
     on_cut: Callable[[int], None] = lambda number: None,
+    labels: Sequence[str] = (),
 ) -> list[str]:
     """Lets the model write a text for each input, always taking the likeliest next token.
 
@@ -38,6 +42,7 @@ def generate(
         batch_size: Inputs at a time.
         bf16: Whether to compute under bf16 autocast.
         on_cut: Called with the number of inputs that were cut, where there are any.
+        labels: Words among which the model chooses; see `written_labels`.
 
     Returns:
         One string for each input, in the order of the inputs, without special tokens. A model whose
@@ -65,7 +70,34 @@ def generate(
             )
             for index, string in zip(chosen, strings, strict=True):
                 predictions[index] = string
-    return predictions
+    words = written_labels(labels, tokenizer)
+    return [words.get(prediction, prediction) for prediction in predictions]
+
+
+def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """Finds the labels that a tokenizer cannot write as they are, such as `True` where it folds case.
+
+    The model is trained on the token ids of `True`; whoever writes these ids means that label.
+
+    Args:
+        labels: Class words.
+        tokenizer: The model's tokenizer.
+
+    Returns:
+        What the tokenizer makes of a label's ids -> the label; for labels that come back changed, where this
+        tells them from all others.
+    """
+    if not labels:
+        return {}
+    encoded, _ = encode_texts(labels, tokenizer, LONGEST_LABEL)
+    written = tokenizer.batch_decode(
+        [ids.tolist() for ids in encoded], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return {
+        text: label
+        for text, label in zip(written, labels, strict=True)
+        if text and text not in labels and written.count(text) == 1
+    }
 
 
 def _library_generate(model: Any, input_ids: Tensor, attention_mask: Tensor, max_new_tokens: int) -> Tensor:

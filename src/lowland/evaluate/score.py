@@ -71,6 +71,7 @@ def evaluate_sets(
             batch_size=batch_size,
             bf16=bf16,
             on_cut=cut.append,
+            labels=task.labels(examples),
         )
         metrics = task.evaluate(examples, predictions)
         results[name] = EvaluationResult(

@@ -87,6 +87,13 @@ def _export(
             template=config.data.custom.input if config.data.custom is not None else None,
             input_length=config.train.input_length,
             target_length=config.train.target_length,
+            labels=tuple(
+                dict.fromkeys(
+                    label
+                    for name, task in data.tasks.items()
+                    for label in task.labels(data.train.get(name, ()))
+                )
+            ),
         )
         usage.write(aside)
         write_sums(aside)

@@ -144,6 +144,7 @@ def predict(
     bf16: bool,
     on_progress: Callable[[int], None],
     on_cut: Callable[[int], None] = lambda number: None,
+    labels: Sequence[str] = (),
 ) -> list[str | list[str] | None]:
     """Lets a model write for each row.
 
@@ -156,6 +157,7 @@ def predict(
         bf16: Whether to compute under bf16 autocast.
         on_progress: Called with the number of inputs done since the last call.
         on_cut: Called with a number of inputs that were cut.
+        labels: Class words that the model was trained to write.
 
     Returns:
         For each row what the model wrote; a list where the row made several inputs, `None` where none.
@@ -173,6 +175,7 @@ def predict(
             batch_size=batch_size,
             bf16=bf16,
             on_cut=on_cut,
+            labels=labels,
         )
         on_progress(len(chunk))
     left = iter(written)

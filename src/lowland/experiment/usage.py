@@ -25,6 +25,7 @@ class Usage:
         template: Template of the input where it was trained on a user's own files.
         input_length: Most tokens of an input; `None` for each task's own.
         target_length: Most tokens of a target; `None` for each task's own.
+        labels: The class words that it was trained to write.
     """
 
     version: str = __version__
@@ -32,6 +33,7 @@ class Usage:
     template: str | None = None
     input_length: int | None = None
     target_length: int | None = None
+    labels: tuple[str, ...] = ()
 
     def write(self, directory: Path) -> None:
         """Writes the file into the directory of a model."""
@@ -58,7 +60,11 @@ def read_usage(directory: Path) -> Usage | None:
         names = {field.name for field in dataclasses.fields(Usage)}
         # Later versions may say more; what is known here keeps its meaning.
         usage = Usage(
-            **{**{key: found[key] for key in found if key in names}, "tasks": tuple(found["tasks"])}
+            **{
+                **{key: found[key] for key in found if key in names},
+                "tasks": tuple(found["tasks"]),
+                "labels": tuple(found.get("labels", ())),
+            }
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not the file that lowland wrote beside the model ({error!r}).") from None
