@@ -11,6 +11,7 @@ from lowland.errors import UserError
 from lowland.report.runs import Arm
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the markers and the dashes
@@ -22,6 +23,9 @@ STYLES: Mapping[Arm, tuple[str, str, str]] = {
 PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3
 SINGLE_WIDTH, SINGLE_HEIGHT = 3.4, 2.6
 """Inches: three panels fill the width of a page, and one alone a column."""
+
+LEAST_RANGE = 2.0
+"""Percentage points that a scale of scores spans at least."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -90,3 +94,15 @@ def set_size(figure: Figure, rows: int, columns: int) -> None:
     width = SINGLE_WIDTH if columns == 1 else PANEL_WIDTH * columns
     height = SINGLE_HEIGHT if rows == columns == 1 else PANEL_HEIGHT * rows + 0.4
     figure.set_size_inches(width, height)
+
+
+def give_room(axes: Axes) -> None:
+    """Widens the scale of scores that hardly differ: no thousandths, and nothing below zero."""
+    low, high = axes.get_ylim()
+    if high - low >= LEAST_RANGE:
+        return
+    middle = (low + high) / 2
+    low, high = middle - LEAST_RANGE / 2, middle + LEAST_RANGE / 2
+    if low < 0 <= axes.dataLim.y0:
+        low, high = -LEAST_RANGE / 20, LEAST_RANGE  # a marker at zero is seen whole
+    axes.set_ylim(low, high)

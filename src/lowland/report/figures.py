@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowland.report.comparison import Comparison
-from lowland.report.drawing import PANELS_PER_ROW, STYLES, draw, set_size
+from lowland.report.drawing import PANELS_PER_ROW, STYLES, draw, give_room, set_size
 from lowland.report.formats import plain
 from lowland.report.runs import ARM_TITLES, Arm, Run
 from lowland.report.words import count
@@ -96,6 +96,7 @@ def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[
         axes.set_title(plain(title))
         axes.set_ylabel(f"{plain(label)} (%)")
         axes.set_xlabel("training steps")
+        give_room(axes)
         axes.locator_params(axis="x", integer=True, nbins=5)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)

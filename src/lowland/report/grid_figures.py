@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowland.report.comparison import AVERAGE
-from lowland.report.drawing import PANELS_PER_ROW, STYLES, draw, set_size
+from lowland.report.drawing import PANELS_PER_ROW, STYLES, draw, give_room, set_size
 from lowland.report.formats import Value, plain
 from lowland.report.grid import Axis, common_selection, find_row, scored_by
 from lowland.report.runs import ARM_TITLES, Arm
@@ -114,6 +114,7 @@ def _draw(figure: Figure, panels: Sequence[tuple[str, str, Axis, Key]], way: Sel
     for position, (axes, (title, label, axis, key)) in enumerate(zip(grid, panels, strict=False)):
         seeds |= draw_axis(axes, axis, way, key)
         axes.set_title(plain(title))
+        give_room(axes)
         if not same or position % columns == 0:  # a shared scale is named once a row
             axes.set_ylabel(f"{plain(label)} (%)")
     for axes in grid[len(panels) :]:
