@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["LOWLAND_CACHE"] = ""  # nothing is kept from one run of the tests to the next
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would every command that
+# they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,3 +39,13 @@ def forget_accelerators() -> Iterator[None]:
     yield
     if "accelerate.state" in sys.modules:
         sys.modules["accelerate.state"].AcceleratorState._reset_state()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints how many commands the tests of durability killed in all, on all workers."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    counts = [dict(report.user_properties) for report in reports if report.when == "call"]
+    kills = sum(int(str(count.get("kills", 0))) for count in counts)
+    if kills:
+        failed = sum("kills" in dict(report.user_properties) for report in reports if report.failed)
+        terminalreporter.write_line(f"durability: {kills} kills; {failed} tests found a difference or a loss")

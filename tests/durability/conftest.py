@@ -1,4 +1,4 @@
-"""The machine that is shared by all tests of durability, and the count of its kills."""
+"""The machine that is shared by all tests of durability."""
 
 from __future__ import annotations
 
@@ -36,13 +36,3 @@ def folder(memory: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=memory))
     yield folder
     shutil.rmtree(folder)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints how many commands were killed in all."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    counts = [dict(report.user_properties) for report in reports if report.when == "call"]
-    kills = sum(int(str(count.get("kills", 0))) for count in counts)
-    if kills:
-        failed = sum("kills" in dict(report.user_properties) for report in reports if report.failed)
-        terminalreporter.write_line(f"durability: {kills} kills; {failed} tests found a difference or a loss")
