@@ -55,6 +55,7 @@ MISTAKES: dict[str, list[Case]] = {
         (f"{ON_TASK} --preset dem", ["preset 'dem'", "demo"]),
         (f"{ON_TASK} --out {{d}}/notes", ["notes", "--out"]),
         (f"{ON_TASK} --out {{d}}/empty.jsonl", ["empty.jsonl", "--out"]),
+        (f"{ON_TASK} --out {{d}}/empty.jsonl/run", ["empty.jsonl is a file", "--out"]),
         ("eval --model embedded", ["nothing to score"]),
         ("eval facts", ["--model", "Missing"]),
         ("eval facts --model {d}/nowhere", ["nowhere"]),

@@ -160,6 +160,9 @@ def prepare(config: ExperimentConfig) -> tuple[Prepared, LoadedModel]:
 
 def refuse_other(config: ExperimentConfig, path: Path) -> None:
     """Refuses a directory that holds an experiment with other settings."""
+    blocking = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    if blocking is not None and not blocking.is_dir():
+        raise UserError(f"{path} cannot be made: {blocking} is a file. Give another directory with --out.")
     existing = path / "experiment.toml"
     if not existing.exists():
         # Hidden files are all that a process leaves that was killed before it wrote anything.
