@@ -2,12 +2,78 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
+
+from lowland.train.precision import cpu_has_bf16
+
+
+class Muon(torch.optim.Muon):
+    """torch's Muon, which computes in fp32 where bf16 is not computed in hardware.
+
+    The library's iteration is in bf16 always. On a CPU without bf16 arithmetic that takes a hundred times as
+    long as all the rest of a step. There the matrices of one shape are iterated in fp32, all at once; the
+    state is the library's.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Takes one step; see the library."""
+        members = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if cpu_has_bf16() or any(parameter.device.type != "cpu" for _, parameter in members):
+            library: Any = super()
+            result: float | None = library.step(closure)
+            return result
+        loss = None if closure is None else closure()
+        alike: dict[tuple[int, torch.Size], list[tuple[dict[str, Any], Tensor]]] = defaultdict(list)
+        for group, parameter in members:
+            alike[id(group), parameter.shape].append((group, parameter))
+        for (_, shape), equals in alike.items():
+            group, parameters = equals[0][0], [parameter for _, parameter in equals]
+            momenta = []
+            for parameter in parameters:
+                state = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                momenta.append(state["momentum_buffer"])
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+            ahead = torch.stack(momenta)
+            if group["nesterov"]:
+                ahead = torch.stack(gradients).lerp_(ahead, group["momentum"])
+            updates = orthogonal(ahead, group["ns_coefficients"], group["ns_steps"], group["eps"])
+            # As the library scales by "match_rms_adamw".
+            rate = group["lr"] * 0.2 * math.sqrt(max(shape))
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(parameters, list(updates.unbind()), alpha=-rate)
+        return loss
+
+
+def orthogonal(matrices: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """Brings the singular values of matrices near 1 by Newton and Schulz's iteration, as torch's Muon does.
+
+    Args:
+        matrices: Any number of matrices of one shape, which are overwritten. `# (number, rows, columns)`
+        coefficients: Of the quintic.
+        steps: Iterations.
+        eps: The least norm to divide by.
+
+    Source:
+        `torch.optim.Muon`, in the type of the matrices.
+    """
+    a, b, c = coefficients
+    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_(min=eps)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if matrices.shape[1] > matrices.shape[2] else x
 
 
 class MuonWithAdamW(Optimizer):
@@ -32,9 +98,7 @@ class MuonWithAdamW(Optimizer):
         others = list(others)
         tables = [parameter for parameter in others if parameter.dim() >= 2]
         vectors = [parameter for parameter in others if parameter.dim() < 2]
-        self._muon = torch.optim.Muon(
-            list(matrices), lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        self._muon = Muon(list(matrices), lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self._adamw = AdamW(
             [
                 group
