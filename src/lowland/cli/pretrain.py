@@ -200,7 +200,8 @@ class PretrainProgress:
 
     def __init__(self, console: Console, steps: int) -> None:
         self._console, self._steps = console, steps
-        self._seconds, self._counted, self._line_at = 0.0, 0, 0.0
+        self._seconds, self._line_at = 0.0, 0.0
+        self._counted = 0  # the steps that were taken before
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -219,17 +220,16 @@ class PretrainProgress:
 
     def on_resume(self, step: int) -> None:
         """Says where it goes on."""
+        self._counted = step
         self._print(f"Going on after step {step}.")
 
     def on_log(self, report: StepReport) -> None:
         """Prints a line now and then, with what is left by the steps so far."""
         self._seconds += report.seconds
-        self._counted = self._counted or report.step - 1
         if time.monotonic() - self._line_at < self.SECONDS and report.step < self._steps:
             return
         self._line_at = time.monotonic()
-        done = max(1, report.step - self._counted)
-        left = self._seconds / done * (self._steps - report.step) / 60
+        left = self._seconds / (report.step - self._counted) * (self._steps - report.step) / 60
         self._print(
             f"step {report.step} of {self._steps}: loss {report.loss_text}, about {left:.0f} min left"
         )
