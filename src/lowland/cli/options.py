@@ -85,8 +85,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         dest="data.label_noise",
         type=number,
         metavar="X",
-        help="give this fraction of the training examples another of their task's labels, the same in both "
-        "arms (default: 0)",
+        help="give this fraction of the training examples another of their task's labels, in tasks of facts "
+        "another question's answer, the same in both arms (default: 0)",
     )
     data.add_argument(
         "--held-out",
@@ -214,7 +214,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         type=one_of("auto", "fast", "library"),
         metavar="NAME",
         help="library computes as transformers does, bit for bit; fast differs by rounding and draws other "
-        "dropout masks; auto is fast in bf16 and library in fp32 (default: auto)",
+        "dropout masks; auto is fast (default: auto)",
     )
     train.add_argument(
         "--deterministic",

@@ -198,13 +198,13 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
 
 
 def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
-    """Lists the labels that a task's training examples can have.
+    """Lists the targets that a task's training examples can have and exchange.
 
     Raises:
         UserError: If its targets are no labels, or all the same.
     """
     known = {example.targets for example in examples}
-    labels = tuple(label for label in task.labels(examples) if label in known)
+    labels = tuple(label for label in task.exchangeable(examples) if label in known)
     if len(labels) < 2:
         raise UserError(
             f"{task.name}: label noise needs two labels or more, and the targets of this task "

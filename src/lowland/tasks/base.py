@@ -138,6 +138,14 @@ class Task(ABC):
         """
         return ()
 
+    def exchangeable(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the targets that a wrong one can be drawn from; empty where none would make sense.
+
+        Args:
+            examples: Examples made by this task.
+        """
+        return self.labels(examples)
+
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         """Scores predictions for examples made by this task, handing `score` what the examples carry.
 

@@ -171,6 +171,10 @@ class FactsTask(Task):
         right = targets if answers is None else answers
         return squad([[one] if isinstance(one, str) else one for one in right], predictions)
 
+    def exchangeable(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the answers that any question has: a wrong one is another question's."""
+        return tuple(sorted({example.targets for example in examples}))
+
     def load(self, source: Source) -> TaskData:
         """Makes all examples; `source` is not needed, since the package carries the tables."""
         known = facts(self.name)

@@ -39,7 +39,10 @@ def flip_labels(examples: Sequence[Example], labels: Sequence[str], share: float
     flipped = list(examples)
     for position in order[: round(share * len(examples))]:
         example = examples[position]
-        others = [label for label in labels if label != example.targets]
+        right = {example.targets, *(example.answers or ())}
+        others = [label for label in labels if label not in right]
+        if not others:
+            raise ValueError(f"Invalid {labels=}. All of them are right for {example.inputs!r}.")
         other = others[int(draws[position][1] * len(others))]
         answers = None if example.answers is None else (other,)
         flipped[position] = replace(example, targets=other, answers=answers)
