@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from common import finish, parser_of
+from common import finish, parser_of, precision_of
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +25,7 @@ from lowland.experiment.examples import SampledBatches
 from lowland.models import LoadedModel, load_model
 from lowland.tasks import Source, get_task, task_names
 from lowland.tasks.base import Example
-from lowland.train import SAMSettings, Training, TrainSettings, keep_freed_memory, resolve_precision
+from lowland.train import SAMSettings, Training, TrainSettings, keep_freed_memory
 
 
 def questions() -> list[Example]:
@@ -84,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     device = torch.device(options.device)
-    bf16 = resolve_precision("auto", device) == "bf16"
+    bf16 = precision_of(options) == "bf16"
 
     examples = questions()
     asked = [example.inputs for example in examples[: options.examples]]

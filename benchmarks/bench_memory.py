@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of
 from rich.console import Console
 from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -67,7 +67,7 @@ def peak_of(shape: str, arm: str, batch_size: int, options: Any) -> tuple[int, i
     """Gives the peak bytes of a step and the bytes of the weights."""
     device = torch.device(options.device)
     model = model_of(shape, device)
-    loss_fn = loss_of(model, bf16=True)
+    loss_fn = loss_of(model, precision_of(options) == "bf16")
     optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
     gradient = GRADIENTS[arm](loss_fn.module)
     batch = batch_of(model, batch_size, options.input_length, options.target_length)
@@ -99,7 +99,9 @@ def main() -> None:
     parser.add_argument("--target-length", type=int, default=8)
     options = parser.parse_args()
 
-    table = Table(title=f"{options.shape}: peak memory of a step, in bytes of weights")
+    table = Table(
+        title=f"{options.shape}, {precision_of(options)}: peak memory of a step, in bytes of weights"
+    )
     for column in ("batch", "standard", *(f"{arm} above standard" for arm in list(GRADIENTS)[1:])):
         table.add_column(column, justify="right")
     rows = []

@@ -14,7 +14,7 @@ import statistics
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, timed
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, timed
 from rich.console import Console
 from rich.table import Table
 
@@ -53,7 +53,7 @@ def measure(options: argparse.Namespace, sizes: tuple[int, int, int]) -> list[di
     size, *lengths = sizes
     model = model_of(options.shape, device)
     fast = options.operations == "fast"
-    loss_fn = loss_of(model, options.precision == "bf16", fast)
+    loss_fn = loss_of(model, precision_of(options) == "bf16", fast)
     optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=fast)
     gradients = gradients_of(loss_fn.module, size)
     if options.only:
@@ -101,7 +101,6 @@ def main() -> None:
     parser.add_argument(
         "--pairs", type=int, default=20, help=f"measured rounds, after {WARM_UP} that are not"
     )
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--operations", choices=("fast", "library"), default="fast")
     parser.add_argument("--only", nargs="+", metavar="GRADIENT", help='such as "a = b/4" "previous"')
     options = parser.parse_args()
@@ -112,7 +111,7 @@ def main() -> None:
         rows = measure(options, sizes)
         size, inputs, targets = sizes
         table = Table(
-            title=f"{options.shape}, batch {size}, {inputs}/{targets} tokens, {options.precision}, "
+            title=f"{options.shape}, batch {size}, {inputs}/{targets} tokens, {precision_of(options)}, "
             f"{options.operations}, {options.device}: times standard training"
         )
         for column in ("gradient", "passes", "whole step", "quartiles", "floor"):

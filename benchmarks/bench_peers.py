@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, timed
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, timed
 from rich.console import Console
 from rich.table import Table
 
@@ -74,7 +74,7 @@ def main() -> None:
         keep_freed_memory()
     device = torch.device(options.device)
     model = model_of(options.shape, device)
-    loss_fn = loss_of(model, bf16=True)
+    loss_fn = loss_of(model, precision_of(options) == "bf16")
     steps = steps_of(loss_fn.module, loss_fn, options.batch_size)
     names = list(steps)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -87,7 +87,7 @@ def main() -> None:
 
     table = Table(
         title=f"{options.shape}, batch {options.batch_size}, {options.input_length}/{options.target_length} "
-        f"tokens, bf16, AdamW, {options.device}: a whole step, times standard training"
+        f"tokens, {precision_of(options)}, AdamW, {options.device}: a whole step, times standard training"
     )
     for column in ("implementation", "step", "range"):
         table.add_column(column, justify="left" if column == "implementation" else "right")

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, model_of, parser_of
+from common import SHAPES, batch_of, finish, model_of, parser_of, precision_of
 from rich.console import Console
 from rich.table import Table
 
@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--input-lengths", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--target-length", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3, help="measured, after one that is not")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     options = parser.parse_args()
     keep_freed_memory()
     device = torch.device(options.device)
-    bf16 = options.precision == "bf16"
+    precision = precision_of(options)
+    bf16 = precision == "bf16"
     bound = matmul_speed(device, bf16)
     middle = (sorted(options.batch_sizes)[1:] or options.batch_sizes)[0], sorted(options.input_lengths)[0]
 
@@ -55,7 +55,7 @@ def main() -> None:
         return time.perf_counter() - start
 
     table = Table(
-        title=f"{options.target_length} target tokens, {options.precision}, {options.device}; bare matrix "
+        title=f"{options.target_length} target tokens, {precision}, {options.device}; bare matrix "
         f"products reach {bound / 1e9:.0f} GFLOP/s"
     )
     for column in ("model", "batch", "length", "standard, ms", "SAM, ms", "SAM/standard", "GFLOP/s"):

@@ -2,7 +2,8 @@
 
     python benchmarks/bench_throughput.py [--steps 30] [--shape t5-v1_1-small --rounds 1]
 
-The trainer runs with its defaults (fp32), and with its best settings here (bf16, batches of like length).
+The trainer runs with its defaults (fp32), and with its best settings (batches of like length, and bf16 where
+the machine computes it well).
 All train the same model with AdaFactor at the same rate, dropout, batch size and number of examples; the
 trainer is given AdaFactor, since its own setting of that name is another algorithm. The time of a step is the
 median over the steps after the first five, the rounds are interleaved, and the shortest counts. The time that
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from common import SHAPES, finish, model_of, parser_of
+from common import SHAPES, finish, model_of, parser_of, precision_of
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -38,7 +39,6 @@ from lowland.train import (
     Training,
     TrainSettings,
     keep_freed_memory,
-    resolve_precision,
     seed_dropout,
 )
 from lowland.train.loss import sequence_loss
@@ -109,7 +109,7 @@ def lowland_run(
         settings=settings,
         sam=SAMSettings(),
         accelerator=Accelerator(cpu=device.type == "cpu"),
-        bf16=resolve_precision("auto", device) == "bf16",
+        bf16=precision_of(options) == "bf16",
     )
     seed_dropout(0)
     clock = Clock()
@@ -121,7 +121,9 @@ def trainer_run(
     model: PreTrainedModel, train: list[EncodedExample], options: argparse.Namespace, best: bool
 ) -> list[tuple[float, float]]:
     """Trains by Seq2SeqTrainer; gives the seconds of each step."""
-    settings: dict[str, Any] = {"bf16": True, "train_sampling_strategy": "group_by_length"} if best else {}
+    settings: dict[str, Any] = {}
+    if best:
+        settings = {"bf16": precision_of(options) == "bf16", "train_sampling_strategy": "group_by_length"}
     rows = [
         {
             "input_ids": example.inputs.tolist(),
@@ -191,7 +193,9 @@ def main() -> None:
     fresh.train()
     ways: dict[str, Any] = {
         "Seq2SeqTrainer, defaults": lambda model: trainer_run(model, train, options, best=False),
-        "Seq2SeqTrainer, bf16, by length": lambda model: trainer_run(model, train, options, best=True),
+        f"Seq2SeqTrainer, {precision_of(options)}, by length": lambda model: trainer_run(
+            model, train, options, best=True
+        ),
         "lowland": lambda model: lowland_run(model, train, options),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -15,8 +15,10 @@ from transformers import PreTrainedModel, T5Config
 
 from lowland.experiment.environment import describe_environment
 from lowland.models import build_model, load_model
+from lowland.train import resolve_precision
 from lowland.train.loss import BatchLoss
 
+PRECISIONS = ("auto", "bf16", "fp32")
 SHAPES = ("embedded", "t5-v1_1-small")
 
 
@@ -82,7 +84,18 @@ def parser_of(description: str) -> argparse.ArgumentParser:
         "--keep-memory", action="store_true", help="keep freed memory, as the command line does"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="auto: bf16 autocast where the machine computes it well, else fp32",
+    )
     return parser
+
+
+def precision_of(options: argparse.Namespace) -> str:
+    """Gives `fp32` or `bf16`."""
+    return resolve_precision(options.precision, torch.device(options.device))
 
 
 def finish(name: str, rows: list[dict[str, Any]], path: Path | None) -> None:
