@@ -21,7 +21,7 @@ from lowland.train import seed_dropout
 
 @pytest.mark.parametrize("arm", ["standard", "sam"])
 def test_a_loop_of_ones_own_ends_at_the_same_weights(tmp_path: Path, arm: str) -> None:
-    """Three steps of the command line, dropout on, give the weights of a hand-written loop bit for bit."""
+    """Three steps with the library's operations, dropout on, end where a hand-written loop ends, bit for bit."""
     command = [
         *(
             "train",
@@ -35,7 +35,20 @@ def test_a_loop_of_ones_own_ends_at_the_same_weights(tmp_path: Path, arm: str) -
             "--eval-limit",
             "1",
         ),
-        *("--held-out", "0", "--precision", "fp32", "--batch-size", "8", "--z-loss", "0", "--rho", "0.05"),
+        *(
+            "--held-out",
+            "0",
+            "--precision",
+            "fp32",
+            "--operations",
+            "library",
+            "--batch-size",
+            "8",
+            "--z-loss",
+            "0",
+            "--rho",
+            "0.05",
+        ),
     ]
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     status = json.loads((tmp_path / "run" / f"{arm}-seed0" / "status.json").read_text(encoding="utf-8"))

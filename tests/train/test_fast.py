@@ -235,12 +235,11 @@ def test_changed_models_keep_the_librarys_pass() -> None:
     assert not is_packable(model_of("t5.1.1").bfloat16())
 
 
-def test_auto_is_fast_in_bf16_alone() -> None:
-    """By default bf16 takes the fast operations and fp32 the library's, and both can be asked for."""
-    assert resolve_operations("auto", bf16=True)
-    assert not resolve_operations("auto", bf16=False)
-    assert resolve_operations("fast", bf16=False)
-    assert not resolve_operations("library", bf16=True)
+def test_auto_is_fast() -> None:
+    """By default the fast operations are taken, and the library's can be asked for."""
+    assert resolve_operations("auto")
+    assert resolve_operations("fast")
+    assert not resolve_operations("library")
 
 
 def adafactors(steps: int) -> tuple[list[Tensor], list[Tensor], Any, Any]:

@@ -121,7 +121,7 @@ def trial(loaded: LoadedModel, settings: TrainSettings, device: torch.device) ->
     nn.Module.to(model, device)
     if settings.gradient_checkpointing:
         checkpoint_layers(model)
-    fast = resolve_operations(settings.operations, precision == "bf16")
+    fast = resolve_operations(settings.operations)
     loss_fn = BatchLoss(model, device, bf16=precision == "bf16", fast=fast, z_loss=settings.z_loss)
     loss_fn.module.train()
     optimizer = build_optimizer(model, settings, fast=fast)

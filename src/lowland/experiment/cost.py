@@ -228,7 +228,7 @@ def training_speed(
     }
     nn.Module.to(model, device)
     model.train()
-    loss = BatchLoss(model, device, bf16=bf16, fast=resolve_operations("auto", bf16), z_loss=1e-4)
+    loss = BatchLoss(model, device, bf16=bf16, fast=resolve_operations("auto"), z_loss=1e-4)
 
     def one_pass() -> None:
         cast(Callable[[], None], loss(batch).backward)()

@@ -122,7 +122,7 @@ class Training:
         self._accelerator = accelerator
         if settings.gradient_checkpointing:
             checkpoint_layers(model)
-        fast = resolve_operations(settings.operations, bf16)
+        fast = resolve_operations(settings.operations)
         self._loss = BatchLoss(
             model,
             accelerator.device,

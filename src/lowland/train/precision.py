@@ -26,9 +26,9 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
 
 
-def resolve_operations(operations: Operations, bf16: bool) -> bool:
-    """Tells whether to compute with the fast operations; `auto` keeps fp32 to the library's, bit for bit."""
-    return operations == "fast" or (operations == "auto" and bf16)
+def resolve_operations(operations: Operations) -> bool:
+    """Tells whether to compute with the fast operations, which `auto` does in every precision."""
+    return operations != "library"
 
 
 def cpu_has_bf16() -> bool:

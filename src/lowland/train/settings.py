@@ -123,8 +123,7 @@ class TrainSettings:
         precision: `fp32`; `bf16` for fp32 weights under bf16 autocast; `auto` for bf16 where the machine
             computes it well.
         operations: `library` computes with the operations of transformers and torch, bit for bit; `fast` with
-            cheaper ones that differ by rounding and draw other dropout masks; `auto` is `fast` in bf16 and
-            `library` in fp32.
+            cheaper ones that differ by rounding and draw other dropout masks; `auto` is `fast`.
         z_loss: Weight of T5's log(Z)^2 term in the training loss.
         input_length: Tokens of an input, EOS included; longer ones are cut. `None` for each task's own.
         target_length: Tokens of a target, EOS included; `None` for each task's own.
