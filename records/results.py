@@ -92,7 +92,7 @@ def write_record(
     _write_json(folder / "result.json", result)
     for name, content in figure(result).items():
         write_atomic(folder / name, content)
-    write_atomic(folder / "README.md", page(result, study.plan.path.name).encode())
+    write_atomic(folder / "README.md", page(result, study.plan.path).encode())
     return folder
 
 
@@ -270,7 +270,7 @@ def _scores(runs: Sequence[Run], selection: Selection) -> dict[int, float]:
     return found
 
 
-def page(result: Mapping[str, Any], plan: str) -> str:
+def page(result: Mapping[str, Any], plan: Path) -> str:
     """Writes a record's README."""
     outcome = result["outcome"]
     rows, records = [], []
@@ -344,9 +344,13 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     )
 
 
-def command(plan: str) -> str:
-    """Gives the command that redoes a record."""
-    return f"python -m records.replicate records/plans/{plan} --data-dir DIR"
+def command(plan: Path) -> str:
+    """Gives the command that redoes a record; only the package's own tasks need no folder with files."""
+    content = tomllib.loads(plan.read_text(encoding="utf-8"))
+    tasks = [*content["settings"].get("data", {}).get("tasks", ())]
+    tasks += [name for names in content["axis"].get("data.tasks", ()) for name in names]
+    own = all(name.partition("/")[0] == "facts" for name in tasks)
+    return f"python -m records.replicate records/plans/{plan.name}" + ("" if own else " --data-dir DIR")
 
 
 def figure(result: Mapping[str, Any]) -> dict[str, bytes]:
@@ -398,7 +402,7 @@ def claims(to: Path) -> str:
             link = f"[record]({found[-1].parent.name}/README.md)"
         rows.append(
             f"| {claim['letter']} | {escape_markdown(claim['statement'])} | **{outcome}** | {figure} "
-            f"| {link} | `{command(path.name)}` |"
+            f"| {link} | `{command(path)}` |"
         )
     head = ["| | claim | outcome | figure (95% interval) | record | again by |", "|---|---|---|---|---|---|"]
     return "\n".join([BEGIN, "", *head, *rows, "", END])

@@ -68,7 +68,7 @@ def test_results_follow_from_the_raw_lines(folder: Path) -> None:
     computed = results.compute(folder)
     # Means are sums of floats, whose last digit another NumPy may round otherwise.
     assert rounded(computed) == rounded(written)
-    plan = next(path.name for path in PLANS if f'name = "{folder.name[11:]}"' in path.read_text())
+    plan = next(path for path in PLANS if f'name = "{folder.name[11:]}"' in path.read_text())
     assert (folder / "README.md").read_text() == results.page(written, plan)
 
 
