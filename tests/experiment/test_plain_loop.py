@@ -21,7 +21,7 @@ from lowland.train import seed_dropout
 
 @pytest.mark.parametrize("arm", ["standard", "sam"])
 def test_a_loop_of_ones_own_ends_at_the_same_weights(tmp_path: Path, arm: str) -> None:
-    """Three steps with the library's operations, dropout on, give a hand-written loop's weights bit for bit."""
+    """Three steps by the library's operations give a hand-written loop's weights, dropout on, bit for bit."""
     command = [
         *(
             "train",
