@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ from lowland.experiment.environment import describe_environment
 from lowland.models import build_model, load_model
 from lowland.train import resolve_precision
 from lowland.train.loss import BatchLoss
+from lowland.train.settings import Precision
 
-PRECISIONS = ("auto", "bf16", "fp32")
 SHAPES = ("embedded", "t5-v1_1-small")
 
 
@@ -86,7 +86,7 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
+        choices=get_args(Precision),
         default="auto",
         help="auto: bf16 autocast where the machine computes it well, else fp32",
     )

@@ -1,4 +1,4 @@
-"""Turns articles with spaces before their punctuation into the text that the embedded model was trained on.
+"""Turns articles with spaces before their punctuation into text to pre-train on.
 
     python tools/wikipedia_text.py articles.txt.xz wikipedia.txt
 
@@ -13,6 +13,7 @@ import argparse
 import re
 from pathlib import Path
 
+from lowland.errors import UserError
 from lowland.pretraining.corpus import read_documents
 
 EMPTY = re.compile(r"\((?: ?[;,.:/–-])* ?\) ?")
@@ -47,9 +48,12 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="text file, .xz or .gz too")
     parser.add_argument("target", type=Path, help="text file to write")
     options = parser.parse_args()
-    with options.target.open("w", encoding="utf-8") as file:
-        for number, text in enumerate(read_documents([options.source])):
-            file.write(article(text, whole=number % 2 == 0) + "\n\n")
+    try:
+        with options.target.open("w", encoding="utf-8") as file:
+            for number, text in enumerate(read_documents([options.source])):
+                file.write(article(text, whole=number % 2 == 0) + "\n\n")
+    except (UserError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

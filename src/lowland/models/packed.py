@@ -248,8 +248,7 @@ def _heads(rows: _Rows, width: int, x: Tensor, *matrices: Any) -> tuple[Tensor, 
 def _needs_cast(x: Tensor, matrix: Any) -> bool:
     """Says whether a matrix is cast, and so can be laid beside others in the same movement.
 
-    Without a cast that movement and its way back would cost more than one large product gains: in a pass over
-    few examples a tenth of the time.
+    Without a cast that movement and its way back would cost more than one large product gains.
     """
     return bool(matrix.weight.dtype != x.dtype)
 

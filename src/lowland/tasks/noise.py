@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lowland.errors import UserError
 from lowland.tasks.base import Example
 
 
@@ -42,7 +43,10 @@ def flip_labels(examples: Sequence[Example], labels: Sequence[str], share: float
         right = {example.targets, *(example.answers or ())}
         others = [label for label in labels if label not in right]
         if not others:
-            raise ValueError(f"Invalid {labels=}. All of them are right for {example.inputs!r}.")
+            raise UserError(
+                f"Every label is a right answer of {example.inputs!r}, so that none is wrong. Leave "
+                "--label-noise or the task out."
+            )
         other = others[int(draws[position][1] * len(others))]
         answers = None if example.answers is None else (other,)
         flipped[position] = replace(example, targets=other, answers=answers)

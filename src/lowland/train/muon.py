@@ -17,7 +17,7 @@ from lowland.train.precision import cpu_has_bf16
 class Muon(torch.optim.Muon):
     """torch's Muon, which computes in fp32 where bf16 is not computed in hardware.
 
-    The library's iteration is in bf16 always. On a CPU without bf16 arithmetic that takes a hundred times as
+    The library's iteration is in bf16 always. On a CPU without bf16 arithmetic that takes several times as
     long as all the rest of a step. There the matrices of one shape are iterated in fp32, all at once; the
     state is the library's.
     """
@@ -25,41 +25,47 @@ class Muon(torch.optim.Muon):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Takes one step; see the library."""
-        members = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        if cpu_has_bf16() or any(parameter.device.type != "cpu" for _, parameter in members):
+        if cpu_has_bf16() or any(
+            p.device.type != "cpu" for group in self.param_groups for p in group["params"]
+        ):
             library: Any = super()
             result: float | None = library.step(closure)
             return result
         loss = None if closure is None else closure()
-        alike: dict[tuple[int, torch.Size], list[tuple[dict[str, Any], Tensor]]] = defaultdict(list)
-        for group, parameter in members:
-            alike[id(group), parameter.shape].append((group, parameter))
-        for (_, shape), equals in alike.items():
-            group, parameters = equals[0][0], [parameter for _, parameter in equals]
-            momenta = []
-            for parameter in parameters:
-                state = self.state[parameter]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-                momenta.append(state["momentum_buffer"])
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-            ahead = torch.stack(momenta)
-            if group["nesterov"]:
-                ahead = torch.stack(gradients).lerp_(ahead, group["momentum"])
-            updates = orthogonal(ahead, group["ns_coefficients"], group["ns_steps"], group["eps"])
-            # As the library scales by "match_rms_adamw".
-            rate = group["lr"] * 0.2 * math.sqrt(max(shape))
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_add_(parameters, list(updates.unbind()), alpha=-rate)
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    alike[parameter.shape].append(parameter)
+            for parameters in alike.values():
+                self._update(group, parameters)
         return loss
+
+    def _update(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        """Updates matrices of one shape."""
+        momenta = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            momenta.append(state["momentum_buffer"])
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        ahead = torch.stack(momenta)
+        if group["nesterov"]:
+            ahead = torch.stack(gradients).lerp_(ahead, group["momentum"])
+        updates = orthogonal(ahead, group["ns_coefficients"], group["ns_steps"], group["eps"])
+        # As the library scales by "match_rms_adamw".
+        rate = group["lr"] * 0.2 * math.sqrt(max(parameters[0].shape))
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, list(updates.unbind()), alpha=-rate)
 
 
 def orthogonal(matrices: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
     """Brings the singular values of matrices near 1 by Newton and Schulz's iteration, as torch's Muon does.
 
     Args:
-        matrices: Any number of matrices of one shape, which are overwritten. `# (number, rows, columns)`
+        matrices: Any number of matrices of one shape. `# (number, rows, columns)`
         coefficients: Of the quintic.
         steps: Iterations.
         eps: The least norm to divide by.
