@@ -97,6 +97,12 @@ def test_a_wrong_answer_is_another_questions() -> None:
         assert after.targets not in before.answers and after.answers == (after.targets,)
 
 
+def test_where_every_label_is_right_none_is_wrong() -> None:
+    """An example whose right answers are all the labels there are is refused in a sentence."""
+    with pytest.raises(UserError, match="none is wrong"):
+        flip_labels([Example(inputs="x", targets="yes", answers=("yes", "no"))], ("yes", "no"), 1.0, 0)
+
+
 def test_noise_comes_after_the_fraction_and_before_the_holding_out() -> None:
     """The share holds of the used examples, held-out ones among them, whatever is held out."""
     data = made_up()
