@@ -23,6 +23,9 @@ TINY = [
     *("--batch-size", "16", "--warmup-steps", "5", "--validation-documents", "6", "--log-every", "2"),
 ]
 
+SETTLED = ("--pieces", "--d-model", "--d-ff", "--d-kv", "--heads", "--encoder-layers", "--decoder-layers")
+"""What a checkpoint settles."""
+
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -56,6 +59,39 @@ def test_it_learns(tmp_path: Path, text: Path, optimizer: str) -> None:
     assert has_separate_head(loaded.model)
     assert len(loaded.tokenizer) == 220
     assert loaded.model.config.feed_forward_proj == "gated-gelu"
+
+
+def test_it_goes_on_from_a_checkpoint(tmp_path: Path, text: Path) -> None:
+    """With --model the weights, shape and vocabulary are those of the checkpoint, down to its loss."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = ["--evaluate-every", "20", "--optimizer", "muon", "--learning-rate", "0.01"]
+    succeed("pretrain", text, *TINY, *options, "--steps", "20", "--out", first)
+    rest = [
+        word for pair in zip(TINY[::2], TINY[1::2], strict=True) if pair[0] not in SETTLED for word in pair
+    ]
+    further = ["pretrain", text, *rest, *options, "--evaluate-every", "1", "--learning-rate", "1e-12"]
+    result = succeed(*further, "--steps", "1", "--model", first / "model", "--out", second)
+    assert "Training a vocabulary" not in result.out
+    before, after = (_outcome(out / "standard-seed0")[2][-1] for out in (first, second))
+    # A step this small leaves the loss as it was, but for the rounding of fp32.
+    assert after == pytest.approx(before, abs=1e-5)
+    one, other = (load_model(str(out / "model"), dropout=None) for out in (first, second))
+    assert one.model.config.to_diff_dict() == other.model.config.to_diff_dict()
+    assert one.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+
+
+def test_another_checkpoint_is_another_run(tmp_path: Path, text: Path) -> None:
+    """A directory begun from one checkpoint is not gone on with from another."""
+    models = [tmp_path / "one", tmp_path / "other"]
+    for seed, model in enumerate(models):
+        options = ["--steps", "1", "--seed", str(seed), "--out", str(model)]
+        succeed("pretrain", text, *TINY, *options)
+    further = ["--validation-documents", "6", "--input-length", "32", "--precision", "fp32"]
+    further += ["--steps", "1", "--out", str(tmp_path / "out"), "--model"]
+    succeed("pretrain", text, *further, models[0] / "model")
+    result = call("pretrain", text, *further, str(models[1] / "model"))
+    assert result.code == 2
+    assert "other settings" in result.err
 
 
 @pytest.mark.slow
@@ -111,6 +147,7 @@ def test_a_vocabulary_that_is_there(tmp_path: Path, text: Path) -> None:
         (["missing.txt"], "missing.txt cannot be read"),
         (["TEXT", "--vocabulary", "FOLDER"], "holds no tokenizer"),
         (["TEXT", "--out", "FOLDER"], "holds no pre-training"),
+        (["TEXT", "--model", "embedded"], "leave out --pieces, --d-model, --d-ff"),
     ],
 )
 def test_mistakes(tmp_path: Path, text: Path, words: list[str], said: str) -> None:

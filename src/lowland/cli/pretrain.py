@@ -19,14 +19,16 @@ if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
 HELP = "make a small model from plain text, for where there is no checkpoint"
 USAGE = "FILE ... [--option ...]"
 DESCRIPTION = """\
-Pre-trains a model of T5.1.1's shape from random weights, by T5's span
-corruption, on plain text files (.txt, .gz, .xz; blank lines part documents).
+Pre-trains a model of T5.1.1's shape from random weights, or a checkpoint
+further (--model), by T5's span corruption, on plain text files (.txt, .gz, .xz;
+blank lines part documents).
 It makes small models for tests, demos and domains without a checkpoint. Where
 there is a checkpoint for your language and domain, fine-tune that one.
 The model is left in DIR/model, which --model takes."""
 EPILOG = """\
 examples:
   lowland pretrain notes.txt --steps 2000 --pieces 4000
+  lowland pretrain notes.txt --model embedded --steps 500
   lowland pretrain corpus/*.txt.xz --vocabulary ~/t5-small \\
     --d-model 512 --d-ff 1024
 """
@@ -93,6 +95,11 @@ DEFAULTS = {"optimizer": "adafactor", "schedule": "cosine", "precision": "auto"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     parser.add_argument("files", nargs="*", metavar="FILE", help="text files")
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="go on from a T5 checkpoint, with its shape and vocabulary (default: random weights)",
+    )
     for title, entries in NUMBERS.items():
         group = parser.add_argument_group(title)
         if title == "vocabulary":
@@ -160,6 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not getattr(arguments, "files", []):
         raise UserError("Give text files to pre-train on. See lowland pretrain --help.")
+    _refuse_shape_of_a_checkpoint(arguments)
     quiet_libraries()
     values: dict[str, Any] = {"train": PretrainSettings().to_dict()["train"]}
     for name, value in vars(arguments).items():
@@ -182,6 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
             PretrainProgress(console, settings.train.steps),
             arm=arm,
             vocabulary=vocabulary,
+            model=getattr(arguments, "model", None),
             dtype=dtype,
         )
     except TrainingError as error:
@@ -191,6 +200,20 @@ def run(arguments: argparse.Namespace) -> int:
     if model is not None:
         console.print(f"Model: {model} (--model takes it, and so does from_pretrained)", soft_wrap=True)
     return 0
+
+
+def _refuse_shape_of_a_checkpoint(arguments: argparse.Namespace) -> None:
+    """Refuses options that say what the checkpoint of --model has settled."""
+    if "model" not in arguments:
+        return
+    settled = ["vocabulary"] if "vocabulary" in arguments else []
+    names = {name: option for title in ("vocabulary", "shape") for option, name, *_ in NUMBERS[title]}
+    names["fold_case"] = "fold-case"
+    settled += [option for name, option in names.items() if f"setting.{name}" in arguments]
+    if settled:
+        raise UserError(
+            f"--model gives shape and vocabulary: leave out {', '.join(f'--{name}' for name in settled)}."
+        )
 
 
 class PretrainProgress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -23,11 +24,12 @@ from lowland.experiment.guard import StopRequest, locked, stop_request
 from lowland.experiment.resumable import Resumable
 from lowland.experiment.run import processes
 from lowland.files import aside_of, put_in_place, remove, remove_asides, write_atomic
-from lowland.models import LoadedModel, save_model, weights_sha256
+from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.models.build import build_model
+from lowland.models.head import is_t5
 from lowland.pretraining.batches import SpanBatches, SpanCorruption, validation_batches
 from lowland.pretraining.corpus import Corpus, load_corpus
-from lowland.pretraining.settings import PretrainSettings
+from lowland.pretraining.settings import PretrainSettings, ShapeSettings
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids, train_vocabulary
 from lowland.train import (
     Arm,
@@ -94,9 +96,10 @@ def pretrain(
     *,
     arm: Arm = "standard",
     vocabulary: Path | None = None,
+    model: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path | None:
-    """Pre-trains a model from random weights, or goes on with what was interrupted.
+    """Pre-trains a model from random weights or a checkpoint's, or goes on with what was interrupted.
 
     Args:
         settings: What decides the outcome.
@@ -105,6 +108,7 @@ def pretrain(
         observer: Is told how it goes.
         arm: `standard` or `sam`.
         vocabulary: Directory of a tokenizer; `None` trains one.
+        model: The checkpoint to begin with, which gives shape and vocabulary; `None` for random weights.
         dtype: What the weights of the final model are cast to; `None` for fp32.
 
     Returns:
@@ -120,21 +124,46 @@ def pretrain(
     first = processes().is_main_process
     keep_freed_memory()
     with locked(path) if first else nullcontext(), stop_request(observer.on_note) as stop:
-        identity = {"settings": settings.to_dict(), "arm": arm}
+        start: LoadedModel | None = None
+        identity: dict[str, Any] = {"arm": arm}
+        if model is not None:
+            start = load_model(model, dropout=settings.train.dropout)
+            settings = _as_model(settings, start)
+            identity["start_sha256"] = weights_sha256(start.model)
+        identity["settings"] = settings.to_dict()
         if first:
             _refuse_other(path, identity)
             remove_asides(path)
             write_atomic(path / "pretraining.toml", tomli_w.dumps(identity).encode())
-            _prepare(settings, files, path, vocabulary, observer)
+            given = start.tokenizer if start is not None else None
+            _prepare(settings, files, path, given or vocabulary, observer)
         processes().wait_for_everyone()
         tokenizer = load_vocabulary(path / "vocabulary")
         corpus = load_corpus(files, tokenizer, path / "corpus")
         directory = (RunDirectory if first else Bystander)(path, arm, settings.seed)
         if directory.done:
             directory.tidy()
-        elif not _train(settings, path, directory, tokenizer, corpus, observer, stop, dtype):
+        elif not _train(settings, path, directory, tokenizer, corpus, observer, stop, start, dtype):
             raise KeyboardInterrupt
         return path / "model" if first else None
+
+
+def _as_model(settings: PretrainSettings, start: LoadedModel) -> PretrainSettings:
+    """Gives the settings with a checkpoint's shape and vocabulary in the place of their own."""
+    if not is_t5(start.model) or not (sentinels := sentinel_ids(start.tokenizer)):
+        raise UserError(
+            f"{start.name} cannot be pre-trained further: it is no T5 with sentinels <extra_id_0> ..."
+        )
+    config = start.model.config
+    shape = ShapeSettings(
+        d_model=config.d_model,
+        d_ff=config.d_ff,
+        d_kv=config.d_kv,
+        heads=config.num_heads,
+        encoder_layers=config.num_layers,
+        decoder_layers=config.num_decoder_layers,
+    )
+    return dataclasses.replace(settings, shape=shape, pieces=len(start.tokenizer) - len(sentinels))
 
 
 def _refuse_other(path: Path, identity: dict[str, Any]) -> None:
@@ -153,19 +182,18 @@ def _prepare(
     settings: PretrainSettings,
     files: Sequence[Path],
     path: Path,
-    vocabulary: Path | None,
+    vocabulary: PreTrainedTokenizerBase | Path | None,
     observer: Observer,
 ) -> None:
     """Makes vocabulary and tokens, where an earlier call has not."""
     target = path / "vocabulary"
     if not target.exists():
-        if vocabulary is not None:
-            tokenizer = load_vocabulary(vocabulary)
+        tokenizer = load_vocabulary(vocabulary) if isinstance(vocabulary, Path) else vocabulary
         aside = aside_of(target)
         try:
-            if vocabulary is None:
+            if tokenizer is None:
                 observer.on_note(f"Training a vocabulary of {settings.pieces} pieces.")
-                tokenizer = train_vocabulary(
+                train_vocabulary(
                     files,
                     aside,
                     pieces=settings.pieces,
@@ -208,6 +236,7 @@ def _train(
     corpus: Corpus,
     observer: Observer,
     stop: StopRequest,
+    start: LoadedModel | None,
     dtype: torch.dtype | None,
 ) -> bool:
     """Trains, validates and saves; tells whether the last step was reached."""
@@ -216,7 +245,8 @@ def _train(
     first = accelerator.is_main_process
     bf16 = resolve_precision(train.precision, accelerator.device) == "bf16"
     torch.manual_seed(derive_seed(seed, "initialisation"))
-    model = build_model(settings.shape.config(tokenizer)).to(accelerator.device)
+    model = start.model if start is not None else build_model(settings.shape.config(tokenizer))
+    model = model.to(accelerator.device)
     corruption = SpanCorruption(
         sentinel_ids(tokenizer),
         int(tokenizer.eos_token_id),
