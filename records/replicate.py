@@ -169,14 +169,15 @@ class Study:
         """
         rates, rhos = self.plan.tuning["learning_rate"], self.plan.tuning.get("rho", [])
         rate, rho = "train.learning_rate", "sam.rho"
-        standard = self._choose(cell, "standard", [{rate: value} for value in rates])
+        standard = self.choose(cell, "standard", [{rate: value} for value in rates])
         sam = standard
         if rhos:
-            sam = self._choose(cell, "sam", [{**standard, rho: value} for value in rhos])
-        sam = self._choose(cell, "sam", [{**sam, rate: value} for value in rates])
+            sam = self.choose(cell, "sam", [{**standard, rho: value} for value in rhos])
+        sam = self.choose(cell, "sam", [{**sam, rate: value} for value in rates])
         return {"standard": standard, "sam": sam}
 
-    def _choose(self, cell: int, arm: str, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def choose(self, cell: int, arm: str, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Runs an arm with each of the candidates' settings; gives the one of the best held-out score."""
         if len(candidates) == 1:
             return dict(candidates[0])
         configs = [self.config(cell, arm, self.tuning_seeds, candidate) for candidate in candidates]

@@ -64,7 +64,7 @@ def write_record(
     folder = known[-1] if known else to / f"{datetime.now(UTC):%Y-%m-%d}_{claim['name']}"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(study.plan.path, folder / "plan.toml")
-    _write_json(folder / "chosen.json", list(chosen))
+    write_json(folder / "chosen.json", list(chosen))
     directories: dict[tuple[str, str, Path], list[int]] = {}
     for cell, of_cell in enumerate(compared):
         for arm, path in of_cell.items():
@@ -84,12 +84,12 @@ def write_record(
                 {**whose, "set": e.name, "split": e.split, "step": e.step, "metrics": dict(e.metrics)}
                 for e in run.evaluations
             ]
-    _write_lines(folder / "runs.jsonl", runs)
-    _write_lines(folder / "evaluations.jsonl", evaluations)
+    write_lines(folder / "runs.jsonl", runs)
+    write_lines(folder / "evaluations.jsonl", evaluations)
     first = next(path for (stage, _, path) in directories if stage == "comparison")
     shutil.copyfile(next(first.glob("*-seed*/env.json")), folder / "env.json")
     result = compute(folder)
-    _write_json(folder / "result.json", result)
+    write_json(folder / "result.json", result)
     for name, content in figure(result).items():
         write_atomic(folder / name, content)
     write_atomic(folder / "README.md", page(result, study.plan.path).encode())
@@ -113,7 +113,7 @@ def compute(folder: Path) -> dict[str, Any]:
         arms = {arm: _runs(lines, number, arm) for arm in ("standard", "sam")}
         cell: dict[str, Any] = {"cell": {setting: value}, "chosen": chosen[number]}
         for selection in (Selection.HELD_OUT, Selection.LAST_STEP):
-            scores = {arm: _scores(runs, selection) for arm, runs in arms.items()}
+            scores = {arm: scores_of(runs, selection) for arm, runs in arms.items()}
             seeds = sorted(scores["standard"].keys() & scores["sam"].keys())
             paired = compare_pairs(*([scores[arm][seed] for seed in seeds] for arm in ("standard", "sam")))
             cell[selection.value] = {
@@ -149,6 +149,7 @@ def judge(
 
     - `gain`: SAM minus standard, averaged over the cells named in `cells` (all by default). Confirmed above
       0, not confirmed below a gain of one point.
+    - `kept`: as `gain`, but confirmed above a loss of one point, else not confirmed below 0.
     - `every`: the same for each of the cells by itself. Confirmed where all are above 0, not confirmed where
       one is below it.
     - `trend`: SAM minus standard in the first `ends` cells less that in the last `ends`. As `gain`.
@@ -160,9 +161,10 @@ def judge(
     rule = claim["rule"]
     pairs = [_differences(of_cell["standard"], of_cell["sam"]) for of_cell in scores]
     everywhere = range(len(scores))
-    if rule == "gain":
+    if rule in ("gain", "kept"):
         chosen = claim.get("cells", list(everywhere))
-        return _outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", _gained)
+        decide = _gained if rule == "gain" else _kept
+        return _outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", decide)
     if rule == "every":
         chosen = claim.get("cells", list(everywhere))
         return _outcome([pairs[cell] for cell in chosen], "SAM minus standard, the least", _all_gained)
@@ -183,7 +185,7 @@ def judge(
         }
         limit = float(claim["limit"])
         return _outcome([ratios], "time of SAM by that of standard training", lambda f: _cheap(f, limit))
-    raise ValueError(f"Invalid {rule=}. Must be gain, every, trend, enough or cost.")
+    raise ValueError(f"Invalid {rule=}. Must be gain, kept, every, trend, enough or cost.")
 
 
 def _outcome(
@@ -208,6 +210,11 @@ def _outcome(
 def _gained(found: Sequence[PairedComparison]) -> tuple[str, int]:
     one = found[0]
     return "confirmed" if one.low > 0 else "not confirmed" if one.high < MARGIN else "undecided", 0
+
+
+def _kept(found: Sequence[PairedComparison]) -> tuple[str, int]:
+    one = found[0]
+    return "confirmed" if one.low > -MARGIN else "not confirmed" if one.high < 0 else "undecided", 0
 
 
 def _all_gained(found: Sequence[PairedComparison]) -> tuple[str, int]:
@@ -259,7 +266,7 @@ def _runs(lines: Sequence[Mapping[str, Any]], cell: int, arm: str) -> list[Run]:
     ]
 
 
-def _scores(runs: Sequence[Run], selection: Selection) -> dict[int, float]:
+def scores_of(runs: Sequence[Run], selection: Selection) -> dict[int, float]:
     """Scores runs by the average over their evaluation sets; undefined scores are left out."""
     found = {}
     for run in runs:
@@ -431,11 +438,13 @@ def _finite(value: Any) -> Any:
     return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, what is not finite as null."""
     write_atomic(path, (json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _write_lines(path: Path, lines: Sequence[Any]) -> None:
+def write_lines(path: Path, lines: Sequence[Any]) -> None:
+    """Writes values as lines of JSON."""
     text = "".join(json.dumps(_finite(line), ensure_ascii=False) + "\n" for line in lines)
     write_atomic(path, text.encode())
 

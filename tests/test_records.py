@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from records import replicate, results
+from records import checkpoints, replicate, results
 from tests.cli.command import files, reviews, write_rows
 from tests.model_fixtures import write_checkpoint
 
@@ -78,9 +79,9 @@ def test_the_table_of_claims_follows_from_the_records() -> None:
 
 
 def test_every_claim_has_one_plan() -> None:
-    """The plans are those of the claims a to h, each readable, with a cost and settings that build."""
+    """The plans are those of the claims a to i, each readable, with a cost and settings that build."""
     studies = [replicate.Study(replicate.read_plan(path), Path("runs"), None) for path in PLANS]
-    assert [study.plan.claim["letter"] for study in studies] == list("abcdefgh")
+    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghi")
     for study in studies:
         assert " h at most" in study.cost()
         for cell in range(len(study.plan.cells)):
@@ -176,6 +177,10 @@ UP, DOWN, LITTLE, WIDE = (2.0, 3.0, 2.5), (-2.0, -3.0, -2.5), (0.1, -0.1, 0.05),
         ({"rule": "gain"}, [LITTLE], "not confirmed"),
         ({"rule": "gain"}, [WIDE], "undecided"),
         ({"rule": "gain"}, [(2.0,)], "undecided"),
+        ({"rule": "kept"}, [LITTLE], "confirmed"),
+        ({"rule": "kept"}, [(-0.4, -0.5, -0.6)], "confirmed"),
+        ({"rule": "kept"}, [DOWN], "not confirmed"),
+        ({"rule": "kept"}, [WIDE], "undecided"),
         ({"rule": "every"}, [UP, UP], "confirmed"),
         ({"rule": "every"}, [UP, DOWN], "not confirmed"),
         ({"rule": "every"}, [UP, LITTLE], "undecided"),
@@ -201,3 +206,56 @@ def test_cost_is_judged_by_the_ratio_of_times(times: tuple[float, ...], word: st
     seconds |= {(0, "sam", seed): 10.0 * ratio for seed, ratio in enumerate(times)}
     found = results.judge({"rule": "cost", "reference": 0, "limit": 1.25}, [scores(*LITTLE)], seconds)
     assert found["word"] == word and math.isclose(found["value"], sum(times) / 3)
+
+
+CHECKPOINTS = """
+seconds = 1
+
+[tuning]
+seeds = 1
+learning_rate = [0.001, 0.01]
+
+[comparison]
+seeds = 2
+
+[settings.data]
+held_out = 4
+evaluation_limit = 4
+
+[settings.train]
+batch_size = 4
+precision = "fp32"
+input_length = 32
+target_length = 8
+
+[[tasks]]
+name = "facts/continents"
+steps = 2
+"""
+
+
+def test_two_checkpoints_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint and its copy score alike, nothing runs twice, and other weights are other runs."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text(CHECKPOINTS)
+    monkeypatch.setattr(checkpoints, "PLAN", plan)
+    for name in ("one", "copy"):
+        write_checkpoint(tmp_path / name, "t5.1.1")
+    shutil.copyfile(tmp_path / "one/model.safetensors", tmp_path / "copy/model.safetensors")
+    words = [str(tmp_path / "one"), str(tmp_path / "copy"), "--runs", str(tmp_path / "runs")]
+    words += ["--to", str(tmp_path)]
+    assert checkpoints.main(words) == 0
+    (record,) = tmp_path.glob("*_checkpoints")
+    (task,) = json.loads((record / "scores.json").read_text())["tasks"]
+    assert task["scores"][0] == task["scores"][1] and len(task["scores"][0]) == 2
+    assert "no difference detected" in capsys.readouterr().out
+    # Two rates and two seeds of each checkpoint.
+    assert len((record / "runs.jsonl").read_text().splitlines()) == 2 * (2 + 2)
+    before = files(tmp_path / "runs")
+    assert checkpoints.main(words) == 0
+    assert files(tmp_path / "runs") == before
+    write_checkpoint(tmp_path / "copy", "t5")
+    assert checkpoints.main(words) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2

@@ -13,17 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.errors import UserError
 from lowland.models import LoadedModel, load_model, save_model
 from lowland.models.build import build_model
-from lowland.models.head import is_t5
 from lowland.pretraining.settings import ROWS
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids
 
@@ -39,101 +39,112 @@ def main(words: Sequence[str] | None = None) -> int:
             f"--{stack}-layers",
             type=_layers,
             metavar="N|A,B",
-            help="how many from the bottom, or which (from 0)",
+            help="how many from the bottom, or which, counted from 0 (`3,` is the fourth alone)",
         )
     parser.add_argument("--pieces", type=int, metavar="N", help="pieces of the vocabulary that stay")
     arguments = parser.parse_args(words)
     if arguments.out.exists():
         parser.error(f"{arguments.out} exists already")
     try:
-        cut(
-            load_model(arguments.model, dropout=0.0),
-            arguments.out,
+        smaller = cut(
+            load_model(arguments.model, dropout=None),
             encoder=arguments.encoder_layers,
             decoder=arguments.decoder_layers,
             pieces=arguments.pieces,
         )
-    except (UserError, ValueError) as error:
+        save_model(smaller, arguments.out)
+    except (UserError, ValueError, OSError) as error:
         parser.error(str(error))
     print(f"{arguments.out}: lowland pretrain TEXT --model {arguments.out}")
     return 0
 
 
 def cut(
-    loaded: LoadedModel,
-    out: Path,
+    large: LoadedModel,
     *,
     encoder: Sequence[int] | int | None = None,
     decoder: Sequence[int] | int | None = None,
     pieces: int | None = None,
-) -> None:
-    """Writes a smaller model with its smaller tokenizer.
+) -> LoadedModel:
+    """Gives a smaller model with its smaller tokenizer.
 
     Args:
-        loaded: A T5 model and its tokenizer.
-        out: Where to.
+        large: A T5, T5.1.1 or mT5 model and its tokenizer.
         encoder: Layers of the encoder that stay: how many from the bottom, or their numbers; `None` for all.
         decoder: Layers of the decoder that stay.
         pieces: Pieces of the vocabulary that stay, sentinels left out; `None` for all.
 
     Raises:
-        ValueError: If a layer is not there, or so few pieces cannot be.
+        ValueError: If it is another model, a layer is not there, or so few pieces cannot be.
     """
-    if not is_t5(loaded.model):
-        raise ValueError("The model is no T5.")
-    large = loaded.model
+    config = large.model.config
+    if config.model_type not in ("t5", "mt5"):
+        raise ValueError(f"The model is of the type {config.model_type}; it must be T5, T5.1.1 or mT5.")
     kept = {
-        "encoder": _kept(encoder, large.config.num_layers, "encoder"),
-        "decoder": _kept(decoder, large.config.num_decoder_layers, "decoder"),
+        "encoder": _kept(encoder, config.num_layers, "encoder"),
+        "decoder": _kept(decoder, config.num_decoder_layers, "decoder"),
     }
-    rows = _cut_vocabulary(loaded, out, pieces)
-    config = type(large.config).from_dict(large.config.to_dict())
-    config.num_layers, config.num_decoder_layers = len(kept["encoder"]), len(kept["decoder"])
-    config.vocab_size = -(-len(rows) // ROWS) * ROWS
-    small = build_model(config)
-    _copy(large, small, kept, rows)
-    save_model(LoadedModel(model=small, tokenizer=load_vocabulary(out), name=out.name), out, overwrite=True)
+    rows, tokenizer = list(range(config.vocab_size)), large.tokenizer
+    if pieces is not None:
+        rows, tokenizer = _cut_vocabulary(large.tokenizer, pieces)
+        padding = range(len(large.tokenizer), config.vocab_size)
+        # Rows that stand for nothing were trained to be improbable.
+        rows += padding[: -len(rows) % ROWS]
+    smaller = type(config).from_dict(config.to_dict())
+    smaller.num_layers, smaller.num_decoder_layers = len(kept["encoder"]), len(kept["decoder"])
+    smaller.vocab_size = len(rows)
+    model = build_model(smaller)
+    _copy(large.model, model, kept, rows)
+    return LoadedModel(model=model, tokenizer=tokenizer, name=large.name)
 
 
 def _layers(word: str) -> list[int] | int:
     """Reads `2` as two layers, `0,3` as these."""
-    return [int(part) for part in word.split(",") if part] if "," in word else int(word)
+    try:
+        return [int(part) for part in word.split(",") if part] if "," in word else int(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{word!r} is neither a number of layers nor a list like 0,3"
+        ) from None
 
 
 def _kept(wanted: Sequence[int] | int | None, layers: int, stack: str) -> list[int]:
     numbers = (
-        list(range(layers if wanted is None else wanted))
-        if not isinstance(wanted, Sequence)
-        else list(wanted)
+        list(wanted) if isinstance(wanted, Sequence) else list(range(layers if wanted is None else wanted))
     )
     if not numbers or numbers != sorted(set(numbers)) or not 0 <= numbers[0] <= numbers[-1] < layers:
-        raise ValueError(f"Invalid layers of the {stack}: {wanted!r}. It has {layers}, counted from 0.")
+        raise ValueError(
+            f"Invalid layers of the {stack}: {wanted!r}. It has {layers}; name each once, ascending, from 0."
+        )
     return numbers
 
 
-def _cut_vocabulary(loaded: LoadedModel, out: Path, pieces: int | None) -> list[int]:
-    """Writes the tokenizer with fewer pieces; gives the rows of the embeddings that stay."""
-    tokenizer = loaded.tokenizer
-    content = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]  # of fast ones
+def _cut_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, pieces: int
+) -> tuple[list[int], PreTrainedTokenizerBase]:
+    """Gives the rows of the embeddings that stay, and the tokenizer with their pieces."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = json.loads(backend.to_str()) if backend is not None else {"model": {"type": "none"}}
+    if content["model"]["type"] != "Unigram" or len(content["model"]["vocab"]) != len(tokenizer):
+        raise ValueError("The tokenizer is no SentencePiece unigram alone, of which pieces could be cut.")
     vocabulary = content["model"]["vocab"]  # [piece, log probability], by id
     special = {entry["id"] for entry in content["added_tokens"]}
-    ordinary = [id for id in range(len(vocabulary)) if id not in special]
+    long = [id for id in range(len(vocabulary)) if id not in special and len(vocabulary[id][0]) > 1]
     # Padding, EOS and the unknown piece count as pieces, as SentencePiece counts.
-    spare = len(vocabulary) - len(sentinel_ids(tokenizer)) - (pieces or len(vocabulary))
-    long = sorted((id for id in ordinary if len(vocabulary[id][0]) > 1), key=lambda id: vocabulary[id][1])
-    if spare > len(long):
-        raise ValueError(
-            f"Invalid {pieces=}. So many are single characters, special or none: {len(vocabulary)}."
-        )
-    dropped = set(long[: max(spare, 0)])
+    there = len(vocabulary) - len(sentinel_ids(tokenizer))
+    if not there - len(long) <= pieces <= there:
+        raise ValueError(f"Invalid {pieces=}. Must be from {there - len(long)} to {there}.")
+    dropped = set(sorted(long, key=lambda id: vocabulary[id][1])[: there - pieces])
     rows = [id for id in range(len(vocabulary)) if id not in dropped]
     content["model"]["vocab"] = [vocabulary[id] for id in rows]
     for entry in content["added_tokens"]:
         entry["id"] = rows.index(entry["id"])
-    tokenizer.save_pretrained(out)
-    (out / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    (out / "spiece.model").unlink(missing_ok=True)  # it holds the whole vocabulary
-    return rows
+    with tempfile.TemporaryDirectory() as aside:
+        tokenizer.save_pretrained(aside)
+        (Path(aside) / "spiece.model").unlink(missing_ok=True)  # it holds the whole vocabulary
+        text = json.dumps(content, ensure_ascii=False)
+        (Path(aside) / "tokenizer.json").write_text(text, encoding="utf-8")
+        return rows, load_vocabulary(Path(aside))
 
 
 @torch.no_grad()
@@ -142,19 +153,20 @@ def _copy(
 ) -> None:
     """Copies weights; the bias of relative positions stays in each stack's first layer."""
     for getter in ("get_input_embeddings", "get_output_embeddings"):
-        target: Tensor = getattr(small, getter)().weight
-        target.zero_()
-        target[: len(rows)] = getattr(large, getter)().weight[rows]
+        getattr(small, getter)().weight.copy_(getattr(large, getter)().weight[rows])
+    weights = large.state_dict()
     for stack, numbers in kept.items():
-        source: nn.Module = getattr(large, stack)
-        target_stack: nn.Module = getattr(small, stack)
-        for place, number in enumerate(numbers):
-            target_stack.block[place].load_state_dict(source.block[number].state_dict(), strict=False)  # type: ignore[index,union-attr]
-        # T5's lowest layer alone has it, for all of its stack.
-        bias = "layer.0.SelfAttention.relative_attention_bias.weight"
-        if bias not in source.block[numbers[0]].state_dict():  # type: ignore[index,union-attr]
-            target_stack.block[0].get_parameter(bias).copy_(source.block[0].get_parameter(bias))  # type: ignore[index,union-attr]
-        target_stack.final_layer_norm.load_state_dict(source.final_layer_norm.state_dict())  # type: ignore[union-attr]
+        target: nn.Module = getattr(small, stack)
+        for name, weight in target.state_dict().items():
+            if name == "embed_tokens.weight":
+                continue
+            part, _, rest = name.partition(".")
+            if part == "block":
+                place, _, rest = rest.partition(".")
+                # T5's lowest layer alone has the bias, for all of its stack.
+                number = 0 if "relative_attention_bias" in rest else numbers[int(place)]
+                rest = f"{number}.{rest}"
+            weight.copy_(weights[f"{stack}.{part}.{rest}"])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.command import call, succeed
+from tests.model_fixtures import write_checkpoint
 from tests.pretraining.texts import write_text
 
 from lowland.models import load_model
@@ -81,17 +83,31 @@ def test_it_goes_on_from_a_checkpoint(tmp_path: Path, text: Path) -> None:
 
 
 def test_another_checkpoint_is_another_run(tmp_path: Path, text: Path) -> None:
-    """A directory begun from one checkpoint is not gone on with from another."""
+    """A run keeps its checkpoint: it goes on without the folder, but not from other weights in it."""
     models = [tmp_path / "one", tmp_path / "other"]
     for seed, model in enumerate(models):
-        options = ["--steps", "1", "--seed", str(seed), "--out", str(model)]
+        options = ["--steps", "1", "--seed", str(seed), "--out", model]
         succeed("pretrain", text, *TINY, *options)
+    start = tmp_path / "start"
+    shutil.copytree(models[0] / "model", start)
     further = ["--validation-documents", "6", "--input-length", "32", "--precision", "fp32"]
-    further += ["--steps", "1", "--out", str(tmp_path / "out"), "--model"]
-    succeed("pretrain", text, *further, models[0] / "model")
-    result = call("pretrain", text, *further, str(models[1] / "model"))
+    further += ["--steps", "1", "--out", tmp_path / "out", "--model", start]
+    succeed("pretrain", text, *further)
+    shutil.rmtree(start)
+    succeed("pretrain", text, *further)
+    shutil.copytree(models[1] / "model", start)
+    result = call("pretrain", text, *further)
     assert result.code == 2
-    assert "other settings" in result.err
+    assert "another checkpoint than" in result.err
+
+
+@pytest.mark.parametrize("kind", ["bart", "bert2bert"])
+def test_only_a_t5_goes_on(tmp_path: Path, text: Path, kind: str) -> None:
+    """A checkpoint that span corruption cannot train is refused in a sentence."""
+    write_checkpoint(tmp_path / kind, kind)
+    result = call("pretrain", text, "--model", tmp_path / kind, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "cannot be pre-trained further" in result.err.replace("\n", " ")
 
 
 @pytest.mark.slow

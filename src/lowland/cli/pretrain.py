@@ -178,7 +178,9 @@ def run(arguments: argparse.Namespace) -> int:
             values = merge(values, nested)
     settings = build_section(PretrainSettings, values)
     arm: Arm = getattr(arguments, "arm", "standard")
-    path = Path(getattr(arguments, "out", f"runs/pretrain-{arm}-{settings.fingerprint()}"))
+    start: str | None = getattr(arguments, "model", None)
+    further = "" if start is None else f"{_title(Path(start))}-"
+    path = Path(getattr(arguments, "out", f"runs/pretrain-{further}{arm}-{settings.fingerprint()}"))
     vocabulary = Path(arguments.vocabulary) if "vocabulary" in arguments else None
     dtype = torch.bfloat16 if getattr(arguments, "save_as", "fp32") == "bf16" else None
     files = [Path(file) for file in arguments.files]
@@ -190,7 +192,7 @@ def run(arguments: argparse.Namespace) -> int:
             PretrainProgress(console, settings.train.steps),
             arm=arm,
             vocabulary=vocabulary,
-            model=getattr(arguments, "model", None),
+            model=start,
             dtype=dtype,
         )
     except TrainingError as error:
@@ -200,6 +202,11 @@ def run(arguments: argparse.Namespace) -> int:
     if model is not None:
         console.print(f"Model: {model} (--model takes it, and so does from_pretrained)", soft_wrap=True)
     return 0
+
+
+def _title(model: Path) -> str:
+    """Names a checkpoint by its folder, or by that of its run."""
+    return model.resolve().parent.name if model.name == "model" else model.name
 
 
 def _refuse_shape_of_a_checkpoint(arguments: argparse.Namespace) -> None:

@@ -124,20 +124,20 @@ def pretrain(
     first = processes().is_main_process
     keep_freed_memory()
     with locked(path) if first else nullcontext(), stop_request(observer.on_note) as stop:
-        start: LoadedModel | None = None
-        identity: dict[str, Any] = {"arm": arm}
-        if model is not None:
-            start = load_model(model, dropout=settings.train.dropout)
-            settings = _as_model(settings, start)
-            identity["start_sha256"] = weights_sha256(start.model)
-        identity["settings"] = settings.to_dict()
+        identity = _identity(settings, arm, model)
         if first:
             _refuse_other(path, identity)
             remove_asides(path)
+            if model is not None:
+                _keep_start(model, path / "start")
+                vocabulary = path / "start"
             write_atomic(path / "pretraining.toml", tomli_w.dumps(identity).encode())
-            given = start.tokenizer if start is not None else None
-            _prepare(settings, files, path, given or vocabulary, observer)
+            _prepare(settings, files, path, vocabulary, observer)
         processes().wait_for_everyone()
+        start = None
+        if model is not None:
+            start = load_model(str(path / "start"), dropout=settings.train.dropout)
+            settings = _as_model(settings, start)
         tokenizer = load_vocabulary(path / "vocabulary")
         corpus = load_corpus(files, tokenizer, path / "corpus")
         directory = (RunDirectory if first else Bystander)(path, arm, settings.seed)
@@ -148,12 +148,42 @@ def pretrain(
         return path / "model" if first else None
 
 
+def _identity(settings: PretrainSettings, arm: Arm, model: str | None) -> dict[str, Any]:
+    """Says what a run is; a checkpoint's name stands for its shape and vocabulary."""
+    plain = settings.to_dict()
+    if model is None:
+        return {"settings": plain, "arm": arm}
+    for settled in ("pieces", "fold_case", "vocabulary_lines", "shape"):
+        del plain[settled]
+    return {"settings": plain, "arm": arm, "model": model}
+
+
+def _keep_start(model: str, kept: Path) -> None:
+    """Copies the checkpoint to begin with into the run, which goes on whatever becomes of it.
+
+    Raises:
+        UserError: If it cannot be loaded or pre-trained, or is not the one that the run began with.
+    """
+    if kept.exists():
+        if Path(model).is_dir():
+            now, then = (weights_sha256(load_model(name, dropout=None).model) for name in (model, str(kept)))
+            if now != then:
+                raise UserError(
+                    f"{kept.parent} holds a pre-training from another checkpoint than {model} holds now. "
+                    "Give another directory with --out."
+                )
+        return
+    loaded = load_model(model, dropout=None)
+    if not is_t5(loaded.model) or not sentinel_ids(loaded.tokenizer):
+        raise UserError(
+            f"{model} cannot be pre-trained further, for it is no T5 whose vocabulary ends in sentinels "
+            "(..., <extra_id_1>, <extra_id_0>)."
+        )
+    save_model(loaded, kept)
+
+
 def _as_model(settings: PretrainSettings, start: LoadedModel) -> PretrainSettings:
     """Gives the settings with a checkpoint's shape and vocabulary in the place of their own."""
-    if not is_t5(start.model) or not (sentinels := sentinel_ids(start.tokenizer)):
-        raise UserError(
-            f"{start.name} cannot be pre-trained further: it is no T5 with sentinels <extra_id_0> ..."
-        )
     config = start.model.config
     shape = ShapeSettings(
         d_model=config.d_model,
@@ -163,7 +193,8 @@ def _as_model(settings: PretrainSettings, start: LoadedModel) -> PretrainSetting
         encoder_layers=config.num_layers,
         decoder_layers=config.num_decoder_layers,
     )
-    return dataclasses.replace(settings, shape=shape, pieces=len(start.tokenizer) - len(sentinels))
+    pieces = len(start.tokenizer) - len(sentinel_ids(start.tokenizer))
+    return dataclasses.replace(settings, shape=shape, pieces=pieces)
 
 
 def _refuse_other(path: Path, identity: dict[str, Any]) -> None:
@@ -182,18 +213,19 @@ def _prepare(
     settings: PretrainSettings,
     files: Sequence[Path],
     path: Path,
-    vocabulary: PreTrainedTokenizerBase | Path | None,
+    vocabulary: Path | None,
     observer: Observer,
 ) -> None:
     """Makes vocabulary and tokens, where an earlier call has not."""
     target = path / "vocabulary"
     if not target.exists():
-        tokenizer = load_vocabulary(vocabulary) if isinstance(vocabulary, Path) else vocabulary
+        if vocabulary is not None:
+            tokenizer = load_vocabulary(vocabulary)
         aside = aside_of(target)
         try:
-            if tokenizer is None:
+            if vocabulary is None:
                 observer.on_note(f"Training a vocabulary of {settings.pieces} pieces.")
-                train_vocabulary(
+                tokenizer = train_vocabulary(
                     files,
                     aside,
                     pieces=settings.pieces,

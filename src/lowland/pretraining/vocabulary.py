@@ -105,6 +105,8 @@ def load_vocabulary(folder: Path) -> PreTrainedTokenizerBase:
             raise UserError(
                 f"{folder} holds no tokenizer that can be read ({str(error).splitlines()[0]})."
             ) from None
+    for leftover in ("is_local", "local_files_only"):  # no concern of its next save
+        tokenizer.init_kwargs.pop(leftover, None)
     if not sentinel_ids(tokenizer) or tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
         raise UserError(
             f"The tokenizer in {folder} has no sentinels <extra_id_0> ..., EOS and padding, which span "
