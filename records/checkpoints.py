@@ -1,6 +1,6 @@
 """Compares two checkpoints as starts: each task fine-tunes both alike, on the same seeds, without SAM.
 
-    python -m records.checkpoints nano-t5 embedded --data-dir ~/data
+    python -m records.checkpoints embedded models/smaller --data-dir ~/data
 
 Both train on the same rows in the same order; with several learning rates in `records/checkpoints.toml`, each
 takes the better one on held-out rows. The same command goes on after an interruption.
@@ -50,7 +50,7 @@ def studies(
             claim={"name": task["name"]},
             settings=settings,
             axis={"model": models},
-            tuning=content["tuning"],
+            tuning={**content["tuning"], **{key: task[key] for key in ("learning_rate",) if key in task}},
             comparison=content["comparison"],
             seconds=content["seconds"],
         )
