@@ -90,6 +90,25 @@ def test_every_claim_has_one_plan() -> None:
         assert not set(study.seeds) & set(study.tuning_seeds)
 
 
+@pytest.mark.parametrize("folder", sorted(RECORDS.glob("*_checkpoints")), ids=str)
+def test_tables_of_checkpoints_follow_from_the_raw_lines(folder: Path) -> None:
+    """The scores of two checkpoints are those of their evaluations, and the record's page has their table."""
+    written = json.loads((folder / "scores.json").read_text())
+    lines = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+    for task in written["tasks"]:
+        for model, scores in enumerate(task["scores"]):
+            found = {
+                line["seed"]: sum(line["metrics"].values()) / len(line["metrics"])
+                for line in lines
+                if (line["stage"], line["split"]) == ("comparison", "evaluation")
+                and (line["task"], line["model"]) == (task["task"], model)
+            }
+            assert scores == pytest.approx([found[seed] for seed in sorted(found)])
+    table = checkpoints.page(written["tasks"], written["models"])
+    assert table == (folder / "table.md").read_text()
+    assert table.strip() in (folder / "README.md").read_text()
+
+
 def rounded(value: Any) -> Any:
     """The same with numbers to nine digits."""
     if isinstance(value, float):
