@@ -9,7 +9,6 @@ takes the better one on held-out rows. The same command goes on after an interru
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tomllib
@@ -18,11 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from records.replicate import Plan, Study
-from records.results import scores_of, write_json, write_lines
+from records.replicate import RATE, Plan, Study, add_run_options, answered
+from records.results import evaluation_lines, scores_of, write_json, write_lines
 
-from lowland.cli.console import quiet_libraries
-from lowland.errors import UserError
 from lowland.experiment.configuration import merge
 from lowland.models import load_model, weights_sha256
 from lowland.report.formats import Table, to_markdown
@@ -34,14 +31,13 @@ from lowland.report.words import spread
 from lowland.report.write import write_atomic
 
 PLAN = Path(__file__).with_suffix(".toml")
-RATE = "train.learning_rate"
 
 
 def studies(
     content: Mapping[str, Any], models: Sequence[str], runs: Path, data: str | None, jobs: int
 ) -> list[Study]:
     """Gives one study a task, whose two cells are the checkpoints."""
-    found = []
+    found, tuning = [], content["tuning"]
     for task in content["tasks"]:
         train = {"steps": task["steps"], "evaluate_every": task["steps"]}
         settings = merge(content["settings"], {"data": {"tasks": [task["name"]]}, "train": train})
@@ -50,7 +46,7 @@ def studies(
             claim={"name": task["name"]},
             settings=settings,
             axis={"model": models},
-            tuning={**content["tuning"], **{key: task[key] for key in ("learning_rate",) if key in task}},
+            tuning={**tuning, "learning_rate": task.get("learning_rate", tuning["learning_rate"])},
             comparison=content["comparison"],
             seconds=content["seconds"],
         )
@@ -75,10 +71,7 @@ def compare(study: Study) -> dict[str, Any]:
             whose = {"stage": stage, "task": study.plan.claim["name"], "model": cell, "seed": run.seed}
             rate = experiment.settings["train"]["learning_rate"]
             runs.append({**whose, "learning_rate": rate, "train_seconds": run.train_seconds})
-            lines += [
-                {**whose, "set": e.name, "split": e.split, "step": e.step, "metrics": dict(e.metrics)}
-                for e in run.evaluations
-            ]
+            lines += evaluation_lines(run, whose)
         if stage == "comparison":
             scores.append(scores_of(done, Selection.LAST_STEP))
     seeds = sorted(scores[0].keys() & scores[1].keys())
@@ -135,32 +128,20 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs=2, metavar="MODEL", help="the reference, and the other one")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder with the official files of tasks")
     parser.add_argument("--tasks", type=int, metavar="N", help="only the first N of the plan")
-    parser.add_argument("--runs", type=Path, default=Path("runs/checkpoints"), metavar="DIR")
-    parser.add_argument(
-        "--to", type=Path, default=Path(__file__).parent, metavar="DIR", help="where records go"
-    )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+    add_run_options(parser, Path("runs/checkpoints"))
     arguments = parser.parse_args(words)
-    quiet_libraries()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    data = arguments.data_dir and str(Path(arguments.data_dir).expanduser().resolve())
-    content = tomllib.loads(PLAN.read_text(encoding="utf-8"))
-    try:
+
+    def work() -> None:
+        content = tomllib.loads(PLAN.read_text(encoding="utf-8"))
         # A name may come to hold other weights; finished runs of the old ones are not those of the new.
         hashes = [weights_sha256(load_model(model, dropout=None).model)[:8] for model in arguments.models]
         runs = arguments.runs / "-".join(hashes)
-        asked = studies(content, arguments.models, runs, data, arguments.jobs)[: arguments.tasks]
-        folder = write([compare(study) for study in asked], arguments.models, arguments.to)
+        asked = studies(content, arguments.models, runs, arguments.data_dir, arguments.jobs)
+        folder = write([compare(study) for study in asked[: arguments.tasks]], arguments.models, arguments.to)
         print((folder / "table.md").read_text(encoding="utf-8"))
-    except UserError as error:
-        print(f"records.checkpoints: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nrecords.checkpoints: interrupted. The same command goes on.", file=sys.stderr)
-        return 130
-    return 0
+
+    return answered("records.checkpoints", work)
 
 
 if __name__ == "__main__":

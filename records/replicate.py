@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +31,8 @@ from lowland.experiment.configuration import ExperimentConfig, build_config, mer
 from lowland.experiment.directory import RunDirectory
 from lowland.report.runs import Run, read_experiment
 from lowland.report.selection import held_out_step
+
+RATE = "train.learning_rate"
 
 FIRST_TUNING_SEED = 1000
 """Seeds from here on are for tuning; those of the comparison count from 0."""
@@ -168,12 +170,12 @@ class Study:
             Arm -> dotted setting -> value.
         """
         rates, rhos = self.plan.tuning["learning_rate"], self.plan.tuning.get("rho", [])
-        rate, rho = "train.learning_rate", "sam.rho"
-        standard = self.choose(cell, "standard", [{rate: value} for value in rates])
+        rho = "sam.rho"
+        standard = self.choose(cell, "standard", [{RATE: value} for value in rates])
         sam = standard
         if rhos:
             sam = self.choose(cell, "sam", [{**standard, rho: value} for value in rhos])
-        sam = self.choose(cell, "sam", [{**sam, rate: value} for value in rates])
+        sam = self.choose(cell, "sam", [{**sam, RATE: value} for value in rates])
         return {"standard": standard, "sam": sam}
 
     def choose(self, cell: int, arm: str, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -278,32 +280,53 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("plans", nargs="+", type=Path, metavar="PLAN")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder with the official files of tasks")
-    parser.add_argument("--runs", type=Path, default=Path("runs/replication"), metavar="DIR")
-    parser.add_argument(
-        "--to", type=Path, default=Path(__file__).parent, metavar="DIR", help="where records go"
-    )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+    add_run_options(parser, Path("runs/replication"))
     parser.add_argument("--seeds", type=int, metavar="N", help="compare on N seeds (default: as planned)")
     parser.add_argument("--cost", action="store_true", help="only say what it takes")
     arguments = parser.parse_args(words)
-    quiet_libraries()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
+
+    def work() -> None:
         for path in arguments.plans:
-            data = arguments.data_dir and str(Path(arguments.data_dir).expanduser().resolve())
-            study = Study(read_plan(path), arguments.runs, data, arguments.jobs, arguments.seeds)
+            study = Study(
+                read_plan(path), arguments.runs, arguments.data_dir, arguments.jobs, arguments.seeds
+            )
             print(study.cost(), flush=True)
             if not arguments.cost:
                 chosen = study.chosen()
                 record = write_record(study, chosen, study.compare(chosen), arguments.to)
                 write_readme(arguments.to)
                 print(f"Record: {record}", flush=True)
+
+    return answered("records.replicate", work)
+
+
+def add_run_options(parser: argparse.ArgumentParser, runs: Path) -> None:
+    """Adds the options of a command that runs what it records; `runs` is where to by default."""
+    parser.add_argument(
+        "--data-dir", type=_absolute, metavar="DIR", help="folder with the official files of tasks"
+    )
+    parser.add_argument("--runs", type=Path, default=runs, metavar="DIR")
+    parser.add_argument(
+        "--to", type=Path, default=Path(__file__).parent, metavar="DIR", help="where records go"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+
+
+def _absolute(word: str) -> str:
+    return str(Path(word).expanduser().resolve())
+
+
+def answered(command: str, work: Callable[[], None]) -> int:
+    """Does a command's work offline; answers mistakes and Ctrl-C in a sentence, and gives the exit code."""
+    quiet_libraries()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        work()
     except UserError as error:
-        print(f"records.replicate: {error}", file=sys.stderr)
+        print(f"{command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nrecords.replicate: interrupted. The same command goes on.", file=sys.stderr)
+        print(f"\n{command}: interrupted. The same command goes on.", file=sys.stderr)
         return 130
     return 0
 

@@ -80,10 +80,7 @@ def write_record(
                 continue
             whose = {"stage": stage, "cells": cells, "arm": arm, "seed": run.seed}
             runs.append({**whose, "train_seconds": run.train_seconds, "settings": settings})
-            evaluations += [
-                {**whose, "set": e.name, "split": e.split, "step": e.step, "metrics": dict(e.metrics)}
-                for e in run.evaluations
-            ]
+            evaluations += evaluation_lines(run, whose)
     write_lines(folder / "runs.jsonl", runs)
     write_lines(folder / "evaluations.jsonl", evaluations)
     first = next(path for (stage, _, path) in directories if stage == "comparison")
@@ -94,6 +91,14 @@ def write_record(
         write_atomic(folder / name, content)
     write_atomic(folder / "README.md", page(result, study.plan.path).encode())
     return folder
+
+
+def evaluation_lines(run: Run, whose: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Gives a run's scores as raw lines, each with whose they are."""
+    return [
+        {**whose, "set": e.name, "split": e.split, "step": e.step, "metrics": dict(e.metrics)}
+        for e in run.evaluations
+    ]
 
 
 def compute(folder: Path) -> dict[str, Any]:

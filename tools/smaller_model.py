@@ -22,8 +22,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.errors import UserError
-from lowland.models import LoadedModel, load_model, save_model
-from lowland.models.build import build_model
+from lowland.models import LoadedModel, build_model, load_model, save_model
 from lowland.pretraining.settings import ROWS
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids
 

@@ -131,10 +131,14 @@ def load_model(
         keep_head_separate(model)
     _check_vocabulary(name, model, tokenizer)
     _complete_special_tokens(name, model, tokenizer)
-    # Where a tokenizer was read from is nothing that its next save should say.
+    forget_source(tokenizer)
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name)
+
+
+def forget_source(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Takes out of a tokenizer where it was read from, which is nothing that its next save should say."""
     for leftover in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(leftover, None)
-    return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name)
 
 
 def _resolve(name: str, hub: bool) -> tuple[str, bool]:

@@ -184,17 +184,8 @@ def _keep_start(model: str, kept: Path) -> None:
 
 def _as_model(settings: PretrainSettings, start: LoadedModel) -> PretrainSettings:
     """Gives the settings with a checkpoint's shape and vocabulary in the place of their own."""
-    config = start.model.config
-    shape = ShapeSettings(
-        d_model=config.d_model,
-        d_ff=config.d_ff,
-        d_kv=config.d_kv,
-        heads=config.num_heads,
-        encoder_layers=config.num_layers,
-        decoder_layers=config.num_decoder_layers,
-    )
     pieces = len(start.tokenizer) - len(sentinel_ids(start.tokenizer))
-    return dataclasses.replace(settings, shape=shape, pieces=pieces)
+    return dataclasses.replace(settings, shape=ShapeSettings.of(start.model.config), pieces=pieces)
 
 
 def _refuse_other(path: Path, identity: dict[str, Any]) -> None:

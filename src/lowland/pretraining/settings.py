@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase, T5Config
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase, T5Config
 
 from lowland.train.settings import SAMSettings, TrainSettings
 
@@ -41,6 +41,18 @@ class ShapeSettings:
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"Invalid {name}={value!r}. Must be a whole number >= 1.")
+
+    @classmethod
+    def of(cls, config: PreTrainedConfig) -> ShapeSettings:
+        """Reads the shape of a T5 model from its configuration."""
+        return cls(
+            d_model=config.d_model,
+            d_ff=config.d_ff,
+            d_kv=config.d_kv,
+            heads=config.num_heads,
+            encoder_layers=config.num_layers,
+            decoder_layers=config.num_decoder_layers,
+        )
 
     def config(self, tokenizer: PreTrainedTokenizerBase) -> T5Config:
         """Gives the configuration of a T5.1.1 model with a vocabulary: gated GELU, no dropout."""

@@ -11,6 +11,7 @@ import sentencepiece
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Tokenizer
 
 from lowland.errors import UserError
+from lowland.models.load import forget_source
 from lowland.models.quiet import quiet_transformers
 from lowland.pretraining.corpus import read_documents
 
@@ -105,8 +106,7 @@ def load_vocabulary(folder: Path) -> PreTrainedTokenizerBase:
             raise UserError(
                 f"{folder} holds no tokenizer that can be read ({str(error).splitlines()[0]})."
             ) from None
-    for leftover in ("is_local", "local_files_only"):  # no concern of its next save
-        tokenizer.init_kwargs.pop(leftover, None)
+    forget_source(tokenizer)
     if not sentinel_ids(tokenizer) or tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
         raise UserError(
             f"The tokenizer in {folder} has no sentinels <extra_id_0> ..., EOS and padding, which span "
