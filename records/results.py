@@ -136,6 +136,7 @@ def compute(folder: Path) -> dict[str, Any]:
         "question": claim["question"],
         "statement": claim["statement"],
         "rule": claim["rule"],
+        "tuned": any(line["stage"] == "tuning" for line in lines),
         "cells": cells,
         "outcome": judge(claim, differences, seconds),
     }
@@ -324,7 +325,9 @@ def page(result: Mapping[str, Any], plan: Path) -> str:
             "",
             to_markdown(table),
             "Chosen on held-out training examples, by seeds that are not among these, from the same learning "
-            "rates for both arms:",
+            "rates for both arms:"
+            if result["tuned"]
+            else "Not tuned; the plan gives both arms the same:",
             "",
             to_markdown(chosen),
             "![Scores of both arms](scores.png)",
