@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from tests.pretraining.texts import write_text
 from tools.smaller_model import cut, main
+from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
 from lowland.models import LoadedModel, build_model, load_model, save_model
 from lowland.pretraining.settings import ShapeSettings
@@ -53,6 +56,24 @@ def test_layers_are_left_out(large: LoadedModel) -> None:
     torch.testing.assert_close(logits(small, source, target), expected)
 
 
+def test_weak_hidden_units_go(large: LoadedModel) -> None:
+    """The smaller model computes what the large one computes when its weakest hidden units are silent."""
+    source, target = [5, 9, 33, 7, 1], [0, 12, 44]
+    silent = copy.deepcopy(large.model)
+    for module in silent.modules():
+        if isinstance(module, T5DenseGatedActDense):
+            module.wi_0.weight.data[7] *= 1e-3
+            module.wi_1.weight.data[20] *= 1e-3
+            module.wo.weight.data[:, 31] *= 1e-3
+    small = cut(dataclasses.replace(large, model=silent), feed_forward=45)
+    assert small.model.config.d_ff == 45
+    for module in silent.modules():
+        if isinstance(module, T5DenseGatedActDense):
+            module.wo.weight.data[:, [7, 20, 31]] = 0
+    expected = logits(dataclasses.replace(large, model=silent), source, target)
+    torch.testing.assert_close(logits(small, source, target), expected)
+
+
 def test_rare_pieces_go(tmp_path: Path, large: LoadedModel) -> None:
     """The least probable pieces of several characters go, and what is left has the logits that it had."""
     save_model(cut(large, pieces=110), tmp_path / "small")
@@ -81,6 +102,8 @@ def test_rare_pieces_go(tmp_path: Path, large: LoadedModel) -> None:
         (["--decoder-layers", "1,0"], "name each once, ascending, from 0"),
         (["--encoder-layers", "0"], "name each once, ascending, from 0"),
         (["--encoder-layers", "all"], "neither a number of layers nor a list"),
+        (["--feed-forward", "0"], "Invalid feed_forward=0. Must be from 1 to 640"),
+        (["--feed-forward", "641"], "Invalid feed_forward=641. Must be from 1 to 640"),
         (["--pieces", "20"], "Invalid pieces=20. Must be from"),
         (["--pieces", "100000"], "Invalid pieces=100000. Must be from"),
     ],

@@ -1,10 +1,11 @@
-"""Cuts layers and rare pieces out of a T5.1.1 checkpoint, to go on pre-training a smaller one.
+"""Cuts layers, hidden units and rare pieces out of a T5.1.1 checkpoint, to go on pre-training a smaller one.
 
-    python tools/smaller_model.py models/large models/small --decoder-layers 1 --pieces 7580
+    python tools/smaller_model.py models/large models/small --feed-forward 384 --pieces 4764
     lowland pretrain wikipedia.txt --model models/small
 
 Of the vocabulary the pieces stay that were most probable when it was made; a piece of one character always
-stays, as nothing else could write it. What is left computes something else than the whole did, so that it is
+stays, as nothing else could write it. Of a feed-forward network's hidden units those stay whose weights, in
+and out, multiply to the largest norms. What is left computes something else than the whole did, so that it is
 worth little before it was trained further.
 """
 
@@ -14,7 +15,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -40,6 +41,9 @@ def main(words: Sequence[str] | None = None) -> int:
             metavar="N|A,B",
             help="how many from the bottom, or which, counted from 0 (`3,` is the fourth alone)",
         )
+    parser.add_argument(
+        "--feed-forward", type=int, metavar="N", help="hidden units of each feed-forward network that stay"
+    )
     parser.add_argument("--pieces", type=int, metavar="N", help="pieces of the vocabulary that stay")
     arguments = parser.parse_args(words)
     if arguments.out.exists():
@@ -49,6 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
             load_model(arguments.model, dropout=None),
             encoder=arguments.encoder_layers,
             decoder=arguments.decoder_layers,
+            feed_forward=arguments.feed_forward,
             pieces=arguments.pieces,
         )
         save_model(smaller, arguments.out)
@@ -63,6 +68,7 @@ def cut(
     *,
     encoder: Sequence[int] | int | None = None,
     decoder: Sequence[int] | int | None = None,
+    feed_forward: int | None = None,
     pieces: int | None = None,
 ) -> LoadedModel:
     """Gives a smaller model with its smaller tokenizer.
@@ -71,10 +77,11 @@ def cut(
         large: A T5, T5.1.1 or mT5 model and its tokenizer.
         encoder: Layers of the encoder that stay: how many from the bottom, or their numbers; `None` for all.
         decoder: Layers of the decoder that stay.
+        feed_forward: Hidden units of each feed-forward network that stay; `None` for all.
         pieces: Pieces of the vocabulary that stay, sentinels left out; `None` for all.
 
     Raises:
-        ValueError: If it is another model, a layer is not there, or so few pieces cannot be.
+        ValueError: If it is another model, a layer or a unit is not there, or so few pieces cannot be.
     """
     config = large.model.config
     if config.model_type not in ("t5", "mt5"):
@@ -83,6 +90,9 @@ def cut(
         "encoder": _kept(encoder, config.num_layers, "encoder"),
         "decoder": _kept(decoder, config.num_decoder_layers, "decoder"),
     }
+    units = config.d_ff if feed_forward is None else feed_forward
+    if not 1 <= units <= config.d_ff:
+        raise ValueError(f"Invalid {feed_forward=}. Must be from 1 to {config.d_ff}.")
     rows, tokenizer = list(range(config.vocab_size)), large.tokenizer
     if pieces is not None:
         rows, tokenizer = _cut_vocabulary(large.tokenizer, pieces)
@@ -91,7 +101,7 @@ def cut(
         rows += padding[: -len(rows) % ROWS]
     smaller = type(config).from_dict(config.to_dict())
     smaller.num_layers, smaller.num_decoder_layers = len(kept["encoder"]), len(kept["decoder"])
-    smaller.vocab_size = len(rows)
+    smaller.vocab_size, smaller.d_ff = len(rows), units
     model = build_model(smaller)
     _copy(large.model, model, kept, rows)
     return LoadedModel(model=model, tokenizer=tokenizer, name=large.name)
@@ -165,7 +175,21 @@ def _copy(
                 # T5's lowest layer alone has the bias, for all of its stack.
                 number = 0 if "relative_attention_bias" in rest else numbers[int(place)]
                 rest = f"{number}.{rest}"
-            weight.copy_(weights[f"{stack}.{part}.{rest}"])
+            source = weights[f"{stack}.{part}.{rest}"]
+            if ".DenseReluDense." in rest and source.shape != weight.shape:
+                network = f"{stack}.{part}.{rest}".rpartition("DenseReluDense.")[0] + "DenseReluDense."
+                units = _strongest(weights, network, small.config.d_ff)
+                source = source[:, units] if rest.endswith("wo.weight") else source[units]
+            weight.copy_(source)
+
+
+def _strongest(weights: Mapping[str, torch.Tensor], network: str, count: int) -> torch.Tensor:
+    """Gives the hidden units, in their order, that the network can say most with."""
+    strength = weights[f"{network}wo.weight"].float().norm(dim=0)  # (d_ff,)
+    for name, weight in weights.items():
+        if name.startswith(f"{network}wi"):
+            strength = strength * weight.float().norm(dim=1)
+    return strength.topk(count).indices.sort().values
 
 
 if __name__ == "__main__":
