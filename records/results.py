@@ -3,7 +3,7 @@
 A record's folder stands for itself: `result.json` and its README follow from `plan.toml`, `chosen.json` and
 the raw lines beside them, and the table of claims follows from the records. Tests compute all of it anew.
 
-    python -m records.results    # write the table of claims in records/README.md again
+    python -m records.results    # write the records' pages and the table of claims in records/README.md again
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def write_record(
     compared: Sequence[Mapping[str, Path]],
     to: Path,
 ) -> Path:
-    """Writes the record of a study's finished runs; one of the same name is written again.
+    """Writes the record of a study's finished runs; that of an equal plan, or of today, is written again.
+
+    So a plan that was changed makes a record of its own, and the one before it stays.
 
     Args:
         study: The study.
@@ -56,10 +58,13 @@ def write_record(
         The record's folder.
     """
     claim = study.plan.claim
-    known = sorted(path for path in to.glob(f"20??-??-??_{claim['name']}") if path.is_dir())
-    folder = known[-1] if known else to / f"{datetime.now(UTC):%Y-%m-%d}_{claim['name']}"
+    plan = study.plan.path.read_bytes()
+    known = sorted(
+        file for file in to.glob(f"20??-??-??_{claim['name']}/plan.toml") if file.read_bytes() == plan
+    )
+    folder = known[-1].parent if known else to / f"{datetime.now(UTC):%Y-%m-%d}_{claim['name']}"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(study.plan.path, folder / "plan.toml")
+    write_atomic(folder / "plan.toml", plan)
     write_json(folder / "chosen.json", list(chosen))
     directories: dict[tuple[str, str, Path], list[int]] = {}
     for cell, of_cell in enumerate(compared):
@@ -85,8 +90,14 @@ def write_record(
     write_json(folder / "result.json", result)
     for name, content in figure(result).items():
         write_atomic(folder / name, content)
-    write_atomic(folder / "README.md", page(result, study.plan.path).encode())
+    write_page(folder)
     return folder
+
+
+def write_page(folder: Path) -> None:
+    """Writes a record's README from its result."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    write_atomic(folder / "README.md", page(result, again(folder)).encode())
 
 
 def evaluation_lines(run: Run, whose: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -171,7 +182,7 @@ def scores_of(runs: Sequence[Run], selection: Selection) -> dict[int, float]:
 
 
 def page(result: Mapping[str, Any], plan: Path) -> str:
-    """Writes a record's README."""
+    """Makes a record's README; `plan` is the one to redo it by."""
     outcome = result["outcome"]
     rows, records = [], []
     for cell in result["cells"]:
@@ -246,13 +257,22 @@ def sentence(outcome: Mapping[str, Any]) -> str:
     )
 
 
+def again(folder: Path) -> Path:
+    """Finds the plan to redo a record by: the one in `plans`, or the record's own where that has changed."""
+    own = folder / "plan.toml"
+    content = own.read_bytes()
+    return next((plan for plan in (HERE / "plans").glob("*.toml") if plan.read_bytes() == content), own)
+
+
 def command(plan: Path) -> str:
     """Gives the command that redoes a record; only the package's own tasks need no folder with files."""
     content = tomllib.loads(plan.read_text(encoding="utf-8"))
     tasks = [*content["settings"].get("data", {}).get("tasks", ())]
     tasks += [name for names in content["axis"].get("data.tasks", ()) for name in names]
     own = all(name.partition("/")[0] == "facts" for name in tasks)
-    return f"python -m records.replicate records/plans/{plan.name}" + ("" if own else " --data-dir DIR")
+    plan = plan.resolve()
+    shown = plan.relative_to(HERE.parent).as_posix() if plan.is_relative_to(HERE) else plan
+    return f"python -m records.replicate {shown}" + ("" if own else " --data-dir DIR")
 
 
 def figure(result: Mapping[str, Any]) -> dict[str, bytes]:
@@ -349,5 +369,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    for result_file in HERE.glob("*/result.json"):
+        write_page(result_file.parent)
     write_readme(HERE)
     sys.exit()
