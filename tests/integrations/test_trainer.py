@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.integrations.runs import ROUNDING, logged, model_of, trained, update
 from tests.integrations.toys import (
     KINDS,
-    Rows,
     SAMSeq2SeqTrainer,
     SAMTrainer,
     arguments,
@@ -22,55 +22,10 @@ from tests.integrations.toys import (
     weights,
 )
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 
 import lowland
 from lowland import SAMSettings, SAMTrainerMixin
-from lowland.errors import UserError
-
-# fp32 sums of a few hundred terms in another order, relative to the norm of what is compared.
-ROUNDING = 1e-5
-
-
-def trained(
-    folder: Path,
-    kind: str,
-    trainer_class: type[Any] = SAMTrainer,
-    *,
-    sam: SAMSettings | None = None,
-    dropout: float = 0.0,
-    data: Rows | None = None,
-    options: dict[str, Any] | None = None,
-    **changes: Any,
-) -> Trainer:
-    """A Trainer that has trained a tiny model."""
-    extra = dict(options or {})
-    if issubclass(trainer_class, SAMTrainerMixin):
-        extra["sam"] = sam
-    trainer: Trainer = trainer_class(
-        model=tiny(kind, dropout).eval(),  # as from_pretrained leaves it, and as an evaluation does
-        args=arguments(folder, **changes),
-        train_dataset=rows(kind) if data is None else data,
-        **extra,
-    )
-    trainer.train()
-    return trainer
-
-
-def model_of(trainer: Trainer) -> PreTrainedModel:
-    """The model that a Trainer trains."""
-    assert isinstance(trainer.model, PreTrainedModel)
-    return trainer.model
-
-
-def update(trainer: Trainer, kind: str) -> list[Tensor]:
-    """How far training has taken the weights, parameter by parameter."""
-    return moves(weights(model_of(trainer)), weights(tiny(kind)))
-
-
-def logged(trainer: Trainer, name: str) -> list[float]:
-    """What was logged under a name."""
-    return [entry[name] for entry in trainer.state.log_history if name in entry]
 
 
 @pytest.mark.parametrize("changes", [{}, {"bf16": True}, {"label_smoothing_factor": 0.1}], ids=str)
@@ -335,110 +290,3 @@ def test_perturb_by_name(tmp_path: Path) -> None:
     assert logged(some, "ascent_norm")[0] < logged(every, "ascent_norm")[0]
     with pytest.raises(ValueError, match=r"no trainable parameter matches"):
         trained(tmp_path, "t5", sam=SAMSettings(perturb=["nothing"]))
-
-
-def scaler_run(folder: Path, overflow_at: str | None) -> tuple[Trainer, Any]:
-    """One fp16 step with a GradScaler, on the CPU, where Accelerate itself would want an accelerator."""
-
-    class Overflowing(SAMTrainer):  # type: ignore[misc, valid-type]
-        def compute_loss(self, model: Any, inputs: Any, **kwargs: Any) -> Any:
-            where = "ascent" if len(inputs["labels"]) == 1 else "descent"
-            loss = super().compute_loss(model, inputs, **kwargs)
-            return loss * float("inf") if where == overflow_at else loss
-
-    trainer = Overflowing(
-        model=tiny("t5", 0.0),
-        args=arguments(folder, max_steps=1, max_grad_norm=1.0, optim="adamw_torch"),
-        train_dataset=rows("t5"),
-    )
-    accelerator = trainer.accelerator
-    accelerator.state._mixed_precision = "fp16"
-    accelerator.native_amp = True
-    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=1000)
-    try:
-        trainer.train()
-    finally:
-        accelerator.state._mixed_precision = "no"
-    return trainer, accelerator.scaler
-
-
-def test_fp16(tmp_path: Path) -> None:
-    """Under a GradScaler both passes run scaled, and clipping and logs see unscaled figures."""
-    plain = trained(tmp_path, "t5", max_steps=1, max_grad_norm=1.0, optim="adamw_torch")
-    trainer, scaler = scaler_run(tmp_path, None)
-    assert scaler.get_scale() == 1024.0
-    for name in ("loss", "grad_norm", "ascent_loss", "ascent_norm", "radius"):
-        assert logged(trainer, name) == pytest.approx(logged(plain, name), rel=0.01), name  # fp16
-    assert not same(weights(model_of(trainer)), weights(tiny("t5")))
-
-
-@pytest.mark.parametrize("where", ["ascent", "descent"])
-def test_fp16_overflow(where: str, tmp_path: Path) -> None:
-    """An overflow in either pass skips the step and halves the scale, with the weights as they were."""
-    trainer, scaler = scaler_run(tmp_path, where)
-    assert scaler.get_scale() == 512.0
-    assert same(weights(model_of(trainer)), weights(tiny("t5")))
-
-
-REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
-    "deepspeed": ({"is_deepspeed_enabled": True}, r"does not run under DeepSpeed"),
-    "fsdp1": ({"is_fsdp_enabled": True}, r"wrong under FSDP1.*'fsdp_version': 2"),
-    "xla": ({"is_fsdp_xla_enabled": True}, r"torch_xla"),
-    "parallel": ({"get_tp_size": lambda: 2}, r"tensor, context or sequence parallelism"),
-}
-
-
-@pytest.mark.parametrize(("attributes", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_refusals(attributes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    """A set-up in which SAM would be wrong is refused with a sentence when the Trainer is made."""
-
-    class Prepared(Trainer):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            for name, value in attributes.items():
-                setattr(self, name, value)
-
-    with pytest.raises(UserError, match=message):
-        lowland.sam_trainer(Prepared)(tiny("t5"), arguments(tmp_path), train_dataset=rows("t5"))
-
-
-def test_refused_arguments(tmp_path: Path) -> None:
-    """DataParallel and optimizers inside the backward pass are refused with a sentence."""
-    several = arguments(tmp_path)
-    several._n_gpu = 2
-    with pytest.raises(UserError, match=r"DataParallel.*torchrun"):
-        SAMTrainer(tiny("t5"), several, train_dataset=rows("t5"))
-    for optim in ("lomo", "galore_adamw_layerwise"):
-        with pytest.raises(UserError, match=rf"optim='{optim}'"):
-            SAMTrainer(tiny("t5"), arguments(tmp_path, optim=optim), train_dataset=rows("t5"))
-
-
-def test_mistakes_end_in_sentences(tmp_path: Path) -> None:
-    """Wrong settings, a wrong order of classes and a class that is no Trainer are told."""
-    with pytest.raises(UserError, match=r"sam= takes a lowland.SAMSettings, but got dict"):
-        SAMTrainer(tiny("t5"), arguments(tmp_path), sam={"rho": 0.1})
-    with pytest.raises(UserError, match=r"Put it first: class Backwards\(SAMTrainerMixin"):
-        type("Backwards", (Trainer, SAMTrainerMixin), {})
-    with pytest.raises(UserError, match=r"subclass of transformers.Trainer"):
-        lowland.sam_trainer(nn.Linear)
-    for wrong in ({"rho": -1}, {"ascent": 0.0}, {"m": 0}, {"descent": "half"}, {"ranks": "some"}):
-        with pytest.raises(ValueError, match=rf"Invalid {next(iter(wrong))}="):
-            SAMSettings(**wrong)
-
-
-def test_a_lost_training_step_is_told(tmp_path: Path) -> None:
-    """A Trainer class whose own training_step SAM replaces is warned of, and one in front of SAM runs."""
-    seen = []
-
-    class Counting(Trainer):
-        def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-            seen.append(1)
-            return super().training_step(*args, **kwargs)
-
-    class Front(Counting, SAMTrainer):  # type: ignore[misc, valid-type]
-        pass
-
-    with pytest.warns(UserWarning, match=r"Counting has a training_step of its own"):
-        lowland.sam_trainer(Counting)(tiny("t5"), arguments(tmp_path), train_dataset=rows("t5"))
-    trained(tmp_path, "t5", Front)
-    assert len(seen) == 3

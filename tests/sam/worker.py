@@ -1,8 +1,4 @@
-"""What each of two processes does in the distributed tests: train together, and compare with training alone.
-
-Every rank has half of the examples. The same step is taken in one process on the examples of both ranks,
-in an order that puts the ascent examples of both ranks first, as `alone` does.
-"""
+"""What each of two processes does in the distributed tests: train together, and compare with one alone."""
 
 from __future__ import annotations
 
@@ -16,249 +12,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tests.sam.trajectories  # noqa: F401  (its cases enter themselves)
 import torch
 import torch.distributed as dist
+from tests.sam.ranks import (
+    CASES,
+    WORLD,
+    Net,
+    alone,
+    assert_same_gradients,
+    assert_same_info,
+    case,
+    close,
+    ddp,
+    full,
+    halves,
+    joined,
+    shard,
+)
 from tests.sam.toys import Batch, token_batch
+from tests.sam.trajectories import FLAVOURS, trajectory
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
 
-from lowland import SAM, GradientInfo, StandardGradient
+from lowland import SAM, StandardGradient
 from lowland.sam import PastSAMGradient
-from lowland.sam.batch import rows
-
-WORLD = 2
-# Float64 sums of numbers of order 1 in another order, over a few steps.
-ROUNDING = 1e-12
-CASES: dict[str, Callable[[int], None]] = {}
-
-
-def case(function: Callable[[int], None]) -> Callable[[int], None]:
-    """Enters a function into the list of cases."""
-    CASES[function.__name__] = function
-    return function
-
-
-class Net(nn.Module):
-    """A tagger of tokens whose shapes do not divide by two, so that shards are uneven and some empty."""
-
-    def __init__(self, unused: bool = False) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.embedding = nn.Embedding(21, 5)
-        self.hidden = nn.Linear(5, 3)
-        self.scale = nn.Parameter(torch.ones(1))
-        self.out = nn.Linear(3, 7)
-        self.unused = nn.Linear(2, 2) if unused else None
-        self.double()
-
-    def forward(self, batch: Batch) -> Tensor:
-        hidden = torch.tanh(self.hidden(self.embedding(batch["input_ids"]))) * self.scale
-        return nn.functional.cross_entropy(self.out(hidden).flatten(0, 1), batch["labels"].flatten())
-
-
-def halves(seed: int = 0) -> list[Batch]:
-    """The batches of both ranks, 6 examples each, with very unequal numbers of target tokens."""
-    return [token_batch([1, 6, 2, 5, 3, 6], seed=seed), token_batch([1, 1, 2, 1, 4, 1], seed=seed + 100)]
-
-
-def joined(parts: list[Batch]) -> Batch:
-    """One batch of several."""
-    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-
-
-def alone(parts: list[Batch], ascent: int, m: int = 1, whole: bool = False) -> Batch:
-    """One batch of both ranks' examples: the ascent examples of both (of each of m shares) come first."""
-    size = len(parts[0]["labels"])
-    ordered = []
-    if whole:  # all points descend on everything
-        group = ascent // m
-        for point in range(m):
-            ordered += [rows(part, group * point, group * (point + 1)) for part in parts]
-        return joined([*ordered, *[rows(part, ascent, size) for part in parts]])
-    for point in range(m):
-        shares = [rows(part, size * point // m, size * (point + 1) // m) for part in parts]
-        ordered += [rows(share, 0, ascent // m) for share in shares]
-        ordered += [rows(share, ascent // m, size) for share in shares]
-    return joined(ordered)
-
-
-def full(tensor: Tensor | None) -> Tensor | None:
-    """The whole of a tensor that may be sharded."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def close(left: Any, right: Any) -> bool:
-    """Equality up to rounding; `None` equals `None`."""
-    if left is None or right is None:
-        return left is right
-    return bool(torch.allclose(torch.as_tensor(left), torch.as_tensor(right), rtol=0, atol=ROUNDING))
-
-
-def assert_same_gradients(model: nn.Module, other: nn.Module) -> None:
-    """Together and alone, the gradients agree."""
-    pairs = list(zip(model.named_parameters(), other.parameters(), strict=True))
-    wrong = [name for (name, p), q in pairs if not close(full(p.grad), q.grad)]
-    assert not wrong, f"gradients differ: {wrong}"
-
-
-def assert_same_weights(model: nn.Module, other: nn.Module) -> None:
-    """Together and alone, the weights agree."""
-    pairs = list(zip(model.named_parameters(), other.parameters(), strict=True))
-    wrong = [name for (name, p), q in pairs if not close(full(p.detach()), q.detach())]
-    assert not wrong, f"weights differ: {wrong}"
-
-
-def assert_same_info(info: GradientInfo, expected: GradientInfo) -> None:
-    """Together and alone, the figures agree."""
-    for name in ("loss", "ascent_loss", "ascent_norm", "radius", "moved"):
-        assert close(getattr(info, name), getattr(expected, name)), (name, info, expected)
-
-
-def shard(model: nn.Module) -> nn.Module:
-    """Applies FSDP2 to two parts and the whole."""
-    mesh = init_device_mesh("cpu", (WORLD,))
-    for part in (model.embedding, model.out):
-        fully_shard(part, mesh=mesh)  # type: ignore[arg-type]
-    return fully_shard(model, mesh=mesh)
-
-
-def trajectory(
-    rank: int,
-    wrap: Callable[[nn.Module], nn.Module],
-    ascent: int = 2,
-    m: int = 1,
-    own: bool = False,
-    standard: bool = False,
-    unused: bool = False,
-    by_parameters: bool = False,
-    steps: int = 3,
-    parts_of: Callable[[int], list[Batch]] = halves,
-    **options: Any,
-) -> None:
-    """Takes steps of AdamW together and alone: gradients, figures and weights must agree at each."""
-    wrapped, other = wrap(Net(unused)), Net(unused)
-    optimizer = torch.optim.AdamW(wrapped.parameters(), lr=0.05)
-    other_optimizer = torch.optim.AdamW(other.parameters(), lr=0.05)
-    handed: Any = wrapped.parameters() if by_parameters else wrapped
-    other_handed: Any = other.parameters() if by_parameters else other
-    together: StandardGradient
-    single: StandardGradient
-    if standard:
-        together, single = StandardGradient(handed, **options), StandardGradient(other)
-    elif own:
-        together = SAM(handed, rho=0.3, ascent=ascent * WORLD, ranks="own", **options)
-        single = SAM(other, rho=0.3, ascent=ascent * WORLD, m=WORLD)
-    else:
-        together = SAM(handed, rho=0.3, ascent=ascent if by_parameters else ascent * WORLD, m=m, **options)
-        expected = {key: value for key, value in options.items() if key != "micro_batch_size"}
-        single = SAM(other_handed, rho=0.3, ascent=ascent * WORLD, m=m, **expected)
-    for step in range(steps):
-        parts = parts_of(step)
-        info = together(wrapped, parts[rank])
-        expected_info = single(other, joined(parts) if own else alone(parts, ascent, m, "descent" in options))
-        assert_same_gradients(wrapped, other)
-        if not own and not by_parameters:  # there a rank's figures are its own
-            assert_same_info(info, expected_info)
-        optimizer.step()
-        other_optimizer.step()
-        assert_same_weights(wrapped, other)
-        for one in (optimizer, other_optimizer):
-            one.zero_grad()
-
-
-def ddp(**options: Any) -> Callable[[nn.Module], nn.Module]:
-    """A way to wrap a model."""
-    return lambda model: DistributedDataParallel(model, **options)
-
-
-FLAVOURS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "bucket_view": {"gradient_as_bucket_view": True},
-    "static_graph": {"static_graph": True},
-    "find_unused": {"find_unused_parameters": True},
-}
-
-
-def _enter_flavours() -> None:
-    for flavour, options in FLAVOURS.items():
-        unused = flavour == "find_unused"
-        variants: dict[str, dict[str, Any]] = {
-            "": {},
-            "_micro_batches": {"micro_batch_size": 4},
-            "_m2_share": {"m": 2},
-            "_m2_full": {"m": 2, "descent": "full"},
-            "_own": {"own": True},
-            "_own_micro_batches": {"own": True, "micro_batch_size": 4},
-            "_standard_micro_batches": {"standard": True, "micro_batch_size": 4},
-            "_some_perturbed": {"perturb": "hidden.*"},
-        }
-        for name, variant in variants.items():
-            if flavour == "static_graph" and "own" in variant:
-                continue
-
-            def run(rank: int, options: Any = options, variant: Any = variant, unused: bool = unused) -> None:
-                trajectory(rank, ddp(**options), unused=unused, **variant)
-
-            CASES[f"ddp_{flavour}{name}"] = run
-    for name, variant in {
-        "": {},
-        "_micro_batches": {"micro_batch_size": 4},
-        "_m2_share": {"m": 2},
-        "_m2_full": {"m": 2, "descent": "full"},
-        "_standard_micro_batches": {"standard": True, "micro_batch_size": 4},
-        "_some_perturbed": {"perturb": "hidden.*"},
-    }.items():
-
-        def run_sharded(rank: int, variant: Any = variant) -> None:
-            trajectory(rank, shard, **variant)
-
-        CASES[f"fsdp2{name}"] = run_sharded
-
-
-_enter_flavours()
-
-
-def uneven(step: int) -> list[Batch]:
-    """The ranks have different numbers of examples, and so of micro-batches."""
-    first, second = halves(step)
-    return [first, rows(second, 0, 3)]
-
-
-def uneven_trajectory(rank: int, wrap: Callable[[nn.Module], nn.Module]) -> None:
-    """As `trajectory`, in micro-batches of 2: three passes on one rank, two on the other."""
-    wrapped, other = wrap(Net()), Net()
-    parts = uneven(0)
-    info = SAM(wrapped, rho=0.3, ascent=6, micro_batch_size=2)(wrapped, parts[rank])
-    batch = joined([rows(parts[0], 0, 3), parts[1], rows(parts[0], 3, 6)])
-    expected = SAM(other, rho=0.3, ascent=6)(other, batch)
-    assert_same_gradients(wrapped, other)
-    assert_same_info(info, expected)
-
-
-@case
-def ddp_uneven(rank: int) -> None:
-    """Under DDP the ranks may have different numbers of examples and micro-batches."""
-    uneven_trajectory(rank, ddp())
-
-
-@case
-def fsdp2_uneven(rank: int) -> None:
-    """Under FSDP2, where every pass waits for the other ranks, so may they."""
-    uneven_trajectory(rank, shard)
-
-
-@case
-def ddp_parameters_only(rank: int) -> None:
-    """With the parameters alone DDP's own reductions make the ascent shared; ranks then weigh the same."""
-
-    def equal(step: int) -> list[Batch]:
-        return [token_batch([2, 3, 5, 1], seed=step), token_batch([3, 2, 1, 5], seed=step + 9)]
-
-    trajectory(rank, ddp(), by_parameters=True, parts_of=equal)
-    trajectory(rank, ddp(), by_parameters=True, parts_of=equal, perturb="1")
 
 
 @case
