@@ -9,11 +9,11 @@ speed counts the arithmetic of standard training's passes; bare matrix products 
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, model_of, parser_of, precision_of
+from common import SHAPES, batch_of, finish, model_of, parser_of, precision_of, timed
 from rich.console import Console
 from rich.table import Table
 
@@ -47,13 +47,6 @@ def main() -> None:
     bound = matmul_speed(device, bf16)
     middle = (sorted(options.batch_sizes)[1:] or options.batch_sizes)[0], sorted(options.input_lengths)[0]
 
-    def timed(work: Any, *arguments: Any) -> float:
-        start = time.perf_counter()
-        work(*arguments)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
     table = Table(
         title=f"{options.target_length} target tokens, {precision}, {options.device}; bare matrix "
         f"products reach {bound / 1e9:.0f} GFLOP/s"
@@ -79,7 +72,8 @@ def main() -> None:
             seconds: dict[str, list[float]] = {arm: [] for arm in gradients}
             for _ in range(1 + options.rounds):
                 for arm, gradient in gradients.items():
-                    seconds[arm].append(timed(step, gradient, loss, optimizer, batch))
+                    work = partial(step, gradient, loss, optimizer, batch)
+                    seconds[arm].append(timed(device, work))
             standard, sam = (min(values[1:]) for values in seconds.values())
             flops = (1 + BACKWARD) * size * forward_flops(outline_of(model), length, options.target_length)
             row = {"shape": shape, "batch": size, "input_length": length, "standard": standard, "sam": sam}

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.errors import UserError
+from lowland.files import aside_of
 from lowland.pretraining.corpus import read_documents
 
 EMPTY = re.compile(r"\((?: ?[;,.:/–-])* ?\) ?")
@@ -42,18 +44,22 @@ def article(text: str, *, whole: bool) -> str:
     return "\n".join(together(line) if whole else line for line in cleaned if line)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="text file, .xz or .gz too")
     parser.add_argument("target", type=Path, help="text file to write")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
+    aside = aside_of(options.target)
     try:
-        with options.target.open("w", encoding="utf-8") as file:
+        with aside.open("w", encoding="utf-8") as file:
             for number, text in enumerate(read_documents([options.source])):
                 file.write(article(text, whole=number % 2 == 0) + "\n\n")
+        aside.replace(options.target)
     except (UserError, OSError) as error:
         parser.error(str(error))
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

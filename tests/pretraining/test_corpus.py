@@ -20,6 +20,14 @@ TEXT = "one line\nand another\n\n\n  \nsecond document\n\nthird"
 DOCUMENTS = ["one line\nand another", "second document", "third"]
 
 
+def flipped(content: bytes) -> bytes:
+    """The same with some bits in the middle flipped."""
+    middle = len(content) // 2
+    return (
+        content[:middle] + bytes(byte ^ 255 for byte in content[middle : middle + 8]) + content[middle + 8 :]
+    )
+
+
 def test_blank_lines_part_documents(tmp_path: Path) -> None:
     """Plain, gz and xz files with any line ends and a byte order mark give the same documents."""
     (tmp_path / "a.txt").write_text(TEXT)
@@ -36,6 +44,7 @@ def test_blank_lines_part_documents(tmp_path: Path) -> None:
         ("a.txt", b"good\n\xff\xfe", "not UTF-8"),
         ("a.txt", b"good\nb\0d", "line 2: there is a NUL"),
         ("a.gz", b"no gzip", "cannot be read"),
+        ("a.gz", flipped(gzip.compress(bytes(range(32, 127)) * 50)), "cannot be read"),
         ("a.xz", lzma.compress(b"text" * 1000)[:-20], "cannot be read"),
         ("a.txt", None, "cannot be read"),
     ],
@@ -122,3 +131,28 @@ def test_too_little_text_for_a_vocabulary(tmp_path: Path) -> None:
     file = write_text(tmp_path / "a.txt", documents=2)
     with pytest.raises(UserError, match="fewer --pieces"):
         train_vocabulary([file], tmp_path / "v", pieces=8000, fold_case=False, lines=1000, seed=0)
+
+
+def test_long_lines_are_read_for_a_vocabulary(tmp_path: Path) -> None:
+    """A document on one line, longer than SentencePiece reads, gives the pieces that it gives on many."""
+    file, one_line = write_text(tmp_path / "a.txt", documents=60), tmp_path / "b.txt"
+    one_line.write_text(" ".join(file.read_text().split()))
+    assert len(one_line.read_text()) > 5000
+    pieces = []
+    for text in (file, one_line):
+        folder = tmp_path / text.stem
+        train_vocabulary([text], folder, pieces=120, fold_case=False, lines=1000, seed=0)
+        pieces.append(set(load_vocabulary(folder).get_vocab()))
+    # The borders of lines differ, and with them a few counts.
+    assert len(pieces[0] & pieces[1]) > 0.9 * 220
+
+
+@pytest.mark.parametrize("place", [0, 30])
+def test_unreadable_text_is_told_of_as_such(tmp_path: Path, place: int) -> None:
+    """A file that turns out to be no text while a vocabulary is trained is named, with the line."""
+    file = write_text(tmp_path / "a.txt", documents=60)
+    lines = file.read_text().split("\n")
+    lines[place] += "\0"
+    file.write_text("\n".join(lines))
+    with pytest.raises(UserError, match=f"a.txt, line {place + 1}: there is a NUL character"):
+        train_vocabulary([file], tmp_path / "v", pieces=120, fold_case=False, lines=1000, seed=0)

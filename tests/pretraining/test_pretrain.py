@@ -18,6 +18,7 @@ from tests.pretraining.texts import write_text
 
 from lowland.models import load_model
 from lowland.models.head import has_separate_head
+from lowland.pretraining.vocabulary import train_vocabulary
 
 TINY = [
     *("--pieces", "120", "--d-model", "32", "--d-ff", "48", "--d-kv", "16", "--heads", "2"),
@@ -181,9 +182,54 @@ def test_mistakes(tmp_path: Path, text: Path, words: list[str], said: str) -> No
 
 
 def test_another_run_is_not_overwritten(tmp_path: Path, text: Path) -> None:
-    """A directory that holds a pre-training with other settings is refused."""
+    """A directory that holds a pre-training with other settings, text or vocabulary is refused."""
     options = ["--steps", "1", "--evaluate-every", "1", "--out", str(tmp_path / "out")]
     succeed("pretrain", text, *TINY, *options)
-    result = call("pretrain", text, *TINY, *options, "--seed", "1")
+    other = write_text(tmp_path / "other.txt", documents=61)
+    for words, said in (
+        ([text, "--seed", "1"], "other settings (settings)"),
+        ([text, "--save-as", "bf16"], "other settings (save_as)"),
+        ([other], "other settings (text)"),
+        ([text, "--vocabulary", tmp_path / "out" / "model"], "other settings (settings, vocabulary)"),
+    ):
+        result = call("pretrain", *TINY, *options, *words)
+        assert result.code == 2
+        assert said in result.err.replace("\n", " ")
+    moved = text.rename(text.with_name("renamed.txt"))
+    try:
+        succeed("pretrain", moved, *TINY, *options)
+    finally:
+        moved.rename(text)
+
+
+def test_another_vocabulary_is_another_run(tmp_path: Path, text: Path) -> None:
+    """A run keeps its vocabulary: it goes on without the folder, but not with another vocabulary."""
+    given = tmp_path / "given"
+    for pieces, folder in (("120", "one"), ("110", "other")):
+        train_vocabulary([text], tmp_path / folder, pieces=int(pieces), fold_case=False, lines=1000, seed=0)
+    (tmp_path / "one").rename(given)
+    options = [*TINY, "--steps", "1", "--out", tmp_path / "out", "--vocabulary", given]
+    succeed("pretrain", text, *options)
+    shutil.rmtree(given)
+    succeed("pretrain", text, *options)
+    (tmp_path / "other").rename(given)
+    result = call("pretrain", text, *options)
     assert result.code == 2
-    assert "other settings" in result.err
+    assert "another vocabulary" in result.err
+
+
+def test_advice_can_be_followed(tmp_path: Path, text: Path) -> None:
+    """After a mistake that was told before training began, the mended command takes the same directory."""
+    options = [*TINY, "--steps", "1", "--out", tmp_path / "out"]
+    result = call("pretrain", text, *options, "--validation-documents", "60")
+    assert result.code == 2
+    succeed("pretrain", text, *options)
+
+
+def test_every_text_has_its_directory(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --out, another text is pre-trained on in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    other = write_text(tmp_path / "other.txt", documents=61)
+    for file in (text, other):
+        succeed("pretrain", file, *TINY, "--steps", "1")
+    assert len(list((tmp_path / "runs").iterdir())) == 2

@@ -277,6 +277,24 @@ def test_adafactor_is_the_librarys() -> None:
             torch.testing.assert_close(saved["state"][index][name], value, rtol=1e-5, atol=1e-12)
 
 
+def test_adafactor_takes_the_gradients_of_a_closure() -> None:
+    """A first step by a closure that makes the gradients is the step with these gradients."""
+    weights = [torch.linspace(-1, 1, 12).reshape(3, 4).requires_grad_() for _ in range(2)]
+    optimizers = [
+        Adafactor([weight], lr=1e-2, relative_step=False, scale_parameter=True) for weight in weights
+    ]
+
+    def loss(weight: Tensor) -> Tensor:
+        value = weight.pow(3).sum()
+        value.backward()
+        return value
+
+    expected = loss(weights[0])
+    optimizers[0].step()
+    assert optimizers[1].step(lambda: loss(weights[1])) == expected
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
 def test_adafactor_goes_on_from_the_librarys_state() -> None:
     """A state that the library's AdaFactor saved is loaded by ours, and training goes on as the library's."""
     ours, theirs, fast, library = adafactors(4)

@@ -161,6 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.cli.console import console, quiet_libraries
     from lowland.cli.disk import disk_error
     from lowland.experiment.configuration import build_section, merge
+    from lowland.pretraining.identity import fingerprint, identity_of
     from lowland.pretraining.run import pretrain
     from lowland.pretraining.settings import PretrainSettings
     from lowland.train import TrainingError
@@ -179,11 +180,15 @@ def run(arguments: argparse.Namespace) -> int:
     settings = build_section(PretrainSettings, values)
     arm: Arm = getattr(arguments, "arm", "standard")
     start: str | None = getattr(arguments, "model", None)
-    further = "" if start is None else f"{_title(Path(start))}-"
-    path = Path(getattr(arguments, "out", f"runs/pretrain-{further}{arm}-{settings.fingerprint()}"))
     vocabulary = Path(arguments.vocabulary) if "vocabulary" in arguments else None
     dtype = torch.bfloat16 if getattr(arguments, "save_as", "fp32") == "bf16" else None
     files = [Path(file) for file in arguments.files]
+    if "out" in arguments:
+        path = Path(arguments.out)
+    else:
+        further = "" if start is None else f"{_title(Path(start))}-"
+        identity = identity_of(settings, files, arm=arm, vocabulary=vocabulary, model=start, dtype=dtype)
+        path = Path(f"runs/pretrain-{further}{arm}-{fingerprint(identity)}")
     try:
         model = pretrain(
             settings,

@@ -14,11 +14,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lowland.data import IGNORED
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig, build_config, read_layer
 from lowland.models import load_model
 from lowland.train import Arm, Failure, Training, load_failure, resolve_precision, restore_streams
-from lowland.train.loss import IGNORED, sequence_loss
+from lowland.train.loss import sequence_loss
 
 FOLDER = "non-finite"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from lowland.data import EncodedExample, collate, encode
+from lowland.data import IGNORED, EncodedExample, collate, encode
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory, write_json
 from lowland.experiment.examples import ExperimentData, load_data, part
@@ -33,7 +34,7 @@ from lowland.sharpness.hessian import estimate
 from lowland.sharpness.objective import scaled
 from lowland.tasks.base import Example, Task
 from lowland.train import derive_seed
-from lowland.train.loss import IGNORED, sequence_loss
+from lowland.train.loss import sequence_loss
 
 FOLDER = "sharpness"
 UP = 0.5
@@ -156,12 +157,20 @@ def measure_all(
             "step": checkpoint.step,
             "weights_sha256": weights_sha256(loaded.model),
             "settings": json.loads(json.dumps(dataclasses.asdict(own))),
+            "examples": _what_is_measured_on(config),
         }
         done = _agrees(file, identity)
         on_start(checkpoint, done)
         if not done:
             start = None if checkpoint.arm == "model" else config.model
             write_json(file, identity | measure(loaded, config, data, checkpoint.seed, own, start))
+
+
+def _what_is_measured_on(config: ExperimentConfig) -> str:
+    """Gives a fingerprint of the settings that decide the examples and their loss."""
+    train = config.train
+    plain = [dataclasses.asdict(config.data), train.input_length, train.target_length, train.z_loss]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def measure(

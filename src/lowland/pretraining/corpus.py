@@ -7,6 +7,7 @@ import hashlib
 import json
 import lzma
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
 from lowland.errors import UserError
-from lowland.files import aside_of, write_atomic
+from lowland.files import aside_of, sha256, write_atomic
 
 OPENERS = {".gz": gzip.open, ".xz": lzma.open}
 LARGEST_DOCUMENT = 10_000_000
@@ -69,7 +70,7 @@ def read_documents(files: Sequence[Path]) -> Iterator[str]:
             raise UserError(
                 f"{path}, after line {number}: not UTF-8 ({error.reason}); convert the file."
             ) from None
-        except (OSError, EOFError, lzma.LZMAError) as error:
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
         if lines:
             yield "\n".join(lines)
@@ -123,7 +124,7 @@ def load_corpus(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase, folde
     digests = {}
     for name, array in (("tokens", corpus.tokens), ("ends", corpus.ends)):
         _write(folder / f"{name}.npy", array)
-        digests[name] = _sha256(folder / f"{name}.npy")
+        digests[name] = sha256(folder / f"{name}.npy")
     write_atomic(folder / "corpus.json", json.dumps({"of": key, "sha256": digests}).encode(), durable=True)
     return corpus
 
@@ -134,7 +135,7 @@ def _read(folder: Path, key: str) -> Corpus | None:
         if about["of"] != key:
             return None
         for name, digest in about["sha256"].items():
-            if _sha256(folder / f"{name}.npy") != digest:
+            if sha256(folder / f"{name}.npy") != digest:
                 return None
         tokens, ends = (
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("tokens", "ends")
@@ -153,17 +154,21 @@ def _write(path: Path, array: npt.NDArray[np.generic]) -> None:
     aside.rename(path)
 
 
-def _fingerprint(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> str:
+def text_sha256(files: Sequence[Path]) -> str:
+    """Computes a checksum of text files in their order; their names do not count.
+
+    Raises:
+        UserError: If one cannot be read.
+    """
     digest = hashlib.sha256()
     for path in files:
         try:
-            digest.update(f"{path.name} {_sha256(path)}\n".encode())
+            digest.update(f"{sha256(path)}\n".encode())
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
     return digest.hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _fingerprint(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> str:
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(f"{text_sha256(files)} {vocabulary}".encode()).hexdigest()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +22,13 @@ from lowland.experiment.directory import Bystander, RunDirectory, write_json
 from lowland.experiment.guard import StopRequest, locked, stop_request
 from lowland.experiment.resumable import Resumable
 from lowland.experiment.run import processes
-from lowland.files import aside_of, put_in_place, remove, remove_asides, write_atomic
+from lowland.files import aside_of, put_in_place, remove, remove_asides
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.models.build import build_model
-from lowland.models.head import is_t5
 from lowland.pretraining.batches import SpanBatches, SpanCorruption, validation_batches
 from lowland.pretraining.corpus import Corpus, load_corpus
-from lowland.pretraining.settings import PretrainSettings, ShapeSettings
+from lowland.pretraining.identity import ELSEWHERE, as_model, claim, identity_of, keep_start
+from lowland.pretraining.settings import PretrainSettings
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids, train_vocabulary
 from lowland.train import (
     Arm,
@@ -124,20 +123,20 @@ def pretrain(
     first = processes().is_main_process
     keep_freed_memory()
     with locked(path) if first else nullcontext(), stop_request(observer.on_note) as stop:
-        identity = _identity(settings, arm, model)
         if first:
-            _refuse_other(path, identity)
+            claim(
+                path, identity_of(settings, files, arm=arm, vocabulary=vocabulary, model=model, dtype=dtype)
+            )
             remove_asides(path)
             if model is not None:
-                _keep_start(model, path / "start")
+                keep_start(model, path / "start")
                 vocabulary = path / "start"
-            write_atomic(path / "pretraining.toml", tomli_w.dumps(identity).encode())
             _prepare(settings, files, path, vocabulary, observer)
         processes().wait_for_everyone()
         start = None
         if model is not None:
             start = load_model(str(path / "start"), dropout=settings.train.dropout)
-            settings = _as_model(settings, start)
+            settings = as_model(settings, start)
         tokenizer = load_vocabulary(path / "vocabulary")
         corpus = load_corpus(files, tokenizer, path / "corpus")
         directory = (RunDirectory if first else Bystander)(path, arm, settings.seed)
@@ -148,58 +147,6 @@ def pretrain(
         return path / "model" if first else None
 
 
-def _identity(settings: PretrainSettings, arm: Arm, model: str | None) -> dict[str, Any]:
-    """Says what a run is; a checkpoint's name stands for its shape and vocabulary."""
-    plain = settings.to_dict()
-    if model is None:
-        return {"settings": plain, "arm": arm}
-    for settled in ("pieces", "fold_case", "vocabulary_lines", "shape"):
-        del plain[settled]
-    return {"settings": plain, "arm": arm, "model": model}
-
-
-def _keep_start(model: str, kept: Path) -> None:
-    """Copies the checkpoint to begin with into the run, which goes on whatever becomes of it.
-
-    Raises:
-        UserError: If it cannot be loaded or pre-trained, or is not the one that the run began with.
-    """
-    if kept.exists():
-        if Path(model).is_dir():
-            now, then = (weights_sha256(load_model(name, dropout=None).model) for name in (model, str(kept)))
-            if now != then:
-                raise UserError(
-                    f"{kept.parent} holds a pre-training from another checkpoint than {model} holds now. "
-                    "Give another directory with --out."
-                )
-        return
-    loaded = load_model(model, dropout=None)
-    if not is_t5(loaded.model) or not sentinel_ids(loaded.tokenizer):
-        raise UserError(
-            f"{model} cannot be pre-trained further, for it is no T5 whose vocabulary ends in sentinels "
-            "(..., <extra_id_1>, <extra_id_0>)."
-        )
-    save_model(loaded, kept)
-
-
-def _as_model(settings: PretrainSettings, start: LoadedModel) -> PretrainSettings:
-    """Gives the settings with a checkpoint's shape and vocabulary in the place of their own."""
-    pieces = len(start.tokenizer) - len(sentinel_ids(start.tokenizer))
-    return dataclasses.replace(settings, shape=ShapeSettings.of(start.model.config), pieces=pieces)
-
-
-def _refuse_other(path: Path, identity: dict[str, Any]) -> None:
-    """Refuses a directory that holds another run."""
-    existing = path / "pretraining.toml"
-    if existing.exists():
-        if existing.read_text(encoding="utf-8") != tomli_w.dumps(identity):
-            raise UserError(
-                f"{path} holds a pre-training with other settings. Give another directory with --out."
-            )
-    elif any(found.name[0] != "." for found in path.iterdir()):
-        raise UserError(f"{path} exists and holds no pre-training. Give another directory with --out.")
-
-
 def _prepare(
     settings: PretrainSettings,
     files: Sequence[Path],
@@ -207,16 +154,25 @@ def _prepare(
     vocabulary: Path | None,
     observer: Observer,
 ) -> None:
-    """Makes vocabulary and tokens, where an earlier call has not."""
+    """Makes vocabulary and tokens, where an earlier call has not.
+
+    Raises:
+        UserError: If the vocabulary to take is not the one that an earlier call took.
+    """
     target = path / "vocabulary"
-    if not target.exists():
-        if vocabulary is not None:
-            tokenizer = load_vocabulary(vocabulary)
+    given = None
+    # What was taken is kept, so that the run goes on whatever becomes of the folder.
+    if vocabulary is not None and (vocabulary.exists() or not target.exists()):
+        given = load_vocabulary(vocabulary)
+    if target.exists():
+        if given is not None and given.get_vocab() != load_vocabulary(target).get_vocab():
+            raise UserError(f"{path} holds a pre-training with another vocabulary. {ELSEWHERE}")
+    else:
         aside = aside_of(target)
         try:
-            if vocabulary is None:
+            if given is None:
                 observer.on_note(f"Training a vocabulary of {settings.pieces} pieces.")
-                tokenizer = train_vocabulary(
+                train_vocabulary(
                     files,
                     aside,
                     pieces=settings.pieces,
@@ -225,7 +181,7 @@ def _prepare(
                     seed=derive_seed(settings.seed, "subsample") % 2**31,
                 )
             else:
-                tokenizer.save_pretrained(aside)
+                given.save_pretrained(aside)
             put_in_place(aside, target)
         finally:
             remove(aside)

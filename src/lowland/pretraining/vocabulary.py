@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import string
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,10 @@ REQUIRED = "".join(sorted(set(string.printable) - set(string.whitespace)))
 """Characters that are pieces in any case: a question mark is rare in an encyclopaedia and common in tasks."""
 
 LONGEST_LINE = 4096
-"""Bytes of a line that the training of a vocabulary reads."""
+"""Bytes; the training of a vocabulary passes over what is longer."""
+
+_SHORT_ENOUGH = re.compile(r"\S.{0,1022}(?!\S)|\S{1,1023}")
+"""Words of a line up to 1,023 characters, of at most 4 bytes each."""
 
 
 def train_vocabulary(
@@ -43,13 +47,23 @@ def train_vocabulary(
         sentinels. As in T5's own vocabulary, a character that is no piece is unknown.
 
     Raises:
-        UserError: If the text is too little for so many pieces.
+        UserError: If the text cannot be read, or is too little for so many pieces.
     """
     written = io.BytesIO()
+    unreadable: list[UserError] = []
+
+    def read() -> Iterator[str]:
+        # Of an error in its iterator the library tells no more than a line of the traceback.
+        try:
+            yield from _lines(files)
+        except UserError as error:
+            unreadable.append(error)
+            raise
+
     sentencepiece.set_random_generator_seed(seed)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_lines(files),
+            sentence_iterator=read(),
             model_writer=written,
             model_type="unigram",
             vocab_size=pieces,
@@ -67,6 +81,8 @@ def train_vocabulary(
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
+        if unreadable:
+            raise unreadable[0] from None
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no reason given"
         raise UserError(
             f"No vocabulary of {pieces} pieces can be trained on this text ({reason}); "
@@ -103,9 +119,8 @@ def load_vocabulary(folder: Path) -> PreTrainedTokenizerBase:
             else:
                 tokenizer = T5Tokenizer.from_pretrained(folder, extra_ids=SENTINELS, local_files_only=True)
         except Exception as error:  # of any kind: a damaged file can trip the library anywhere
-            raise UserError(
-                f"{folder} holds no tokenizer that can be read ({str(error).splitlines()[0]})."
-            ) from None
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"{folder} holds no tokenizer that can be read ({reason}).") from None
     forget_source(tokenizer)
     if not sentinel_ids(tokenizer) or tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
         raise UserError(
@@ -126,4 +141,8 @@ def sentinel_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def _lines(files: Sequence[Path]) -> Iterator[str]:
     for document in read_documents(files):
-        yield from document.split("\n")
+        for line in document.split("\n"):
+            if len(line) < LONGEST_LINE // 4:
+                yield line
+            else:
+                yield from _SHORT_ENOUGH.findall(line)

@@ -30,6 +30,10 @@ class Adafactor(optimization.Adafactor):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Takes a step; see the library."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         members = [
             (group, weight)
             for group in self.param_groups
@@ -40,8 +44,8 @@ class Adafactor(optimization.Adafactor):
             _is_usual(weight) for _, weight in members
         ):
             library: Any = super()
-            return library.step(closure)
-        loss = None if closure is None else closure()
+            library.step()
+            return loss
         scratch: dict[torch.device, Tensor] = {}
         for group, weight in members:
             memory = scratch.get(weight.device)

@@ -15,11 +15,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lowland.data import IGNORED
 from lowland.models import checkpoint_layers
 from lowland.sam import GradientInfo, SAMGradient
 from lowland.train.failure import random_streams, save_failure
 from lowland.train.gradients import build_gradient
-from lowland.train.loss import IGNORED, BatchLoss
+from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.precision import resolve_operations
 from lowland.train.settings import Arm, SAMSettings, TrainSettings

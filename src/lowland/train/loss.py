@@ -11,11 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from lowland.data import trim_padding
+from lowland.data import IGNORED, trim_padding
 from lowland.models import PackedT5, is_packable, pack
-
-IGNORED = -100
-"""Label of a padding position, as everywhere in Hugging Face's models."""
 
 
 class BatchLoss:
