@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from records.replicate import RATE, Plan, Study, add_run_options, answered
+from records.plan import Plan
+from records.replicate import RATE, Study, add_run_options, answered, at_least_one
 from records.results import evaluation_lines, scores_of, write_json, write_lines
 
 from lowland.experiment.configuration import merge
@@ -128,7 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs=2, metavar="MODEL", help="the reference, and the other one")
-    parser.add_argument("--tasks", type=int, metavar="N", help="only the first N of the plan")
+    parser.add_argument("--tasks", type=at_least_one, metavar="N", help="only the first N of the plan")
     add_run_options(parser, Path("runs/checkpoints"))
     arguments = parser.parse_args(words)
 

@@ -12,6 +12,19 @@ from lowland.report.statistics import PairedComparison, compare_pairs
 MARGIN = 1.0
 """Points of a score that are worth having: a gain of this size that the interval leaves out is not there."""
 
+EQUAL_SEEDS = 6
+"""Differences without any spread have no interval; from so many seeds on they decide: see `compare_pairs`."""
+
+RULES = {
+    "gain": (),
+    "kept": (),
+    "every": (),
+    "trend": ("ends",),
+    "enough": ("reference", "against"),
+    "cost": ("reference", "limit"),
+}
+"""Rule -> what a claim that is judged by it must say."""
+
 Scores = Mapping[int, float]
 """Seed -> score."""
 
@@ -20,8 +33,11 @@ def judge(
     claim: Mapping[str, Any],
     scores: Sequence[Mapping[str, Scores]],
     seconds: Mapping[tuple[int, str, int], float],
+    planned: int = 2,
 ) -> dict[str, Any]:
     """Judges a claim by its rule.
+
+    With fewer seeds than planned it is undecided, or else seeds could be added until an interval decides.
 
     Every rule looks at one or more means over seeds with their 95% intervals (Student's t):
 
@@ -42,18 +58,20 @@ def judge(
     if rule in ("gain", "kept"):
         chosen = claim.get("cells", list(everywhere))
         decide = _gained if rule == "gain" else _kept
-        return _outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", decide)
+        return _outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", decide, planned)
     if rule == "every":
         chosen = claim.get("cells", list(everywhere))
-        return _outcome([pairs[cell] for cell in chosen], "SAM minus standard, the least", _all_gained)
+        return _outcome(
+            [pairs[cell] for cell in chosen], "SAM minus standard, the least", _all_gained, planned
+        )
     if rule == "trend":
         ends = claim["ends"]
         first, last = _mean(pairs[:ends]), _mean(pairs[-ends:])
-        return _outcome([_differences(last, first)], "SAM's gain, first cells less last", _gained)
+        return _outcome([_differences(last, first)], "SAM's gain, first cells less last", _gained, planned)
     if rule == "enough":
         reference = scores[claim["reference"]]["sam"]
         more = [_differences(reference, scores[cell]["sam"]) for cell in claim["against"]]
-        return _outcome(more, "more than the reference, the most", _not_more)
+        return _outcome(more, "more than the reference, the most", _not_more, planned)
     if rule == "cost":
         cell = claim["reference"]
         ratios = {
@@ -62,17 +80,22 @@ def judge(
             if of_cell == cell and arm == "sam" and (cell, "standard", seed) in seconds
         }
         limit = float(claim["limit"])
-        return _outcome([ratios], "time of SAM by that of standard training", lambda f: _cheap(f, limit))
-    raise ValueError(f"Invalid {rule=}. Must be gain, kept, every, trend, enough or cost.")
+        return _outcome(
+            [ratios], "time of SAM by that of standard training", lambda f: _cheap(f, limit), planned
+        )
+    raise ValueError(f"Invalid {rule=}. Must be one of {', '.join(RULES)}.")
 
 
 def _outcome(
-    values: Sequence[Scores], what: str, decide: Callable[[Sequence[PairedComparison]], tuple[str, int]]
+    values: Sequence[Scores],
+    what: str,
+    decide: Callable[[Sequence[PairedComparison]], tuple[str, int]],
+    planned: int,
 ) -> dict[str, Any]:
     """Computes the interval of each mean, decides, and gives the figure that decides."""
     found = [compare_pairs([0.0] * len(of), list(of.values())) for of in values]
     word, which = decide(found)
-    if any(one.n < 2 for one in found):
+    if any(one.n < max(2, planned) or (one.equal_differences and one.n < EQUAL_SEEDS) for one in found):
         word = "undecided"
     shown = found[which]
     return {
@@ -82,6 +105,7 @@ def _outcome(
         "low": shown.low,
         "high": shown.high,
         "seeds": shown.n,
+        "planned": planned,
     }
 
 

@@ -16,12 +16,12 @@ import math
 import os
 import shutil
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from records.plan import Plan, read_plan
 
 from lowland.cli.console import console, quiet_libraries
 from lowland.cli.sweep_view import SweepView
@@ -36,63 +36,6 @@ RATE = "train.learning_rate"
 
 FIRST_TUNING_SEED = 1000
 """Seeds from here on are for tuning; those of the comparison count from 0."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A plan, read.
-
-    Attributes:
-        path: Its file.
-        claim: What is claimed and how it is judged.
-        settings: What all runs share.
-        axis: Dotted setting -> its values; the cells are their combinations in order (of one setting).
-        tuning: `seeds`, and the values of `learning_rate` and `rho` to choose from; `cells` are the numbers
-            of the cells in which to tune, of which each other cell takes the last one before it.
-        comparison: `seeds`, and whether to `keep` checkpoints.
-        seconds: What a run takes on two quiet cores, to plan with.
-    """
-
-    path: Path
-    claim: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    axis: Mapping[str, Sequence[Any]]
-    tuning: Mapping[str, Any]
-    comparison: Mapping[str, Any]
-    seconds: float
-
-    @property
-    def cells(self) -> list[Mapping[str, Any]]:
-        """The cells: dotted setting -> value."""
-        ((setting, values),) = self.axis.items()
-        return [{setting: value} for value in values]
-
-    def tuned_in(self, cell: int) -> int:
-        """Gives the number of the cell whose tuning a cell takes."""
-        numbers: Sequence[int] = self.tuning.get("cells", range(len(self.cells)))
-        return max((number for number in numbers if number <= cell), default=min(numbers))
-
-
-def read_plan(path: Path) -> Plan:
-    """Reads a plan.
-
-    Raises:
-        UserError: If it cannot be read, or lacks a part.
-    """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        (axis,) = [content["axis"]]
-        return Plan(
-            path=path,
-            claim=content["claim"],
-            settings=content["settings"],
-            axis=axis,
-            tuning=content["tuning"],
-            comparison=content["comparison"],
-            seconds=float(content["seconds"]),
-        )
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: not a plan ({error!r}).") from None
 
 
 class Study:
@@ -138,7 +81,7 @@ class Study:
         """Runs what is not done yet.
 
         Raises:
-            UserError: If a run failed.
+            UserError: If a run failed. A candidate of tuning may: its learning rate can be too large.
         """
         different = {self.path(stage, config): config for config in configs}
         cells = [
@@ -157,6 +100,8 @@ class Study:
         for cell in left:
             if cell.done and not (stage == "comparison" and self.plan.comparison.get("keep")):
                 _drop_weights(cell)
+        if stage == "tuning":
+            failures = [failure for failure in failures if not _training_failed(failure.cell)]
         if failures:
             raise UserError(f"{failures[0].cell.path}: {failures[0].problem} The same command tries again.")
 
@@ -179,15 +124,19 @@ class Study:
         return {"standard": standard, "sam": sam}
 
     def choose(self, cell: int, arm: str, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Runs an arm with each of the candidates' settings; gives the one of the best held-out score."""
+        """Runs an arm with each of the candidates' settings; gives the one of the best held-out score.
+
+        Raises:
+            UserError: If none of them can be trained with.
+        """
         if len(candidates) == 1:
             return dict(candidates[0])
         configs = [self.config(cell, arm, self.tuning_seeds, candidate) for candidate in candidates]
         self.execute("tuning", configs)
         self.tuned |= {self.path("tuning", config): cell for config in configs}
-        scores = [
-            fmean(held_out_scores(self.path("tuning", config), self.tuning_seeds)) for config in configs
-        ]
+        scores = [held_out_score(self.path("tuning", config), self.tuning_seeds) for config in configs]
+        if max(scores) == -math.inf:
+            raise UserError(f"Training fails with each of {list(candidates)} ({arm}, cell {cell}).")
         return dict(candidates[scores.index(max(scores))])
 
     def chosen(self) -> list[dict[str, dict[str, Any]]]:
@@ -243,14 +192,12 @@ def nested(setting: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def held_out_scores(path: Path, seeds: Sequence[int]) -> list[float]:
-    """Reads the best held-out score of each seed's run, at the step that it would be chosen by."""
-    experiment = read_experiment(path)
-    found = []
-    for run in experiment.runs:
-        if run.seed in seeds and run.state == "done":
-            found.append(best_held_out(run))
-    return found
+def held_out_score(path: Path, seeds: Sequence[int]) -> float:
+    """Averages each seed's best held-out score; one that could not be trained to the end is worst."""
+    runs = [run for run in read_experiment(path).runs if run.seed in seeds]
+    if any(run.state != "done" for run in runs):
+        return -math.inf
+    return fmean(best_held_out(run) for run in runs)
 
 
 def best_held_out(run: Run) -> float:
@@ -261,6 +208,10 @@ def best_held_out(run: Run) -> float:
     scores = [fmean(e.metrics.values()) for e in run.evaluations if e.split == "held_out" and e.step == step]
     score = fmean(scores)
     return score if math.isfinite(score) else -math.inf
+
+
+def _training_failed(cell: sweep.SweepCell) -> bool:
+    return any(run.status().get("state") == "failed" for run in cell.runs())
 
 
 def _drop_weights(cell: sweep.SweepCell) -> None:
@@ -274,14 +225,18 @@ def _drop_weights(cell: sweep.SweepCell) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line."""
-    from records.results import write_readme, write_record
+    from records.claims import write_readme
+    from records.results import folder_of, write_record
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("plans", nargs="+", type=Path, metavar="PLAN")
     add_run_options(parser, Path("runs/replication"))
-    parser.add_argument("--seeds", type=int, metavar="N", help="compare on N seeds (default: as planned)")
+    parser.add_argument(
+        "--seeds", type=at_least_one, metavar="N",
+        help="compare on N seeds (default: as planned; fewer leave the claim undecided)",
+    )  # fmt: skip
     parser.add_argument("--cost", action="store_true", help="only say what it takes")
     arguments = parser.parse_args(words)
 
@@ -292,6 +247,7 @@ def main(words: Sequence[str] | None = None) -> int:
             )
             print(study.cost(), flush=True)
             if not arguments.cost:
+                folder_of(study, arguments.to)
                 chosen = study.chosen()
                 record = write_record(study, chosen, study.compare(chosen), arguments.to)
                 write_readme(arguments.to)
@@ -309,7 +265,14 @@ def add_run_options(parser: argparse.ArgumentParser, runs: Path) -> None:
     parser.add_argument(
         "--to", type=Path, default=Path(__file__).parent, metavar="DIR", help="where records go"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+    parser.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="runs at a time")
+
+
+def at_least_one(word: str) -> int:
+    """Reads a number of seeds, runs or tasks."""
+    if not (word.isdecimal() and int(word)):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {word!r}")
+    return int(word)
 
 
 def _absolute(word: str) -> str:

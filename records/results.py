@@ -1,9 +1,7 @@
-"""From the runs of a plan to its record, and from all records to the table of claims.
+"""From the runs of a plan to its record.
 
 A record's folder stands for itself: `result.json` and its README follow from `plan.toml`, `chosen.json` and
-the raw lines beside them, and the table of claims follows from the records. Tests compute all of it anew.
-
-    python -m records.results    # write the records' pages and the table of claims in records/README.md again
+the raw lines beside them. Tests compute all of it anew.
 """
 
 from __future__ import annotations
@@ -11,31 +9,25 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from records.judge import judge
+from records.page import figure, write_page
+from records.plan import same_plan
 
-from lowland.report.drawing import STYLES, draw
-from lowland.report.formats import Table, escape_markdown, to_markdown
+from lowland.errors import UserError
 from lowland.report.runs import Evaluation, Run, read_experiment
 from lowland.report.selection import Selection, average, score_run
-from lowland.report.statistics import PairedComparison, compare_pairs
-from lowland.report.tables import paired_cells, paired_record
-from lowland.report.words import signed, spread
+from lowland.report.statistics import compare_pairs
+from lowland.report.tables import paired_record
 from lowland.report.write import write_atomic
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from records.replicate import Study
-
-HERE = Path(__file__).parent
-BEGIN, END = "<!-- claims: written by python -m records.results -->", "<!-- end of claims -->"
 
 
 def write_record(
@@ -44,9 +36,7 @@ def write_record(
     compared: Sequence[Mapping[str, Path]],
     to: Path,
 ) -> Path:
-    """Writes the record of a study's finished runs; that of an equal plan, or of today, is written again.
-
-    So a plan that was changed makes a record of its own, and the one before it stays.
+    """Writes the record of a study's finished runs; that of an equal plan is written again.
 
     Args:
         study: The study.
@@ -56,15 +46,13 @@ def write_record(
 
     Returns:
         The record's folder.
+
+    Raises:
+        UserError: See `folder_of`.
     """
-    claim = study.plan.claim
-    plan = study.plan.path.read_bytes()
-    known = sorted(
-        file for file in to.glob(f"20??-??-??_{claim['name']}/plan.toml") if file.read_bytes() == plan
-    )
-    folder = known[-1].parent if known else to / f"{datetime.now(UTC):%Y-%m-%d}_{claim['name']}"
+    folder = folder_of(study, to)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "plan.toml", plan)
+    write_atomic(folder / "plan.toml", study.plan.path.read_bytes())
     write_json(folder / "chosen.json", list(chosen))
     directories: dict[tuple[str, str, Path], list[int]] = {}
     for cell, of_cell in enumerate(compared):
@@ -94,10 +82,31 @@ def write_record(
     return folder
 
 
-def write_page(folder: Path) -> None:
-    """Writes a record's README from its result."""
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    write_atomic(folder / "README.md", page(result, again(folder)).encode())
+def folder_of(study: Study, to: Path) -> Path:
+    """Names the folder of a study's record: that of an equal plan, or a new one; a changed plan's stays.
+
+    Raises:
+        UserError: If that would replace a record of more seeds, or today's of another plan.
+    """
+    name = study.plan.claim["name"]
+    plans = sorted(to.glob(f"20??-??-??_{name}/plan.toml"))
+    known = [file for file in plans if same_plan(file, study.plan.path)]
+    if not known:
+        folder = to / f"{datetime.now(UTC):%Y-%m-%d}_{name}"
+        if (folder / "plan.toml").exists():
+            raise UserError(
+                f"{folder} is a record of another plan, made today; move it, or give another --to."
+            )
+        return folder
+    folder = known[-1].parent
+    if (folder / "result.json").exists():
+        seeds = json.loads((folder / "result.json").read_text(encoding="utf-8"))["outcome"]["seeds"]
+        if seeds > len(study.seeds):
+            raise UserError(
+                f"{folder} holds {seeds} seeds, and this would replace them by {len(study.seeds)}; "
+                "give another --to."
+            )
+    return folder
 
 
 def evaluation_lines(run: Run, whose: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -145,7 +154,7 @@ def compute(folder: Path) -> dict[str, Any]:
         "rule": claim["rule"],
         "tuned": any(line["stage"] == "tuning" for line in lines),
         "cells": cells,
-        "outcome": judge(claim, differences, seconds),
+        "outcome": judge(claim, differences, seconds, plan["comparison"]["seeds"]),
     }
     plain: dict[str, Any] = json.loads(json.dumps(_finite(result)))
     return plain
@@ -181,164 +190,6 @@ def scores_of(runs: Sequence[Run], selection: Selection) -> dict[int, float]:
     return found
 
 
-def page(result: Mapping[str, Any], plan: Path) -> str:
-    """Makes a record's README; `plan` is the one to redo it by."""
-    outcome = result["outcome"]
-    rows, records = [], []
-    for cell in result["cells"]:
-        for selection in (Selection.HELD_OUT, Selection.LAST_STEP):
-            paired = paired_of(cell[selection.value])
-            arms = (spread(paired.standard), spread(paired.sam))
-            rows.append((_words(cell["cell"]), selection.value, *arms, *paired_cells(paired)))
-            records.append(paired_record(paired))
-    table = Table(
-        name="result",
-        title="",
-        columns=("Cell", "Step", "Standard", "SAM", "SAM - standard (95% interval)", "Seeds", "SAM is"),
-        align="llrrrrl",
-        rows=tuple(rows),
-        records=tuple(records),
-    )
-    chosen = Table(
-        name="chosen",
-        title="",
-        columns=("Cell", "Standard", "SAM"),
-        align="lll",
-        rows=tuple(
-            (_words(c["cell"]), _words(c["chosen"]["standard"]), _words(c["chosen"]["sam"]))
-            for c in result["cells"]
-        ),
-        records=(),
-    )
-    return "\n".join(
-        [
-            f"# Claim {result['claim']}: {escape_markdown(result['question'])}",
-            "",
-            f"    {command(plan)}",
-            "",
-            f"**{escape_markdown(result['statement'])}: {outcome['word']}.** {sentence(outcome)}",
-            "",
-            "Mean ± standard deviation over the seeds; difference paired by seed, with Student's t. Step: "
-            "the one chosen by each run's held-out training examples (the result), or the last.",
-            "",
-            to_markdown(table),
-            "Chosen on held-out training examples, by seeds that are not among these, from the same learning "
-            "rates for both arms:"
-            if result["tuned"]
-            else "Not tuned; the plan gives both arms the same:",
-            "",
-            to_markdown(chosen),
-            "![Scores of both arms](scores.png)",
-            "",
-            "`plan.toml`: all settings, and how the claim is judged. `evaluations.jsonl`, `runs.jsonl`: "
-            "every score of every run, those of tuning among them, and times. `env.json`: machine and "
-            "versions. `result.json` follows from these.",
-            "",
-        ]
-    )
-
-
-def paired_of(scored: Mapping[str, Any]) -> PairedComparison:
-    """Compares the pairs of a cell as `result.json` holds them."""
-    pairs = scored["scores"].values()
-    return compare_pairs([pair["standard"] for pair in pairs], [pair["sam"] for pair in pairs])
-
-
-def sentence(outcome: Mapping[str, Any]) -> str:
-    """Says the figure that decided."""
-    if outcome["value"] is None:
-        return "Nothing is measured."
-    form: Callable[[float], str] = signed if outcome["what"].partition(" ")[0] != "time" else "{:.2f}".format
-    if outcome["low"] is None:
-        return f"{outcome['what'].capitalize()}: {form(outcome['value'])} (one seed)."
-    return (
-        f"{outcome['what'][0].upper()}{outcome['what'][1:]}: {form(outcome['value'])} "
-        f"({form(outcome['low'])} to {form(outcome['high'])}, {outcome['seeds']} seeds)."
-    )
-
-
-def again(folder: Path) -> Path:
-    """Finds the plan to redo a record by: the one in `plans`, or the record's own where that has changed."""
-    own = folder / "plan.toml"
-    content = own.read_bytes()
-    return next((plan for plan in (HERE / "plans").glob("*.toml") if plan.read_bytes() == content), own)
-
-
-def command(plan: Path) -> str:
-    """Gives the command that redoes a record; only the package's own tasks need no folder with files."""
-    content = tomllib.loads(plan.read_text(encoding="utf-8"))
-    tasks = [*content["settings"].get("data", {}).get("tasks", ())]
-    tasks += [name for names in content["axis"].get("data.tasks", ()) for name in names]
-    own = all(name.partition("/")[0] == "facts" for name in tasks)
-    plan = plan.resolve()
-    shown = plan.relative_to(HERE.parent).as_posix() if plan.is_relative_to(HERE) else plan
-    return f"python -m records.replicate {shown}" + ("" if own else " --data-dir DIR")
-
-
-def figure(result: Mapping[str, Any]) -> dict[str, bytes]:
-    """Draws the scores of both arms in every cell, with their standard errors."""
-    return draw("scores", lambda drawn: _draw(drawn, result))
-
-
-def _draw(figure: Figure, result: Mapping[str, Any]) -> None:
-    cells = result["cells"]
-    figure.set_size_inches(3.4, 2.6)
-    axes = figure.subplots()
-    for arm, name in (("standard", "standard"), ("sam", "SAM")):
-        colour, marker, dashes = STYLES[arm]  # type: ignore[index]
-        found = [cell[Selection.HELD_OUT.value][arm] for cell in cells]
-        means = np.array([np.nan if one["mean"] is None else one["mean"] for one in found])
-        errors = np.array([(one["sd"] or 0.0) / math.sqrt(max(1, one["n"])) for one in found])
-        shift = -0.06 if arm == "standard" else 0.06
-        axes.errorbar(
-            np.arange(len(cells)) + shift, means, errors,
-            color=colour, marker=marker, linestyle=dashes, label=name, capsize=2,
-        )  # fmt: skip
-    axes.set_xticks(range(len(cells)), [_words(cell["cell"]).partition(" ")[2] for cell in cells])
-    if len(cells) > 5 or any(len(_words(cell["cell"])) > 24 for cell in cells):
-        axes.tick_params(axis="x", labelrotation=40)
-    axes.set_xlabel(next(iter(cells[0]["cell"])))
-    axes.set_ylabel("score (%), ± 1 standard error")
-    axes.legend(frameon=False)
-
-
-def write_readme(to: Path) -> None:
-    """Writes the table of claims in the README beside the records."""
-    file = to / "README.md"
-    text = file.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    write_atomic(file, f"{before}{claims(to)}{after}".encode())
-
-
-def claims(to: Path) -> str:
-    """Makes the table of claims from the plans and the records."""
-    rows = []
-    for path in sorted((HERE / "plans").glob("*.toml")):
-        claim = tomllib.loads(path.read_text(encoding="utf-8"))["claim"]
-        found = sorted(to.glob(f"20??-??-??_{claim['name']}/result.json"))
-        outcome, figure, link = "not yet measured", "", ""
-        if found:
-            result = json.loads(found[-1].read_text(encoding="utf-8"))
-            outcome, figure = result["outcome"]["word"], sentence(result["outcome"])
-            link = f"[record]({found[-1].parent.name}/README.md)"
-        rows.append(
-            f"| {claim['letter']} | {escape_markdown(claim['statement'])} | **{outcome}** | {figure} "
-            f"| {link} | `{command(path)}` |"
-        )
-    head = ["| | claim | outcome | figure (95% interval) | record | again by |", "|---|---|---|---|---|---|"]
-    return "\n".join([BEGIN, "", *head, *rows, "", END])
-
-
-def _words(settings: Mapping[str, Any]) -> str:
-    def word(value: Any) -> str:
-        if isinstance(value, list):
-            return " + ".join(map(str, value)) if len(value) < 4 else f"{len(value)} tasks"
-        return f"{value:g}" if isinstance(value, float) else str(value)
-
-    return ", ".join(f"{key.rpartition('.')[2]} {word(value)}" for key, value in settings.items())
-
-
 def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Leaves out where data and model lie: that is one machine's."""
     data = {key: value for key, value in settings["data"].items() if key not in ("data_dir", "custom")}
@@ -366,10 +217,3 @@ def write_lines(path: Path, lines: Sequence[Any]) -> None:
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-if __name__ == "__main__":
-    for result_file in HERE.glob("*/result.json"):
-        write_page(result_file.parent)
-    write_readme(HERE)
-    sys.exit()

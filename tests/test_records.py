@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import checkpoints, replicate, results
+from records import checkpoints, claims, judge, page, replicate, results
+from records.plan import read_plan
 from tests.cli.command import files, reviews, write_rows
 from tests.model_fixtures import write_checkpoint
 
@@ -69,17 +70,17 @@ def test_results_follow_from_the_raw_lines(folder: Path) -> None:
     computed = results.compute(folder)
     # Means are sums of floats, whose last digit another NumPy may round otherwise.
     assert rounded(computed) == rounded(written)
-    assert (folder / "README.md").read_text() == results.page(written, results.again(folder))
+    assert (folder / "README.md").read_text() == page.page(written, page.again(folder))
 
 
 def test_the_table_of_claims_follows_from_the_records() -> None:
     """The table in records/README.md is the one that the records give: nothing is typed in by hand."""
-    assert results.claims(RECORDS) in (RECORDS / "README.md").read_text()
+    assert claims.claims(RECORDS) in (RECORDS / "README.md").read_text()
 
 
 def test_every_claim_has_one_plan() -> None:
     """The plans are those of the claims a to i, each readable, with a cost and settings that build."""
-    studies = [replicate.Study(replicate.read_plan(path), Path("runs"), None) for path in PLANS]
+    studies = [replicate.Study(read_plan(path), Path("runs"), None) for path in PLANS]
     assert [study.plan.claim["letter"] for study in studies] == list("abcdefghi")
     for study in studies:
         assert " h at most" in study.cost()
@@ -137,8 +138,9 @@ def test_a_plan_is_run_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """One command tunes, compares on other seeds and writes the record, and a second one repeats nothing."""
     plan, to = write_plan(tmp_path), tmp_path / "records"
     to.mkdir()
-    (to / "README.md").write_text(f"before\n{results.BEGIN}\n{results.END}\nafter\n")
-    monkeypatch.setattr(results, "HERE", tmp_path)
+    (to / "README.md").write_text(f"before\n{claims.BEGIN}\n{claims.END}\nafter\n")
+    for module in (page, claims):
+        monkeypatch.setattr(module, "HERE", tmp_path)
     (tmp_path / "plans").mkdir()
     (tmp_path / "plans" / "tiny.toml").write_text(plan.read_text())
     words = [str(plan), "--runs", str(tmp_path / "runs"), "--to", str(to)]
@@ -221,7 +223,7 @@ UP, DOWN, LITTLE, WIDE = (2.0, 3.0, 2.5), (-2.0, -3.0, -2.5), (0.1, -0.1, 0.05),
 )
 def test_claims_are_judged_by_their_rule(claim: dict[str, Any], cells: list[Any], word: str) -> None:
     """A claim is confirmed, not confirmed or undecided as the intervals of its figures say."""
-    assert results.judge(claim, [scores(*cell) for cell in cells], {})["word"] == word
+    assert judge.judge(claim, [scores(*cell) for cell in cells], {})["word"] == word
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_cost_is_judged_by_the_ratio_of_times(times: tuple[float, ...], word: st
     """SAM's time by that of standard training, seed by seed, is held against the limit."""
     seconds = {(0, "standard", seed): 10.0 for seed in range(3)}
     seconds |= {(0, "sam", seed): 10.0 * ratio for seed, ratio in enumerate(times)}
-    found = results.judge({"rule": "cost", "reference": 0, "limit": 1.25}, [scores(*LITTLE)], seconds)
+    found = judge.judge({"rule": "cost", "reference": 0, "limit": 1.25}, [scores(*LITTLE)], seconds)
     assert found["word"] == word and math.isclose(found["value"], sum(times) / 3)
 
 
