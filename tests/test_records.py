@@ -14,6 +14,8 @@ from records.plan import read_plan
 from tests.cli.command import files, reviews, write_rows
 from tests.model_fixtures import write_checkpoint
 
+from lowland.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "records"
 PLANS = sorted((RECORDS / "plans").glob("*.toml"))
@@ -134,7 +136,9 @@ def write_plan(folder: Path) -> Path:
 
 
 @pytest.mark.timeout(400)  # nine runs and two commands
-def test_a_plan_is_run_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_run_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One command tunes, compares on other seeds and writes the record, and a second one repeats nothing."""
     plan, to = write_plan(tmp_path), tmp_path / "records"
     to.mkdir()
@@ -182,6 +186,14 @@ def test_a_plan_is_run_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert replicate.main(words) == 0
     assert files(earlier) == content and record.is_dir()
     assert files(tmp_path / "runs") == before
+    assert claims.claims(to).count("_tiny/README.md") == 2
+
+    assert replicate.main([*words, "--seeds", "1"]) == 2
+    assert "holds 2 seeds, and this would replace them by 1" in capsys.readouterr().err
+    plan.write_text(plan.read_text().replace("It walks", "It flies"))
+    assert replicate.main(words) == 2
+    assert "a record of another plan, made today" in capsys.readouterr().err
+    assert files(tmp_path / "runs") == before
 
     lines = (record / "evaluations.jsonl").read_text().replace('"accuracy": 0.0', '"accuracy": 99.0')
     lines = lines.replace('"accuracy": 50.0', '"accuracy": 98.0')
@@ -195,7 +207,8 @@ def scores(*differences: float, base: float = 70.0) -> dict[str, dict[int, float
     return {"standard": standard, "sam": {seed: standard[seed] + d for seed, d in enumerate(differences)}}
 
 
-UP, DOWN, LITTLE, WIDE = (2.0, 3.0, 2.5), (-2.0, -3.0, -2.5), (0.1, -0.1, 0.05), (-9.0, 9.0, 1.0)
+UP, DOWN, LITTLE, WIDE = (2.0, 3.0, 2.5), (-2.0, -3.1, -2.5), (0.1, -0.1, 0.05), (-9.0, 9.0, 1.0)
+NEAR = (0.12, -0.1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -216,14 +229,60 @@ UP, DOWN, LITTLE, WIDE = (2.0, 3.0, 2.5), (-2.0, -3.0, -2.5), (0.1, -0.1, 0.05),
         ({"rule": "every"}, [UP, LITTLE], "undecided"),
         ({"rule": "trend", "ends": 1}, [UP, LITTLE, DOWN], "confirmed"),
         ({"rule": "trend", "ends": 1}, [LITTLE, DOWN, UP], "not confirmed"),
-        ({"rule": "enough", "reference": 0, "against": [1]}, [LITTLE, LITTLE], "confirmed"),
-        ({"rule": "enough", "reference": 0, "against": [1, 2]}, [LITTLE, LITTLE, UP], "not confirmed"),
+        ({"rule": "enough", "reference": 0, "against": [1]}, [LITTLE, NEAR], "confirmed"),
+        ({"rule": "enough", "reference": 0, "against": [1, 2]}, [LITTLE, NEAR, UP], "not confirmed"),
         ({"rule": "enough", "reference": 0, "against": [1]}, [LITTLE, WIDE], "undecided"),
     ],
 )
 def test_claims_are_judged_by_their_rule(claim: dict[str, Any], cells: list[Any], word: str) -> None:
     """A claim is confirmed, not confirmed or undecided as the intervals of its figures say."""
     assert judge.judge(claim, [scores(*cell) for cell in cells], {})["word"] == word
+
+
+def test_no_claim_is_decided_early_or_without_spread() -> None:
+    """Fewer seeds than planned decide nothing, and equal differences do from six seeds on."""
+    rule = {"rule": "gain"}
+    assert judge.judge(rule, [scores(*UP)], {}, 3)["word"] == "confirmed"
+    found = judge.judge(rule, [scores(*UP)], {}, 4)
+    assert found["word"] == "undecided"
+    assert "3 of 4 planned seeds" in page.sentence(found)
+    assert judge.judge(rule, [scores(*[1.0] * 5)], {})["word"] == "undecided"
+    assert judge.judge(rule, [scores(*[1.0] * 6)], {})["word"] == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("text", "replacement", "said"),
+    [
+        ('rule = "gain"', 'rule = "grow"', "rule 'grow' is not one of gain"),
+        ('rule = "gain"', 'rule = "trend"', "lacks ends"),
+        ('letter = "g"', "", "lacks letter"),
+        ("cells = [1]", "cells = [2]", "there are cells 0 to 1"),
+        ("seeds = 2", "seeds = 0", "seeds of comparison must be a number above 0"),
+        ("[0.0, 0.4]", '[0.0, 0.4]\n"sam.rho" = [0.1]', "axis must be one setting"),
+        ("seconds = 1", "", "lacks seconds"),
+        ("seconds = 1", "seconds =", "not a plan"),
+    ],
+)
+def test_mistakes_in_plans_are_told_before_any_run(
+    tmp_path: Path, text: str, replacement: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan that could not be judged is refused in a sentence with its file, exit code 2."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text(TINY.replace(text, replacement))
+    assert replicate.main([str(plan), "--cost"]) == 2
+    err = capsys.readouterr().err
+    assert said in err and str(plan) in err
+
+
+def test_a_candidate_that_diverges_is_worst(tmp_path: Path) -> None:
+    """A learning rate with which training fails is not chosen, and does not stop the plan."""
+    path = write_plan(tmp_path)
+    path.write_text(path.read_text().replace("[0.001, 0.01]", "[1e30, 0.01]"))
+    study = replicate.Study(read_plan(path), tmp_path / "runs", None)
+    rates = [{"train.learning_rate": rate} for rate in (1e30, 0.01)]
+    assert study.choose(0, "standard", rates) == {"train.learning_rate": 0.01}
+    with pytest.raises(UserError, match="Training fails with each of"):
+        study.choose(0, "standard", [{"train.learning_rate": rate} for rate in (1e30, 1e31)])
 
 
 @pytest.mark.parametrize(
