@@ -34,12 +34,12 @@ def rates(model: nn.Module) -> set[float]:
 
 
 def test_embedded_checkpoint() -> None:
-    """The package's own checkpoint loads untied, in fp32, with its 8,100 tokens and the dropout asked for."""
+    """The package's own checkpoint loads untied, in fp32, with its 4,800 tokens and the dropout asked for."""
     loaded = load_model("embedded", dropout=0.1)
-    assert sum(parameter.numel() for parameter in loaded.model.parameters()) == 11_245_312
+    assert sum(parameter.numel() for parameter in loaded.model.parameters()) == 7_968_512
     assert loaded.model.dtype == torch.float32
     assert not loaded.model.training
-    assert len(loaded.tokenizer) == 8100
+    assert len(loaded.tokenizer) == 4800
     assert rates(loaded.model) == {0.1}
     assert loaded.model.lm_head.weight is not loaded.model.shared.weight
 
