@@ -124,7 +124,7 @@ def test_figures_are_the_same_for_the_same_seed(finished: Path, measured: Path, 
 
 
 def test_a_single_model_is_measured_on_training_and_evaluation_rows(finished: Path, tmp_path: Path) -> None:
-    """With --model and rows there is one column, without arms to compare."""
+    """With --model and rows there is one column, without arms to compare; other rows are measured anew."""
     folder = finished.parent
     rows = [
         "--train",
@@ -140,6 +140,10 @@ def test_a_single_model_is_measured_on_training_and_evaluation_rows(finished: Pa
     found = record(tmp_path, "model-seed0")
     assert found["splits"].keys() == {"train", "evaluation"} and found["distance"] is None
     assert "SAM" not in shown.out and "evaluation examples" in shown.out
+    rows[1] = folder / "dev.jsonl"
+    anew = succeed("sharpness", "--model", folder / "model", *rows, *QUICK, "--out", tmp_path)
+    assert "measured before" not in anew.err
+    assert record(tmp_path, "model-seed0")["splits"]["train"]["loss"] != found["splits"]["train"]["loss"]
 
 
 def test_arms_in_directories_of_their_own_are_compared(
