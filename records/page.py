@@ -150,6 +150,7 @@ def _draw(figure: Figure, result: Mapping[str, Any]) -> None:
     axes.set_xticks(range(len(cells)), [_words(cell["cell"]).partition(" ")[2] for cell in cells])
     if len(cells) > 5 or any(len(_words(cell["cell"])) > 24 for cell in cells):
         axes.tick_params(axis="x", labelrotation=40)
+    axes.set_xlim(-0.5, len(cells) - 0.5)
     axes.set_xlabel(next(iter(cells[0]["cell"])))
     axes.set_ylabel("score (%), ± 1 standard error")
     axes.legend(frameon=False)
