@@ -1,6 +1,8 @@
 """The table of claims in records/README.md, which follows from the plans and the records.
 
-python -m records.claims    # write the table and the records' pages again, after a change of the plans
+    python -m records.claims
+
+writes the table and the records' pages again, after a change of the plans.
 """
 
 from __future__ import annotations

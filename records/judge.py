@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,6 @@ from lowland.report.statistics import PairedComparison, compare_pairs
 
 MARGIN = 1.0
 """Points of a score that are worth having: a gain of this size that the interval leaves out is not there."""
-
-EQUAL_SEEDS = 6
-"""Differences without any spread have no interval; from so many seeds on they decide: see `compare_pairs`."""
 
 RULES = {
     "gain": (),
@@ -53,25 +51,24 @@ def judge(
       `limit`, not confirmed above it.
     """
     rule = claim["rule"]
+    outcome = partial(_outcome, planned=planned)
     pairs = [_differences(of_cell["standard"], of_cell["sam"]) for of_cell in scores]
     everywhere = range(len(scores))
     if rule in ("gain", "kept"):
         chosen = claim.get("cells", list(everywhere))
         decide = _gained if rule == "gain" else _kept
-        return _outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", decide, planned)
+        return outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", decide)
     if rule == "every":
         chosen = claim.get("cells", list(everywhere))
-        return _outcome(
-            [pairs[cell] for cell in chosen], "SAM minus standard, the least", _all_gained, planned
-        )
+        return outcome([pairs[cell] for cell in chosen], "SAM minus standard, the least", _all_gained)
     if rule == "trend":
         ends = claim["ends"]
         first, last = _mean(pairs[:ends]), _mean(pairs[-ends:])
-        return _outcome([_differences(last, first)], "SAM's gain, first cells less last", _gained, planned)
+        return outcome([_differences(last, first)], "SAM's gain, first cells less last", _gained)
     if rule == "enough":
         reference = scores[claim["reference"]]["sam"]
         more = [_differences(reference, scores[cell]["sam"]) for cell in claim["against"]]
-        return _outcome(more, "more than the reference, the most", _not_more, planned)
+        return outcome(more, "more than the reference, the most", _not_more)
     if rule == "cost":
         cell = claim["reference"]
         ratios = {
@@ -80,9 +77,7 @@ def judge(
             if of_cell == cell and arm == "sam" and (cell, "standard", seed) in seconds
         }
         limit = float(claim["limit"])
-        return _outcome(
-            [ratios], "time of SAM by that of standard training", lambda f: _cheap(f, limit), planned
-        )
+        return outcome([ratios], "time of SAM by that of standard training", lambda f: _cheap(f, limit))
     raise ValueError(f"Invalid {rule=}. Must be one of {', '.join(RULES)}.")
 
 
@@ -95,7 +90,7 @@ def _outcome(
     """Computes the interval of each mean, decides, and gives the figure that decides."""
     found = [compare_pairs([0.0] * len(of), list(of.values())) for of in values]
     word, which = decide(found)
-    if any(one.n < max(2, planned) or (one.equal_differences and one.n < EQUAL_SEEDS) for one in found):
+    if any(one.n < planned or not one.has_interval for one in found):
         word = "undecided"
     shown = found[which]
     return {

@@ -1,6 +1,6 @@
 """Cuts layers, hidden units and rare pieces out of a T5.1.1 checkpoint, to go on pre-training a smaller one.
 
-    python tools/smaller_model.py models/large models/small --feed-forward 384 --pieces 4764
+    python tools/smaller_model.py models/large models/small --feed-forward 384 --pieces 4700
     lowland pretrain wikipedia.txt --model models/small
 
 Of the vocabulary the pieces stay that were most probable when it was made; a piece of one character always
@@ -175,12 +175,12 @@ def _copy(
                 # T5's lowest layer alone has the bias, for all of its stack.
                 number = 0 if "relative_attention_bias" in rest else numbers[int(place)]
                 rest = f"{number}.{rest}"
-            source = weights[f"{stack}.{part}.{rest}"]
-            if ".DenseReluDense." in rest and source.shape != weight.shape:
-                network = f"{stack}.{part}.{rest}".rpartition("DenseReluDense.")[0] + "DenseReluDense."
-                units = _strongest(weights, network, small.config.d_ff)
-                source = source[:, units] if rest.endswith("wo.weight") else source[units]
-            weight.copy_(source)
+            whole = weights[f"{stack}.{part}.{rest}"]
+            before, network, matrix = f"{stack}.{part}.{rest}".partition("DenseReluDense.")
+            if network:
+                units = _strongest(weights, before + network, small.config.d_ff)
+                whole = whole[:, units] if matrix == "wo.weight" else whole[units]
+            weight.copy_(whole)
 
 
 def _strongest(weights: Mapping[str, torch.Tensor], network: str, count: int) -> torch.Tensor:

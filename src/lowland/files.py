@@ -7,6 +7,7 @@ renaming: a kill at any moment leaves the old one, or the new one, or an aside t
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 SUMS = "SHA256SUMS"
 """File with the checksums of the others in its folder; `sha256sum --check SHA256SUMS` reads it, too."""
@@ -126,6 +128,11 @@ def sha256(path: Path) -> str:
     """Computes the checksum of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(plain: Any) -> str:
+    """Gives eight hexadecimal digits of plain values: dictionaries, lists, numbers, texts."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @contextmanager

@@ -161,7 +161,6 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.cli.console import console, quiet_libraries
     from lowland.cli.disk import disk_error
     from lowland.experiment.configuration import build_section, merge
-    from lowland.pretraining.identity import fingerprint, identity_of
     from lowland.pretraining.run import pretrain
     from lowland.pretraining.settings import PretrainSettings
     from lowland.train import TrainingError
@@ -183,12 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
     vocabulary = Path(arguments.vocabulary) if "vocabulary" in arguments else None
     dtype = torch.bfloat16 if getattr(arguments, "save_as", "fp32") == "bf16" else None
     files = [Path(file) for file in arguments.files]
-    if "out" in arguments:
-        path = Path(arguments.out)
-    else:
-        further = "" if start is None else f"{_title(Path(start))}-"
-        identity = identity_of(settings, files, arm=arm, vocabulary=vocabulary, model=start, dtype=dtype)
-        path = Path(f"runs/pretrain-{further}{arm}-{fingerprint(identity)}")
+    path = Path(arguments.out) if "out" in arguments else None
     try:
         model = pretrain(
             settings,
@@ -203,15 +197,10 @@ def run(arguments: argparse.Namespace) -> int:
     except TrainingError as error:
         raise UserError(str(error)) from None
     except OSError as error:
-        raise disk_error(error, path) from None
+        raise disk_error(error, path or Path("runs")) from None
     if model is not None:
         console.print(f"Model: {model} (--model takes it, and so does from_pretrained)", soft_wrap=True)
     return 0
-
-
-def _title(model: Path) -> str:
-    """Names a checkpoint by its folder, or by that of its run."""
-    return model.resolve().parent.name if model.name == "model" else model.name
 
 
 def _refuse_shape_of_a_checkpoint(arguments: argparse.Namespace) -> None:

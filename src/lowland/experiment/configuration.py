@@ -7,8 +7,6 @@ below: the defaults, the defaults of the model, a preset, a file, the command li
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import tomllib
 import types
@@ -21,6 +19,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from lowland.errors import UserError, unknown_name
+from lowland.files import fingerprint
 from lowland.train.settings import ARMS, Arm, SAMSettings, TrainSettings
 
 Layer = Mapping[str, Any]
@@ -177,8 +176,7 @@ class ExperimentConfig:
 
     def fingerprint(self) -> str:
         """Gives eight hexadecimal digits of the decisive settings."""
-        text = json.dumps(_lists(self.decisive()), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return fingerprint(_lists(self.decisive()))
 
 
 def build_config(*layers: Layer) -> ExperimentConfig:

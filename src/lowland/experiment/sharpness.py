@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory, write_json
 from lowland.experiment.examples import ExperimentData, load_data, part
 from lowland.experiment.run import processes
+from lowland.files import fingerprint
 from lowland.models import LoadedModel, load_model, weights_sha256
 from lowland.sharpness import (
     Objective,
@@ -157,7 +157,7 @@ def measure_all(
             "step": checkpoint.step,
             "weights_sha256": weights_sha256(loaded.model),
             "settings": json.loads(json.dumps(dataclasses.asdict(own))),
-            "examples": _what_is_measured_on(config),
+            "examples": _examples_of(config),
         }
         done = _agrees(file, identity)
         on_start(checkpoint, done)
@@ -166,11 +166,12 @@ def measure_all(
             write_json(file, identity | measure(loaded, config, data, checkpoint.seed, own, start))
 
 
-def _what_is_measured_on(config: ExperimentConfig) -> str:
+def _examples_of(config: ExperimentConfig) -> str:
     """Gives a fingerprint of the settings that decide the examples and their loss."""
     train = config.train
-    plain = [dataclasses.asdict(config.data), train.input_length, train.target_length, train.z_loss]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return fingerprint(
+        [dataclasses.asdict(config.data), train.input_length, train.target_length, train.z_loss]
+    )
 
 
 def measure(

@@ -107,15 +107,19 @@ def tokenise(
     return Corpus(tokens=np.concatenate(parts), ends=np.cumsum([len(part) for part in parts]))
 
 
-def load_corpus(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase, folder: Path) -> Corpus:
+def load_corpus(
+    files: Sequence[Path], tokenizer: PreTrainedTokenizerBase, folder: Path, checksum: str | None = None
+) -> Corpus:
     """Gives the tokenised text files, from the folder where that has them.
 
     Args:
         files: Text files.
         tokenizer: The tokenizer.
         folder: Keeps the tokens, for the next time; made anew if it is of other files or damaged.
+        checksum: The files' `text_sha256`, if it is known.
     """
-    key = _fingerprint(files, tokenizer)
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
+    key = hashlib.sha256(f"{checksum or text_sha256(files)} {vocabulary}".encode()).hexdigest()
     stored = _read(folder, key)
     if stored is not None:
         return stored
@@ -167,8 +171,3 @@ def text_sha256(files: Sequence[Path]) -> str:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     return digest.hexdigest()
-
-
-def _fingerprint(files: Sequence[Path], tokenizer: PreTrainedTokenizerBase) -> str:
-    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{text_sha256(files)} {vocabulary}".encode()).hexdigest()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +12,12 @@ import tomli_w
 import torch
 
 from lowland.errors import UserError
-from lowland.files import remove, write_atomic
+from lowland.files import fingerprint, remove, write_atomic
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.models.head import is_t5
 from lowland.pretraining.corpus import text_sha256
 from lowland.pretraining.settings import PretrainSettings, ShapeSettings
-from lowland.pretraining.vocabulary import sentinel_ids
+from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids
 from lowland.train import Arm
 
 FILE = "pretraining.toml"
@@ -66,9 +64,14 @@ def identity_of(
     return identity
 
 
-def fingerprint(identity: Mapping[str, Any]) -> str:
-    """Gives eight hexadecimal digits of what a run is."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+def own_directory(identity: Mapping[str, Any]) -> Path:
+    """Names the directory of a run for which none is given."""
+    parts = ["pretrain", identity["arm"], fingerprint(identity)]
+    if "model" in identity:
+        model = Path(identity["model"])
+        # A run leaves its checkpoint in a folder of this name.
+        parts.insert(1, model.resolve().parent.name if model.name == "model" else model.name)
+    return Path("runs") / "-".join(parts)
 
 
 def claim(path: Path, identity: Mapping[str, Any]) -> None:
@@ -119,6 +122,18 @@ def keep_start(model: str, kept: Path) -> None:
             "(..., <extra_id_1>, <extra_id_0>)."
         )
     save_model(loaded, kept)
+
+
+def refuse_other_vocabulary(vocabulary: Path, kept: Path) -> None:
+    """Refuses another vocabulary than the one that a run has kept; the folder that it came from may be gone.
+
+    Raises:
+        UserError: If it is another one, or cannot be loaded.
+    """
+    if kept.exists() and vocabulary.exists():
+        now, then = (load_vocabulary(folder).get_vocab() for folder in (vocabulary, kept))
+        if now != then:
+            raise UserError(f"{kept.parent} holds a pre-training with another vocabulary. {ELSEWHERE}")
 
 
 def as_model(settings: PretrainSettings, start: LoadedModel) -> PretrainSettings:

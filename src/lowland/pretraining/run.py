@@ -22,12 +22,19 @@ from lowland.experiment.directory import Bystander, RunDirectory, write_json
 from lowland.experiment.guard import StopRequest, locked, stop_request
 from lowland.experiment.resumable import Resumable
 from lowland.experiment.run import processes
-from lowland.files import aside_of, put_in_place, remove, remove_asides
+from lowland.files import aside_of, fingerprint, put_in_place, remove, remove_asides
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.models.build import build_model
 from lowland.pretraining.batches import SpanBatches, SpanCorruption, validation_batches
 from lowland.pretraining.corpus import Corpus, load_corpus
-from lowland.pretraining.identity import ELSEWHERE, as_model, claim, identity_of, keep_start
+from lowland.pretraining.identity import (
+    as_model,
+    claim,
+    identity_of,
+    keep_start,
+    own_directory,
+    refuse_other_vocabulary,
+)
 from lowland.pretraining.settings import PretrainSettings
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids, train_vocabulary
 from lowland.train import (
@@ -90,7 +97,7 @@ class Observer(Protocol):
 def pretrain(
     settings: PretrainSettings,
     files: Sequence[Path],
-    path: Path,
+    path: Path | None,
     observer: Observer,
     *,
     arm: Arm = "standard",
@@ -103,7 +110,7 @@ def pretrain(
     Args:
         settings: What decides the outcome.
         files: Text files; blank lines part documents.
-        path: The run's directory.
+        path: The run's directory; `None` for one of its own in `runs`.
         observer: Is told how it goes.
         arm: `standard` or `sam`.
         vocabulary: Directory of a tokenizer; `None` trains one.
@@ -122,27 +129,31 @@ def pretrain(
         be_deterministic()
     first = processes().is_main_process
     keep_freed_memory()
+    identity = identity_of(settings, files, arm=arm, vocabulary=vocabulary, model=model, dtype=dtype)
+    path = own_directory(identity) if path is None else path
     with locked(path) if first else nullcontext(), stop_request(observer.on_note) as stop:
         if first:
-            claim(
-                path, identity_of(settings, files, arm=arm, vocabulary=vocabulary, model=model, dtype=dtype)
-            )
+            claim(path, identity)
             remove_asides(path)
             if model is not None:
                 keep_start(model, path / "start")
                 vocabulary = path / "start"
-            _prepare(settings, files, path, vocabulary, observer)
+            elif vocabulary is not None:
+                refuse_other_vocabulary(vocabulary, path / "vocabulary")
+            _prepare(settings, files, identity["text"], path, vocabulary, observer)
         processes().wait_for_everyone()
         start = None
         if model is not None:
             start = load_model(str(path / "start"), dropout=settings.train.dropout)
             settings = as_model(settings, start)
         tokenizer = load_vocabulary(path / "vocabulary")
-        corpus = load_corpus(files, tokenizer, path / "corpus")
+        corpus = load_corpus(files, tokenizer, path / "corpus", identity["text"])
         directory = (RunDirectory if first else Bystander)(path, arm, settings.seed)
         if directory.done:
             directory.tidy()
-        elif not _train(settings, path, directory, tokenizer, corpus, observer, stop, start, dtype):
+        elif not _train(
+            settings, path, directory, tokenizer, corpus, observer, stop, start, dtype, fingerprint(identity)
+        ):
             raise KeyboardInterrupt
         return path / "model" if first else None
 
@@ -150,29 +161,21 @@ def pretrain(
 def _prepare(
     settings: PretrainSettings,
     files: Sequence[Path],
+    text: str,
     path: Path,
     vocabulary: Path | None,
     observer: Observer,
 ) -> None:
-    """Makes vocabulary and tokens, where an earlier call has not.
-
-    Raises:
-        UserError: If the vocabulary to take is not the one that an earlier call took.
-    """
+    """Makes vocabulary and tokens, where an earlier call has not."""
     target = path / "vocabulary"
-    given = None
-    # What was taken is kept, so that the run goes on whatever becomes of the folder.
-    if vocabulary is not None and (vocabulary.exists() or not target.exists()):
-        given = load_vocabulary(vocabulary)
-    if target.exists():
-        if given is not None and given.get_vocab() != load_vocabulary(target).get_vocab():
-            raise UserError(f"{path} holds a pre-training with another vocabulary. {ELSEWHERE}")
-    else:
+    if not target.exists():
+        if vocabulary is not None:
+            tokenizer = load_vocabulary(vocabulary)
         aside = aside_of(target)
         try:
-            if given is None:
+            if vocabulary is None:
                 observer.on_note(f"Training a vocabulary of {settings.pieces} pieces.")
-                train_vocabulary(
+                tokenizer = train_vocabulary(
                     files,
                     aside,
                     pieces=settings.pieces,
@@ -181,12 +184,12 @@ def _prepare(
                     seed=derive_seed(settings.seed, "subsample") % 2**31,
                 )
             else:
-                given.save_pretrained(aside)
+                tokenizer.save_pretrained(aside)
             put_in_place(aside, target)
         finally:
             remove(aside)
     observer.on_note("Reading the text.")
-    load_corpus(files, load_vocabulary(target), path / "corpus")
+    load_corpus(files, load_vocabulary(target), path / "corpus", text)
 
 
 def split_documents(
@@ -217,6 +220,7 @@ def _train(
     stop: StopRequest,
     start: LoadedModel | None,
     dtype: torch.dtype | None,
+    identity: str,
 ) -> bool:
     """Trains, validates and saves; tells whether the last step was reached."""
     train, seed = settings.train, settings.seed
@@ -260,7 +264,7 @@ def _train(
         bf16=bf16,
     )
     resumable = Resumable(
-        training, directory, settings.fingerprint(), accelerator, observer, deterministic=train.deterministic
+        training, directory, identity, accelerator, observer, deterministic=train.deterministic
     )
     if resumable.restore() is None:
         directory.start(tomli_w.dumps(settings.to_dict()), resumable.environment, train.steps)

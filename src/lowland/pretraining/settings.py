@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,7 +142,3 @@ class PretrainSettings:
         for section in ("train", "sam"):
             plain[section] = {key: value for key, value in plain[section].items() if value is not None}
         return plain
-
-    def fingerprint(self) -> str:
-        """Gives eight hexadecimal digits of the settings."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]

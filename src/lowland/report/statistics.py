@@ -63,6 +63,16 @@ class PairedComparison:
     verdict: Verdict
     equal_differences: bool = False
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether the interval means something: not where too few differences show no spread."""
+        return interval_holds(self.n, self.equal_differences)
+
+
+def interval_holds(n: int, equal_differences: bool) -> bool:
+    """Tells whether an interval over n pairs means something; see `compare_pairs` on equal differences."""
+    return n >= 2 and (not equal_differences or 2 / 2**n < 1 - CONFIDENCE)
+
 
 def summarize(values: Sequence[float]) -> Summary:
     """Returns the mean and standard deviation of some numbers."""
@@ -112,7 +122,7 @@ def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComp
         reach = 0.0 if equal else float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
         low, high = difference - reach, difference + reach
         verdict = "no difference detected"
-        if not equal or (abs(difference) > EQUAL_POINTS and 2 / 2**n < 1 - CONFIDENCE):
+        if interval_holds(n, equal) and not (equal and abs(difference) <= EQUAL_POINTS):
             verdict = "better" if low > 0 else "worse" if high < 0 else verdict
     return PairedComparison(
         standard=summarize(standard),
