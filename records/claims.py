@@ -11,9 +11,8 @@ import json
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
-from records.page import HERE, command, sentence, write_page
+from records.page import HERE, claim_of, command, sentence, write_page
 from records.plan import same_plan
 
 from lowland.report.formats import escape_markdown
@@ -35,14 +34,14 @@ def claims(to: Path) -> str:
     """Makes the table of claims from the plans and the records, those of earlier plans among them."""
     plans: dict[str, list[Path]] = {}
     for plan in sorted((HERE / "plans").glob("*.toml")):
-        plans[_claim(plan)["name"]] = [plan]
+        plans[claim_of(plan)["name"]] = [plan]
     for own in sorted(file.with_name("plan.toml") for file in to.glob("20??-??-??_*/result.json")):
-        same = plans.setdefault(_claim(own)["name"], [])
+        same = plans.setdefault(claim_of(own)["name"], [])
         if not any(same_plan(own, plan) for plan in same):
             same.append(own)
     rows = []
     for plan in (plan for same in plans.values() for plan in same):
-        claim = _claim(plan)
+        claim = claim_of(plan)
         outcome, figure, link = "not yet measured", "", ""
         for file in to.glob(f"20??-??-??_{claim['name']}/result.json"):
             if same_plan(file.parent / "plan.toml", plan):
@@ -55,11 +54,6 @@ def claims(to: Path) -> str:
         )
     head = ["| | claim | on | outcome | figure (95% interval) | record | again by |", "|" + "---|" * 7]
     return "\n".join([BEGIN, "", *head, *rows, "", END])
-
-
-def _claim(plan: Path) -> dict[str, Any]:
-    claim: dict[str, Any] = tomllib.loads(plan.read_text(encoding="utf-8"))["claim"]
-    return claim
 
 
 def _setting(plan: Path) -> str:

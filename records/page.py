@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from records.plan import same_plan
+from records.plan import JUDGED_AT, judged_at, same_plan
 
 from lowland.report.drawing import STYLES, draw
 from lowland.report.formats import Table, escape_markdown, to_markdown
@@ -35,9 +35,10 @@ def write_page(folder: Path) -> None:
 def page(result: Mapping[str, Any], plan: Path) -> str:
     """Makes a record's README; `plan` is the one to redo it by."""
     outcome = result["outcome"]
+    held_out = judged_at(claim_of(plan)) is Selection.HELD_OUT
     rows, records = [], []
     for cell in result["cells"]:
-        for selection in (Selection.HELD_OUT, Selection.LAST_STEP):
+        for selection in JUDGED_AT:
             paired = paired_of(cell[selection.value])
             arms = (spread(paired.standard), spread(paired.sam))
             rows.append((_words(cell["cell"]), selection.value, *arms, *paired_cells(paired)))
@@ -70,7 +71,8 @@ def page(result: Mapping[str, Any], plan: Path) -> str:
             f"**{escape_markdown(result['statement'])}: {outcome['word']}.** {sentence(outcome)}",
             "",
             "Mean ± standard deviation over the seeds; difference paired by seed, with Student's t. Step: "
-            "the one chosen by each run's held-out training examples (the result), or the last.",
+            "the one chosen by each run's held-out training examples"
+            + (" (the result), or the last." if held_out else ", or the last (the result)."),
             "",
             to_markdown(table),
             "Chosen on held-out training examples, by seeds that are not among these, from the same learning "
@@ -115,6 +117,12 @@ def again(folder: Path) -> Path:
     """Finds the plan to redo a record by: the one in `plans`, or the record's own where that has changed."""
     own = folder / "plan.toml"
     return next((plan for plan in (HERE / "plans").glob("*.toml") if same_plan(plan, own)), own)
+
+
+def claim_of(plan: Path) -> Mapping[str, Any]:
+    """Reads what a plan claims."""
+    claim: Mapping[str, Any] = tomllib.loads(plan.read_text(encoding="utf-8"))["claim"]
+    return claim
 
 
 def command(plan: Path) -> str:

@@ -11,6 +11,13 @@ from typing import Any
 from records.judge import RULES
 
 from lowland.errors import UserError
+from lowland.report.selection import Selection
+
+FIRST_TUNING_SEED = 1000
+"""Seeds from here on are for tuning; those of the comparison are smaller."""
+
+JUDGED_AT = (Selection.HELD_OUT, Selection.LAST_STEP)
+"""Which step's scores a claim may be judged by; the first by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +31,8 @@ class Plan:
         axis: Dotted setting -> its values; the cells are their combinations in order (of one setting).
         tuning: `seeds`, and the values of `learning_rate` and `rho` to choose from; `cells` are the numbers
             of the cells in which to tune, of which each other cell takes the last one before it.
-        comparison: `seeds`, and whether to `keep` checkpoints.
+        comparison: `seeds`, the `first` of them (0 by default; a later one where earlier plans have looked at
+            the first ones), and whether to `keep` checkpoints.
         seconds: What a run takes on two quiet cores, to plan with.
     """
 
@@ -88,8 +96,27 @@ def _check(plan: Plan) -> None:
     for part, seeds in (("tuning", plan.tuning["seeds"]), ("comparison", plan.comparison["seeds"])):
         if not isinstance(seeds, int) or seeds < 1:
             raise ValueError(f"seeds of {part} must be a number above 0")
+    first = plan.comparison.get("first", 0)
+    if not isinstance(first, int) or not 0 <= first <= FIRST_TUNING_SEED - plan.comparison["seeds"]:
+        raise ValueError(
+            f"first must leave all seeds below {FIRST_TUNING_SEED}, where those of tuning begin"
+        )
+    judged_at(claim)
     if not plan.tuning["learning_rate"]:
         raise ValueError("learning_rate must be a list of values")
+
+
+def judged_at(claim: Mapping[str, Any]) -> Selection:
+    """Gives the step by whose scores a claim is judged.
+
+    Raises:
+        ValueError: If there is no such choice.
+    """
+    name = claim.get("step", JUDGED_AT[0].value)
+    for selection in JUDGED_AT:
+        if selection.value == name:
+            return selection
+    raise ValueError(f"step {name!r} is not one of {', '.join(one.value for one in JUDGED_AT)}")
 
 
 def same_plan(one: Path, other: Path) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from records.plan import Plan, read_plan
+from records.plan import FIRST_TUNING_SEED, Plan, read_plan
 
 from lowland.cli.console import console, quiet_libraries
 from lowland.cli.sweep_view import SweepView
@@ -33,9 +33,6 @@ from lowland.report.runs import Run, read_experiment
 from lowland.report.selection import held_out_step
 
 RATE = "train.learning_rate"
-
-FIRST_TUNING_SEED = 1000
-"""Seeds from here on are for tuning; those of the comparison count from 0."""
 
 
 class Study:
@@ -57,7 +54,8 @@ class Study:
         self._data_dir = data_dir
         self._jobs = jobs
         self.tuning_seeds = tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning["seeds"]))
-        self.seeds = tuple(range(seeds or plan.comparison["seeds"]))
+        first = plan.comparison.get("first", 0)
+        self.seeds = tuple(range(first, first + (seeds or plan.comparison["seeds"])))
         self.tuned: dict[Path, int] = {}  # directories of tuning -> the cell that was tuned
 
     def config(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from records.judge import judge
 from records.page import figure, write_page
-from records.plan import same_plan
+from records.plan import JUDGED_AT, judged_at, same_plan
 
 from lowland.errors import UserError
 from lowland.report.runs import Evaluation, Run, read_experiment
@@ -133,7 +133,7 @@ def compute(folder: Path) -> dict[str, Any]:
     for number, value in enumerate(values):
         arms = {arm: _runs(lines, number, arm) for arm in ("standard", "sam")}
         cell: dict[str, Any] = {"cell": {setting: value}, "chosen": chosen[number]}
-        for selection in (Selection.HELD_OUT, Selection.LAST_STEP):
+        for selection in JUDGED_AT:
             scores = {arm: scores_of(runs, selection) for arm, runs in arms.items()}
             seeds = sorted(scores["standard"].keys() & scores["sam"].keys())
             paired = compare_pairs(*([scores[arm][seed] for seed in seeds] for arm in ("standard", "sam")))
@@ -143,7 +143,7 @@ def compute(folder: Path) -> dict[str, Any]:
                 **paired_record(paired),
                 "scores": {str(s): {arm: scores[arm][s] for arm in ("standard", "sam")} for s in seeds},
             }
-            if selection is Selection.HELD_OUT:
+            if selection is judged_at(plan["claim"]):
                 differences.append(scores)
         cells.append(cell)
     claim = plan["claim"]

@@ -29,6 +29,7 @@ name = "tiny"
 question = "does it run?"
 statement = "It runs"
 rule = "gain"
+step = "last-step"
 cells = [1]
 
 [axis]
@@ -42,6 +43,7 @@ cells = [0]
 
 [comparison]
 seeds = 2
+first = 3
 
 [settings]
 model = "MODEL"
@@ -81,9 +83,9 @@ def test_the_table_of_claims_follows_from_the_records() -> None:
 
 
 def test_every_claim_has_one_plan() -> None:
-    """The plans are those of the claims a to i, each readable, with a cost and settings that build."""
+    """The plans are those of the claims a to l, each readable, with a cost and settings that build."""
     studies = [replicate.Study(read_plan(path), Path("runs"), None) for path in PLANS]
-    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghi")
+    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghijkl")
     for study in studies:
         assert " h at most" in study.cost()
         for cell in range(len(study.plan.cells)):
@@ -158,11 +160,13 @@ def test_a_plan_is_run_and_recorded(
     for cell in result["cells"]:
         assert set(cell["chosen"]["sam"]) == {"train.learning_rate", "sam.rho"}
         assert set(cell["chosen"]["standard"]) == {"train.learning_rate"}
-        assert cell["held-out"]["seeds"] == 2 and set(cell["held-out"]["scores"]) == {"0", "1"}
+        assert cell["held-out"]["seeds"] == 2 and set(cell["held-out"]["scores"]) == {"3", "4"}
     runs = [json.loads(line) for line in (record / "runs.jsonl").read_text().splitlines()]
     tuned = {run["seed"] for run in runs if run["stage"] == "tuning"}
     compared = {run["seed"] for run in runs if run["stage"] == "comparison"}
-    assert tuned == {1000} and compared == {0, 1}
+    assert result["outcome"]["value"] == result["cells"][1]["last-step"]["difference"]
+    assert "or the last (the result)." in (record / "README.md").read_text()
+    assert tuned == {1000} and compared == {3, 4}
     # Two rates for standard, two rhos and then one more rate for SAM.
     assert len([run for run in runs if run["stage"] == "tuning"]) == 2 + 2 + 1
     assert str(tmp_path) not in (record / "runs.jsonl").read_text()
@@ -259,6 +263,8 @@ def test_no_claim_is_decided_early_or_without_spread() -> None:
         ("cells = [1]", "cells = [2]", "there are cells 0 to 1"),
         ("seeds = 2", "seeds = 0", "seeds of comparison must be a number above 0"),
         ("[0.0, 0.4]", '[0.0, 0.4]\n"sam.rho" = [0.1]', "axis must be one setting"),
+        ("first = 3", "first = 999", "first must leave all seeds below 1000"),
+        ("last-step", "best", "step 'best' is not one of held-out, last-step"),
         ("seconds = 1", "", "lacks seconds"),
         ("seconds = 1", "seconds =", "not a plan"),
     ],
