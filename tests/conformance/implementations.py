@@ -80,6 +80,7 @@ class Implementation(ABC):
         rho: float,
         a: int,
         base: type[Optimizer] = torch.optim.SGD,
+        adaptive: bool = False,
         **options: Any,
     ) -> Training:
         """Starts training.
@@ -89,16 +90,19 @@ class Implementation(ABC):
             rho: Radius.
             a: Number of ascent examples.
             base: The optimizer that steps.
+            adaptive: Whether the perturbation is measured by the weights (ASAM).
             **options: The optimizer's own, such as its learning rate.
         """
 
 
 class LowlandTraining(Training):
-    def __init__(self, parameters: Any, rho: float, a: int, base: type[Optimizer], options: Any) -> None:
+    def __init__(
+        self, parameters: Any, rho: float, a: int, base: type[Optimizer], adaptive: bool, options: Any
+    ) -> None:
         handed = parameters.parameters() if isinstance(parameters, nn.Module) else parameters
         self.optimizer = base(handed, **options)
         self.source = parameters if isinstance(parameters, nn.Module) else self.optimizer.param_groups
-        self.settings: dict[str, Any] = {"rho": rho, "ascent": a}
+        self.settings: dict[str, Any] = {"rho": rho, "ascent": a, "adaptive": adaptive}
         self.sam = lowland.SAM(self.source, **self.settings)
 
     def step(self, loss_fn: LossFunction, batch: Any) -> None:
@@ -145,9 +149,10 @@ class Lowland(Implementation):
         rho: float,
         a: int,
         base: type[Optimizer] = torch.optim.SGD,
+        adaptive: bool = False,
         **options: Any,
     ) -> Training:
-        return LowlandTraining(parameters, rho, a, base, options)
+        return LowlandTraining(parameters, rho, a, base, adaptive, options)
 
 
 class TwoCalls(Optimizer):
@@ -256,8 +261,11 @@ class Plain(Implementation):
         rho: float,
         a: int,
         base: type[Optimizer] = torch.optim.SGD,
+        adaptive: bool = False,
         **options: Any,
     ) -> Training:
+        if adaptive:
+            raise NotOffered
         handed = parameters.parameters() if isinstance(parameters, nn.Module) else parameters
         return TwoCallTrainingUnderDDP(TwoCalls(handed, base, rho, **options), a)
 
@@ -275,12 +283,13 @@ class PytorchOptimizer(Implementation):
         rho: float,
         a: int,
         base: type[Optimizer] = torch.optim.SGD,
+        adaptive: bool = False,
         **options: Any,
     ) -> Training:
         from pytorch_optimizer import SAM
 
         handed = parameters.parameters() if isinstance(parameters, nn.Module) else parameters
-        return TwoCallTraining(SAM(handed, base, rho=rho, **options), a)
+        return TwoCallTraining(SAM(handed, base, rho=rho, adaptive=adaptive, **options), a)
 
 
 IMPLEMENTATIONS: dict[str, Implementation] = {

@@ -37,6 +37,15 @@ def test_radius(implementation: Implementation) -> None:
     assert square**0.5 == pytest.approx(0.3, rel=1e-6)  # a norm summed in fp32 is precise enough
 
 
+def test_adaptive(implementation: Implementation) -> None:
+    """Where SAM is adaptive (ASAM), a step of SGD is w - lr g_adv at w_adv = w + rho w^2 g / ‖w g‖."""
+    model, batch = mlp(), batch_of(8)
+    gradient = sam_gradient(loss_at(model), list(model.parameters()), batch, rho=2.0, a=2, adaptive=True)
+    expected = [w - 0.1 * g for w, g in zip(weights(model), gradient, strict=True)]
+    implementation.start(model, rho=2.0, a=2, lr=0.1, adaptive=True).step(loss_of(model), batch)
+    assert distance(weights(model), expected) < 1e-7  # a norm summed in fp32 is precise enough
+
+
 def test_storage(implementation: Implementation) -> None:
     """Every weight stays in its storage, in both passes and after them."""
     model = mlp()

@@ -55,8 +55,8 @@ MUTATIONS = {
     ),
     "the norm is each tensor's own": Mutation(
         "perturb.py",
-        "torch._foreach_add_(weights, epsilons, alpha=scale)",
-        "torch._foreach_add_(weights, [e / e.norm() for e in epsilons], "
+        "torch._foreach_add_(weights, directions, alpha=scale)",
+        "torch._foreach_add_(weights, [d / d.norm() for d in directions], "
         "alpha=scale * global_norm(gradients))",
         "test_radius.py::test_norm_is_global_and_not_squared",
     ),
@@ -74,8 +74,8 @@ MUTATIONS = {
     ),
     "w_adv is on the other side": Mutation(
         "perturb.py",
-        "torch._foreach_add_(weights, epsilons, alpha=scale)",
-        "torch._foreach_add_(weights, epsilons, alpha=-scale)",
+        "torch._foreach_add_(weights, directions, alpha=scale)",
+        "torch._foreach_add_(weights, directions, alpha=-scale)",
         "test_reference.py::test_mlp",
     ),
     "the weights are not restored": Mutation(
@@ -140,8 +140,8 @@ MUTATIONS = {
     ),
     "a cast of w is used at w_adv": Mutation(
         "perturb.py",
-        "    torch.clear_autocast_cache()\n    # What arrived",
-        "    # What arrived",
+        "        torch.clear_autocast_cache()\n        radius",
+        "        radius",
         "test_mixed_precision.py::test_autocast_outside",
     ),
     "a cast of w_adv is used at w": Mutation(

@@ -128,6 +128,13 @@ def fsdp2_past(rank: int) -> None:
 
 
 @case
+def adaptive(rank: int) -> None:
+    """Under DDP and FSDP2 an adaptive perturbation is measured by all weights together."""
+    trajectory(rank, ddp(), adaptive=True)
+    trajectory(rank, shard, adaptive=True)
+
+
+@case
 def fsdp2_hybrid(rank: int) -> None:
     """With replicas of shards, each shard counts once in the norm and each example once in the mean."""
     for sizes in ((2, 1), (1, 2)):

@@ -269,6 +269,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="of every K steps, only the first is one of SAM (default: 1)",
     )
     sam.add_argument(
+        "--adaptive",
+        dest="sam.adaptive",
+        action="store_true",
+        help="measure each weight's part of the perturbation by the weight's size (ASAM); take a rho of 0.2 "
+        "to 2 (default: off)",
+    )
+    sam.add_argument(
         "--perturb",
         dest="sam.perturb",
         metavar="PATTERN",

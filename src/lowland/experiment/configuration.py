@@ -172,6 +172,8 @@ class ExperimentConfig:
         """Gives what must agree between runs of one experiment: all but the seeds and arms."""
         settings = self.to_dict()
         del settings["seeds"], settings["arms"]
+        if not settings["sam"]["adaptive"]:
+            del settings["sam"]["adaptive"]  # so that experiments from before it are still found
         return settings
 
     def fingerprint(self) -> str:

@@ -22,6 +22,7 @@ class SAMSettings:
         m: Number of adversarial points.
         descent: For m > 1: `share` or `full`.
         perturb: Which parameters are perturbed: a predicate or name patterns; all by default.
+        adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
         ranks: Under DDP: one w_adv for all (`shared`), or one a rank (`own`).
 
     Raises:
@@ -33,6 +34,7 @@ class SAMSettings:
     m: int = 1
     descent: Literal["share", "full"] = "share"
     perturb: Callable[[str, Tensor], bool] | Sequence[str] | None = None
+    adaptive: bool = False
     ranks: Literal["shared", "own"] = "shared"
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class SAMSettings:
             m=self.m,
             descent=self.descent,
             perturb=self.perturb,
+            adaptive=self.adaptive,
             ranks=self.ranks,
             **options,
         )

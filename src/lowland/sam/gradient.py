@@ -40,6 +40,8 @@ class SAMGradient(StandardGradient):
             than m = 1; `full` on the whole batch, at m times the cost.
         perturb: Which parameters are perturbed: a predicate of name and parameter, or shell-style name
             patterns such as `["*layer_norm*"]`. All by default. All are trained in any case.
+        adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM), so
+            that scaling a layer up and the next one down changes nothing. Its rho is another: 0.2 to 2.
         ranks: Under DDP: `shared` averages the ascent gradient over the ranks, so that all share one
             w_adv; `own` lets each rank climb on its own examples, without communication (m = ranks).
         measure: Whether `info.radius` and `info.moved` are measured, which costs as much again as moving the
@@ -56,7 +58,7 @@ class SAMGradient(StandardGradient):
 
     Source:
         Algorithm 1 of Bahri, Mobahi and Tay (2022); `share` as in Foret et al. (2021), `full` as in the
-        paper's ablation of m.
+        paper's ablation of m; `adaptive` as in Kwon et al. (2021), arXiv 2102.11600.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class SAMGradient(StandardGradient):
         m: int = 1,
         descent: Literal["share", "full"] = "share",
         perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None,
+        adaptive: bool = False,
         ranks: Literal["shared", "own"] = "shared",
         measure: bool = True,
         micro_batch_size: int | None = None,
@@ -101,6 +104,7 @@ class SAMGradient(StandardGradient):
         self.ascent = ascent
         self.m = m
         self.descent = descent
+        self.adaptive = adaptive
         self.ranks = ranks
         self.measure = measure
         self.active = True
@@ -144,7 +148,7 @@ class SAMGradient(StandardGradient):
         infos: list[GradientInfo] = []
         for ascent_pieces, descent_pieces, share in self._points(self._pieces(batch, micro_batches)):
             ascent_loss, parameters, gradients = self._ascend(loss_fn, ascent_pieces)
-            perturbation = perturb(parameters, gradients, self.rho, self.measure)
+            perturbation = perturb(parameters, gradients, self.rho, self.measure, self.adaptive)
             try:
                 done = next(perturbation)
                 loss = self._accumulate(loss_fn, descent_pieces, share)

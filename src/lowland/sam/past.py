@@ -42,7 +42,8 @@ class PastSAMGradient(SAMGradient):
         direction: `previous`: d is the gradient of the step before, as it was before clipping. `momentum`: d
             points where momentum of 0.9 over these gradients would move the weights.
         rho: Radius of the perturbation, >= 0.
-        **options: `perturb`, `measure`, `micro_batch_size`, `count` and `backward`, as in `SAMGradient`.
+        **options: `perturb`, `adaptive`, `measure`, `micro_batch_size`, `count` and `backward`, as in
+            `SAMGradient`.
 
     Raises:
         ValueError: Under a `GradScaler`, whose scale changes between the steps.
@@ -109,8 +110,8 @@ class PastSAMGradient(SAMGradient):
         directions = [self._past[parameter] for parameter in known]
         if not RULES[self.direction].decay:
             self._past.clear()  # frees their memory for the descent
-        elif self.measure or must_measure(known, self.rho):
-            directions = [direction.clone() for direction in directions]  # measuring writes to them
+        elif self.measure or self.adaptive or must_measure(known, self.rho):
+            directions = [direction.clone() for direction in directions]  # they are written to
         return None, known, directions
 
     def _remember(self, parameters: Sequence[Tensor]) -> None:

@@ -24,9 +24,9 @@ class Perturbation:
     """What was really done to the weights.
 
     Attributes:
-        norm: Global L2 norm of the ascent gradient.
-        radius: Measured ||w_adv - w||_2; rho up to rounding, 0 where the gradient gave no direction; `None`
-            where it was not measured.
+        norm: Global L2 norm of the ascent gradient, of |w| g where adaptive.
+        radius: Measured ||w_adv - w||_2, of (w_adv - w) / |w| where adaptive; rho up to rounding, 0 where the
+            gradient gave no direction; `None` where it was not measured.
         moved: Share of the weights that differ from w at w_adv, from 0 to 1; `None` where not measured.
         taken: Whether the step to w_adv was taken: the gradient gave a direction, and the weights' type
             can hold where it leads. Rounding may still have lost all of it.
@@ -46,9 +46,16 @@ LARGEST = 1e18
 
 
 def perturb(
-    parameters: Sequence[Tensor], gradients: list[Tensor], rho: float, measure: bool = True
+    parameters: Sequence[Tensor],
+    gradients: list[Tensor],
+    rho: float,
+    measure: bool = True,
+    adaptive: bool = False,
 ) -> Generator[Perturbation, None, None]:
     """Moves the weights to w + rho * g / ||g|| at `next()`, and back to exactly w at `close()`.
+
+    Where adaptive, to w + rho * w^2 g / || |w| g ||, element by element: the perturbation of each weight is
+    measured by the weight.
 
     A gradient of norm zero or with an element that is not finite gives no direction: the weights
     then stay at w, and the radius says so. They stay, too, where their type cannot hold w_adv.
@@ -64,29 +71,50 @@ def perturb(
         rho: Radius, >= 0.
         measure: Whether to measure what reached the weights, which costs as much again as moving them.
             Weights of 16 bits are measured in any case, since they may not hold w_adv.
+        adaptive: Whether each weight's part of the perturbation is measured by the weight's size.
 
     Yields:
         The perturbation as it was done.
 
     Source:
-        Algorithm 1, line "w_adv": one global norm over all parameters together.
+        Algorithm 1, line "w_adv": one global norm over all parameters together. Adaptive: equation 4 of Kwon
+        et al. (2021), "ASAM", arXiv 2102.11600, with T_w = |w|.
     """
+    weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
+    directions = [local(gradient) for gradient in gradients]
+    if adaptive:
+        torch._foreach_mul_(directions, weights)  # the sign of w goes with the second time
     norm = global_norm(gradients)
     scale = rho / norm if norm > 0 else 0.0
     # NaN and infinity fail this, too, and so does what the kernels could not multiply with.
     if not 0 < scale <= torch.finfo(torch.float32).max:
+        directions.clear()
         gradients.clear()
         yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
         return
-    weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
+    if adaptive:
+        torch._foreach_mul_(directions, weights)
     narrow = must_measure(weights, rho)
     saved = [weight.clone() for weight in weights]
     try:
-        radius, moved = _move(weights, saved, gradients, scale, measure or narrow)
+        torch._foreach_add_(weights, directions, alpha=scale)
+        # A cast that autocast made of w must not be used at w_adv.
+        torch.clear_autocast_cache()
+        radius = moved = None
+        if measure or narrow:
+            # What arrived is measured, in the gradients' own memory: in bf16 most of epsilon rounds away.
+            torch._foreach_copy_(directions, weights)
+            torch._foreach_sub_(directions, saved)
+            moved = _total(gradients, _counts) / sum(gradient.numel() for gradient in gradients)
+            if adaptive:
+                for direction, weight in zip(directions, saved, strict=True):
+                    direction.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
+            radius = global_norm(gradients)
         taken = math.isfinite(radius) if narrow and radius is not None else True
         if not taken:
             _restore(weights, saved)
             radius = moved = 0.0
+        directions.clear()
         gradients.clear()
         yield Perturbation(norm=norm, radius=radius, moved=moved, taken=taken)
     finally:
@@ -136,24 +164,8 @@ def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) 
     return float(shard_sums(figures, tensors).sum())
 
 
-def _move(
-    weights: list[Tensor], saved: list[Tensor], gradients: list[Tensor], scale: float, measure: bool
-) -> tuple[float | None, float | None]:
-    """Adds epsilon to the weights; returns, if measured, its norm and the share of weights that it moved."""
-    epsilons = [local(gradient) for gradient in gradients]
-    torch._foreach_add_(weights, epsilons, alpha=scale)
-    # A cast that autocast made of w must not be used at w_adv.
-    torch.clear_autocast_cache()
-    # What arrived is measured, in the gradients' own memory: in bf16 most of epsilon rounds away.
-    if not measure:
-        return None, None
-    torch._foreach_copy_(epsilons, weights)
-    torch._foreach_sub_(epsilons, saved)
-
-    def counts(group: list[Tensor]) -> Tensor:
-        return torch.stack([epsilon.count_nonzero() for epsilon in group]).cpu().double()
-
-    return global_norm(gradients), _total(gradients, counts) / sum(g.numel() for g in gradients)
+def _counts(group: list[Tensor]) -> Tensor:
+    return torch.stack([tensor.count_nonzero() for tensor in group]).cpu().double()
 
 
 def _restore(weights: list[Tensor], saved: list[Tensor]) -> None:

@@ -17,7 +17,9 @@ Loss = Callable[[Sequence[Tensor], Any], Tensor]
 """Mean loss of a batch at given weights: `loss(weights, batch)`, a scalar with a graph."""
 
 
-def sam_gradient(loss: Loss, w: Sequence[Tensor], batch: Any, *, rho: float, a: int) -> list[Tensor]:
+def sam_gradient(
+    loss: Loss, w: Sequence[Tensor], batch: Any, *, rho: float, a: int, adaptive: bool = False
+) -> list[Tensor]:
     """Computes the SAM gradient of one batch.
 
     Args:
@@ -26,15 +28,20 @@ def sam_gradient(loss: Loss, w: Sequence[Tensor], batch: Any, *, rho: float, a: 
         batch: The batch B; see `lowland.sam.batch`.
         rho: Radius.
         a: Number of ascent examples.
+        adaptive: Whether the perturbation is measured weight by weight, by the weight's size.
 
     Returns:
         g_adv, one tensor a weight.
 
     Source:
-        Algorithm 1 of Bahri, Mobahi and Tay (2022).
+        Algorithm 1 of Bahri, Mobahi and Tay (2022); adaptive: equation 4 of Kwon et al. (2021), ASAM.
     """
     ascent_examples = rows(batch, 0, a)
     g = torch.autograd.grad(loss(w, ascent_examples), w)
-    norm = torch.sqrt(sum((g_i.square().sum() for g_i in g), torch.zeros(())))
-    w_adv = [(w_i + rho * g_i / norm).detach().requires_grad_() for w_i, g_i in zip(w, g, strict=True)]
+    t = [w_i.abs() if adaptive else torch.ones_like(w_i) for w_i in w]
+    norm = torch.sqrt(
+        sum(((t_i * g_i).square().sum() for t_i, g_i in zip(t, g, strict=True)), torch.zeros(()))
+    )
+    epsilon = [rho * t_i.square() * g_i / norm for t_i, g_i in zip(t, g, strict=True)]
+    w_adv = [(w_i + e_i).detach().requires_grad_() for w_i, e_i in zip(w, epsilon, strict=True)]
     return list(torch.autograd.grad(loss(w_adv, batch), w_adv))

@@ -32,8 +32,9 @@ class GradientInfo:
             training, at w_adv under SAM. A 0-d tensor without a graph, so that reading it is up to you.
         ascent_loss: Mean loss of the ascent examples at w, a 0-d tensor; `None` without an ascent pass.
         ascent_norm: Global norm of the direction of the ascent, a float; `None` in standard training.
-        radius: Measured ||w_adv - w||_2, a float: rho up to rounding, 0 where the ascent gradient was zero
-            or not finite, less than rho where the weights' type is too coarse (bf16).
+        radius: Measured ||w_adv - w||_2, a float (adaptive: of (w_adv - w) / |w|): rho up to rounding, 0
+            where the ascent gradient was zero or not finite, less than rho where the weights' type is too
+            coarse (bf16).
         moved: Share of the perturbed weights that changed at all, from 0 to 1.
         points: Number of adversarial points (m).
     """

@@ -28,7 +28,11 @@ def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMSet
     """
     if arm == "standard":
         return StandardGradient(model, micro_batch_size=train.micro_batch_size)
-    shared: dict[str, Any] = {"micro_batch_size": train.micro_batch_size, "perturb": sam.perturb}
+    shared: dict[str, Any] = {
+        "micro_batch_size": train.micro_batch_size,
+        "perturb": sam.perturb,
+        "adaptive": sam.adaptive,
+    }
     try:
         if sam.direction != "ascent":
             return PastSAMGradient(model, rho=sam.rho, direction=sam.direction, **shared)

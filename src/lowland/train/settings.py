@@ -52,6 +52,7 @@ class SAMSettings:
             pass the `previous` step's gradient or the `momentum` of all.
         start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
         every: From there on every how many steps one is SAM's; the others are standard ones.
+        adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
         perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; or all.
 
     Source:
@@ -65,6 +66,7 @@ class SAMSettings:
     direction: Direction = "ascent"
     start: float = 0.0
     every: int = 1
+    adaptive: bool = False
     perturb: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ SETTINGS: Mapping[str, str] = {
     "direction": "sam.direction",
     "sam-from": "sam.start",
     "sam-every": "sam.every",
+    "adaptive": "sam.adaptive",
     "fraction": "data.fraction",
     "label-noise": "data.label_noise",
     "task": "data.tasks",
