@@ -192,8 +192,8 @@ def main() -> None:
     before = loss_on(fresh, held_out)
     fresh.train()
     ways: dict[str, Any] = {
-        "Seq2SeqTrainer, defaults": lambda model: trainer_run(model, train, options, best=False),
-        f"Seq2SeqTrainer, {precision_of(options)}, by length": lambda model: trainer_run(
+        "Trainer, defaults": lambda model: trainer_run(model, train, options, best=False),
+        f"Trainer, {precision_of(options)}, by length": lambda model: trainer_run(
             model, train, options, best=True
         ),
         "lowland": lambda model: lowland_run(model, train, options),

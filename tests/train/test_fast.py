@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.optimization import Adafactor as LibraryAdafactor
 
-from lowland.models import build_model, is_packable, load_model, weights_sha256
+from lowland.models import build_model, is_packable, load_model, pack, weights_sha256
 from lowland.models.dropout import Masks
 from lowland.train import SAMSettings, Training, TrainSettings, seed_dropout
 from lowland.train.adafactor import Adafactor
@@ -61,6 +61,21 @@ def full_batch() -> dict[str, Tensor]:
     }
 
 
+def long_batch() -> dict[str, Tensor]:
+    """Forty rows, 220 tokens in and 170 out: enough that padding rounds both up."""
+    return {name: tensor.repeat(10, 1) for name, tensor in ragged_batch().items()}
+
+
+def tight_batch() -> dict[str, Tensor]:
+    """Forty rows with less padding, in and out, than would make a round number."""
+    batch = {name: tensor[2:].repeat(20, 1) for name, tensor in ragged_batch().items()}
+    batch["labels"][:, 5:] = 7
+    batch["labels"][:, 1:5] = 3
+    batch["labels"][0, 5] = -100
+    batch["attention_mask"][0, 6] = 0
+    return batch
+
+
 def loss_and_gradients(model: PreTrainedModel, batch: dict[str, Tensor], **options: Any) -> list[Tensor]:
     """The loss of a batch, then the gradient of each weight."""
     model.zero_grad()
@@ -77,7 +92,11 @@ def distance(left: list[Tensor], right: list[Tensor]) -> float:
 
 
 @pytest.mark.parametrize("kind", PACKABLE)
-@pytest.mark.parametrize("batch", [ragged_batch(), full_batch()], ids=["padded", "full"])
+@pytest.mark.parametrize(
+    "batch",
+    [ragged_batch(), full_batch(), long_batch(), tight_batch()],
+    ids=["padded", "full", "rounded", "tight"],
+)
 def test_packed_gradients_are_the_librarys(kind: str, batch: dict[str, Tensor]) -> None:
     """Without dropout, loss and every gradient over real tokens alone are the library's over padding too."""
     model = model_of(kind)
@@ -88,6 +107,28 @@ def test_packed_gradients_are_the_librarys(kind: str, batch: dict[str, Tensor]) 
     for left, right in zip(fast, library, strict=True):
         # fp32 rounding (6e-8) over a hundred sums; single weights differ by 2e-6 at most.
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
+
+
+def test_numbers_of_tokens_are_rounded() -> None:
+    """Padding is added up to a sixteenth, as far as there is some, so that batches have few shapes."""
+
+    def shapes(batch: dict[str, Tensor]) -> tuple[int, int]:
+        packed = pack(batch, lambda labels: labels)
+        return len(packed["input_ids"]), len(packed["decoder_input_ids"])
+
+    assert shapes(ragged_batch()) == (22, 17) and shapes(full_batch()) == (32, 20)
+    assert shapes(long_batch()) == (224, 176)  # of 220 and 170, by eights
+    assert shapes(tight_batch()) == (280, 240)  # of 279 and 239, and no more than there are
+    generator = torch.Generator().manual_seed(0)
+    seen, real = set(), set()
+    for _ in range(200):
+        lengths = torch.randint(8, 65, (32,), generator=generator)
+        mask = (torch.arange(64)[None] < lengths[:, None]).long()
+        batch = {"input_ids": mask, "attention_mask": mask, "labels": torch.zeros(32, 1, dtype=torch.long)}
+        seen.add(shapes(batch)[0])
+        real.add(int(mask.sum()))
+        assert 0 <= shapes(batch)[0] - int(mask.sum()) < int(mask.sum()) / 16
+    assert len(seen) < 20 < 100 < len(real)
 
 
 def test_packed_bf16_is_as_good_as_the_librarys() -> None:

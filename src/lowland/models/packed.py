@@ -1,7 +1,8 @@
 """T5's forward pass in training over real tokens alone, with fewer and cheaper operations.
 
-The library computes every layer for padding, too. Here the real tokens of a batch are one long row, and
-only the products of queries, keys and values see sequences. The weights are those of the library's own
+The library computes every layer for padding, too. Here the real tokens of a batch are one long row, with a
+little padding that makes its length a rounder number, and only the products of queries, keys and values see
+sequences. The weights are those of the library's own
 modules, whose matrices are called as they are; the numbers are the library's up to rounding.
 """
 
@@ -82,20 +83,34 @@ def pack(batch: Mapping[str, Tensor], decoder_inputs: Callable[[Tensor], Tensor]
     real = labels != IGNORED
     # Where a label is left out before a row's last, its token is seen by those after it all the same.
     seen = real.flip(1).cumsum(1).flip(1) > 0
+    read, written = _rounded(attended), _rounded(seen)
     return {
-        "input_ids": batch["input_ids"][attended],
-        "input_shape": tuple(attended.shape),
-        "input_places": _places(attended),
+        "input_ids": batch["input_ids"][read],
+        "input_shape": tuple(read.shape),
+        "input_places": _places(read),
         "attended": None if bool(attended.all()) else attended,
-        "decoder_input_ids": decoder_inputs(labels)[seen],
-        "decoder_shape": tuple(seen.shape),
-        "decoder_places": _places(seen),
-        "scored": None if torch.equal(real, seen) else _places(real[seen]),
+        "decoder_input_ids": decoder_inputs(labels)[written],
+        "decoder_shape": tuple(written.shape),
+        "decoder_places": _places(written),
+        "scored": None if torch.equal(real, written) else _places(real[written]),
     }
 
 
+def _rounded(tokens: Tensor) -> Tensor:
+    """Adds padding to the tokens of a batch until their number is a multiple of a 32nd to a 16th of it.
+
+    Every other number of rows is another shape, for which a library makes and keeps kernels, and memory is
+    cut anew. Nobody sees what is added: no input attends to padding, and no target to what comes after it.
+    """
+    count = int(tokens.sum())
+    missing = -count % (1 << max(0, count.bit_length() - 5))
+    rounded = tokens.clone()
+    rounded.view(-1)[(~tokens).view(-1).nonzero()[:missing, 0]] = True
+    return rounded
+
+
 class PackedT5(nn.Module):
-    """A model of the T5 family that is called with the real tokens of a batch.
+    """A model of the T5 family that is called with the tokens of a batch that `pack` chooses.
 
     Args:
         model: A model for which `is_packable` holds; its weights and modes are used as they are.
@@ -120,11 +135,11 @@ class PackedT5(nn.Module):
         """Computes the scores of the vocabulary at all positions that have a label. `# (tokens, vocabulary)`.
 
         Args:
-            input_ids: Real tokens of the inputs, row after row. `# (input tokens,)`
+            input_ids: Tokens of the inputs, row after row. `# (input tokens,)`
             input_shape: Rows and columns of the batch that they are from.
             input_places: Their places in that batch, counted through; `None` where there is no padding.
             attended: Where there are inputs; `None` for everywhere. `# (batch, input_len)`
-            decoder_input_ids: Real tokens of the decoder's inputs. `# (decoder tokens,)`
+            decoder_input_ids: Tokens of the decoder's inputs. `# (decoder tokens,)`
             decoder_shape: As `input_shape`.
             decoder_places: As `input_places`.
             scored: Which of the decoder's tokens have a label; `None` for all.
