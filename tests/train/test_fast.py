@@ -110,15 +110,16 @@ def test_packed_gradients_are_the_librarys(kind: str, batch: dict[str, Tensor]) 
 
 
 def test_numbers_of_tokens_are_rounded() -> None:
-    """Padding is added up to a sixteenth, as far as there is some, so that batches have few shapes."""
+    """Padding rounds the numbers of tokens up, as far as there is some, so that batches have few shapes."""
 
     def shapes(batch: dict[str, Tensor]) -> tuple[int, int]:
         packed = pack(batch, lambda labels: labels)
         return len(packed["input_ids"]), len(packed["decoder_input_ids"])
 
-    assert shapes(ragged_batch()) == (22, 17) and shapes(full_batch()) == (32, 20)
-    assert shapes(long_batch()) == (224, 176)  # of 220 and 170, by eights
-    assert shapes(tight_batch()) == (280, 240)  # of 279 and 239, and no more than there are
+    assert shapes(full_batch()) == (32, 20)  # no padding, nothing to add
+    assert shapes(ragged_batch()) == (28, 24)  # of 22 and 17 tokens: all the padding there is
+    assert shapes(long_batch()) == (256, 176)  # of 220 and 170
+    assert shapes(tight_batch()) == (280, 240)  # of 279 and 239: all the padding there is
     generator = torch.Generator().manual_seed(0)
     seen, real = set(), set()
     for _ in range(200):
@@ -127,8 +128,8 @@ def test_numbers_of_tokens_are_rounded() -> None:
         batch = {"input_ids": mask, "attention_mask": mask, "labels": torch.zeros(32, 1, dtype=torch.long)}
         seen.add(shapes(batch)[0])
         real.add(int(mask.sum()))
-        assert 0 <= shapes(batch)[0] - int(mask.sum()) < int(mask.sum()) / 16
-    assert len(seen) < 20 < 100 < len(real)
+        assert 0 <= shapes(batch)[0] - int(mask.sum()) < 64
+    assert len(seen) < 10 < 100 < len(real)
 
 
 def test_packed_bf16_is_as_good_as_the_librarys() -> None:

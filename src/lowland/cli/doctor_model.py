@@ -182,6 +182,14 @@ def step_findings(result: Trial, steps: int) -> Findings:
     )
 
 
+KERNELS = 350_000_000
+"""Bytes of the kernels that a bf16 library makes on CPUs for each shape of a batch and keeps. The trial's
+batches have one shape; in training kernels come within the first hundred steps."""
+
+GAPS = 0.5
+"""On CPUs, what memory cut for batches of many sizes takes besides: a share of what a step makes and frees."""
+
+
 def expected_memory(model: PreTrainedModel, settings: TrainSettings, device: torch.device) -> dict[str, int]:
     """Estimates the parts of the memory of SAM training at its peak, in bytes, before any of it.
 
@@ -201,6 +209,12 @@ def expected_memory(model: PreTrainedModel, settings: TrainSettings, device: tor
     }
     if bf16:
         memory["weights in bf16"] = size // 2
+    if device.type == "cpu":
+        memory["gaps"] = round(
+            GAPS * sum(memory[name] for name in ("gradients", "SAM's copy", "activations"))
+        )
+        if bf16:
+            memory["kernels"] = KERNELS
     if device.type != "cuda":
         memory["libraries"] = max(0, psutil.Process().memory_info().rss - size)
     return memory

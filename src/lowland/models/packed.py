@@ -24,6 +24,9 @@ from lowland.models.dropout import Masks, apply
 IGNORED = -100
 """Label of a padding position, as everywhere in Hugging Face's models."""
 
+LEAST_READ, LEAST_WRITTEN = 64, 16
+"""Numbers of input and of target tokens are multiples of these, where there is padding to fill them up."""
+
 _PARTS = frozenset(
     f"{prefix}{part}"
     for prefix in ("T5", "MT5")
@@ -83,7 +86,7 @@ def pack(batch: Mapping[str, Tensor], decoder_inputs: Callable[[Tensor], Tensor]
     real = labels != IGNORED
     # Where a label is left out before a row's last, its token is seen by those after it all the same.
     seen = real.flip(1).cumsum(1).flip(1) > 0
-    read, written = _rounded(attended), _rounded(seen)
+    read, written = _rounded(attended, LEAST_READ), _rounded(seen, LEAST_WRITTEN)
     return {
         "input_ids": batch["input_ids"][read],
         "input_shape": tuple(read.shape),
@@ -96,14 +99,15 @@ def pack(batch: Mapping[str, Tensor], decoder_inputs: Callable[[Tensor], Tensor]
     }
 
 
-def _rounded(tokens: Tensor) -> Tensor:
-    """Adds padding to the tokens of a batch until their number is a multiple of a 32nd to a 16th of it.
+def _rounded(tokens: Tensor, least: int) -> Tensor:
+    """Adds padding to the tokens of a batch until their number is rounder, as far as there is padding.
 
-    Every other number of rows is another shape, for which a library makes and keeps kernels, and memory is
-    cut anew. Nobody sees what is added: no input attends to padding, and no target to what comes after it.
+    It becomes a multiple of `least`, and of a 32nd to a 16th of it. Every other number of rows is another
+    shape, for which a library makes and keeps kernels, and memory is cut anew. Nobody sees what is added: no
+    input attends to padding, and no target to what comes after it.
     """
     count = int(tokens.sum())
-    missing = -count % (1 << max(0, count.bit_length() - 5))
+    missing = -count % max(least, 1 << max(0, count.bit_length() - 5))
     rounded = tokens.clone()
     rounded.view(-1)[(~tokens).view(-1).nonzero()[:missing, 0]] = True
     return rounded
