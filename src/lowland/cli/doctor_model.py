@@ -187,7 +187,7 @@ KERNELS = 350_000_000
 batches have one shape; in training kernels come within the first hundred steps."""
 
 GAPS = 0.5
-"""On CPUs, what memory cut for batches of many sizes takes besides: a share of what a step makes and frees."""
+"""On CPUs, what memory cut for batches of many sizes takes besides: a share of what a step frees again."""
 
 
 def expected_memory(model: PreTrainedModel, settings: TrainSettings, device: torch.device) -> dict[str, int]:
