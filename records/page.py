@@ -136,18 +136,18 @@ def command(plan: Path) -> str:
     return f"python -m records.replicate {shown}" + ("" if own else " --data-dir DIR")
 
 
-def figure(result: Mapping[str, Any]) -> dict[str, bytes]:
-    """Draws the scores of both arms in every cell, with their standard errors."""
-    return draw("scores", lambda drawn: _draw(drawn, result))
+def figure(result: Mapping[str, Any], selection: Selection) -> dict[str, bytes]:
+    """Draws the scores of both arms in every cell at the step that is judged, with their standard errors."""
+    return draw("scores", lambda drawn: _draw(drawn, result, selection))
 
 
-def _draw(figure: Figure, result: Mapping[str, Any]) -> None:
+def _draw(figure: Figure, result: Mapping[str, Any], selection: Selection) -> None:
     cells = result["cells"]
     figure.set_size_inches(3.4, 2.6)
     axes = figure.subplots()
     for arm, name in (("standard", "standard"), ("sam", "SAM")):
         colour, marker, dashes = STYLES[arm]  # type: ignore[index]
-        found = [cell[Selection.HELD_OUT.value][arm] for cell in cells]
+        found = [cell[selection.value][arm] for cell in cells]
         means = np.array([np.nan if one["mean"] is None else one["mean"] for one in found])
         errors = np.array([(one["sd"] or 0.0) / math.sqrt(max(1, one["n"])) for one in found])
         shift = -0.06 if arm == "standard" else 0.06

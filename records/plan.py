@@ -98,9 +98,7 @@ def _check(plan: Plan) -> None:
             raise ValueError(f"seeds of {part} must be a number above 0")
     first = plan.comparison.get("first", 0)
     if not isinstance(first, int) or not 0 <= first <= FIRST_TUNING_SEED - plan.comparison["seeds"]:
-        raise ValueError(
-            f"first must leave all seeds below {FIRST_TUNING_SEED}, where those of tuning begin"
-        )
+        raise ValueError(f"first must leave all seeds below {FIRST_TUNING_SEED}, where those of tuning begin")
     judged_at(claim)
     if not plan.tuning["learning_rate"]:
         raise ValueError("learning_rate must be a list of values")

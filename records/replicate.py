@@ -55,6 +55,8 @@ class Study:
         self._jobs = jobs
         self.tuning_seeds = tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning["seeds"]))
         first = plan.comparison.get("first", 0)
+        if first + (seeds or 0) > FIRST_TUNING_SEED:
+            raise UserError(f"Seeds from {first} on leave room for {FIRST_TUNING_SEED - first}, not {seeds}.")
         self.seeds = tuple(range(first, first + (seeds or plan.comparison["seeds"])))
         self.tuned: dict[Path, int] = {}  # directories of tuning -> the cell that was tuned
 

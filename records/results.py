@@ -76,7 +76,7 @@ def write_record(
     shutil.copyfile(next(first.glob("*-seed*/env.json")), folder / "env.json")
     result = compute(folder)
     write_json(folder / "result.json", result)
-    for name, content in figure(result).items():
+    for name, content in figure(result, judged_at(study.plan.claim)).items():
         write_atomic(folder / name, content)
     write_page(folder)
     return folder

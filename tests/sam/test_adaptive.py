@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from tests.sam.test_reference import loss_at
 from tests.sam.toys import Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
 from torch import Tensor, nn
 
+import lowland
 from lowland import SAM
 from lowland.sam import PastSAMGradient
+from lowland.sam.perturb import perturb
 from lowland.sam.reference import sam_gradient
 
 
@@ -76,6 +79,56 @@ def test_rho_zero_is_standard() -> None:
     SAM(model, rho=0.0, adaptive=True)(loss_of(model), batch_of(8))
     loss_of(other)(batch_of(8)).backward()
     assert same(gradients(model), gradients(other))
+
+
+def test_without_a_direction_the_step_is_standard() -> None:
+    """Where no perturbed weight has a gradient, or all of them are zero, the step is a standard one."""
+    model, other = nn.Sequential(*mlp(), nn.Identity()), mlp()
+    model.unused = nn.Linear(2, 2).double()  # type: ignore[assignment]
+
+    def loss_fn(batch: Batch) -> Tensor:
+        return nn.functional.cross_entropy(model[:3](batch["x"]), batch["y"])
+
+    info = SAM(model, perturb=["unused*"], adaptive=True)(loss_fn, batch_of(8))
+    loss_of(other)(batch_of(8)).backward()
+    assert info.radius == 0.0
+    assert same([p.grad for p in model[:3].parameters() if p.grad is not None], gradients(other))
+    w = nn.Parameter(torch.zeros(3))
+    assert (
+        SAM([w], adaptive=True)(lambda batch: ((w - 1) ** 2).sum() * batch.mean(), torch.ones(4)).radius == 0
+    )
+
+
+def test_the_direction_is_freed_before_the_descent() -> None:
+    """At w_adv nothing is left of the ascent gradient, though it was measured."""
+    w = nn.Parameter(torch.ones(5))
+    direction = torch.arange(1.0, 6.0)
+    storage = weakref.ref(direction.untyped_storage())
+    gradients = [direction]
+    del direction
+    moved = perturb([w], gradients, 0.5, measure=True, adaptive=True)
+    assert next(moved).radius == pytest.approx(0.5, rel=1e-6)  # fp32
+    assert storage() is None and not gradients
+    moved.close()
+    assert torch.equal(w.detach(), torch.ones(5))
+
+
+@pytest.mark.parametrize("adaptive", ["no", 1, None])
+def test_only_true_or_false(adaptive: Any) -> None:
+    """What is not true or false is refused, wherever it is given."""
+    for build in (lambda: SAM(mlp(), adaptive=adaptive), lambda: lowland.SAMSettings(adaptive=adaptive)):
+        with pytest.raises(ValueError, match="Invalid adaptive="):
+            build()
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_fp16_takes_what_its_kernels_can_multiply(adaptive: bool) -> None:
+    """Where rho / ||g|| is more than fp16 can hold, the step is a standard one."""
+    w = nn.Parameter(torch.ones(4, dtype=torch.float16))
+    info = SAM([w], rho=0.5, adaptive=adaptive)(
+        lambda batch: (w * 2e-6).sum() * batch.mean(), torch.ones(4).half()
+    )
+    assert info.radius == 0.0 and torch.equal(w.detach(), torch.ones(4).half())
 
 
 @pytest.mark.parametrize("measure", [True, False])

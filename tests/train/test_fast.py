@@ -120,6 +120,9 @@ def test_numbers_of_tokens_are_rounded() -> None:
     assert shapes(ragged_batch()) == (28, 24)  # of 22 and 17 tokens: all the padding there is
     assert shapes(long_batch()) == (256, 176)  # of 220 and 170
     assert shapes(tight_batch()) == (280, 240)  # of 279 and 239: all the padding there is
+    turned = long_batch()
+    turned["attention_mask"] = turned["attention_mask"].t().contiguous().t()
+    assert shapes(turned) == (256, 176)  # however a mask lies in memory
     generator = torch.Generator().manual_seed(0)
     seen, real = set(), set()
     for _ in range(200):

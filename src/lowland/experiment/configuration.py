@@ -20,7 +20,7 @@ import tomli_w
 
 from lowland.errors import UserError, unknown_name
 from lowland.files import fingerprint
-from lowland.train.settings import ARMS, Arm, SAMSettings, TrainSettings
+from lowland.train.settings import ARMS, Arm, SAMSettings, TrainSettings, identity
 
 Layer = Mapping[str, Any]
 """Nested settings, each section a mapping, holding only what is set."""
@@ -161,8 +161,7 @@ class ExperimentConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the configuration as nested plain values, without what is unset."""
-        plain: dict[str, Any] = _without_none(dataclasses.asdict(self))
-        return plain
+        return identity(_without_none(dataclasses.asdict(self)))
 
     def to_toml(self) -> str:
         """Writes the configuration as TOML."""
@@ -172,8 +171,6 @@ class ExperimentConfig:
         """Gives what must agree between runs of one experiment: all but the seeds and arms."""
         settings = self.to_dict()
         del settings["seeds"], settings["arms"]
-        if not settings["sam"]["adaptive"]:
-            del settings["sam"]["adaptive"]  # so that experiments from before it are still found
         return settings
 
     def fingerprint(self) -> str:

@@ -47,6 +47,7 @@ class SAMSettings:
             ascent=self.ascent,
             m=self.m,
             descent=self.descent,
+            adaptive=self.adaptive,
         )
 
     def gradient(self, module: torch.nn.Module, **options: Any) -> SAMGradient:

@@ -71,7 +71,7 @@ def is_packable(model: nn.Module) -> bool:
 
 
 def pack(batch: Mapping[str, Tensor], decoder_inputs: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """Takes the real tokens out of a batch.
+    """Takes the tokens to compute out of a batch: the real ones, and a little padding.
 
     It asks for numbers of tokens, so that a batch is best packed before it goes to an accelerator.
 
@@ -104,12 +104,12 @@ def _rounded(tokens: Tensor, least: int) -> Tensor:
 
     It becomes a multiple of `least`, and of a 32nd to a 16th of it. Every other number of rows is another
     shape, for which a library makes and keeps kernels, and memory is cut anew. Nobody sees what is added: no
-    input attends to padding, and no target to what comes after it.
+    input of a row with a token attends to padding, and no target to what comes after it.
     """
     count = int(tokens.sum())
     missing = -count % max(least, 1 << max(0, count.bit_length() - 5))
-    rounded = tokens.clone()
-    rounded.view(-1)[(~tokens).view(-1).nonzero()[:missing, 0]] = True
+    rounded = tokens.clone(memory_format=torch.contiguous_format)
+    rounded.view(-1)[(~tokens).reshape(-1).nonzero()[:missing, 0]] = True
     return rounded
 
 
@@ -141,7 +141,7 @@ class PackedT5(nn.Module):
         Args:
             input_ids: Tokens of the inputs, row after row. `# (input tokens,)`
             input_shape: Rows and columns of the batch that they are from.
-            input_places: Their places in that batch, counted through; `None` where there is no padding.
+            input_places: Their places in that batch, counted through; `None` where all are computed.
             attended: Where there are inputs; `None` for everywhere. `# (batch, input_len)`
             decoder_input_ids: Tokens of the decoder's inputs. `# (decoder tokens,)`
             decoder_shape: As `input_shape`.

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, T5Config
 
-from lowland.train.settings import SAMSettings, TrainSettings
+from lowland.train.settings import SAMSettings, TrainSettings, identity
 
 ROWS = 64
 """The rows of the embeddings are rounded up to a multiple of this, which matrix units like."""
@@ -141,4 +141,4 @@ class PretrainSettings:
         plain = dataclasses.asdict(self)
         for section in ("train", "sam"):
             plain[section] = {key: value for key, value in plain[section].items() if value is not None}
-        return plain
+        return identity(plain)

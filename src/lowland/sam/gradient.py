@@ -86,6 +86,8 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"Invalid {m=}. Must be a whole number >= 1.")
         if isinstance(ascent, int) and ascent % m:
             raise ValueError(f"Invalid {ascent=} with {m=}. The ascent examples must divide into m groups.")
+        if not isinstance(adaptive, bool):
+            raise ValueError(f"Invalid {adaptive=}. Must be True or False.")
         if descent not in ("share", "full"):
             raise ValueError(f"Invalid {descent=}. Must be 'share' or 'full'.")
         if ranks not in ("shared", "own"):

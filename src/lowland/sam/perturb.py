@@ -82,12 +82,13 @@ def perturb(
     """
     weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
     directions = [local(gradient) for gradient in gradients]
-    if adaptive:
+    if adaptive and directions:
         torch._foreach_mul_(directions, weights)  # the sign of w goes with the second time
     norm = global_norm(gradients)
     scale = rho / norm if norm > 0 else 0.0
-    # NaN and infinity fail this, too, and so does what the kernels could not multiply with.
-    if not 0 < scale <= torch.finfo(torch.float32).max:
+    # NaN and infinity fail this, too, and so does what the kernels of the weights' type cannot multiply with.
+    most = min((torch.finfo(weight.dtype).max for weight in weights), default=0.0)
+    if not 0 < scale <= min(most, torch.finfo(torch.float32).max):
         directions.clear()
         gradients.clear()
         yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
@@ -107,8 +108,7 @@ def perturb(
             torch._foreach_sub_(directions, saved)
             moved = _total(gradients, _counts) / sum(gradient.numel() for gradient in gradients)
             if adaptive:
-                for direction, weight in zip(directions, saved, strict=True):
-                    direction.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
+                _divide(directions, saved)
             radius = global_norm(gradients)
         taken = math.isfinite(radius) if narrow and radius is not None else True
         if not taken:
@@ -162,6 +162,11 @@ def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) 
     for members in kinds.values():
         figures[members] = figure([pieces[index] for index in members])
     return float(shard_sums(figures, tensors).sum())
+
+
+def _divide(epsilons: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
+    for epsilon, weight in zip(epsilons, weights, strict=True):
+        epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
 
 
 def _counts(group: list[Tensor]) -> Tensor:

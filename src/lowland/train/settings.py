@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 OptimizerName: TypeAlias = Literal["adafactor", "adamw", "muon"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
@@ -88,6 +88,8 @@ class SAMSettings:
         if not 0 <= self.start < 1:
             raise ValueError(f"Invalid start={self.start!r}. Must be in [0, 1).")
         _whole("every", self.every, 1)
+        if not isinstance(self.adaptive, bool):
+            raise ValueError(f"Invalid adaptive={self.adaptive!r}. Must be true or false.")
         if self.direction != "ascent" and (self.m > 1 or self.every > 1):
             raise ValueError(
                 f"direction={self.direction!r} takes a step's direction from the one before, and does not go "
@@ -178,3 +180,13 @@ class TrainSettings:
         _choice("precision", self.precision, get_args(Precision))
         _choice("on_non_finite", self.on_non_finite, get_args(NonFinite))
         _choice("operations", self.operations, get_args(Operations))
+
+
+def identity(plain: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out of nested plain settings what came later and has its default.
+
+    So experiments and pre-trainings from before it are found, and go on.
+    """
+    if not plain["sam"]["adaptive"]:
+        del plain["sam"]["adaptive"]
+    return plain

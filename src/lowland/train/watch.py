@@ -103,7 +103,7 @@ class Watch:
         if self._arm != "sam" or self._rho == 0 or report.radius is None:
             return None
         if report.radius == 0:
-            why = "the gradient of its ascent examples was zero or not finite"
+            why = "the direction of its ascent examples was zero or not finite"
         elif report.radius < FAR_BELOW * self._rho:
             why = "the weights' type is too coarse for so small a step"
         else:
