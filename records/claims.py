@@ -12,8 +12,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from records.page import HERE, claim_of, command, sentence, write_page
-from records.plan import same_plan
+from records.page import HERE, command, sentence, write_page
+from records.plan import claim_of, same_plan
 
 from lowland.report.formats import escape_markdown
 from lowland.report.write import write_atomic

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from records.plan import JUDGED_AT, judged_at, same_plan
+from records.plan import JUDGED_AT, claim_of, judged_at, same_plan
 
 from lowland.report.drawing import STYLES, draw
 from lowland.report.formats import Table, escape_markdown, to_markdown
@@ -117,12 +117,6 @@ def again(folder: Path) -> Path:
     """Finds the plan to redo a record by: the one in `plans`, or the record's own where that has changed."""
     own = folder / "plan.toml"
     return next((plan for plan in (HERE / "plans").glob("*.toml") if same_plan(plan, own)), own)
-
-
-def claim_of(plan: Path) -> Mapping[str, Any]:
-    """Reads what a plan claims."""
-    claim: Mapping[str, Any] = tomllib.loads(plan.read_text(encoding="utf-8"))["claim"]
-    return claim
 
 
 def command(plan: Path) -> str:

@@ -117,6 +117,12 @@ def judged_at(claim: Mapping[str, Any]) -> Selection:
     raise ValueError(f"step {name!r} is not one of {', '.join(one.value for one in JUDGED_AT)}")
 
 
+def claim_of(plan: Path) -> Mapping[str, Any]:
+    """Reads what a plan claims."""
+    claim: Mapping[str, Any] = tomllib.loads(plan.read_text(encoding="utf-8"))["claim"]
+    return claim
+
+
 def same_plan(one: Path, other: Path) -> bool:
     """Says whether two files are the same plan, comments left out."""
     left, right = (tomllib.loads(path.read_text(encoding="utf-8")) for path in (one, other))

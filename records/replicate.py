@@ -54,10 +54,10 @@ class Study:
         self._data_dir = data_dir
         self._jobs = jobs
         self.tuning_seeds = tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + plan.tuning["seeds"]))
-        first = plan.comparison.get("first", 0)
-        if first + (seeds or 0) > FIRST_TUNING_SEED:
-            raise UserError(f"Seeds from {first} on leave room for {FIRST_TUNING_SEED - first}, not {seeds}.")
-        self.seeds = tuple(range(first, first + (seeds or plan.comparison["seeds"])))
+        first, count = plan.comparison.get("first", 0), seeds or plan.comparison["seeds"]
+        if first + count > FIRST_TUNING_SEED:
+            raise UserError(f"Seeds from {first} on leave room for {FIRST_TUNING_SEED - first}, not {count}.")
+        self.seeds = tuple(range(first, first + count))
         self.tuned: dict[Path, int] = {}  # directories of tuning -> the cell that was tuned
 
     def config(

@@ -192,6 +192,8 @@ def test_a_plan_is_run_and_recorded(
     assert files(tmp_path / "runs") == before
     assert claims.claims(to).count("_tiny/README.md") == 2
 
+    assert replicate.main([*words, "--seeds", "998"]) == 2
+    assert "Seeds from 3 on leave room for 997, not 998." in capsys.readouterr().err
     assert replicate.main([*words, "--seeds", "1"]) == 2
     assert "holds 2 seeds, and this would replace them by 1" in capsys.readouterr().err
     plan.write_text(plan.read_text().replace("It walks", "It flies"))

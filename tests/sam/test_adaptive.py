@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from tests.sam.test_reference import loss_at
 from tests.sam.toys import Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 import lowland
 from lowland import SAM
@@ -103,12 +103,12 @@ def test_the_direction_is_freed_before_the_descent() -> None:
     """At w_adv nothing is left of the ascent gradient, though it was measured."""
     w = nn.Parameter(torch.ones(5))
     direction = torch.arange(1.0, 6.0)
-    storage = weakref.ref(direction.untyped_storage())
+    storage = StorageWeakRef(direction.untyped_storage())
     gradients = [direction]
     del direction
     moved = perturb([w], gradients, 0.5, measure=True, adaptive=True)
     assert next(moved).radius == pytest.approx(0.5, rel=1e-6)  # fp32
-    assert storage() is None and not gradients
+    assert storage.expired() and not gradients
     moved.close()
     assert torch.equal(w.detach(), torch.ones(5))
 

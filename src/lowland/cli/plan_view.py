@@ -88,9 +88,9 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
 
 def _sam(sam: SAMSettings) -> str:
     how = f"ascent {sam.ascent:g}, m {sam.m}" if sam.direction == "ascent" else sam.direction
+    how = f"adaptive, {how}" if sam.adaptive else how
     when = f", from {sam.start:.0%} of the steps" if sam.start else ""
     when += f", every {sam.every} steps" if sam.every > 1 else ""
-    how = f"adaptive, {how}" if sam.adaptive else how
     which = f", only {' '.join(sam.perturb)}" if sam.perturb else ""
     return f"rho {sam.rho:g}, {how}{when}{which}"
 

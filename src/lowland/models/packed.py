@@ -2,8 +2,8 @@
 
 The library computes every layer for padding, too. Here the real tokens of a batch are one long row, with a
 little padding that makes its length a rounder number, and only the products of queries, keys and values see
-sequences. The weights are those of the library's own
-modules, whose matrices are called as they are; the numbers are the library's up to rounding.
+sequences. The weights are those of the library's own modules, whose matrices are called as they are; the
+numbers are the library's up to rounding.
 """
 
 from __future__ import annotations

@@ -87,8 +87,8 @@ def perturb(
     norm = global_norm(gradients)
     scale = rho / norm if norm > 0 else 0.0
     # NaN and infinity fail this, too, and so does what the kernels of the weights' type cannot multiply with.
-    most = min((torch.finfo(weight.dtype).max for weight in weights), default=0.0)
-    if not 0 < scale <= min(most, torch.finfo(torch.float32).max):
+    types = {torch.float32, *(weight.dtype for weight in weights)}
+    if not 0 < scale <= min(torch.finfo(kind).max for kind in types):
         directions.clear()
         gradients.clear()
         yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
@@ -103,13 +103,7 @@ def perturb(
         torch.clear_autocast_cache()
         radius = moved = None
         if measure or narrow:
-            # What arrived is measured, in the gradients' own memory: in bf16 most of epsilon rounds away.
-            torch._foreach_copy_(directions, weights)
-            torch._foreach_sub_(directions, saved)
-            moved = _total(gradients, _counts) / sum(gradient.numel() for gradient in gradients)
-            if adaptive:
-                _divide(directions, saved)
-            radius = global_norm(gradients)
+            radius, moved = _measure(weights, saved, gradients, adaptive)
         taken = math.isfinite(radius) if narrow and radius is not None else True
         if not taken:
             _restore(weights, saved)
@@ -164,13 +158,26 @@ def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) 
     return float(shard_sums(figures, tensors).sum())
 
 
-def _divide(epsilons: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
-    for epsilon, weight in zip(epsilons, weights, strict=True):
-        epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
+def _measure(
+    weights: list[Tensor], saved: list[Tensor], gradients: list[Tensor], adaptive: bool
+) -> tuple[float, float]:
+    """Measures what arrived, in the gradients' own memory: in bf16 most of epsilon rounds away.
 
+    Returns:
+        Its norm, by the weights' size where adaptive, and the share of the weights that it moved.
+    """
+    epsilons = [local(gradient) for gradient in gradients]
+    torch._foreach_copy_(epsilons, weights)
+    torch._foreach_sub_(epsilons, saved)
 
-def _counts(group: list[Tensor]) -> Tensor:
-    return torch.stack([tensor.count_nonzero() for tensor in group]).cpu().double()
+    def counts(group: list[Tensor]) -> Tensor:
+        return torch.stack([epsilon.count_nonzero() for epsilon in group]).cpu().double()
+
+    moved = _total(gradients, counts) / sum(gradient.numel() for gradient in gradients)
+    if adaptive:
+        for epsilon, weight in zip(epsilons, saved, strict=True):
+            epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
+    return global_norm(gradients), moved
 
 
 def _restore(weights: list[Tensor], saved: list[Tensor]) -> None:
