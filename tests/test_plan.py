@@ -191,7 +191,13 @@ def test_long_experiments_are_told_how_to_spread() -> None:
     """An experiment of more than a day gets jobs, devices and a rehearsal."""
     config = replace(read_recipe("paper-glue-base").config(), seeds=(0, 4))
     text = _advice(config, run_seconds={"standard": 1e6, "sam": 1.25e6}, runs={"standard": 2, "sam": 2})
-    for expected in ("seed=0,4 and --jobs 4", "14 days", "torchrun --nproc-per-node", "--scale"):
+    for expected in (
+        "--jobs 2",
+        "seed=0,4 and --launcher slurm",
+        "26 days",
+        "torchrun --nproc-per-node",
+        "--scale",
+    ):
         assert expected in text
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from lowland.cli import options, settings
-from lowland.cli.parser import seed_list
+from lowland.cli.parser import seed_list, whole
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
+    from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.configuration import ExperimentConfig
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
@@ -28,7 +29,7 @@ EPILOG = """\
 examples:
   lowland compare --preset demo
   lowland compare superglue --preset paper-base --hub
-  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
+  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5 --jobs 5
   lowland compare --train reviews.csv --eval dev.csv \\
     --input "review: {text}" --target "{label}" --metric macro_f1
 """
@@ -43,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_argument(
         "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: 3)"
     )
+    runs.add_argument(
+        "--jobs",
+        type=whole,
+        metavar="N",
+        help="seeds that run at the same time, each in a process with its share of the cores, a GPU of its "
+        "own where there are several, and a log in DIR/jobs (default: 1, in this process)",
+    )
+    # How such a process is called: it runs the seeds that it is told, and leaves the rest to who called it.
+    runs.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
     options.add_layer_options(parser)
 
 
@@ -57,24 +67,33 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.cli.disk import disk_error
     from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
-    from lowland.experiment.compare import run_experiment
+    from lowland.experiment.compare import run_experiment, run_part
     from lowland.train import TrainingError
 
     quiet_libraries()
     config = settings.build(arguments)
+    jobs = jobs_of(arguments)
     if "plan" in arguments:
         from lowland.experiment.plan import plan_experiment
 
         plan = plan_experiment(config)
-        show_plan(plan, console)
+        show_plan(plan, console, jobs)
         for sentence in plan.workload.warnings:
             console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
         return 0
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
     with ExperimentProgress(console, config, path) as progress:
         try:
+            if "part" in arguments:
+                run_part(config, path, progress)
+                return 0
             report = run_experiment(
-                config, path, arguments.command, progress, lambda plan: show_plan(plan, console)
+                config,
+                path,
+                arguments.command,
+                progress,
+                lambda plan: show_plan(plan, console, jobs),
+                elsewhere=None if jobs == 1 else lambda: run_side_by_side(config, path, jobs, progress),
             )
         except TrainingError as error:
             raise UserError(str(error)) from None
@@ -90,6 +109,34 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
             Text(f"Next: lowland predict --model {shlex.quote(str(model))} --input FILE"), soft_wrap=True
         )
     return 0
+
+
+def jobs_of(arguments: argparse.Namespace) -> int:
+    """Reads how many seeds run at the same time.
+
+    Raises:
+        UserError: If that is no number of processes, or goes against how this process was started.
+    """
+    jobs: int = getattr(arguments, "jobs", 1)
+    if jobs < 1:
+        raise UserError(f"--jobs: must be at least 1, not {jobs}.")
+    if jobs > 1:
+        from lowland.experiment.run import processes
+
+        if processes().num_processes > 1:
+            raise UserError(
+                "--jobs: several processes train each run together already. Leave it out, or start only one."
+            )
+    return jobs
+
+
+def run_side_by_side(config: ExperimentConfig, path: Path, jobs: int, progress: ExperimentProgress) -> None:
+    """Runs what is left of an experiment, several seeds at a time."""
+    from lowland.cli.seeds_view import SeedsView
+    from lowland.experiment.sweep import plan_seeds, run_seeds
+
+    plan = plan_seeds(config, path)
+    run_seeds(plan, path, jobs, SeedsView(progress, config, plan))
 
 
 def default_directory(config: ExperimentConfig, verb: str, arguments: argparse.Namespace) -> Path:

@@ -16,23 +16,24 @@ if TYPE_CHECKING:
     from lowland.train import SAMSettings
 
 MOST_TASKS = 4
+_JOBS = "{} seeds at a time: as many times the memory; the time is for one after another"
 NAMES = {"standard": "standard", "sam": "SAM"}
 
 
-def show_plan(plan: Plan, console: Console) -> None:
-    """Prints what an experiment will do."""
+def show_plan(plan: Plan, console: Console, jobs: int = 1) -> None:
+    """Prints what an experiment will do, `jobs` seeds at a time."""
     table = make_table("Plan")
     table.show_header = False
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    for name, text in _lines(plan):
+    for name, text in _lines(plan, jobs):
         table.add_row(Text(name), Text(plain(text)))
     console.print(table)
     for sentence in plan.advice:
         console.print(Text(f"* {plain(sentence)}"), soft_wrap=True)
 
 
-def _lines(plan: Plan) -> list[tuple[str, str]]:
+def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
     from lowland.experiment.advice import gigabytes, span
 
     config, work = plan.config, plan.workload
@@ -78,6 +79,7 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
             + f", {span(plan.evaluation_seconds)} an evaluation"
             + ("" if plan.measured else "; computed, not measured"),
         ),
+        *([("jobs", _JOBS.format(min(jobs, len(config.seeds))))] if jobs > 1 else []),
         (
             "disk",
             f"{most or 'about '}{gigabytes(sum(plan.disk.values()))}: "

@@ -138,6 +138,21 @@ class ExperimentProgress:
             shown = f"average {f'{average:.1f}' if math.isfinite(average) else 'undefined'}  ({shown})"
         self._print(f"{self._name}: step {step}  {shown}")
 
+    def show_share(self, share: float, figures: str, left: str, line: bool) -> None:
+        """Moves the display to a share of the work that is done in other processes.
+
+        Args:
+            share: From 0 to 1.
+            figures: What else there is to say.
+            left: How long it will still take.
+            line: Whether to print a line where there is no display.
+        """
+        self._display.update(
+            self._bar, description=f"{share:.0%}", completed=share * self._total, figures=figures, left=left
+        )
+        if line and not self._console.is_terminal:
+            self._print(f"{share:.0%} done, {figures}  {left}".rstrip())
+
     def _left(self) -> str:
         """Says how long all runs together will still take."""
         seconds = None if self._remaining is None else self._remaining.seconds()

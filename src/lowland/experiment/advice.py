@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 from lowland.experiment.configuration import ExperimentConfig
-from lowland.report.words import count
 from lowland.train import Arm
 
 USABLE = 0.9
@@ -79,14 +78,15 @@ def advise(
                 f"A batch does not fit at once: give --micro-batch-size {micro}, which computes the same in "
                 f"{gigabytes(fixed + micro * per_example)}."
             )
-    seconds, number = sum(run_seconds[arm] * left for arm, left in runs.items()), sum(runs.values())
+    seconds = sum(run_seconds[arm] * left for arm, left in runs.items())
     if seconds > LONG:
-        if number > 1:
-            seeds = ",".join(map(str, config.seeds))
+        seeds = len(config.seeds)
+        if seeds > 1:
+            words = ",".join(map(str, config.seeds))
             advice.append(
-                f"The {count(number, 'run')} do not depend on one another: as jobs on devices of their own "
-                f"(the same words after `lowland sweep`, with seed={seeds} and --jobs {number}) they take as "
-                f"long as the longest, {span(max(run_seconds.values()))}."
+                f"The {seeds} seeds do not depend on one another: on devices of their own (--jobs {seeds}, or "
+                f"on a cluster the same words after `lowland sweep`, with seed={words} and --launcher slurm) "
+                f"they take as long as one, {span(sum(run_seconds[arm] for arm in runs))}."
             )
         advice.append(
             "One run can be spread over the devices of a machine, 8 for example, with "

@@ -13,9 +13,9 @@ from typing import Protocol
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig, differences
 from lowland.experiment.directory import Bystander, RunDirectory, now, write_json
-from lowland.experiment.examples import Encodings, ExperimentData, load_data, part
+from lowland.experiment.examples import Encodings, ExperimentData, SeedData, load_data, part
 from lowland.experiment.export import export_best
-from lowland.experiment.guard import locked, stop_request
+from lowland.experiment.guard import StopRequest, locked, stop_request
 from lowland.experiment.plan import Plan, count_workload, make_plan
 from lowland.experiment.run import Observer, processes, run
 from lowland.files import remove_asides, write_atomic
@@ -57,6 +57,7 @@ def run_experiment(
     progress: Progress,
     on_plan: Callable[[Plan], None] | None = None,
     prepared: Prepared | None = None,
+    elsewhere: Callable[[], None] | None = None,
 ) -> Report | None:
     """Runs an experiment, or what is left of it.
 
@@ -71,6 +72,7 @@ def run_experiment(
         on_plan: Is told what will be done before anything is, where anything is left to do.
         prepared: Examples that were read and encoded before, in which case there is no plan; `None` to do
             so here.
+        elsewhere: Runs what is left in processes of their own, each by `run_part`; `None` to run it here.
 
     Returns:
         The report, which is written to the directory too; `None` on all processes but the first.
@@ -114,27 +116,14 @@ def run_experiment(
             _describe(config, path, command, data)
         processes().wait_for_everyone()
         progress.on_data(data, sizes, list(dict.fromkeys(warnings)))
-        failures: list[str] = []
-        given_up: list[str] = []
-        for seed in config.seeds:
-            for arm in config.arms:
-                directory = (RunDirectory if first else Bystander)(path, arm, seed)
-                progress.on_run(arm, seed, directory.done)
-                if directory.done:
-                    directory.tidy()
-                    continue
-                if directory.given_up:
-                    given_up.append(str(directory.status().get("error")))
-                    progress.on_failure(arm, seed, given_up[-1])
-                    continue
-                try:
-                    if not run(config, directory, data, parts[seed], encodings, progress, stop):
-                        raise KeyboardInterrupt
-                except TrainingError as error:
-                    failures.append(str(error))
-                    progress.on_failure(arm, seed, str(error))
-        if len(failures) + len(given_up) == len(config.seeds) * len(config.arms):
-            raise TrainingError(f"Every run failed. The first one: {[*failures, *given_up][0]}")
+        if elsewhere is None:
+            problems = _train(config, path, prepared, parts, progress, stop)
+        else:
+            with stop.at_once():
+                elsewhere()
+            problems = _failures(config, path)
+        if len(problems) == len(config.seeds) * len(config.arms):
+            raise TrainingError(f"Every run failed. The first one: {problems[0]}")
         if not first:
             return None
         export_best(config, path, data, progress.on_note)
@@ -142,6 +131,71 @@ def run_experiment(
         description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
         write_json(path / "experiment.json", {**description, "finished": now()}, durable=True)
     return report
+
+
+def run_part(config: ExperimentConfig, path: Path, progress: Progress) -> None:
+    """Runs some seeds of an experiment, for the process that has its directory and reports on all of them.
+
+    Args:
+        config: The experiment, with these seeds alone.
+        path: Its directory.
+        progress: Is told how it goes.
+
+    Raises:
+        UserError: If something the user gave is wrong.
+        TrainingError: If every run failed.
+        KeyboardInterrupt: If it is to stop.
+    """
+    if config.train.deterministic:
+        be_deterministic()
+    prepared, _ = prepare(config)
+    data = prepared.data
+    parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
+    with stop_request(progress.on_note) as stop:
+        progress.on_data(data, {}, [])
+        problems = _train(config, path, prepared, parts, progress, stop)
+    if len(problems) == len(config.seeds) * len(config.arms):
+        raise TrainingError(problems[0])
+
+
+def _train(
+    config: ExperimentConfig,
+    path: Path,
+    prepared: Prepared,
+    parts: Mapping[int, SeedData],
+    progress: Progress,
+    stop: StopRequest,
+) -> list[str]:
+    """Runs what is not done; says of each run that failed, now or before, why."""
+    first = processes().is_main_process
+    problems: list[str] = []
+    for seed in config.seeds:
+        with locked(path, f"seed{seed}") if first else nullcontext():
+            for arm in config.arms:
+                directory = (RunDirectory if first else Bystander)(path, arm, seed)
+                progress.on_run(arm, seed, directory.done)
+                if directory.done:
+                    directory.tidy()
+                    continue
+                if directory.given_up:
+                    problems.append(str(directory.status().get("error")))
+                    progress.on_failure(arm, seed, problems[-1])
+                    continue
+                try:
+                    if not run(
+                        config, directory, prepared.data, parts[seed], prepared.encodings, progress, stop
+                    ):
+                        raise KeyboardInterrupt
+                except TrainingError as error:
+                    problems.append(str(error))
+                    progress.on_failure(arm, seed, problems[-1])
+    return problems
+
+
+def _failures(config: ExperimentConfig, path: Path) -> list[str]:
+    """Says of each run that failed, why."""
+    runs = [RunDirectory(path, arm, seed) for seed in config.seeds for arm in config.arms]
+    return [str(run.status().get("error")) for run in runs if not run.done]
 
 
 def prepare(config: ExperimentConfig) -> tuple[Prepared, LoadedModel]:

@@ -24,10 +24,10 @@ ONE_PRESS = 1.0
 
 
 SWEEP = "LOWLAND_SWEEP"
-"""Environment variable of a sweep's job: the process that started it, without which it is not to go on."""
+"""Environment variable of a job: the process that started it, without which it is not to go on."""
 
 PATIENCE = 60.0
-"""Seconds that a sweep's job waits for a lock: one that lost its sweep may still be saving its state."""
+"""Seconds to wait for the lock of a job: one that lost what started it may still be saving its state."""
 
 
 class StopRequest:
@@ -103,17 +103,22 @@ def stop_request(on_note: Callable[[str], None]) -> Iterator[StopRequest]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, part: str = "") -> Iterator[None]:
     """Keeps a directory to this process; the system lifts the lock when the process ends, however it does.
 
     What a dead process has left in the lock's file says nothing: the lock itself is the system's.
+
+    Args:
+        path: The directory.
+        part: Names a part of it, to keep that part alone. Who waits for a part has the directory's own lock,
+            or was started by who has it, so that a process in its way is one that is about to stop.
 
     Raises:
         UserError: If another process has it.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + (PATIENCE if SWEEP in os.environ else 0.0)
+    with (path / f".lock{part and '-'}{part}").open("a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + (PATIENCE if part or SWEEP in os.environ else 0.0)
         while not _lock(file):
             if time.monotonic() < deadline:
                 time.sleep(0.2)

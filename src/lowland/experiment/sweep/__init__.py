@@ -6,6 +6,7 @@ from lowland.experiment.sweep.launch import Launcher, make_launcher
 from lowland.experiment.sweep.pace import Pace
 from lowland.experiment.sweep.plan import Plan, make_plan
 from lowland.experiment.sweep.run import Failure, SweepProgress, run_here, run_jobs
+from lowland.experiment.sweep.seeds import plan_seeds, run_seeds
 from lowland.experiment.sweep.speed import Speed
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "is_grid_word",
     "make_launcher",
     "make_plan",
+    "plan_seeds",
     "run_here",
     "run_jobs",
+    "run_seeds",
 ]

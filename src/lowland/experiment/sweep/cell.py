@@ -52,6 +52,10 @@ class SweepCell:
         """Gives the command line that runs the cell, for the record."""
         return shlex.join(["lowland", *self.arguments()])
 
+    def others(self, run: str) -> list[Path]:
+        """Lists the directories that runs of a name have, or would have, in the sweep's other cells."""
+        return [folder / run for folder in sorted(self.path.parent.glob("*")) if folder != self.path]
+
     def runs(self) -> Iterator[RunDirectory]:
         """Lists the cell's runs, in the order in which they are run."""
         for seed in self.config.seeds:

@@ -31,9 +31,9 @@ def standard_settings(config: ExperimentConfig) -> dict[str, Any]:
 def find_standard_run(cell: SweepCell, seed: int) -> Path | None:
     """Finds a finished standard run in another cell of the sweep, with all settings but SAM's the same."""
     wanted = standard_settings(cell.config)
-    for status in sorted(cell.path.parent.glob(f"*/standard-seed{seed}/status.json")):
-        run = RunDirectory(status.parents[1], "standard", seed)
-        if status.parents[1] == cell.path or not run.done:
+    for folder in cell.others(f"standard-seed{seed}"):
+        run = RunDirectory(folder.parent, "standard", seed)
+        if not run.done:
             continue
         try:
             settings = tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))
