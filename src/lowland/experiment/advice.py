@@ -84,8 +84,8 @@ def advise(
         if seeds > 1:
             words = ",".join(map(str, config.seeds))
             advice.append(
-                f"The {seeds} seeds do not depend on one another: on devices of their own (--jobs {seeds}, or "
-                f"on a cluster the same words after `lowland sweep`, with seed={words} and --launcher slurm) "
+                f"The {seeds} seeds do not depend on one another: on devices of their own (--jobs {seeds}, "
+                f"or on a cluster the same words after `lowland sweep`, with seed={words} and --launcher slurm) "
                 f"they take as long as one, {span(sum(run_seconds[arm] for arm in runs))}."
             )
         advice.append(
