@@ -193,7 +193,7 @@ def test_long_experiments_are_told_how_to_spread() -> None:
     text = _advice(config, run_seconds={"standard": 1e6, "sam": 1.25e6}, runs={"standard": 2, "sam": 2})
     for expected in (
         "--jobs 2",
-        "seed=0,4 and --launcher slurm",
+        "seed=0,4 and --launcher",
         "26 days",
         "torchrun --nproc-per-node",
         "--scale",
