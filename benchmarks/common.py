@@ -19,17 +19,17 @@ from lowland.train import resolve_precision
 from lowland.train.loss import BatchLoss
 from lowland.train.settings import Precision
 
-SHAPES = ("embedded", "t5-v1_1-small")
+SHAPES = ("embedded", "t5-v1_1-small", "mt5-small")
 
 
 def model_of(shape: str, device: torch.device) -> PreTrainedModel:
-    """The embedded model, or one of T5.1.1-small's shape with random weights; dropout 0.1, training mode."""
+    """The embedded model, or one of another shape with random weights; dropout 0.1, training mode."""
     if shape == "embedded":
         model = load_model("embedded", dropout=0.1).model
     else:
         torch.manual_seed(0)
         config = T5Config(
-            vocab_size=32128,
+            vocab_size=250112 if shape == "mt5-small" else 32128,
             d_model=512,
             d_ff=1024,
             d_kv=64,

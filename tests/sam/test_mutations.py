@@ -146,9 +146,21 @@ MUTATIONS = {
     ),
     "a cast of w_adv is used at w": Mutation(
         "perturb.py",
-        "    torch._foreach_copy_(weights, saved)\n    torch.clear_autocast_cache()\n",
-        "    torch._foreach_copy_(weights, saved)\n",
+        "    _put_back(rows)\n    torch.clear_autocast_cache()\n",
+        "    _put_back(rows)\n",
         "test_mixed_precision.py::test_autocast_outside",
+    ),
+    "rows of a table stay at w_adv": Mutation(
+        "perturb.py",
+        "    _put_back(rows)\n    torch.clear_autocast_cache()\n",
+        "    torch.clear_autocast_cache()\n",
+        "test_rows.py::test_the_same_gradient",
+    ),
+    "rows of a table stay at w": Mutation(
+        "perturb.py",
+        "        _put_back(rows)\n        # A cast that",
+        "        # A cast that",
+        "test_rows.py::test_the_same_gradient",
     ),
     "micro-batches weigh the same": Mutation(
         "standard.py",

@@ -18,7 +18,13 @@ from transformers import PreTrainedModel
 from lowland.cli.findings import Finding, Findings, gigabytes
 from lowland.data import EncodedExample, collate, encode
 from lowland.errors import UserError
-from lowland.experiment.cost import activation_bytes, available_memory, optimizer_bytes, outline_of
+from lowland.experiment.cost import (
+    activation_bytes,
+    available_memory,
+    copied_bytes,
+    optimizer_bytes,
+    outline_of,
+)
 from lowland.experiment.plan import BF16_SHARE
 from lowland.models import LoadedModel, checkpoint_layers, load_model
 from lowland.models.head import has_separate_head, is_t5
@@ -203,7 +209,7 @@ def expected_memory(model: PreTrainedModel, settings: TrainSettings, device: tor
     memory = {
         "weights": size,
         "gradients": size,
-        "SAM's copy": size,
+        "SAM's copy": copied_bytes(model, SAMSettings()),
         "AdaFactor": optimizer_bytes(model, settings),
         "activations": round(pieces * kept * (BF16_SHARE if bf16 else 1.0)),
     }

@@ -21,7 +21,8 @@ from transformers import AutoConfig, MT5Config, PreTrainedModel, T5Config
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lowland.models import build_model
-from lowland.train import TrainSettings
+from lowland.sam.rows import is_table
+from lowland.train import SAMSettings, TrainSettings
 from lowland.train.loss import BatchLoss
 from lowland.train.precision import resolve_operations
 
@@ -168,6 +169,24 @@ def optimizer_bytes(model: nn.Module, settings: TrainSettings) -> int:
         4 * (p.numel() // p.shape[-1] + p.numel() // p.shape[-2] if p.dim() >= 2 else p.numel())
         for p in model.parameters()
     )
+
+
+def copied_bytes(model: nn.Module, sam: SAMSettings, processes: int = 1) -> int:
+    """Counts the bytes of the weights that SAM keeps while they are perturbed.
+
+    Of tables of embeddings these are the rows that the ascent's examples use, which are not counted.
+
+    Args:
+        model: The model.
+        sam: How SAM is set.
+        processes: How many train together; several move whole tables.
+    """
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    tables: set[Tensor] = set()
+    if sam.direction == "ascent" and processes == 1:
+        tables = {part.weight for part in model.modules() if is_table(part)}
+        tables -= {part.weight for part in model.modules() if isinstance(part, nn.Linear)}  # tied: all rows
+    return sum(4 * weight.numel() for weight in weights if weight not in tables)
 
 
 def available_memory(device: torch.device) -> int:

@@ -250,7 +250,7 @@ def make_plan(
         per_example *= BF16_SHARE
     memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}
     if "sam" in config.arms:
-        memory["SAM's copy of the weights"] = weights
+        memory["SAM's copy of the weights"] = cost.copied_bytes(model, config.sam, processes)
         if config.sam.direction == "momentum":
             memory["momentum of the direction"] = weights
     fixed = sum(memory.values())

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowland.sam import preserve
 from lowland.sam.batch import batch_size, cut, target_count
-from lowland.sam.parameters import Parameters, Selection
+from lowland.sam.parameters import Parameters, Selection, refuse_reentrant
 from lowland.sam.perturb import Perturbation, perturb
+from lowland.sam.rows import sparse_tables
 from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient, times
 
 COARSE = 0.9
@@ -44,6 +46,9 @@ class SAMGradient(StandardGradient):
             that scaling a layer up and the next one down changes nothing. Its rho is another: 0.2 to 2.
         ranks: Under DDP: `shared` averages the ascent gradient over the ranks, so that all share one
             w_adv; `own` lets each rank climb on its own examples, without communication (m = ranks).
+        row_gradients: Whether the ascent takes the gradient of large `nn.Embedding` tables only in the rows
+            that its examples use, and only these are moved: less memory and time with large vocabularies.
+            Not for what is compiled; under DDP and FSDP2 it changes nothing.
         measure: Whether `info.radius` and `info.moved` are measured, which costs as much again as moving the
             weights. An attribute: a loop may measure only in the steps that it logs.
         micro_batch_size: As in `StandardGradient`.
@@ -72,6 +77,7 @@ class SAMGradient(StandardGradient):
         perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None,
         adaptive: bool = False,
         ranks: Literal["shared", "own"] = "shared",
+        row_gradients: bool = False,
         measure: bool = True,
         micro_batch_size: int | None = None,
         count: Callable[[Any], Tensor | int | float] = target_count,
@@ -88,6 +94,8 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"Invalid {ascent=} with {m=}. The ascent examples must divide into m groups.")
         if not isinstance(adaptive, bool):
             raise ValueError(f"Invalid {adaptive=}. Must be True or False.")
+        if row_gradients and not isinstance(parameters, nn.Module):
+            raise ValueError("row_gradients=True needs the module, not its parameters alone.")
         if descent not in ("share", "full"):
             raise ValueError(f"Invalid {descent=}. Must be 'share' or 'full'.")
         if ranks not in ("shared", "own"):
@@ -108,6 +116,7 @@ class SAMGradient(StandardGradient):
         self.descent = descent
         self.adaptive = adaptive
         self.ranks = ranks
+        self.row_gradients = row_gradients
         self.measure = measure
         self.active = True
         self._warned = False
@@ -222,16 +231,23 @@ class SAMGradient(StandardGradient):
             with (
                 preserve.random_streams({parameter.device for parameter in touched}),
                 preserve.buffers(self.module),
+                self._tables(),
             ):
                 loss = self._accumulate(watched, pieces, together=self.ranks == "shared", **options)
             climbed = [parameter for parameter in parameters if parameter.grad is not None]
             if options and len(climbed) < len(parameters):
-                _refuse_reentrant(graphs[0])
-            gradients = [_dense(parameter.grad) for parameter in climbed if parameter.grad is not None]
+                refuse_reentrant(graphs[0])
+            gradients = [_by_rows(parameter.grad) for parameter in climbed if parameter.grad is not None]
         finally:
             for parameter, gradient in zip(touched, held, strict=True):
                 parameter.grad = gradient
         return loss, climbed, gradients
+
+    def _tables(self) -> AbstractContextManager[None]:
+        """Lets the ascent give tables of embeddings a gradient by rows, where that is wanted and can be."""
+        if self.row_gradients and self.module is not None and not self._replicas.wrapped:
+            return sparse_tables(self.module)
+        return nullcontext()
 
     def _warn_of_coarse_weights(self, done: Perturbation, parameters: Sequence[Tensor]) -> None:
         """Warns, once, where a good part of the perturbation was lost to the weights' type."""
@@ -257,28 +273,9 @@ class SAMGradient(StandardGradient):
                     parameter.grad.mul_(math.inf)  # 0 becomes NaN
 
 
-def _refuse_reentrant(node: Any) -> None:
-    """Refuses a graph that hides parameters from `backward(inputs=...)`, which would leave them at w.
-
-    Raises:
-        ValueError: If there is reentrant activation checkpointing in the graph.
-    """
-    waiting, seen = [node], {None}
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if type(node).__name__ == "CheckpointFunctionBackward":
-            raise ValueError(
-                "The model uses reentrant activation checkpointing, which hides parameters from the ascent. "
-                "Use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)."
-            )
-        waiting += [following for following, _ in node.next_functions]
-
-
-def _dense(gradient: Tensor) -> Tensor:
-    return gradient.to_dense() if gradient.is_sparse else gradient
+def _by_rows(gradient: Tensor) -> Tensor:
+    """Leaves a sparse gradient as it is where whole rows are left out, and fills up any other."""
+    return gradient.to_dense() if gradient.is_sparse and gradient.sparse_dim() > 1 else gradient
 
 
 def _mean(infos: Sequence[GradientInfo]) -> GradientInfo:

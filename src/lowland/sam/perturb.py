@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lowland.sam.parallel import local, shard_sums
+from lowland.sam.rows import Rows, take_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,8 @@ def perturb(
 
     Args:
         parameters: The weights that are perturbed.
-        gradients: Their ascent gradients, one each. The list is emptied, so that their memory is free
-            for the descent.
+        gradients: Their ascent gradients, one each; of a table a sparse one by rows, in which case only these
+            rows are moved and saved. The list is emptied, so that their memory is free for the descent.
         rho: Radius, >= 0.
         measure: Whether to measure what reached the weights, which costs as much again as moving them.
             Weights of 16 bits are measured in any case, since they may not hold w_adv.
@@ -81,6 +82,7 @@ def perturb(
         et al. (2021), "ASAM", arXiv 2102.11600, with T_w = |w|.
     """
     weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
+    rows = take_rows(weights, gradients)
     directions = [local(gradient) for gradient in gradients]
     if adaptive and directions:
         torch._foreach_mul_(directions, weights)  # the sign of w goes with the second time
@@ -99,23 +101,25 @@ def perturb(
     saved = [weight.clone() for weight in weights]
     try:
         torch._foreach_add_(weights, directions, alpha=scale)
+        _put_back(rows)
         # A cast that autocast made of w must not be used at w_adv.
         torch.clear_autocast_cache()
         radius = moved = None
         if measure or narrow:
             radius, moved = _measure(weights, saved, gradients, adaptive)
+            moved /= sum(parameter.numel() for parameter in parameters)
         taken = math.isfinite(radius) if narrow and radius is not None else True
         if not taken:
-            _restore(weights, saved)
+            _restore(weights, saved, rows)
             radius = moved = 0.0
         directions.clear()
         gradients.clear()
         yield Perturbation(norm=norm, radius=radius, moved=moved, taken=taken)
     finally:
         try:
-            _restore(weights, saved)
+            _restore(weights, saved, rows)
         except BaseException:  # a second Ctrl-C, while restoring: the weights come first
-            _restore(weights, saved)
+            _restore(weights, saved, rows)
             raise
 
 
@@ -164,7 +168,7 @@ def _measure(
     """Measures what arrived, in the gradients' own memory: in bf16 most of epsilon rounds away.
 
     Returns:
-        Its norm, by the weights' size where adaptive, and the share of the weights that it moved.
+        Its norm, by the weights' size where adaptive, and how many weights it moved.
     """
     epsilons = [local(gradient) for gradient in gradients]
     torch._foreach_copy_(epsilons, weights)
@@ -173,13 +177,19 @@ def _measure(
     def counts(group: list[Tensor]) -> Tensor:
         return torch.stack([epsilon.count_nonzero() for epsilon in group]).cpu().double()
 
-    moved = _total(gradients, counts) / sum(gradient.numel() for gradient in gradients)
+    moved = _total(gradients, counts)
     if adaptive:
         for epsilon, weight in zip(epsilons, saved, strict=True):
             epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
     return global_norm(gradients), moved
 
 
-def _restore(weights: list[Tensor], saved: list[Tensor]) -> None:
+def _restore(weights: list[Tensor], saved: list[Tensor], rows: list[Rows]) -> None:
     torch._foreach_copy_(weights, saved)
+    _put_back(rows)
     torch.clear_autocast_cache()
+
+
+def _put_back(rows: list[Rows]) -> None:
+    for some in rows:
+        some.put_back()

@@ -36,6 +36,7 @@ def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMSet
     try:
         if sam.direction != "ascent":
             return PastSAMGradient(model, rho=sam.rho, direction=sam.direction, **shared)
-        return SAMGradient(model, rho=sam.rho, ascent=sam.ascent, m=sam.m, descent=sam.descent, **shared)
+        options: dict[str, Any] = {"ascent": sam.ascent, "m": sam.m, "descent": sam.descent}
+        return SAMGradient(model, rho=sam.rho, row_gradients=True, **options, **shared)
     except ValueError as error:  # patterns that match nothing in this model
         raise UserError(str(error)) from None
