@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import checkpoints, claims, judge, page, replicate, results
+from records import checkpoints, claims, judge, page, replicate, results, steps
 from records.plan import read_plan
 from tests.cli.command import files, reviews, write_rows
 from tests.model_fixtures import write_checkpoint
@@ -83,9 +83,9 @@ def test_the_table_of_claims_follows_from_the_records() -> None:
 
 
 def test_every_claim_has_one_plan() -> None:
-    """The plans are those of the claims a to o, each readable, with a cost and settings that build."""
+    """The plans are those of the claims a to t, each readable, with a cost and settings that build."""
     studies = [replicate.Study(read_plan(path), Path("runs"), None) for path in PLANS]
-    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghijklmno")
+    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghijklmnopqrst")
     for study in studies:
         assert " h at most" in study.cost()
         for cell in range(len(study.plan.cells)):
@@ -356,3 +356,21 @@ def test_two_checkpoints_are_compared(
     write_checkpoint(tmp_path / "copy", "t5")
     assert checkpoints.main(words) == 0
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_the_lengths_of_steps(tmp_path: Path) -> None:
+    """Every step of every rate has its length, in proportion to the rate; the first is the distance."""
+    words = [str(write_plan(tmp_path)), "--learning-rate", "0.01", "0.005", "--out", str(tmp_path / "out")]
+    assert steps.main(words) == 0
+    lines = [json.loads(line) for line in (tmp_path / "out" / "steps.jsonl").read_text().splitlines()]
+    assert [(line["learning_rate"], line["step"]) for line in lines] == [
+        (rate, step) for rate in ("0.01", "0.005") for step in (1, 2, 3, 4)
+    ]
+    first, half = lines[0], lines[4]
+    assert first["loss"] == half["loss"]
+    # In fp32 the weights hold the step to some digits less than they have.
+    assert first["from_start"] == first["length"] == pytest.approx(2 * half["length"], rel=1e-3)
+    for line in lines:
+        assert 0 < line["length_without_table"] < line["length"]
+    assert (tmp_path / "out" / "steps.png").stat().st_size > 0
+    assert steps.main([str(tmp_path / "none.toml"), *words[1:]]) == 2
