@@ -196,8 +196,8 @@ def test_long_experiments_are_told_how_to_spread() -> None:
     config = replace(read_recipe("paper-glue-base").config(), seeds=(0, 4))
     text = _advice(config, run_seconds={"standard": 1e6, "sam": 1.25e6}, runs={"standard": 2, "sam": 2})
     for expected in (
-        "--jobs 2",
-        "seed=0,4 and --launcher",
+        "(--jobs 2,",
+        "seed=0,4, --jobs 2 and --launcher slurm",
         "26 days",
         "torchrun --nproc-per-node",
         "--scale",

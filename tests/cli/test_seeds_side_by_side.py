@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +14,19 @@ from pathlib import Path
 import pytest
 from tests.cli.command import SMALL, call, succeed, trajectory
 
+from lowland.cli import build_verb_parser, settings
+from lowland.experiment import guard
 from lowland.experiment.directory import RunDirectory
+from lowland.experiment.sweep import launch
 
 COMMAND = ["compare", "facts/continents", *SMALL, "--seeds", "2"]
 RUNS = ["standard-seed0", "sam-seed0", "standard-seed1", "sam-seed1"]
 
 
-def in_a_process(*words: str | Path, stop_at: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs `lowland` on one thread, in a process that is asked to stop once a file is there."""
+def in_a_process(
+    *words: str | Path, stop_at: Path | None = None, by: signal.Signals = signal.SIGINT
+) -> subprocess.CompletedProcess[str]:
+    """Runs `lowland` on one thread, in a process that is stopped once a file is there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "lowland", *map(str, words)],
         stdout=subprocess.PIPE,
@@ -32,7 +38,7 @@ def in_a_process(*words: str | Path, stop_at: Path | None = None) -> subprocess.
         while not stop_at.exists():
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
     out, err = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -52,7 +58,11 @@ def test_the_same_runs_as_one_after_another(tmp_path: Path) -> None:
     assert tables[0] == tables[1]
     assert (both / "model" / "model.safetensors").exists()
     assert "[2/2] seed" in result.out
-    assert f"{jobs} seeds at a time" in result.out or "2 seeds at a time" in result.out
+    # Both begin before either ends.
+    assert (
+        result.out.index("seed 0: started") < result.out.index("seed 1: started") < result.out.index("[1/2]")
+    )
+    assert "2 seeds at a time" in " ".join(result.out.split())
     again = succeed(*COMMAND, "--out", both, "--jobs", jobs)
     assert "2 of 2 seeds done before" in again.out
 
@@ -75,6 +85,62 @@ def test_an_interruption_stops_all_and_either_command_goes_on(tmp_path: Path) ->
     assert not (out / "report").exists()
     assert in_a_process(*longer, "--out", out).returncode == 0
     assert [trajectory(out / run) for run in RUNS] == [trajectory(through / run) for run in RUNS]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_who_is_killed_leaves_no_one_running(tmp_path: Path) -> None:
+    """After SIGKILL the same command waits for what is still saving, and ends as if nothing had been."""
+    through, out = tmp_path / "through", tmp_path / "out"
+    longer = [*COMMAND, "--steps", "16"]
+    assert in_a_process(*longer, "--out", through).returncode == 0
+    jobs = str(max(2, len(os.sched_getaffinity(0))))
+    killed = in_a_process(
+        *longer, "--out", out, "--jobs", jobs,
+        stop_at=out / "standard-seed1" / "train.jsonl", by=signal.SIGKILL,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    again = in_a_process(*longer, "--out", out, "--jobs", jobs)
+    assert again.returncode == 0, again.stderr
+    assert [trajectory(out / run) for run in RUNS] == [trajectory(through / run) for run in RUNS]
+
+
+def test_half_written_files_wait_for_their_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process still has a seed, nothing that it writes is removed, and no run begins."""
+    monkeypatch.setattr(guard, "PATIENCE", 0.0)
+    aside = tmp_path / "out" / "sam-seed1" / "states" / ".step-2.12345678.aside"
+    aside.mkdir(parents=True)
+    (tmp_path / "out" / "experiment.toml").write_text("")
+    config = settings.build(build_verb_parser("compare").parse_words(COMMAND[1:]))
+    (tmp_path / "out" / "experiment.toml").write_text(config.to_toml())
+    with guard.locked(tmp_path / "out", "seed1"):
+        result = call(*COMMAND, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "is in use by process" in result.err
+    assert aside.exists()
+    assert not (tmp_path / "out" / "standard-seed0").exists()
+
+
+def test_a_process_that_dies_is_not_an_earlier_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends without a word is told as such, though its run had failed in the command before."""
+    out = tmp_path / "out"
+    succeed(*COMMAND, "--steps", "1", "--seeds", "1", "--out", out)
+    shutil.copytree(out / "sam-seed0", out / "standard-seed1")
+    status = json.loads((out / "sam-seed0" / "status.json").read_text())
+    failed = {**status, "state": "failed", "error": "The loss is not finite."}
+    (out / "standard-seed1" / "status.json").write_text(json.dumps(failed))
+
+    def die(arguments: list[str]) -> list[str]:
+        return [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+
+    monkeypatch.setattr(launch, "command", die)
+    result = call(*COMMAND, "--steps", "1", "--out", out, "--jobs", "2")
+    assert result.code == 2
+    assert "seed1: Its process was ended from outside. Was there too little memory?" in result.err
+    assert "not finite" not in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_a_process_that_ends_early_is_told(tmp_path: Path) -> None:

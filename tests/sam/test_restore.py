@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.sam.toys import Batch, batch_of, loss_of, mlp, same, weights
+from tests.sam.toys import Batch, Words, batch_of, loss_of, mlp, same, weights, words_batch
 from torch import Tensor, nn
 
 from lowland import SAM, perturbed
@@ -158,11 +158,16 @@ def test_signals_at_random_moments() -> None:
     assert same(weights(model), before)
 
 
-def test_ctrl_c_at_every_moment() -> None:
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_ctrl_c_at_every_moment(by_rows: bool) -> None:
     """A Ctrl-C leaves the weights at every single moment at which the interpreter looks for one."""
-    model = mlp()
-    before = weights(model)
+    model: nn.Module = mlp()
     sam, loss_fn, batch = SAM(model, rho=0.5), loss_of(model), batch_of(8)
+    if by_rows:
+        words = Words()
+        model, loss_fn, batch = words, words.loss, words_batch(8)
+        sam = SAM(model, rho=0.5, row_gradients=True)
+    before = weights(model)
 
     def run(strike_at: int) -> int:
         """Runs a step and raises KeyboardInterrupt at a moment, counted from 1; gives the moments passed."""
@@ -201,6 +206,7 @@ def test_ctrl_c_at_every_moment() -> None:
         with pytest.raises(KeyboardInterrupt) as caught:
             run(strike_at)
         assert same(weights(model), before), caught.traceback[-2]
+        assert not any(getattr(part, "sparse", False) for part in model.modules())
 
 
 @pytest.mark.parametrize("options", [{}, {"m": 2}, {"micro_batch_size": 3}], ids=str)

@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import peft
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.sam.test_memory import Tensors
-from tests.sam.toys import Batch
+from tests.sam.toys import Batch, Words, words_batch
 from torch import Tensor, nn
 
 from lowland import SAM
 from lowland.sam import PastSAMGradient
 from lowland.sam.perturb import perturb
-from lowland.sam.rows import MANY
-
-WIDTH = 5
-
-
-class Words(nn.Module):
-    """Scores the next word of each word of a large vocabulary; a small table stands beside the large one."""
-
-    def __init__(self, tied: bool = False) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.words, self.places = nn.Embedding(2 * MANY, WIDTH), nn.Embedding(6, WIDTH)
-        self.out = nn.Linear(WIDTH, 2 * MANY, bias=False)
-        if tied:
-            self.out.weight = self.words.weight
-        self.double()
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The mean cross-entropy of the next word."""
-        states = self.words(batch["input_ids"]) + self.places(torch.arange(6))
-        return nn.functional.cross_entropy(
-            self.out(torch.tanh(states)).flatten(0, 1), batch["labels"].flatten()
-        )
-
-
-def batch_of(size: int) -> Batch:
-    """Sequences of six words, of which many occur more than once."""
-    generator = torch.Generator().manual_seed(1)
-    words = torch.randint(0, 30, (2, size, 6), generator=generator)
-    return {"input_ids": words[0], "labels": words[1]}
+from lowland.sam.rows import MANY, is_table
 
 
 def gradients_of(options: dict[str, Any], tied: bool = False) -> tuple[list[Tensor], float, float | None]:
     """Takes a SAM gradient; checks that the weights are where they were."""
     model = Words(tied)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    info = SAM(model, rho=0.3, **options)(model.loss, batch_of(8))
+    info = SAM(model, rho=0.3, **options)(model.loss, words_batch(8))
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
     assert not model.words.sparse
     norm, moved = info.ascent_norm, info.moved
@@ -63,7 +36,14 @@ def gradients_of(options: dict[str, Any], tied: bool = False) -> tuple[list[Tens
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"adaptive": True}, {"m": 2}, {"micro_batch_size": 1, "ascent": 0.5}, {"perturb": ["words*"]}],
+    [
+        {},
+        {"adaptive": True},
+        {"m": 2},
+        {"micro_batch_size": 1, "ascent": 0.5},
+        {"perturb": ["words*"]},
+        {"scaler": torch.amp.GradScaler("cpu", init_scale=8.0)},
+    ],
 )
 def test_the_same_gradient(options: dict[str, Any], tied: bool) -> None:
     """By rows or by whole tables, SAM's gradient, norm and share of moved weights are the same."""
@@ -78,7 +58,7 @@ def test_the_same_gradient(options: dict[str, Any], tied: bool) -> None:
 
 def test_the_table_is_not_copied() -> None:
     """While the weights are moved, nothing as large as the table is made; it is in the descent's gradient."""
-    model, batch = Words(), batch_of(8)
+    model, batch = Words(), words_batch(8)
     table = model.words.weight.nbytes
     sizes: dict[str, int] = {}
 
@@ -137,10 +117,10 @@ def test_an_error_leaves_no_trace(number: int) -> None:
         return model.loss(piece)
 
     with pytest.raises(RuntimeError, match="out of luck"):
-        SAM(model, rho=0.3, row_gradients=True)(failing, batch_of(8))
+        SAM(model, rho=0.3, row_gradients=True)(failing, words_batch(8))
     assert torch.equal(model.words.weight, before)
     assert not model.words.sparse
-    model.loss(batch_of(2)).backward()
+    model.loss(words_batch(2)).backward()
     assert model.words.weight.grad is not None and not model.words.weight.grad.is_sparse
 
 
@@ -149,9 +129,88 @@ def test_an_error_leaves_no_trace(number: int) -> None:
     [
         lambda model: SAM(model.parameters(), row_gradients=True),
         lambda model: PastSAMGradient(model, row_gradients=True),
+        lambda model: SAM(model, row_gradients=1),
     ],
 )
 def test_where_it_cannot_be(make: Callable[[nn.Module], SAM]) -> None:
-    """Without the module, or without an ascent, rows are refused."""
+    """Without the module or an ascent, rows are refused, and so is what is neither true nor false."""
     with pytest.raises(ValueError, match="row_gradients"):
         make(Words())
+
+
+def with_a_hook(model: Words) -> None:
+    """Leaves the first words as they are, as one does to train new words alone."""
+
+    def keep(gradient: Tensor) -> Tensor:
+        changed = gradient.clone()
+        changed[:10] = 0
+        return changed
+
+    model.words.weight.register_hook(keep)
+
+
+def with_an_adapter(model: Words) -> None:
+    """Puts a low-rank adapter beside the table."""
+    peft.inject_adapter_in_model(peft.LoraConfig(target_modules=["words"], r=2), model)
+
+
+def computed(model: Words) -> None:
+    """Computes the table from a direction and a length."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still in use
+        nn.utils.weight_norm(model.words)
+
+
+def padded(model: Words) -> None:
+    """Lets one word be padding, which has no gradient."""
+    model.words.padding_idx = 3
+
+
+def sparse_already(model: Words) -> None:
+    """Lets the table have sparse gradients in every pass."""
+    model.words.sparse = True
+
+
+@pytest.mark.parametrize("change", [with_a_hook, with_an_adapter, computed, padded, sparse_already])
+def test_special_tables(change: Callable[[Words], None]) -> None:
+    """Where a table's weights are no plain ones, or its gradient is worked on, rows change nothing either."""
+    found = []
+    for by_rows in (False, True):
+        model = Words()
+        change(model)
+        model.double()
+        sparse = model.words.sparse if isinstance(model.words, nn.Embedding) else None
+        SAM(model, rho=0.3, row_gradients=by_rows)(model.loss, words_batch(8))
+        assert (model.words.sparse if isinstance(model.words, nn.Embedding) else None) == sparse
+        found.append([p.grad.to_dense() for p in model.parameters() if p.grad is not None])
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15)  # in double precision
+
+
+def test_many_rows_are_a_table() -> None:
+    """A batch that names half of the rows or more moves the table as a whole."""
+    model = Words()
+    batch = words_batch(8)
+    batch = {name: tensor.repeat(300, 1) for name, tensor in batch.items()}  # 2,400 sequences of six words
+    kinds = []
+
+    def seen(parameters: Any, gradients: list[Tensor], *options: Any) -> Any:
+        kinds.append(gradients[0].is_sparse)
+        return perturb(parameters, gradients, *options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lowland.sam.gradient.perturb", seen)
+        for size in (8, 2400):
+            few = {name: tensor[:size] for name, tensor in batch.items()}
+            SAM(model, rho=0.3, ascent=1.0, row_gradients=True)(model.loss, few)
+    assert kinds == [True, False]
+
+
+def test_what_is_a_table() -> None:
+    """A small table, one that weighs rows by how often they occur, and a frozen one are left alone."""
+    assert is_table(nn.Embedding(MANY, 2))
+    assert not is_table(nn.Embedding(MANY - 1, 2))
+    assert not is_table(nn.Embedding(MANY, 2, scale_grad_by_freq=True))
+    assert not is_table(nn.Embedding(MANY, 2).requires_grad_(False))
+    assert not is_table(nn.Linear(MANY, 2))

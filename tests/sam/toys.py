@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowland.sam.rows import MANY
+
 Batch = dict[str, Tensor]
 
 
@@ -90,3 +92,30 @@ def same(left: Any, right: Any) -> bool:
 def distance(left: list[Any], right: list[Any]) -> float:
     """The largest difference between the elements of two lists of tensors."""
     return max(float((a - b).abs().max()) for a, b in zip(left, right, strict=True))
+
+
+class Words(nn.Module):
+    """Scores the next word of each word of a large vocabulary; a small table stands beside the large one."""
+
+    def __init__(self, tied: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.places = nn.Embedding(2 * MANY, 5), nn.Embedding(6, 5)
+        self.out = nn.Linear(5, 2 * MANY, bias=False)
+        if tied:
+            self.out.weight = self.words.weight
+        self.double()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean cross-entropy of the next word."""
+        states = self.words(batch["input_ids"]) + self.places(torch.arange(6))
+        return nn.functional.cross_entropy(
+            self.out(torch.tanh(states)).flatten(0, 1), batch["labels"].flatten()
+        )
+
+
+def words_batch(size: int) -> Batch:
+    """Sequences of six words, of which many occur more than once."""
+    generator = torch.Generator().manual_seed(1)
+    words = torch.randint(0, 30, (2, size, 6), generator=generator)
+    return {"input_ids": words[0], "labels": words[1]}

@@ -29,7 +29,7 @@ EPILOG = """\
 examples:
   lowland compare --preset demo
   lowland compare superglue --preset paper-base --hub
-  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5 --jobs 5
+  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
   lowland compare --train reviews.csv --eval dev.csv \\
     --input "review: {text}" --target "{label}" --metric macro_f1
 """
@@ -48,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=whole,
         metavar="N",
-        help="seeds that run at the same time, each in a process with its share of the cores, a GPU of its "
-        "own where there are several, and a log in DIR/jobs (default: 1, in this process)",
+        help="seeds that run at the same time, each in a process with its share of the cores or, in turn, "
+        "one of the GPUs, and a log in DIR/jobs (default: 1, in this process)",
     )
     # How such a process is called: it runs the seeds that it is told, and leaves the rest to who called it.
-    runs.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
+    runs.add_argument("--seeds-alone", action="store_true", help=argparse.SUPPRESS)
     options.add_layer_options(parser)
 
 
@@ -67,7 +67,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.cli.disk import disk_error
     from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
-    from lowland.experiment.compare import run_experiment, run_part
+    from lowland.experiment.compare import run_experiment, run_seeds_alone
     from lowland.train import TrainingError
 
     quiet_libraries()
@@ -84,8 +84,8 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
     with ExperimentProgress(console, config, path) as progress:
         try:
-            if "part" in arguments:
-                run_part(config, path, progress)
+            if "seeds_alone" in arguments:
+                run_seeds_alone(config, path, progress)
                 return 0
             report = run_experiment(
                 config,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lowland.train import SAMSettings
 
 MOST_TASKS = 4
-_JOBS = "{} seeds at a time: as many times the memory; the time is for one after another"
 NAMES = {"standard": "standard", "sam": "SAM"}
 
 
@@ -79,13 +78,22 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
             + f", {span(plan.evaluation_seconds)} an evaluation"
             + ("" if plan.measured else "; computed, not measured"),
         ),
-        *([("jobs", _JOBS.format(min(jobs, len(config.seeds))))] if jobs > 1 else []),
+        *([("jobs", _jobs(min(jobs, len(config.seeds)), plan.device))] if jobs > 1 else []),
         (
             "disk",
             f"{most or 'about '}{gigabytes(sum(plan.disk.values()))}: "
             + ", ".join(f"{name} {gigabytes(size)}" for name, size in plan.disk.items()),
         ),
     ]
+
+
+def _jobs(seeds: int, device: str) -> str:
+    from lowland.experiment.sweep.launch import cores
+
+    text = f"{seeds} seeds at a time: as many times the memory; the time is for one after another"
+    if device == "CPU" and seeds > cores():
+        text += f"; more than the {count(cores(), 'core')}, which is slower than fewer"
+    return text
 
 
 def _sam(sam: SAMSettings) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
 
 from lowland.cli.progress import NAMES, SECONDS_BETWEEN_LINES, ExperimentProgress
+from lowland.cli.sweep_view import STOPPING
+from lowland.errors import UserError
 from lowland.experiment.advice import span
-from lowland.experiment.compare import Progress
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.sweep import Pace, Plan, SweepCell
 from lowland.report import read_experiment
@@ -50,14 +50,17 @@ class SeedsView:
             self._line_at = time.monotonic()
         self._progress.show_share(self._pace.share, f"{self._ended} of {self._seeds} seeds", left, line)
 
-    def experiment(self, cell: SweepCell) -> AbstractContextManager[Progress]:
-        """Is not called: no seed runs in this process."""
-        raise NotImplementedError
+    def on_stop(self) -> None:
+        """Says what a stop waits for."""
+        self._progress.on_note(STOPPING)
 
 
 def _scores(cell: SweepCell) -> str:
     """Reads the mean scores of a seed's runs, at the step chosen on held-out data where there is any."""
-    experiment = read_experiment(cell.path)
+    try:
+        experiment = read_experiment(cell.path)
+    except (OSError, UserError):  # of another seed: its own process says what is wrong, or is just writing
+        return "done"
     parts = []
     for run in experiment.runs:
         if run.seed not in cell.config.seeds or run.arm not in cell.config.arms:

@@ -19,6 +19,7 @@ from lowland.report.words import count
 
 MOST_CELLS = 40
 SECONDS_BETWEEN_LINES = 60.0
+STOPPING = "Stopping each process after its step, with everything saved; Ctrl-C again stops at once."
 
 
 def show_plan(plan: Plan, speed: Speed, jobs: int, console: Console) -> None:
@@ -82,6 +83,10 @@ class SweepView:
         """Says now and then how long it will still take."""
         if time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES:
             self._say_pace()
+
+    def on_stop(self) -> None:
+        """Says what a stop waits for."""
+        self._print(STOPPING)
 
     def experiment(self, cell: SweepCell) -> AbstractContextManager[Progress]:
         """Shows how a cell that runs in this process goes."""

@@ -85,8 +85,9 @@ def advise(
             words = ",".join(map(str, config.seeds))
             advice.append(
                 f"The {seeds} seeds do not depend on one another: on devices of their own (--jobs {seeds}, "
-                f"or on a cluster the same words after `lowland sweep`, with seed={words} and --launcher "
-                f"slurm) they take as long as one, {span(sum(run_seconds[arm] for arm in runs))}."
+                f"or on a cluster the same words after `lowland sweep`, with seed={words}, --jobs {seeds} "
+                "and --launcher slurm) they take as long as one, "
+                f"{span(sum(run_seconds[arm] for arm in runs))}."
             )
         advice.append(
             "One run can be spread over the devices of a machine, 8 for example, with "

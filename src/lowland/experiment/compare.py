@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import torch
 
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig, differences
@@ -72,7 +74,7 @@ def run_experiment(
         on_plan: Is told what will be done before anything is, where anything is left to do.
         prepared: Examples that were read and encoded before, in which case there is no plan; `None` to do
             so here.
-        elsewhere: Runs what is left in processes of their own, each by `run_part`; `None` to run it here.
+        elsewhere: Runs what is left in processes of their own, by `run_seeds_alone`; `None` to run it here.
 
     Returns:
         The report, which is written to the directory too; `None` on all processes but the first.
@@ -106,13 +108,16 @@ def run_experiment(
         except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
             progress.on_note(f"Time and memory cannot be estimated for this model: {error}")
     del loaded
+    if elsewhere is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # what the plan tried is of no use to other processes
     sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
 
     warnings = [*data.warnings, *encodings.warnings]
     warnings += [sentence for parted in parts.values() for sentence in parted.warnings]
     with locked(path) if first else nullcontext(), stop_request(progress.on_note) as stop:
         if first:
-            remove_asides(path)
+            with _alone(path):
+                remove_asides(path)
             _describe(config, path, command, data)
         processes().wait_for_everyone()
         progress.on_data(data, sizes, list(dict.fromkeys(warnings)))
@@ -121,7 +126,7 @@ def run_experiment(
         else:
             with stop.at_once():
                 elsewhere()
-            problems = _failures(config, path)
+            problems = _ended(config, path)
         if len(problems) == len(config.seeds) * len(config.arms):
             raise TrainingError(f"Every run failed. The first one: {problems[0]}")
         if not first:
@@ -133,7 +138,7 @@ def run_experiment(
     return report
 
 
-def run_part(config: ExperimentConfig, path: Path, progress: Progress) -> None:
+def run_seeds_alone(config: ExperimentConfig, path: Path, progress: Progress) -> None:
     """Runs some seeds of an experiment, for the process that has its directory and reports on all of them.
 
     Args:
@@ -192,10 +197,22 @@ def _train(
     return problems
 
 
-def _failures(config: ExperimentConfig, path: Path) -> list[str]:
-    """Says of each run that failed, why."""
+def _ended(config: ExperimentConfig, path: Path) -> list[str]:
+    """Clears up after runs that ended elsewhere; says of each that failed, why."""
     runs = [RunDirectory(path, arm, seed) for seed in config.seeds for arm in config.arms]
-    return [str(run.status().get("error")) for run in runs if not run.done]
+    for directory in runs:
+        if directory.done:
+            directory.tidy()
+    return [str(directory.status().get("error")) for directory in runs if not directory.done]
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits for processes of an earlier command that was killed, which may still be saving their state."""
+    with ExitStack() as stack:
+        for lock in path.glob(".lock-*"):
+            stack.enter_context(locked(path, lock.name.removeprefix(".lock-")))
+        yield
 
 
 def prepare(config: ExperimentConfig) -> tuple[Prepared, LoadedModel]:

@@ -103,22 +103,22 @@ def stop_request(on_note: Callable[[str], None]) -> Iterator[StopRequest]:
 
 
 @contextmanager
-def locked(path: Path, part: str = "") -> Iterator[None]:
+def locked(path: Path, name: str = "") -> Iterator[None]:
     """Keeps a directory to this process; the system lifts the lock when the process ends, however it does.
 
     What a dead process has left in the lock's file says nothing: the lock itself is the system's.
 
     Args:
         path: The directory.
-        part: Names a part of it, to keep that part alone. Who waits for a part has the directory's own lock,
-            or was started by who has it, so that a process in its way is one that is about to stop.
+        name: Keeps the runs of one seed alone, by a lock of this name. Who waits for such a lock has the
+            directory's own one, or was started by who has it: in the way is a process that is about to stop.
 
     Raises:
         UserError: If another process has it.
     """
     path.mkdir(parents=True, exist_ok=True)
-    with (path / f".lock{part and '-'}{part}").open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + (PATIENCE if part or SWEEP in os.environ else 0.0)
+    with (path / f".lock{name and '-'}{name}").open("a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + (PATIENCE if name or SWEEP in os.environ else 0.0)
         while not _lock(file):
             if time.monotonic() < deadline:
                 time.sleep(0.2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 
 from lowland.sam import preserve
 from lowland.sam.batch import batch_size, cut, target_count
-from lowland.sam.parameters import Parameters, Selection, refuse_reentrant
+from lowland.sam.parameters import Parameters, Selection
 from lowland.sam.perturb import Perturbation, perturb
-from lowland.sam.rows import sparse_tables
+from lowland.sam.reentrant import refuse_reentrant
+from lowland.sam.rows import by_rows, dense_tables
 from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient, times
 
 COARSE = 0.9
@@ -47,8 +47,8 @@ class SAMGradient(StandardGradient):
         ranks: Under DDP: `shared` averages the ascent gradient over the ranks, so that all share one
             w_adv; `own` lets each rank climb on its own examples, without communication (m = ranks).
         row_gradients: Whether the ascent takes the gradient of large `nn.Embedding` tables only in the rows
-            that its examples use, and only these are moved: less memory and time with large vocabularies.
-            Not for what is compiled; under DDP and FSDP2 it changes nothing.
+            that its examples use, where these are less than half, and only these are moved: less memory and
+            time with large vocabularies. Not for what is compiled; under DDP and FSDP2 it changes nothing.
         measure: Whether `info.radius` and `info.moved` are measured, which costs as much again as moving the
             weights. An attribute: a loop may measure only in the steps that it logs.
         micro_batch_size: As in `StandardGradient`.
@@ -94,6 +94,8 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"Invalid {ascent=} with {m=}. The ascent examples must divide into m groups.")
         if not isinstance(adaptive, bool):
             raise ValueError(f"Invalid {adaptive=}. Must be True or False.")
+        if not isinstance(row_gradients, bool):
+            raise ValueError(f"Invalid {row_gradients=}. Must be True or False.")
         if row_gradients and not isinstance(parameters, nn.Module):
             raise ValueError("row_gradients=True needs the module, not its parameters alone.")
         if descent not in ("share", "full"):
@@ -227,27 +229,36 @@ class SAMGradient(StandardGradient):
             graphs.append(getattr(loss, "grad_fn", None))
             return loss
 
+        tables = self._tables()
         try:
+            for table in tables:
+                table.sparse = True
             with (
                 preserve.random_streams({parameter.device for parameter in touched}),
                 preserve.buffers(self.module),
-                self._tables(),
             ):
                 loss = self._accumulate(watched, pieces, together=self.ranks == "shared", **options)
             climbed = [parameter for parameter in parameters if parameter.grad is not None]
             if options and len(climbed) < len(parameters):
                 refuse_reentrant(graphs[0])
-            gradients = [_by_rows(parameter.grad) for parameter in climbed if parameter.grad is not None]
+            gradients = [by_rows(parameter.grad) for parameter in climbed if parameter.grad is not None]
         finally:
+            try:
+                for table in tables:
+                    table.sparse = False
+            except BaseException:  # a second Ctrl-C
+                for table in tables:
+                    table.sparse = False
+                raise
             for parameter, gradient in zip(touched, held, strict=True):
                 parameter.grad = gradient
         return loss, climbed, gradients
 
-    def _tables(self) -> AbstractContextManager[None]:
-        """Lets the ascent give tables of embeddings a gradient by rows, where that is wanted and can be."""
+    def _tables(self) -> list[nn.Embedding]:
+        """Lists the tables of embeddings whose gradient the ascent takes by rows."""
         if self.row_gradients and self.module is not None and not self._replicas.wrapped:
-            return sparse_tables(self.module)
-        return nullcontext()
+            return dense_tables(self.module)
+        return []
 
     def _warn_of_coarse_weights(self, done: Perturbation, parameters: Sequence[Tensor]) -> None:
         """Warns, once, where a good part of the perturbation was lost to the weights' type."""
@@ -271,11 +282,6 @@ class SAMGradient(StandardGradient):
             for parameter in self.selection.trainable():
                 if parameter.grad is not None:
                     parameter.grad.mul_(math.inf)  # 0 becomes NaN
-
-
-def _by_rows(gradient: Tensor) -> Tensor:
-    """Leaves a sparse gradient as it is where whole rows are left out, and fills up any other."""
-    return gradient.to_dense() if gradient.is_sparse and gradient.sparse_dim() > 1 else gradient
 
 
 def _mean(infos: Sequence[GradientInfo]) -> GradientInfo:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeGuard
 
 from torch import Tensor, nn
@@ -13,32 +11,40 @@ MANY = 1000
 
 
 def is_table(module: nn.Module) -> TypeGuard[nn.Embedding]:
-    """Says whether a module is a table of which a batch uses few rows."""
-    return type(module) is nn.Embedding and module.num_embeddings >= MANY and not module.scale_grad_by_freq
+    """Says whether a module is a table of which a batch uses few rows, with weights of its own.
+
+    Weights that are computed from others (adapters, parametrisations), sharded ones, and those with a hook
+    on their gradient do not take sparse gradients.
+    """
+    if type(module) is not nn.Embedding or module.num_embeddings < MANY or module.scale_grad_by_freq:
+        return False
+    weight = module.weight
+    hooks = weight._backward_hooks or getattr(weight, "_post_accumulate_grad_hooks", None)
+    return type(weight) is nn.Parameter and weight.requires_grad and not hooks
 
 
-@contextmanager
-def sparse_tables(module: nn.Module) -> Iterator[None]:
-    """Lets backward passes inside give the large tables of a module sparse gradients.
+def dense_tables(module: nn.Module) -> list[nn.Embedding]:
+    """Lists the large tables of a module whose gradients are dense and could be sparse.
 
-    A table that is used otherwise, too, such as by tied embeddings for the scores of the vocabulary, gets a
-    dense one all the same.
+    One that is used otherwise, too, such as by tied embeddings for the scores of the vocabulary, gets a dense
+    gradient all the same.
 
     Args:
         module: Any module; `torch.compile` knows no sparse gradients.
     """
-    tables = [
+    return [
         part
         for part in module.modules()
         if is_table(part) and part.weight.device.type in ("cpu", "cuda") and not part.sparse
     ]
-    try:
-        for table in tables:
-            table.sparse = True
-        yield
-    finally:
-        for table in tables:
-            table.sparse = False
+
+
+def by_rows(gradient: Tensor) -> Tensor:
+    """Leaves a sparse gradient as it is where it names whole rows, and not many; fills up any other."""
+    if not gradient.is_sparse:
+        return gradient
+    few = gradient.sparse_dim() == 1 and 2 * gradient._nnz() <= len(gradient)
+    return gradient if few else gradient.to_dense()
 
 
 class Rows:

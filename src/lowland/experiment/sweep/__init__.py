@@ -5,13 +5,14 @@ from lowland.experiment.sweep.grid import Grid, Point, is_grid_word
 from lowland.experiment.sweep.launch import Launcher, make_launcher
 from lowland.experiment.sweep.pace import Pace
 from lowland.experiment.sweep.plan import Plan, make_plan
-from lowland.experiment.sweep.run import Failure, SweepProgress, run_here, run_jobs
+from lowland.experiment.sweep.run import Failure, JobsProgress, SweepProgress, run_here, run_jobs
 from lowland.experiment.sweep.seeds import plan_seeds, run_seeds
 from lowland.experiment.sweep.speed import Speed
 
 __all__ = [
     "Failure",
     "Grid",
+    "JobsProgress",
     "Launcher",
     "Pace",
     "Plan",

@@ -15,6 +15,9 @@ from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import load_tasks
 from lowland.experiment.sweep.grid import Point
 
+JOBS = "jobs"
+"""The folder with the settings and the logs of processes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCell:
@@ -36,7 +39,7 @@ class SweepCell:
     def settings(self) -> Path:
         """The file from which a command line can run the cell."""
         part = f"-{self.part}" if self.part else ""
-        return self.path.parent / "jobs" / f"{self.name}{part}.toml"
+        return self.path.parent / JOBS / f"{self.name}{part}.toml"
 
     @property
     def log(self) -> Path:

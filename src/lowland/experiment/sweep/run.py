@@ -23,8 +23,8 @@ from lowland.train import TrainingError
 POLL_SECONDS = 0.2
 
 
-class SweepProgress(Protocol):
-    """What is told of a sweep while it goes on."""
+class JobsProgress(Protocol):
+    """What is told of cells that run in processes of their own."""
 
     def on_start(self, cell: SweepCell, what: str) -> None:
         """Called when work on a cell begins; `what` says which part of it, empty for all."""
@@ -34,6 +34,13 @@ class SweepProgress(Protocol):
 
     def on_wait(self) -> None:
         """Called again and again while cells run in processes of their own."""
+
+    def on_stop(self) -> None:
+        """Called when the processes are told to stop, which takes them until their state is saved."""
+
+
+class SweepProgress(JobsProgress, Protocol):
+    """What is told of a sweep while it goes on."""
 
     def experiment(self, cell: SweepCell) -> AbstractContextManager[Progress]:
         """Shows how a cell that runs in this process goes."""
@@ -152,7 +159,7 @@ def make_jobs(plan: Plan) -> list[Job]:
     return [*lending.values(), *jobs]
 
 
-def run_jobs(plan: Plan, launcher: Launcher, workers: int, progress: SweepProgress) -> list[Failure]:
+def run_jobs(plan: Plan, launcher: Launcher, workers: int, progress: JobsProgress) -> list[Failure]:
     """Runs the cells side by side, each by the command line in a process with a log of its own.
 
     Args:
@@ -199,7 +206,9 @@ def run_jobs(plan: Plan, launcher: Launcher, workers: int, progress: SweepProgre
             progress.on_wait()
             time.sleep(POLL_SECONDS if running else 0)
     finally:
-        _stop([started for _, started in running.values()])
+        if running:
+            progress.on_stop()
+            _stop([started for _, started in running.values()])
     return failures
 
 
@@ -219,7 +228,7 @@ def _next(waiting: Sequence[Job], ended: Sequence[Job]) -> Job | None:
     return next((job for job in waiting if all(other in ended for other in job.after)), None)
 
 
-def _start(job: Job, launcher: Launcher, slot: int, progress: SweepProgress) -> Running | None:
+def _start(job: Job, launcher: Launcher, slot: int, progress: JobsProgress) -> Running | None:
     """Starts a job; `None` where nothing is left to do."""
     share_standard_runs(job.cell)
     give_up_standard_runs(job.cell, job.tried)
@@ -246,6 +255,8 @@ def _problem(cell: SweepCell) -> str | None:
     except OSError:
         lines = []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    if failed or not last:
+    if failed:
         return cell.problem() or "The report is not written."
+    if not last.startswith("lowland: ") and not any(line.startswith("Traceback") for line in lines):
+        return "Its process was ended from outside. Was there too little memory?"
     return last.removeprefix("lowland: ")

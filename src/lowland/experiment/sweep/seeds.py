@@ -7,13 +7,11 @@ from pathlib import Path
 
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig
-from lowland.experiment.sweep.cell import SweepCell
+from lowland.experiment.directory import write_json
+from lowland.experiment.sweep.cell import JOBS, SweepCell
 from lowland.experiment.sweep.launch import make_launcher
 from lowland.experiment.sweep.plan import Plan, make_plan
-from lowland.experiment.sweep.run import SweepProgress, run_jobs
-
-JOBS = "jobs"
-"""The folder with the settings and the logs of an experiment's processes."""
+from lowland.experiment.sweep.run import JobsProgress, run_jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +25,7 @@ class SeedCell(SweepCell):
 
     def arguments(self) -> list[str]:
         """Gives the arguments of `lowland` that run the seed."""
-        return [*super().arguments(), "--part"]
+        return [*super().arguments(), "--seeds-alone"]
 
     def others(self, run: str) -> list[Path]:
         """Lists nothing: the seeds have no run in common."""
@@ -53,7 +51,7 @@ def plan_seeds(config: ExperimentConfig, path: Path) -> Plan:
     return make_plan([cell for cell in cells if not cell.done])
 
 
-def run_seeds(plan: Plan, path: Path, jobs: int, progress: SweepProgress) -> None:
+def run_seeds(plan: Plan, path: Path, jobs: int, progress: JobsProgress) -> None:
     """Runs the seeds of an experiment side by side.
 
     Args:
@@ -66,6 +64,12 @@ def run_seeds(plan: Plan, path: Path, jobs: int, progress: SweepProgress) -> Non
         UserError: If a process ended before its runs did. Runs that fail say so in their own directories.
         KeyboardInterrupt: If the user asked to stop; the processes are stopped first, with their state saved.
     """
+    for planned in plan.cells:
+        for run in planned.cell.runs():
+            if (status := run.status()).get("state") == "failed":
+                # A process that ends before it begins the run anew must not be taken for that failure.
+                write_json(run.path / "status.json", {**status, "state": "running", "error": None})
+    jobs = max(1, min(jobs, len(plan.cells)))  # who waits for nothing needs no share of the cores
     failures = run_jobs(plan, make_launcher("processes", path / JOBS, {}, jobs), jobs, progress)
     for failure in failures:
         if any(run.status().get("state") not in ("done", "failed") for run in failure.cell.runs()):
