@@ -126,6 +126,9 @@ class Silent:
         """Called when a cell has ended."""
         self.ended[cell.name] = problem
 
+    def on_stop(self) -> None:
+        """Called when the processes are told to stop."""
+
     def on_wait(self) -> None:
         """Called while processes run."""
 
