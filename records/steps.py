@@ -1,8 +1,9 @@
-"""Measures how long an optimizer's steps are, to set beside rho: how far SAM looks, and training goes.
+"""Measures how long an optimizer's steps are, to set beside rho, and by how much SAM raises the loss.
 
     python -m records.steps records/plans/k-last-step.toml --data-dir DIR --learning-rate 0.02 0.002 --out OUT
 
-Trains as the first cell of the plan does, without SAM, on one seed of tuning, with each learning rate.
+Trains as the first cell of the plan does, on one seed of tuning: without SAM with each learning rate, and by
+SAM with the first of them and each rho.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from lowland.report.write import write_files
 from lowland.train import StepReport, Training, resolve_precision, seed_dropout
 
 
-def steps_of(config: ExperimentConfig) -> list[dict[str, float]]:
-    """Trains one run; gives for each step its loss, its length, and how far it is from the start."""
+def steps_of(config: ExperimentConfig) -> list[dict[str, float | None]]:
+    """Trains one run; gives for each step its losses, its length, and how far it is from the start."""
     (seed,), settings = config.seeds, config.train
     prepared, _ = prepare(config)
     loaded = load_model(config.model, dropout=settings.dropout)
@@ -42,7 +43,7 @@ def steps_of(config: ExperimentConfig) -> list[dict[str, float]]:
         prepared.encodings.batches(
             part(prepared.data, config.data, seed, settings.batch_size), settings.batch_size, seed
         ),
-        arm="standard",
+        arm=config.arms[0],
         settings=settings,
         sam=config.sam,
         accelerator=Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available()),
@@ -50,7 +51,7 @@ def steps_of(config: ExperimentConfig) -> list[dict[str, float]]:
     )
     start = [parameter.detach().clone() for parameter in parameters]
     before = [weights.clone() for weights in start]
-    lines: list[dict[str, float]] = []
+    lines: list[dict[str, float | None]] = []
 
     def on_log(report: StepReport) -> None:
         with torch.no_grad():
@@ -61,8 +62,10 @@ def steps_of(config: ExperimentConfig) -> list[dict[str, float]]:
         lines.append(
             {
                 "step": report.step,
-                "loss": float("nan") if report.loss is None else report.loss,
-                "gradient_norm": report.gradient_norm or 0.0,
+                "loss": report.loss,  # by SAM, at w_adv
+                "ascent_loss": report.ascent_loss,
+                "ascent_norm": report.ascent_norm,
+                "gradient_norm": report.gradient_norm,
                 "length": _norm(list(moves.values())),
                 "length_without_table": _norm([move for p, move in moves.items() if p is not table]),
                 "from_start": _norm(away),
@@ -78,7 +81,7 @@ def _norm(tensors: Sequence[torch.Tensor]) -> float:
     return float(torch.nn.utils.get_total_norm(tensors))
 
 
-def _draw(rates: dict[str, list[dict[str, float]]], rhos: Sequence[float]) -> dict[str, bytes]:
+def _draw(rates: dict[str, list[dict[str, float | None]]], rhos: Sequence[float]) -> dict[str, bytes]:
     def on(figure: Any) -> None:
         figure.set_size_inches(5.0, 2.8)
         axes = figure.add_subplot()
@@ -104,23 +107,30 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", metavar="DIR", help="folder with the official files of tasks")
     parser.add_argument("--learning-rate", type=float, nargs="+", required=True, metavar="X")
     parser.add_argument(
-        "--rho", type=float, nargs="+", default=[0.02, 0.2], metavar="X", help="to be drawn beside the steps"
+        "--rho",
+        type=float,
+        nargs="+",
+        default=[0.02, 0.2],
+        metavar="X",
+        help="radii of SAM (default: 0.02 0.2)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     arguments = parser.parse_args(words)
 
     def work() -> None:
         study = Study(read_plan(arguments.plan), arguments.out, arguments.data_dir)
-        rates = {}
-        for rate in arguments.learning_rate:
-            settings = {RATE: rate, "train.log_every": 1}
-            rates[f"{rate:g}"] = steps_of(study.config(0, "standard", [FIRST_TUNING_SEED], settings))
+
+        def run(arm: str, settings: dict[str, Any]) -> list[dict[str, float | None]]:
+            return steps_of(study.config(0, arm, [FIRST_TUNING_SEED], {"train.log_every": 1, **settings}))
+
+        rates = {f"{rate:g}": run("standard", {RATE: rate}) for rate in arguments.learning_rate}
+        rhos = {rho: run("sam", {RATE: arguments.learning_rate[0], "sam.rho": rho}) for rho in arguments.rho}
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_json(arguments.out / "env.json", describe_environment())
-        write_lines(
-            arguments.out / "steps.jsonl",
-            [{"learning_rate": rate, **line} for rate, lines in rates.items() for line in lines],
-        )
+        lines = [{"learning_rate": rate, **line} for rate, of_rate in rates.items() for line in of_rate]
+        write_lines(arguments.out / "steps.jsonl", lines)
+        lines = [{"rho": rho, **line} for rho, of_rho in rhos.items() for line in of_rho]
+        write_lines(arguments.out / "sam.jsonl", lines)
         write_files(arguments.out, _draw(rates, arguments.rho))
 
     return answered("records.steps", work)

@@ -372,5 +372,12 @@ def test_the_lengths_of_steps(tmp_path: Path) -> None:
     assert first["from_start"] == first["length"] == pytest.approx(2 * half["length"], rel=1e-3)
     for line in lines:
         assert 0 < line["length_without_table"] < line["length"]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "sam.jsonl").read_text().splitlines()]
+    assert [(line["rho"], line["step"]) for line in lines] == [
+        (rho, n) for rho in (0.02, 0.2) for n in (1, 2, 3, 4)
+    ]
+    # From one start and on the same examples, the larger radius reaches the higher loss.
+    assert lines[0]["ascent_loss"] == lines[4]["ascent_loss"]
+    assert lines[0]["loss"] < lines[4]["loss"]
     assert (tmp_path / "out" / "steps.png").stat().st_size > 0
     assert steps.main([str(tmp_path / "none.toml"), *words[1:]]) == 2
