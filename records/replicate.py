@@ -27,10 +27,12 @@ from lowland.cli.console import console, quiet_libraries
 from lowland.cli.sweep_view import SweepView
 from lowland.errors import UserError
 from lowland.experiment import sweep
+from lowland.experiment.compare import run_experiment
 from lowland.experiment.configuration import ExperimentConfig, build_config, merge
 from lowland.experiment.directory import RunDirectory
 from lowland.report.runs import Run, read_experiment
 from lowland.report.selection import held_out_step
+from lowland.train import TrainingError
 
 RATE = "train.learning_rate"
 
@@ -92,7 +94,9 @@ class Study:
             return
         made = sweep.make_plan(left)
         view = SweepView(console, made)
-        if self._jobs > 1:
+        if self._jobs > 1 and len(left) == 1:
+            failures = self._seeds_side_by_side(left[0])
+        elif self._jobs > 1:
             launcher = sweep.make_launcher("processes", self.runs / stage / "jobs", {}, self._jobs)
             failures = sweep.run_jobs(made, launcher, self._jobs, view)
         else:
@@ -104,6 +108,24 @@ class Study:
             failures = [failure for failure in failures if not _training_failed(failure.cell)]
         if failures:
             raise UserError(f"{failures[0].cell.path}: {failures[0].problem} The same command tries again.")
+
+    def _seeds_side_by_side(self, cell: sweep.SweepCell) -> list[sweep.Failure]:
+        """Runs a cell that has no other beside it; gives it back where it failed."""
+        seeds = sweep.plan_seeds(cell.config, cell.path)
+        view = SweepView(console, seeds)
+        try:
+            with view.experiment(cell) as progress:
+                run_experiment(
+                    cell.config,
+                    cell.path,
+                    cell.command(),
+                    progress,
+                    elsewhere=lambda: sweep.run_seeds(seeds, cell.path, self._jobs, view),
+                )
+        except TrainingError as error:
+            return [sweep.Failure(cell=cell, problem=str(error))]
+        problem = cell.problem()
+        return [] if problem is None else [sweep.Failure(cell=cell, problem=problem)]
 
     def tune(self, cell: int) -> dict[str, dict[str, Any]]:
         """Chooses each arm's settings by its held-out scores: the learning rate, and for SAM rho as well.

@@ -15,6 +15,7 @@ from tests.cli.command import files, reviews, write_rows
 from tests.model_fixtures import write_checkpoint
 
 from lowland.errors import UserError
+from lowland.report.runs import read_experiment
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "records"
@@ -291,6 +292,19 @@ def test_a_candidate_that_diverges_is_worst(tmp_path: Path) -> None:
     assert study.choose(0, "standard", rates) == {"train.learning_rate": 0.01}
     with pytest.raises(UserError, match="Training fails with each of"):
         study.choose(0, "standard", [{"train.learning_rate": rate} for rate in (1e30, 1e31)])
+
+
+@pytest.mark.timeout(300)
+def test_a_cell_alone_runs_its_seeds_side_by_side(tmp_path: Path) -> None:
+    """With one cell left and several jobs, its seeds are the jobs; runs that diverge fail it as ever."""
+    study = replicate.Study(read_plan(write_plan(tmp_path)), tmp_path / "runs", None, jobs=2)
+    good = study.config(0, "standard", study.seeds, {replicate.RATE: 0.01})
+    study.execute("comparison", [good])
+    path = study.path("comparison", good)
+    assert sorted(log.name for log in (path / "jobs").glob("*.log")) == ["seed3.log", "seed4.log"]
+    assert [run.state for run in read_experiment(path).runs] == ["done", "done"]
+    with pytest.raises(UserError, match="Every run failed"):
+        study.execute("comparison", [study.config(0, "standard", study.seeds, {replicate.RATE: 1e30})])
 
 
 @pytest.mark.parametrize(
