@@ -156,7 +156,10 @@ def run_seeds_alone(config: ExperimentConfig, path: Path, progress: Progress) ->
     prepared, _ = prepare(config)
     data = prepared.data
     parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
-    with stop_request(progress.on_note) as stop:
+    with ExitStack() as stack:
+        for seed in config.seeds:
+            stack.enter_context(locked(path, f"seed{seed}"))
+        stop = stack.enter_context(stop_request(progress.on_note))
         progress.on_data(data, {}, [])
         problems = _train(config, path, prepared, parts, progress, stop)
     if len(problems) == len(config.seeds) * len(config.arms):
@@ -175,25 +178,22 @@ def _train(
     first = processes().is_main_process
     problems: list[str] = []
     for seed in config.seeds:
-        with locked(path, f"seed{seed}") if first else nullcontext():
-            for arm in config.arms:
-                directory = (RunDirectory if first else Bystander)(path, arm, seed)
-                progress.on_run(arm, seed, directory.done)
-                if directory.done:
-                    directory.tidy()
-                    continue
-                if directory.given_up:
-                    problems.append(str(directory.status().get("error")))
-                    progress.on_failure(arm, seed, problems[-1])
-                    continue
-                try:
-                    if not run(
-                        config, directory, prepared.data, parts[seed], prepared.encodings, progress, stop
-                    ):
-                        raise KeyboardInterrupt
-                except TrainingError as error:
-                    problems.append(str(error))
-                    progress.on_failure(arm, seed, problems[-1])
+        for arm in config.arms:
+            directory = (RunDirectory if first else Bystander)(path, arm, seed)
+            progress.on_run(arm, seed, directory.done)
+            if directory.done:
+                directory.tidy()
+                continue
+            if directory.given_up:
+                problems.append(str(directory.status().get("error")))
+                progress.on_failure(arm, seed, problems[-1])
+                continue
+            try:
+                if not run(config, directory, prepared.data, parts[seed], prepared.encodings, progress, stop):
+                    raise KeyboardInterrupt
+            except TrainingError as error:
+                problems.append(str(error))
+                progress.on_failure(arm, seed, problems[-1])
     return problems
 
 
@@ -203,6 +203,8 @@ def _ended(config: ExperimentConfig, path: Path) -> list[str]:
     for directory in runs:
         if directory.done:
             directory.tidy()
+    for lock in path.glob(".lock-*"):
+        lock.unlink()
     return [str(directory.status().get("error")) for directory in runs if not directory.done]
 
 
