@@ -8,13 +8,11 @@ gradient, that of padding none.
 
 from __future__ import annotations
 
-import argparse
-import re
 import statistics
 from collections.abc import Callable
 
 import torch
-from common import finish, parser_of, precision_of, timed
+from common import finish, numbers_like, parser_of, precision_of, timed
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -24,14 +22,6 @@ from lowland.models.dropout import Masks
 from lowland.train import keep_freed_memory
 
 WIDTH, WARM_UP = 64, 2
-
-
-def setting(word: str) -> tuple[int, int, int]:
-    """Reads `32x6x512`: examples, heads and tokens."""
-    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)", word)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"must be like 32x6x512, not {word!r}")
-    return int(found[1]), int(found[2]), int(found[3])
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float) -> Tensor:
@@ -68,7 +58,9 @@ def milliseconds(
 def main() -> None:
     """Measures and prints."""
     parser = parser_of(__doc__.splitlines()[0])
-    parser.add_argument("--settings", type=setting, nargs="+", default=[(32, 6, 512), (32, 6, 64)])
+    parser.add_argument(
+        "--settings", type=numbers_like("32x6x512"), nargs="+", default=[(32, 6, 512), (32, 6, 64)]
+    )
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if options.keep_memory:

@@ -9,12 +9,11 @@ steps (with AdaFactor) are both shown. Machine time drifts, so that only ratios 
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, timed
+from common import SHAPES, batch_of, finish, loss_of, model_of, numbers_like, parser_of, precision_of, timed
 from rich.console import Console
 from rich.table import Table
 
@@ -24,14 +23,6 @@ from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.optimizers import build_optimizer
 
 WARM_UP, LOG_EVERY = 3, 10
-
-
-def setting(word: str) -> tuple[int, int, int]:
-    """Reads `32x64/8`: examples of a batch, tokens of an input and of a target."""
-    found = re.fullmatch(r"(\d+)x(\d+)/(\d+)", word)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"must be like 32x64/8, not {word!r}")
-    return int(found[1]), int(found[2]), int(found[3])
 
 
 def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[StandardGradient, float | None]]:
@@ -50,7 +41,7 @@ def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[Standard
     return gradients
 
 
-def measure(options: argparse.Namespace, sizes: tuple[int, int, int]) -> list[dict[str, Any]]:
+def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
     """Measures the ratios of one batch size and length."""
     device = torch.device(options.device)
     size, *lengths = sizes
@@ -99,7 +90,7 @@ def main() -> None:
     parser = parser_of(__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="embedded")
     parser.add_argument(
-        "--settings", type=setting, nargs="+", default=[(32, 32, 8), (8, 32, 8), (32, 128, 8)]
+        "--settings", type=numbers_like("32x64/8"), nargs="+", default=[(32, 32, 8), (8, 32, 8), (32, 128, 8)]
     )
     parser.add_argument(
         "--pairs", type=int, default=20, help=f"measured rounds, after {WARM_UP} that are not"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,19 @@ def parser_of(description: str) -> argparse.ArgumentParser:
 def precision_of(options: argparse.Namespace) -> str:
     """Gives `fp32` or `bf16`."""
     return resolve_precision(options.precision, torch.device(options.device))
+
+
+def numbers_like(example: str) -> Callable[[str], tuple[int, ...]]:
+    """Makes a reader of words such as `32x64/8`, that gives their numbers."""
+    pattern = re.compile(re.sub(r"[0-9]+", r"([0-9]+)", example))
+
+    def read(word: str) -> tuple[int, ...]:
+        found = pattern.fullmatch(word)
+        if found is None:
+            raise argparse.ArgumentTypeError(f"must be like {example}, not {word!r}")
+        return tuple(map(int, found.groups()))
+
+    return read
 
 
 def finish(name: str, rows: list[dict[str, Any]], path: Path | None) -> None:

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.command import SMALL, call, succeed, trajectory
@@ -43,16 +45,35 @@ def in_a_process(
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+@pytest.fixture(autouse=True)
+def two_cores() -> Iterator[None]:
+    """Leaves two cores at most, so that of two processes each has one thread."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:2])
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def stopped_with_jobs(tmp_path: Path, by: signal.Signals) -> tuple[list[str], Path, Path, Any]:
+    """Runs a comparison to its end, and stops another in its second seed, two seeds at a time.
+
+    Returns:
+        The command without its directory, the directories of both, and how the second process ended.
+    """
+    through, out = tmp_path / "through", tmp_path / "out"
+    command = [*COMMAND, "--steps", "16"]
+    assert in_a_process(*command, "--out", through).returncode == 0
+    stop_at = out / "standard-seed1" / "train.jsonl"
+    return command, through, out, in_a_process(*command, "--out", out, "--jobs", "2", stop_at=stop_at, by=by)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_same_runs_as_one_after_another(tmp_path: Path) -> None:
     """Two seeds at a time train the same runs and give the same report as one after the other."""
     one, both = tmp_path / "one", tmp_path / "both"
     assert in_a_process(*COMMAND, "--out", one).returncode == 0
-    # As many jobs as there are cores leave one thread to each, or more; the processes that they start
-    # take the number from the environment here.
-    jobs = str(max(2, len(os.sched_getaffinity(0))))
-    result = succeed(*COMMAND, "--out", both, "--jobs", jobs)
+    result = succeed(*COMMAND, "--out", both, "--jobs", "2")
     assert [trajectory(both / run) for run in RUNS] == [trajectory(one / run) for run in RUNS]
     tables = [(path / "report" / "tables" / "scores-held-out.csv").read_text() for path in (one, both)]
     assert tables[0] == tables[1]
@@ -63,7 +84,7 @@ def test_the_same_runs_as_one_after_another(tmp_path: Path) -> None:
         result.out.index("seed 0: started") < result.out.index("seed 1: started") < result.out.index("[1/2]")
     )
     assert "2 seeds at a time" in " ".join(result.out.split())
-    again = succeed(*COMMAND, "--out", both, "--jobs", jobs)
+    again = succeed(*COMMAND, "--out", both, "--jobs", "2")
     assert "2 of 2 seeds done before" in again.out
 
 
@@ -71,19 +92,13 @@ def test_the_same_runs_as_one_after_another(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_an_interruption_stops_all_and_either_command_goes_on(tmp_path: Path) -> None:
     """Ctrl-C stops the processes with their state saved; without --jobs the rest is the same bit for bit."""
-    through, out = tmp_path / "through", tmp_path / "out"
-    longer = [*COMMAND, "--steps", "16"]
-    assert in_a_process(*longer, "--out", through).returncode == 0
-    jobs = str(max(2, len(os.sched_getaffinity(0))))
-    stopped = in_a_process(
-        *longer, "--out", out, "--jobs", jobs, stop_at=out / "standard-seed1" / "train.jsonl"
-    )
+    command, through, out, stopped = stopped_with_jobs(tmp_path, signal.SIGINT)
     assert stopped.returncode == 130, stopped.stderr
     assert "The same command goes on where it stopped" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert not RunDirectory(out, "sam", 1).done
     assert not (out / "report").exists()
-    assert in_a_process(*longer, "--out", out).returncode == 0
+    assert in_a_process(*command, "--out", out).returncode == 0
     assert [trajectory(out / run) for run in RUNS] == [trajectory(through / run) for run in RUNS]
 
 
@@ -91,16 +106,9 @@ def test_an_interruption_stops_all_and_either_command_goes_on(tmp_path: Path) ->
 @pytest.mark.timeout(600)
 def test_who_is_killed_leaves_no_one_running(tmp_path: Path) -> None:
     """After SIGKILL the same command waits for what is still saving, and ends as if nothing had been."""
-    through, out = tmp_path / "through", tmp_path / "out"
-    longer = [*COMMAND, "--steps", "16"]
-    assert in_a_process(*longer, "--out", through).returncode == 0
-    jobs = str(max(2, len(os.sched_getaffinity(0))))
-    killed = in_a_process(
-        *longer, "--out", out, "--jobs", jobs,
-        stop_at=out / "standard-seed1" / "train.jsonl", by=signal.SIGKILL,
-    )  # fmt: skip
+    command, through, out, killed = stopped_with_jobs(tmp_path, signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
-    again = in_a_process(*longer, "--out", out, "--jobs", jobs)
+    again = in_a_process(*command, "--out", out, "--jobs", "2")
     assert again.returncode == 0, again.stderr
     assert [trajectory(out / run) for run in RUNS] == [trajectory(through / run) for run in RUNS]
 
@@ -110,7 +118,6 @@ def test_half_written_files_wait_for_their_owner(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(guard, "PATIENCE", 0.0)
     aside = tmp_path / "out" / "sam-seed1" / "states" / ".step-2.12345678.aside"
     aside.mkdir(parents=True)
-    (tmp_path / "out" / "experiment.toml").write_text("")
     config = settings.build(build_verb_parser("compare").parse_words(COMMAND[1:]))
     (tmp_path / "out" / "experiment.toml").write_text(config.to_toml())
     with guard.locked(tmp_path / "out", "seed1"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from lowland.cli import options, settings
-from lowland.cli.parser import seed_list, whole
+from lowland.cli.parser import at_least_one, seed_list
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     runs.add_argument(
         "--jobs",
-        type=whole,
+        type=at_least_one,
         metavar="N",
         help="seeds that run at the same time, each in a process with its share of the cores or, in turn, "
         "one of the GPUs, and a log in DIR/jobs (default: 1, in this process)",
@@ -115,11 +115,9 @@ def jobs_of(arguments: argparse.Namespace) -> int:
     """Reads how many seeds run at the same time.
 
     Raises:
-        UserError: If that is no number of processes, or goes against how this process was started.
+        UserError: If that goes against how this process was started.
     """
     jobs: int = getattr(arguments, "jobs", 1)
-    if jobs < 1:
-        raise UserError(f"--jobs: must be at least 1, not {jobs}.")
     if jobs > 1:
         from lowland.experiment.run import processes
 

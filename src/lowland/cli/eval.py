@@ -15,7 +15,7 @@ from rich.text import Text
 from lowland.cli import options
 from lowland.cli.console import console, errors, make_table, note, quiet_libraries
 from lowland.cli.generation import add_generation, check_model, generation_settings, load_for_generation
-from lowland.cli.parser import whole
+from lowland.cli.parser import at_least_one
 from lowland.errors import UserError
 from lowland.tasks import CustomTask, Source, Task, resolve
 
@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data")
     options.add_sources(data)
     data.add_argument(
-        "--limit", type=whole, metavar="N", help="score the first N examples of each set (default: all)"
+        "--limit",
+        type=at_least_one,
+        metavar="N",
+        help="score the first N examples of each set (default: all)",
     )
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -62,9 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.experiment.usage import read_usage
 
     generation = generation_settings(arguments)
-    limit = getattr(arguments, "limit", None)
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit: must be at least 1, not {limit}.")
+    limit = getattr(arguments, "limit", 0)
     usage = read_usage(check_model(arguments))
     tasks = find_tasks(arguments, usage.template if usage is not None else None)
     folder = getattr(arguments, "data.data_dir", None)
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         hub=getattr(arguments, "data.hub", False),
         train=False,
     )
-    data = load_examples(tasks, source, limit or 0)
+    data = load_examples(tasks, source, limit)
     if not data.evaluation:
         raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
     for sentence in data.warnings:

@@ -57,6 +57,14 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
 
 
+def at_least_one(text: str) -> int:
+    """Reads a number of things of which there must be one."""
+    value = whole(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
 def number(text: str) -> float:
     """Reads a number."""
     try:

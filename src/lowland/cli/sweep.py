@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lowland.cli import options, settings
-from lowland.cli.parser import one_of, seed_list, whole
+from lowland.cli.parser import at_least_one, one_of, seed_list
 from lowland.errors import UserError
 from lowland.report.words import count
 
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sweep.add_argument(
         "--jobs",
-        type=whole,
+        type=at_least_one,
         metavar="N",
         help="cells that run at the same time, each in a process with its share of the cores and a log in "
         "DIR/jobs (default: 1, in this process)",
@@ -182,8 +182,6 @@ def _launching(arguments: argparse.Namespace) -> tuple[int, str, dict[str, Any]]
     from lowland.experiment.sweep.grid import parse
 
     jobs = getattr(arguments, "jobs", 1)
-    if jobs < 1:
-        raise UserError(f"--jobs: must be at least 1, not {jobs}.")
     name = getattr(arguments, "launcher", "processes")
     given: dict[str, Any] = {}
     for word in getattr(arguments, "launcher_option", []):

@@ -5,21 +5,19 @@ from lowland.experiment.sweep.grid import Grid, Point, is_grid_word
 from lowland.experiment.sweep.launch import Launcher, make_launcher
 from lowland.experiment.sweep.pace import Pace
 from lowland.experiment.sweep.plan import Plan, make_plan
-from lowland.experiment.sweep.run import Failure, JobsProgress, SweepProgress, run_here, run_jobs
+from lowland.experiment.sweep.run import Failure, run_here, run_jobs
 from lowland.experiment.sweep.seeds import plan_seeds, run_seeds
 from lowland.experiment.sweep.speed import Speed
 
 __all__ = [
     "Failure",
     "Grid",
-    "JobsProgress",
     "Launcher",
     "Pace",
     "Plan",
     "Point",
     "Speed",
     "SweepCell",
-    "SweepProgress",
     "build_cells",
     "is_grid_word",
     "make_launcher",
