@@ -121,10 +121,10 @@ def compute(folder: Path) -> dict[str, Any]:
     """Computes a record's result from its plan, the chosen settings and the raw lines."""
     plan = tomllib.loads((folder / "plan.toml").read_text(encoding="utf-8"))
     chosen = json.loads((folder / "chosen.json").read_text(encoding="utf-8"))
-    lines = _read_lines(folder / "evaluations.jsonl")
+    lines = read_lines(folder / "evaluations.jsonl")
     seconds = {
         (cell, line["arm"], line["seed"]): line["train_seconds"]
-        for line in _read_lines(folder / "runs.jsonl")
+        for line in read_lines(folder / "runs.jsonl")
         if line["stage"] == "comparison"
         for cell in line["cells"]
     }
@@ -215,5 +215,6 @@ def write_lines(path: Path, lines: Sequence[Any]) -> None:
     write_atomic(path, text.encode())
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Reads lines of JSON."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import checkpoints, claims, judge, page, replicate, results, steps
+from records import checkpoints, claims, control, judge, page, replicate, results, steps
 from records.plan import read_plan
 from tests.cli.command import files, reviews, write_rows
 from tests.model_fixtures import write_checkpoint
@@ -84,9 +84,9 @@ def test_the_table_of_claims_follows_from_the_records() -> None:
 
 
 def test_every_claim_has_one_plan() -> None:
-    """The plans are those of the claims a to t, each readable, with a cost and settings that build."""
+    """The plans are those of the claims a to u, each readable, with a cost and settings that build."""
     studies = [replicate.Study(read_plan(path), Path("runs"), None) for path in PLANS]
-    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghijklmnopqrst")
+    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghijklmnopqrstu")
     for study in studies:
         assert " h at most" in study.cost()
         for cell in range(len(study.plan.cells)):
@@ -395,3 +395,59 @@ def test_the_lengths_of_steps(tmp_path: Path) -> None:
     assert lines[0]["loss"] < lines[4]["loss"]
     assert (tmp_path / "out" / "steps.png").stat().st_size > 0
     assert steps.main([str(tmp_path / "none.toml"), *words[1:]]) == 2
+
+
+@pytest.mark.parametrize("folder", sorted(RECORDS.glob("*_control")), ids=str)
+def test_the_table_of_the_control_follows_from_its_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control's settings, scores and table are those that its recorded runs give, without new ones."""
+
+    def untrained(run: control.Digits) -> None:
+        raise AssertionError(f"{run} is not recorded")
+
+    monkeypatch.setattr(control, "train", untrained)
+    runs = control.Control(folder / "runs.jsonl")
+    cells = [
+        cell
+        for optimizer in control.OPTIMIZERS
+        for noise in control.LABEL_NOISE
+        for cell in runs.cell(optimizer, noise)
+    ]
+    assert cells == json.loads((folder / "result.json").read_text())
+    assert control.page(cells) == (folder / "table.md").read_text()
+    assert control.page(cells).strip() in (folder / "README.md").read_text()
+
+
+def test_a_control_goes_on_and_shares_everything_but_the_gradient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a radius of nothing SAM scores as standard training does, and what is done is not done again."""
+    for name, value in {
+        "STEPS": 4, "EVALUATE_EVERY": 2, "SEEDS": 2, "TUNING_SEEDS": 1, "RHOS": (0.0,), "LABEL_NOISE": (0.4,),
+        "OPTIMIZERS": {"sgd": (0.1, 0.01), "adamw": (0.001,)},
+    }.items():  # fmt: skip
+        monkeypatch.setattr(control, name, value)
+    assert control.main(["--out", str(tmp_path)]) == 0
+    cells = json.loads((tmp_path / "result.json").read_text())
+    assert len(cells) == 4 and "no difference detected" in capsys.readouterr().out
+    for cell in cells:
+        assert cell["scores"]["standard"] == cell["scores"]["sam"]
+        assert cell["chosen"]["standard"]["learning_rate"] == cell["chosen"]["sam"]["learning_rate"]
+    before = {name: (tmp_path / name).read_bytes() for name in ("runs.jsonl", "result.json", "table.md")}
+    lines = before["runs.jsonl"].splitlines(keepends=True)
+    (tmp_path / "runs.jsonl").write_bytes(b"".join(lines[:-1]))
+    assert control.main(["--out", str(tmp_path)]) == 0
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_the_controls_labels_are_as_wrong_as_asked() -> None:
+    """Of the training labels the share that was asked for is wrong, whole, and the evaluation's are right."""
+    run = {"optimizer": "sgd", "learning_rate": 0.1, "rho": None, "seed": 3}
+    parts, wrong = control.rows_of(control.Digits(**run, label_noise=0.4))
+    clean, none = control.rows_of(control.Digits(**run, label_noise=0.0))
+    assert (wrong, none) == (320, 0)
+    differ = {name: int((parts[name][1] != clean[name][1]).sum()) for name in parts}
+    assert differ == {"train": 320, "held_out": 80, "evaluation": 0}
+    for name, (pixels, _) in parts.items():
+        assert (pixels == clean[name][0]).all()
