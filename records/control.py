@@ -272,7 +272,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 cells += control.cell(optimizer, noise)
                 print(page(cells[-len(SELECTIONS) :]), flush=True)
         write_json(out / "env.json", describe_environment())
-        write_json(out / "result.json", cells)
+        write_json(out / "scores.json", cells)
         write_atomic(out / "table.md", page(cells).encode())
 
     return answered("records.control", work)

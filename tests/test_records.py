@@ -414,7 +414,7 @@ def test_the_table_of_the_control_follows_from_its_runs(
         for noise in control.LABEL_NOISE
         for cell in runs.cell(optimizer, noise)
     ]
-    assert cells == json.loads((folder / "result.json").read_text())
+    assert cells == json.loads((folder / "scores.json").read_text())
     assert control.page(cells) == (folder / "table.md").read_text()
     assert control.page(cells).strip() in (folder / "README.md").read_text()
 
@@ -429,12 +429,12 @@ def test_a_control_goes_on_and_shares_everything_but_the_gradient(
     }.items():  # fmt: skip
         monkeypatch.setattr(control, name, value)
     assert control.main(["--out", str(tmp_path)]) == 0
-    cells = json.loads((tmp_path / "result.json").read_text())
+    cells = json.loads((tmp_path / "scores.json").read_text())
     assert len(cells) == 4 and "no difference detected" in capsys.readouterr().out
     for cell in cells:
         assert cell["scores"]["standard"] == cell["scores"]["sam"]
         assert cell["chosen"]["standard"]["learning_rate"] == cell["chosen"]["sam"]["learning_rate"]
-    before = {name: (tmp_path / name).read_bytes() for name in ("runs.jsonl", "result.json", "table.md")}
+    before = {name: (tmp_path / name).read_bytes() for name in ("runs.jsonl", "scores.json", "table.md")}
     lines = before["runs.jsonl"].splitlines(keepends=True)
     (tmp_path / "runs.jsonl").write_bytes(b"".join(lines[:-1]))
     assert control.main(["--out", str(tmp_path)]) == 0
