@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from records.plan import Plan
-from records.replicate import RATE, Study, add_run_options, answered, at_least_one
+from records.replicate import RATE, Study, add_run_options, answered
 from records.results import evaluation_lines, scores_of, write_json, write_lines
 
+from lowland.cli.parser import at_least_one
 from lowland.experiment.configuration import merge
 from lowland.models import load_model, weights_sha256
 from lowland.report.formats import Table, to_markdown

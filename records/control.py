@@ -26,16 +26,17 @@ from typing import Any
 import numpy as np
 import torch
 from records.plan import FIRST_TUNING_SEED
-from records.replicate import answered, at_least_one
+from records.replicate import RATE, RHO, answered, tune
 from records.results import read_lines, write_json
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from lowland import SAM, StandardGradient
+from lowland.cli.parser import at_least_one
 from lowland.experiment.environment import describe_environment
 from lowland.report.formats import Table, to_markdown
 from lowland.report.selection import Selection
-from lowland.report.statistics import PairedComparison, compare_pairs
+from lowland.report.statistics import compare_pairs
 from lowland.report.tables import paired_cells
 from lowland.report.words import spread
 from lowland.report.write import write_atomic
@@ -70,18 +71,19 @@ class Digits:
 
 
 @cache
-def _digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Gives the pixels `# (rows, 64)`, from 0 to 1, and the labels `# (rows,)`, which are right."""
     pixels, labels = load_digits(return_X_y=True)
     return (pixels / 16.0).astype(np.float32), labels
 
 
-def rows_of(run: Digits) -> tuple[dict[str, tuple[Tensor, Tensor]], int]:
+def rows_of(run: Digits) -> dict[str, tuple[Tensor, Tensor]]:
     """Draws a run's rows: training, held out, and the rest for evaluation, whose labels are right.
 
     Returns:
-        Part -> pixels `# (rows, 64)` and labels `# (rows,)`, and how many training labels are wrong.
+        Part -> pixels `# (rows, 64)` and labels `# (rows,)`.
     """
-    pixels, labels = _digits()
+    pixels, labels = digits()
     random = np.random.default_rng([run.seed, 1])
     order = random.permutation(len(labels))
     noisy = labels.copy()
@@ -89,20 +91,19 @@ def rows_of(run: Digits) -> tuple[dict[str, tuple[Tensor, Tensor]], int]:
         wrong = random.permutation(part)[: round(run.label_noise * len(part))]
         noisy[wrong] = (labels[wrong] + random.integers(1, 10, len(wrong))) % 10
     ends = [0, TRAIN, TRAIN + HELD_OUT, len(order)]
-    parts = {
+    return {
         name: (torch.from_numpy(pixels[order[start:end]]), torch.from_numpy(of[order[start:end]]))
         for name, of, start, end in zip(
             ("train", "held_out", "evaluation"), (noisy, noisy, labels), ends[:-1], ends[1:], strict=True
         )
     }
-    return parts, int((noisy != labels)[order[:TRAIN]].sum())
 
 
 def train(run: Digits) -> dict[str, Any]:
     """Trains one run; gives its settings and its accuracy, in percent, along the way."""
     torch.set_num_threads(1)
     torch.manual_seed(run.seed)
-    parts, _ = rows_of(run)
+    parts = rows_of(run)
     model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
     gradient = (
         StandardGradient(model) if run.rho is None else SAM(model, rho=run.rho, ascent=0.25, measure=False)
@@ -177,25 +178,25 @@ class Control:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
+    def cells(self) -> Iterator[list[dict[str, Any]]]:
+        """Gives one cell after the other, under every optimizer and share of wrong labels."""
+        for optimizer in OPTIMIZERS:
+            for noise in LABEL_NOISE:
+                yield self.cell(optimizer, noise)
+
     def tune(self, optimizer: str, noise: float, selection: Selection) -> dict[str, dict[str, Any]]:
-        """Chooses as the plans do: the rate, at it SAM's rho, and at this rho SAM's rate."""
-        rates = OPTIMIZERS[optimizer]
+        """Chooses as the plans do; gives each arm's learning rate and rho."""
 
-        def best(candidates: Sequence[tuple[float, float | None]]) -> tuple[float, float | None]:
+        def choose(arm: str, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             scores = []
-            for rate, rho in candidates:
+            for candidate in candidates:
                 seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + TUNING_SEEDS)
-                asked = [_run(optimizer, noise, rate, rho, seed) for seed in seeds]
+                asked = [_run(optimizer, noise, candidate[RATE], candidate.get(RHO), seed) for seed in seeds]
                 scores.append(fmean(score(run, "held_out", selection) for run in self.run(asked)))
-            return candidates[scores.index(max(scores))]
+            return dict(candidates[scores.index(max(scores))])
 
-        rate, _ = best([(rate, None) for rate in rates])
-        _, rho = best([(rate, rho) for rho in RHOS])
-        sam_rate, _ = best([(sam_rate, rho) for sam_rate in rates])
-        return {
-            "standard": {"learning_rate": rate, "rho": None},
-            "sam": {"learning_rate": sam_rate, "rho": rho},
-        }
+        chosen = tune(choose, OPTIMIZERS[optimizer], RHOS)
+        return {arm: {"learning_rate": of[RATE], "rho": of.get(RHO)} for arm, of in chosen.items()}
 
     def cell(self, optimizer: str, noise: float) -> list[dict[str, Any]]:
         """Tunes and compares under one optimizer and share of wrong labels, at either choice of the step."""
@@ -222,16 +223,11 @@ def _run(optimizer: str, noise: float, learning_rate: float, rho: float | None, 
     return Digits(optimizer=optimizer, label_noise=noise, learning_rate=learning_rate, rho=rho, seed=seed)
 
 
-def paired(cell: Mapping[str, Any]) -> PairedComparison:
-    """Compares the arms of a cell."""
-    return compare_pairs(cell["scores"]["standard"], cell["scores"]["sam"])
-
-
 def page(cells: Sequence[Mapping[str, Any]]) -> str:
     """Writes the table."""
     rows = []
     for cell in cells:
-        one, sam = paired(cell), cell["chosen"]["sam"]
+        one, sam = compare_pairs(**cell["scores"]), cell["chosen"]["sam"]
         rates = f"{cell['chosen']['standard']['learning_rate']:g} / {sam['learning_rate']:g}"
         place = (cell["optimizer"], f"{cell['label_noise']:.0%}", cell["selection"])
         arms = (spread(one.standard), spread(one.sam))
@@ -267,10 +263,9 @@ def main(words: Sequence[str] | None = None) -> int:
         out.mkdir(parents=True, exist_ok=True)
         control = Control(out / "runs.jsonl", arguments.jobs)
         cells = []
-        for optimizer in OPTIMIZERS:
-            for noise in LABEL_NOISE:
-                cells += control.cell(optimizer, noise)
-                print(page(cells[-len(SELECTIONS) :]), flush=True)
+        for cell in control.cells():
+            cells += cell
+            print(page(cell), flush=True)
         write_json(out / "env.json", describe_environment())
         write_json(out / "scores.json", cells)
         write_atomic(out / "table.md", page(cells).encode())

@@ -24,6 +24,7 @@ from typing import Any
 from records.plan import FIRST_TUNING_SEED, Plan, read_plan
 
 from lowland.cli.console import console, quiet_libraries
+from lowland.cli.parser import at_least_one
 from lowland.cli.sweep_view import SweepView
 from lowland.errors import UserError
 from lowland.experiment import sweep
@@ -34,7 +35,7 @@ from lowland.report.runs import Run, read_experiment
 from lowland.report.selection import held_out_step
 from lowland.train import TrainingError
 
-RATE = "train.learning_rate"
+RATE, RHO = "train.learning_rate", "sam.rho"
 
 
 class Study:
@@ -128,22 +129,13 @@ class Study:
         return [] if problem is None else [sweep.Failure(cell=cell, problem=problem)]
 
     def tune(self, cell: int) -> dict[str, dict[str, Any]]:
-        """Chooses each arm's settings by its held-out scores: the learning rate, and for SAM rho as well.
-
-        SAM's rho is chosen at the learning rate that is best for standard training, and SAM's learning rate,
-        from the same values as that of standard training, at this rho.
-
-        Returns:
-            Arm -> dotted setting -> value.
-        """
-        rates, rhos = self.plan.tuning["learning_rate"], self.plan.tuning.get("rho", [])
-        rho = "sam.rho"
-        standard = self.choose(cell, "standard", [{RATE: value} for value in rates])
-        sam = standard
-        if rhos:
-            sam = self.choose(cell, "sam", [{**standard, rho: value} for value in rhos])
-        sam = self.choose(cell, "sam", [{**sam, RATE: value} for value in rates])
-        return {"standard": standard, "sam": sam}
+        """Chooses each arm's settings in a cell; see `tune`."""
+        tuning = self.plan.tuning
+        return tune(
+            lambda arm, candidates: self.choose(cell, arm, candidates),
+            tuning["learning_rate"],
+            tuning.get("rho", []),
+        )
 
     def choose(self, cell: int, arm: str, candidates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Runs an arm with each of the candidates' settings; gives the one of the best held-out score.
@@ -205,6 +197,32 @@ class Study:
     @property
     def _numbers(self) -> range:
         return range(len(self.plan.cells))
+
+
+def tune(
+    choose: Callable[[str, Sequence[Mapping[str, Any]]], dict[str, Any]],
+    rates: Sequence[float],
+    rhos: Sequence[float],
+) -> dict[str, dict[str, Any]]:
+    """Chooses each arm's settings by its held-out scores: the learning rate, and for SAM rho as well.
+
+    SAM's rho is chosen at the learning rate that is best for standard training, and SAM's learning rate,
+    from the same values as that of standard training, at this rho.
+
+    Args:
+        choose: Gives the best of the settings that an arm may take.
+        rates: Learning rates.
+        rhos: Radii; none leaves rho as it is.
+
+    Returns:
+        Arm -> dotted setting -> value.
+    """
+    standard = choose("standard", [{RATE: value} for value in rates])
+    sam = standard
+    if rhos:
+        sam = choose("sam", [{**standard, RHO: value} for value in rhos])
+    sam = choose("sam", [{**sam, RATE: value} for value in rates])
+    return {"standard": standard, "sam": sam}
 
 
 def nested(setting: str, value: Any) -> dict[str, Any]:
@@ -288,13 +306,6 @@ def add_run_options(parser: argparse.ArgumentParser, runs: Path) -> None:
         "--to", type=Path, default=Path(__file__).parent, metavar="DIR", help="where records go"
     )
     parser.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="runs at a time")
-
-
-def at_least_one(word: str) -> int:
-    """Reads a number of seeds, runs or tasks."""
-    if not (word.isdecimal() and int(word)):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {word!r}")
-    return int(word)
 
 
 def _absolute(word: str) -> str:
