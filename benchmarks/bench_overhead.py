@@ -32,12 +32,17 @@ def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[Standard
     }
     for part, name in ((8, "a = b/8"), (4, "a = b/4"), (2, "a = b/2"), (1, "a = b")):
         a = max(1, size // part)
-        # As in the training loop; by default in a loop of one's own all rows of tables are moved.
-        gradients[name] = SAM(module, rho=0.05, ascent=a, row_gradients=True), 1 + a / size
+        # As in the training loop; by default in a loop of one's own all rows of tables are moved, in place.
+        gradients[name] = SAM(module, rho=0.05, ascent=a, row_gradients=True, swap=True), 1 + a / size
     quarter = max(1, size // 4)
-    gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter), 1 + quarter / size
-    gradients["previous"] = PastSAMGradient(module, rho=0.05, direction="previous"), 1.0
-    gradients["momentum"] = PastSAMGradient(module, rho=0.05, direction="momentum"), 1.0
+    gradients["a = b/4, in place"] = (
+        SAM(module, rho=0.05, ascent=quarter, row_gradients=True),
+        1 + quarter / size,
+    )
+    gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter, swap=True), 1 + quarter / size
+    gradients["previous"] = PastSAMGradient(module, rho=0.05, direction="previous", swap=True), 1.0
+    gradients["previous, in place"] = PastSAMGradient(module, rho=0.05, direction="previous"), 1.0
+    gradients["momentum"] = PastSAMGradient(module, rho=0.05, direction="momentum", swap=True), 1.0
     return gradients
 
 

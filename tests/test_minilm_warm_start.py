@@ -42,7 +42,7 @@ def build(encoder: Path, out: Path, layers: int = 6) -> None:
 
 
 def test_encoder_and_decoder_have_the_pretrained_weights(encoder: Path, tmp_path: Path) -> None:
-    """The saved model loads as any other, both halves hold the encoder's weights, and the rest repeats."""
+    """The model loads as any other, and both halves and the attention between hold the encoder's weights."""
     build(encoder, tmp_path / "one", 2)
     build(encoder, tmp_path / "two", 2)
     one, two = (load_model(str(tmp_path / name), dropout=0.1).model.state_dict() for name in ("one", "two"))
@@ -53,7 +53,10 @@ def test_encoder_and_decoder_have_the_pretrained_weights(encoder: Path, tmp_path
         assert torch.equal(one[f"encoder.{name}"][: len(weight)], weight)  # new words come after the old ones
         if not name.startswith(("pooler", *(f"encoder.layer.{number}" for number in range(2, 6)))):
             assert torch.equal(one[f"decoder.bert.{name}"][: len(weight)], weight)
-    assert any("crossattention" in name for name in one)
+    crossing = [name for name in one if "crossattention" in name]
+    assert crossing and all(
+        torch.equal(one[n], one[n.replace("crossattention", "attention")]) for n in crossing
+    )
     assert not any(name.startswith("decoder.bert.encoder.layer.2") for name in one)
 
 

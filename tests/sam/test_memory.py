@@ -6,6 +6,7 @@ import gc
 import weakref
 from typing import Any
 
+import pytest
 import torch
 from tests.sam.toys import Batch, batch_of, loss_of, mlp
 from torch import Tensor, nn
@@ -78,7 +79,8 @@ def test_attributes_hold_no_tensor() -> None:
             waiting += list(vars(item).values())
 
 
-def test_one_copy_in_the_descent() -> None:
+@pytest.mark.parametrize("swap", [False, True])
+def test_one_copy_in_the_descent(swap: bool) -> None:
     """When the descent starts, SAM holds one copy of the weights, and no ascent gradient or activation."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 50), nn.Tanh(), nn.Linear(50, 4)).double()
@@ -94,7 +96,7 @@ def test_one_copy_in_the_descent() -> None:
                 held.append(sum(size for address, size in made.storages().items() if address not in own))
                 return loss_of(model)(batch)
 
-            SAM(model)(loss_fn, batch)
+            SAM(model, swap=swap)(loss_fn, batch)
     finally:
         gc.enable()
     copy = sum(p.numel() * p.element_size() for p in model.parameters())

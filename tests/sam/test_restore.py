@@ -158,15 +158,16 @@ def test_signals_at_random_moments() -> None:
     assert same(weights(model), before)
 
 
+@pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize("by_rows", [False, True])
-def test_ctrl_c_at_every_moment(by_rows: bool) -> None:
+def test_ctrl_c_at_every_moment(by_rows: bool, swap: bool) -> None:
     """A Ctrl-C leaves the weights at every single moment at which the interpreter looks for one."""
     model: nn.Module = mlp()
-    sam, loss_fn, batch = SAM(model, rho=0.5), loss_of(model), batch_of(8)
+    sam, loss_fn, batch = SAM(model, rho=0.5, swap=swap), loss_of(model), batch_of(8)
     if by_rows:
         words = Words()
         model, loss_fn, batch = words, words.loss, words_batch(8)
-        sam = SAM(model, rho=0.5, row_gradients=True)
+        sam = SAM(model, rho=0.5, row_gradients=True, swap=swap)
     before = weights(model)
 
     def run(strike_at: int) -> int:

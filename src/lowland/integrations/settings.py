@@ -26,6 +26,8 @@ class SAMSettings:
         ranks: Under DDP: one w_adv for all (`shared`), or one a rank (`own`).
         row_gradients: Whether large tables of embeddings are moved only in the rows that occur: less memory
             and time, the same results. Not for compiled models.
+        swap: Whether w_adv takes the place of w instead of being written over it: less time, the same
+            results. Not where something else holds the weights' memory.
 
     Raises:
         ValueError: If `lowland.SAM` would not take a value.
@@ -39,6 +41,7 @@ class SAMSettings:
     adaptive: bool = False
     ranks: Literal["shared", "own"] = "shared"
     row_gradients: bool = False
+    swap: bool = False
 
     def __post_init__(self) -> None:
         if self.ranks not in ("shared", "own"):
@@ -51,6 +54,7 @@ class SAMSettings:
             m=self.m,
             descent=self.descent,
             adaptive=self.adaptive,
+            swap=self.swap,
         )
 
     def gradient(self, module: torch.nn.Module, **options: Any) -> SAMGradient:
@@ -73,5 +77,6 @@ class SAMSettings:
             adaptive=self.adaptive,
             ranks=self.ranks,
             row_gradients=self.row_gradients,
+            swap=self.swap,
             **options,
         )

@@ -49,6 +49,10 @@ class SAMGradient(StandardGradient):
         row_gradients: Whether the ascent takes the gradient of large `nn.Embedding` tables only in the rows
             that its examples use, where these are less than half, and only these are moved: less memory and
             time with large vocabularies. Not for what is compiled; under DDP and FSDP2 it changes nothing.
+        swap: Whether w_adv is made beside w and takes its place for the descent, instead of being written
+            over it: the same numbers without copying w away and back, which is half of what moving costs.
+            Not where something else holds the weights' memory, such as views of them or CUDA graphs; weights
+            that share their memory, and those under DDP and FSDP2, are written over in any case.
         measure: Whether `info.radius` and `info.moved` are measured, which costs as much again as moving the
             weights. An attribute: a loop may measure only in the steps that it logs.
         micro_batch_size: As in `StandardGradient`.
@@ -78,6 +82,7 @@ class SAMGradient(StandardGradient):
         adaptive: bool = False,
         ranks: Literal["shared", "own"] = "shared",
         row_gradients: bool = False,
+        swap: bool = False,
         measure: bool = True,
         micro_batch_size: int | None = None,
         count: Callable[[Any], Tensor | int | float] = target_count,
@@ -96,6 +101,8 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"Invalid {adaptive=}. Must be True or False.")
         if not isinstance(row_gradients, bool):
             raise ValueError(f"Invalid {row_gradients=}. Must be True or False.")
+        if not isinstance(swap, bool):
+            raise ValueError(f"Invalid {swap=}. Must be True or False.")
         if row_gradients and not isinstance(parameters, nn.Module):
             raise ValueError("row_gradients=True needs the module, not its parameters alone.")
         if descent not in ("share", "full"):
@@ -119,6 +126,7 @@ class SAMGradient(StandardGradient):
         self.adaptive = adaptive
         self.ranks = ranks
         self.row_gradients = row_gradients
+        self.swap = swap and not self._replicas.wrapped
         self.measure = measure
         self.active = True
         self._warned = False
@@ -161,7 +169,7 @@ class SAMGradient(StandardGradient):
         infos: list[GradientInfo] = []
         for ascent_pieces, descent_pieces, share in self._points(self._pieces(batch, micro_batches)):
             ascent_loss, parameters, gradients = self._ascend(loss_fn, ascent_pieces)
-            perturbation = perturb(parameters, gradients, self.rho, self.measure, self.adaptive)
+            perturbation = perturb(parameters, gradients, self.rho, self.measure, self.adaptive, self.swap)
             try:
                 done = next(perturbation)
                 loss = self._accumulate(loss_fn, descent_pieces, share)

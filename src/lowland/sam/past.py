@@ -42,7 +42,7 @@ class PastSAMGradient(SAMGradient):
         direction: `previous`: d is the gradient of the step before, as it was before clipping. `momentum`: d
             points where momentum of 0.9 over these gradients would move the weights.
         rho: Radius of the perturbation, >= 0.
-        **options: `perturb`, `adaptive`, `measure`, `micro_batch_size`, `count` and `backward`, as in
+        **options: `perturb`, `adaptive`, `swap`, `measure`, `micro_batch_size`, `count` and `backward`, as in
             `SAMGradient`.
 
     Raises:

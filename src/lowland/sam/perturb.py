@@ -1,9 +1,4 @@
-"""Moving the weights to w_adv and back, exactly.
-
-The weights are saved and copied back in place. Nothing is subtracted: adding
-and subtracting epsilon leaves a rounding error in every weight, in bf16 one
-larger than epsilon itself. No storage is swapped: `data_ptr` stays.
-"""
+"""The perturbation: the step to w_adv along the ascent gradient, what of it was done, and the way back."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lowland.sam.parallel import local, shard_sums
-from lowland.sam.rows import Rows, take_rows
+from lowland.sam.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +47,7 @@ def perturb(
     rho: float,
     measure: bool = True,
     adaptive: bool = False,
+    swap: bool = False,
 ) -> Generator[Perturbation, None, None]:
     """Moves the weights to w + rho * g / ||g|| at `next()`, and back to exactly w at `close()`.
 
@@ -73,6 +69,7 @@ def perturb(
         measure: Whether to measure what reached the weights, which costs as much again as moving them.
             Weights of 16 bits are measured in any case, since they may not hold w_adv.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size.
+        swap: Whether w_adv takes the place of w instead of being written over it; see `SAMGradient`.
 
     Yields:
         The perturbation as it was done.
@@ -81,45 +78,40 @@ def perturb(
         Algorithm 1, line "w_adv": one global norm over all parameters together. Adaptive: equation 4 of Kwon
         et al. (2021), "ASAM", arXiv 2102.11600, with T_w = |w|.
     """
-    weights = [local(parameter) for parameter in parameters]  # without autograd, in the same storage
-    rows = take_rows(weights, gradients)
+    weights = Weights(parameters, gradients, swap)
     directions = [local(gradient) for gradient in gradients]
     if adaptive and directions:
-        torch._foreach_mul_(directions, weights)  # the sign of w goes with the second time
+        torch._foreach_mul_(directions, weights.now)  # the sign of w goes with the second time
     norm = global_norm(gradients)
     scale = rho / norm if norm > 0 else 0.0
     # NaN and infinity fail this, too, and so does what the kernels of the weights' type cannot multiply with.
-    types = {torch.float32, *(weight.dtype for weight in weights)}
+    types = {torch.float32, *(weight.dtype for weight in weights.now)}
     if not 0 < scale <= min(torch.finfo(kind).max for kind in types):
         directions.clear()
         gradients.clear()
         yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
         return
     if adaptive:
-        torch._foreach_mul_(directions, weights)
-    narrow = must_measure(weights, rho)
-    saved = [weight.clone() for weight in weights]
+        torch._foreach_mul_(directions, weights.now)
+    narrow = must_measure(weights.now, rho)
     try:
-        torch._foreach_add_(weights, directions, alpha=scale)
-        _put_back(rows)
-        # A cast that autocast made of w must not be used at w_adv.
-        torch.clear_autocast_cache()
+        weights.move(directions, scale)
         radius = moved = None
         if measure or narrow:
-            radius, moved = _measure(weights, saved, gradients, adaptive)
+            radius, moved = _measure(weights, gradients, adaptive)
             moved /= sum(parameter.numel() for parameter in parameters)
         taken = math.isfinite(radius) if narrow and radius is not None else True
         if not taken:
-            _restore(weights, saved, rows)
+            weights.back()
             radius = moved = 0.0
         directions.clear()
         gradients.clear()
         yield Perturbation(norm=norm, radius=radius, moved=moved, taken=taken)
     finally:
         try:
-            _restore(weights, saved, rows)
+            weights.back()
         except BaseException:  # a second Ctrl-C, while restoring: the weights come first
-            _restore(weights, saved, rows)
+            weights.back()
             raise
 
 
@@ -162,34 +154,21 @@ def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) 
     return float(shard_sums(figures, tensors).sum())
 
 
-def _measure(
-    weights: list[Tensor], saved: list[Tensor], gradients: list[Tensor], adaptive: bool
-) -> tuple[float, float]:
+def _measure(weights: Weights, gradients: list[Tensor], adaptive: bool) -> tuple[float, float]:
     """Measures what arrived, in the gradients' own memory: in bf16 most of epsilon rounds away.
 
     Returns:
         Its norm, by the weights' size where adaptive, and how many weights it moved.
     """
     epsilons = [local(gradient) for gradient in gradients]
-    torch._foreach_copy_(epsilons, weights)
-    torch._foreach_sub_(epsilons, saved)
+    torch._foreach_copy_(epsilons, weights.now)
+    torch._foreach_sub_(epsilons, weights.saved)
 
     def counts(group: list[Tensor]) -> Tensor:
         return torch.stack([epsilon.count_nonzero() for epsilon in group]).cpu().double()
 
     moved = _total(gradients, counts)
     if adaptive:
-        for epsilon, weight in zip(epsilons, saved, strict=True):
+        for epsilon, weight in zip(epsilons, weights.saved, strict=True):
             epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
     return global_norm(gradients), moved
-
-
-def _restore(weights: list[Tensor], saved: list[Tensor], rows: list[Rows]) -> None:
-    torch._foreach_copy_(weights, saved)
-    _put_back(rows)
-    torch.clear_autocast_cache()
-
-
-def _put_back(rows: list[Rows]) -> None:
-    for some in rows:
-        some.put_back()

@@ -62,25 +62,6 @@ class Rows:
         self._table, self._index = table, index
         self.weight = table[index]
 
-    def put_back(self) -> None:
-        """Writes the rows into the table as they are now."""
-        self._table.index_copy_(0, self._index, self.weight)
-
-
-def take_rows(weights: list[Tensor], gradients: list[Tensor]) -> list[Rows]:
-    """Puts the rows that occur, and their gradient, in the place of tables and their sparse gradients.
-
-    Args:
-        weights: Weights; tables among them are replaced.
-        gradients: Their gradients; sparse ones are replaced.
-
-    Returns:
-        The rows, to be put back into the tables.
-    """
-    taken = []
-    for index in range(len(gradients)):  # no name is left for a gradient, which is to be freed
-        if gradients[index].is_sparse:
-            gradients[index] = gradients[index].coalesce()
-            taken.append(Rows(weights[index], gradients[index].indices()[0]))
-            weights[index], gradients[index] = taken[-1].weight, gradients[index].values()
-    return taken
+    def put(self, rows: Tensor) -> None:
+        """Writes rows, `(rows, width)`, into the table."""
+        self._table.index_copy_(0, self._index, rows)

@@ -32,6 +32,7 @@ def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMSet
         "micro_batch_size": train.micro_batch_size,
         "perturb": sam.perturb,
         "adaptive": sam.adaptive,
+        "swap": True,
     }
     try:
         if sam.direction != "ascent":

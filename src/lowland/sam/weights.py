@@ -1,0 +1,93 @@
+"""The weights themselves: on their way to w_adv, and back at exactly w.
+
+Nothing is subtracted: adding and subtracting epsilon leaves a rounding error in every weight, in bf16 one
+larger than epsilon itself. Weights are copied, written over and copied back in place, so that `data_ptr`
+stays; or, where that is asked for, w_adv is made beside w and takes its place for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lowland.sam.parallel import local
+from lowland.sam.rows import Rows
+
+
+class Weights:
+    """Weights that are moved and put back.
+
+    Args:
+        parameters: The weights that are perturbed.
+        gradients: Their gradients, one each. Sparse ones of tables are replaced by those of the rows
+            that occur.
+        swap: Whether w_adv is made beside w and takes its place, where the weights allow it.
+
+    Attributes:
+        now: The weights as they are now, without autograd; of tables the rows that occur.
+        saved: w, as soon as they are moved.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], gradients: list[Tensor], swap: bool = False) -> None:
+        self.now = [local(parameter) for parameter in parameters]
+        # How weights are put where they belong, if they are not written over.
+        self._put: list[Callable[[Tensor], None] | None] = [
+            partial(_set_data, parameter) if swap and can_swap(parameter) else None
+            for parameter in parameters
+        ]
+        for index in range(len(gradients)):  # no name is left for a gradient, which is to be freed
+            if gradients[index].is_sparse:
+                gradients[index] = gradients[index].coalesce()
+                rows = Rows(self.now[index], gradients[index].indices()[0])
+                self.now[index], self._put[index] = rows.weight, rows.put
+                gradients[index] = gradients[index].values()
+        self.saved = list(self.now)
+
+    def move(self, directions: Sequence[Tensor], scale: float) -> None:
+        """Moves the weights by scale times the directions."""
+        here = [index for index, put in enumerate(self._put) if put is None]
+        beside = [index for index, put in enumerate(self._put) if put is not None]
+        for index in here:
+            self.saved[index] = self.now[index].clone()
+        if here:
+            torch._foreach_add_(_of(here, self.now), _of(here, directions), alpha=scale)
+        if beside:
+            moved = torch._foreach_add(_of(beside, self.now), _of(beside, directions), alpha=scale)
+            for index, weight in zip(beside, moved, strict=True):
+                self.now[index] = weight
+            self._put_beside(self.now)
+        # A cast that autocast made of w must not be used at w_adv.
+        torch.clear_autocast_cache()
+
+    def back(self) -> None:
+        """Puts the weights back, wherever `move` was broken off; a second time does no harm."""
+        here = [index for index, put in enumerate(self._put) if put is None]
+        if here:
+            torch._foreach_copy_(_of(here, self.now), _of(here, self.saved))
+        self._put_beside(self.saved)
+        torch.clear_autocast_cache()
+
+    def _put_beside(self, weights: Sequence[Tensor]) -> None:
+        for put, weight in zip(self._put, weights, strict=True):
+            if put is not None:
+                put(weight)
+
+
+def can_swap(parameter: Tensor) -> bool:
+    """Says whether a parameter is a plain one with its memory to itself, as far as can be seen."""
+    return (
+        type(parameter) is nn.Parameter
+        and parameter.layout == torch.strided
+        and parameter.untyped_storage().nbytes() == parameter.nbytes
+    )
+
+
+def _set_data(parameter: Tensor, weight: Tensor) -> None:
+    parameter.data = weight
+
+
+def _of(indices: Sequence[int], tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensors[index] for index in indices]
