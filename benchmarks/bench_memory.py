@@ -25,10 +25,10 @@ from lowland.train.optimizers import build_optimizer
 
 GRADIENTS: dict[str, Callable[[torch.nn.Module], StandardGradient]] = {
     "standard": StandardGradient,
-    "SAM": lambda module: SAM(module, rho=0.05, ascent=0.25, row_gradients=True),
-    "SAM, whole tables": lambda module: SAM(module, rho=0.05, ascent=0.25),
-    "previous": lambda module: PastSAMGradient(module, rho=0.05, direction="previous"),
-    "momentum": lambda module: PastSAMGradient(module, rho=0.05, direction="momentum"),
+    "SAM": lambda module: SAM(module, rho=0.05, ascent=0.25, row_gradients=True, swap=True),
+    "SAM, whole tables": lambda module: SAM(module, rho=0.05, ascent=0.25, swap=True),
+    "previous": lambda module: PastSAMGradient(module, rho=0.05, direction="previous", swap=True),
+    "momentum": lambda module: PastSAMGradient(module, rho=0.05, direction="momentum", swap=True),
 }
 
 

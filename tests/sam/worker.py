@@ -103,7 +103,9 @@ def past_trajectory(rank: int, wrap: Callable[[nn.Module], nn.Module]) -> None:
     """Takes steps whose direction is made of the steps before, together and alone."""
     for direction in ("previous", "momentum"):
         wrapped, other = wrap(Net()), Net()
-        together = PastSAMGradient(wrapped, rho=0.3, direction=direction, micro_batch_size=4)  # type: ignore[arg-type]
+        options: dict[str, Any] = {"direction": direction, "micro_batch_size": 4, "swap": True}
+        together = PastSAMGradient(wrapped, rho=0.3, **options)
+        assert not together.swap  # the wrappers hold views of the weights
         single = PastSAMGradient(other, rho=0.3, direction=direction)  # type: ignore[arg-type]
         for step in range(3):
             info, expected = together(wrapped, halves(step)[rank]), single(other, joined(halves(step)))
