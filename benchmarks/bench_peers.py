@@ -42,11 +42,14 @@ def steps_of(module: torch.nn.Module, loss_fn: Any, size: int) -> dict[str, Call
         return step
 
     quarter = size // 4
+    lean = {"row_gradients": True, "swap": True, "measure": False}  # as in the command line
     steps = {
         "standard": by_gradient(StandardGradient(module)),
         "lowland, a = b/4": by_gradient(SAM(module, rho=0.05, ascent=quarter, measure=False)),
         "lowland, a = b/4, radius measured": by_gradient(SAM(module, rho=0.05, ascent=quarter)),
+        "lowland, a = b/4, by rows, swapped": by_gradient(SAM(module, rho=0.05, ascent=quarter, **lean)),
         "lowland, a = b": by_gradient(SAM(module, rho=0.05, ascent=size, measure=False)),
+        "lowland, a = b, by rows, swapped": by_gradient(SAM(module, rho=0.05, ascent=size, **lean)),
     }
     peers: list[Any] = [Plain()]
     if importlib.util.find_spec("pytorch_optimizer") is not None:
