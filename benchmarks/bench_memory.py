@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, sam_of
 from rich.console import Console
 from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -25,7 +25,7 @@ from lowland.train.optimizers import build_optimizer
 
 GRADIENTS: dict[str, Callable[[torch.nn.Module], StandardGradient]] = {
     "standard": StandardGradient,
-    "SAM": lambda module: SAM(module, rho=0.05, ascent=0.25, row_gradients=True, swap=True),
+    "SAM": sam_of,
     "SAM, whole tables": lambda module: SAM(module, rho=0.05, ascent=0.25, swap=True),
     "previous": lambda module: PastSAMGradient(module, rho=0.05, direction="previous", swap=True),
     "momentum": lambda module: PastSAMGradient(module, rho=0.05, direction="momentum", swap=True),

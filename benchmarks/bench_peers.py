@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, timed
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, sam_of, timed
 from rich.console import Console
 from rich.table import Table
 
@@ -42,14 +42,13 @@ def steps_of(module: torch.nn.Module, loss_fn: Any, size: int) -> dict[str, Call
         return step
 
     quarter = size // 4
-    lean = {"row_gradients": True, "swap": True, "measure": False}  # as in the command line
     steps = {
         "standard": by_gradient(StandardGradient(module)),
         "lowland, a = b/4": by_gradient(SAM(module, rho=0.05, ascent=quarter, measure=False)),
         "lowland, a = b/4, radius measured": by_gradient(SAM(module, rho=0.05, ascent=quarter)),
-        "lowland, a = b/4, by rows, swapped": by_gradient(SAM(module, rho=0.05, ascent=quarter, **lean)),
+        "lowland, a = b/4, by rows, swapped": by_gradient(sam_of(module, ascent=quarter)),
         "lowland, a = b": by_gradient(SAM(module, rho=0.05, ascent=size, measure=False)),
-        "lowland, a = b, by rows, swapped": by_gradient(SAM(module, rho=0.05, ascent=size, **lean)),
+        "lowland, a = b, by rows, swapped": by_gradient(sam_of(module, ascent=size)),
     }
     peers: list[Any] = [Plain()]
     if importlib.util.find_spec("pytorch_optimizer") is not None:

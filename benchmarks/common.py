@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, T5Config
 
+from lowland import SAM
 from lowland.experiment.environment import describe_environment
 from lowland.models import build_model, load_model
 from lowland.train import resolve_precision
@@ -61,6 +62,11 @@ def batch_of(
 def loss_of(model: PreTrainedModel, bf16: bool, fast: bool = True) -> BatchLoss:
     """The training loss as `lowland compare` computes it; its `module` is the model to hand to a gradient."""
     return BatchLoss(model, model.device, bf16=bf16, fast=fast, z_loss=1e-4)
+
+
+def sam_of(module: nn.Module, ascent: float | int = 0.25) -> SAM:
+    """SAM as `lowland compare` uses it, in a step that is not logged."""
+    return SAM(module, rho=0.05, ascent=ascent, row_gradients=True, swap=True, measure=False)
 
 
 def timed(device: torch.device, work: Callable[[], object]) -> float:
