@@ -26,7 +26,7 @@ from lowland.train.optimizers import build_optimizer
 GRADIENTS: dict[str, Callable[[torch.nn.Module], StandardGradient]] = {
     "standard": StandardGradient,
     "SAM": sam_of,
-    "SAM, whole tables": lambda module: SAM(module, rho=0.05, ascent=0.25, swap=True),
+    "SAM, whole tables": lambda module: SAM(module, rho=0.05, ascent=0.25, swap=True, measure=False),
     "previous": lambda module: PastSAMGradient(module, rho=0.05, direction="previous", swap=True),
     "momentum": lambda module: PastSAMGradient(module, rho=0.05, direction="momentum", swap=True),
 }

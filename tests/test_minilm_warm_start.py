@@ -51,8 +51,11 @@ def test_encoder_and_decoder_have_the_pretrained_weights(encoder: Path, tmp_path
         source = BertModel.from_pretrained(encoder).state_dict()
     for name, weight in source.items():
         assert torch.equal(one[f"encoder.{name}"][: len(weight)], weight)  # new words come after the old ones
-        if not name.startswith(("pooler", *(f"encoder.layer.{number}" for number in range(2, 6)))):
+        if name.startswith("embeddings"):
             assert torch.equal(one[f"decoder.bert.{name}"][: len(weight)], weight)
+        for ours, theirs in enumerate((4, 5)):  # the topmost
+            if name.startswith(f"encoder.layer.{theirs}."):
+                assert torch.equal(one[f"decoder.bert.{name.replace(str(theirs), str(ours), 1)}"], weight)
     crossing = [name for name in one if "crossattention" in name]
     assert crossing and all(
         torch.equal(one[n], one[n.replace("crossattention", "attention")]) for n in crossing

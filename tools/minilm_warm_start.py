@@ -86,7 +86,7 @@ def warm_start(source: Path, out: Path, decoder_layers: int = 6) -> None:
     Args:
         source: Holds the encoder's weights, configuration and tokenizer.
         out: Where to.
-        decoder_layers: How many of the encoder's layers, from the bottom, the decoder takes.
+        decoder_layers: How many of the encoder's layers, from the top, the decoder takes.
     """
     torch.manual_seed(0)  # the new weights are the same every time
     tokenizer = BertTokenizerFast.from_pretrained(source)
@@ -94,14 +94,18 @@ def warm_start(source: Path, out: Path, decoder_layers: int = 6) -> None:
     encoder = BertModel.from_pretrained(source, use_safetensors=True)
     changes = {"is_decoder": True, "add_cross_attention": True, "num_hidden_layers": decoder_layers}
     decoder = BertLMHeadModel(BertConfig.from_pretrained(source, **changes))
-    missing, unused = decoder.bert.load_state_dict(encoder.state_dict(), strict=False)
-    # A decoder has no pooler; the encoder keeps its own, which transformers looks for when it loads the pair.
-    # From random weights the cross-attention learns next to nothing in a few hundred steps.
-    for layer in decoder.bert.encoder.layer:
-        layer.crossattention.load_state_dict(layer.attention.state_dict())
-    layers = ("pooler.", *(f"encoder.layer.{number}." for number in range(decoder_layers, 6)))
-    if any("crossattention" not in name for name in missing) or not all(n.startswith(layers) for n in unused):
-        raise ValueError(f"The encoder's weights do not fit: {missing[:2]}, {unused[:2]}")
+    decoder.bert.embeddings.load_state_dict(encoder.embeddings.state_dict())
+    # The topmost layers, for these know what the encoder says, and each attends to it as to itself. From the
+    # lowest ones and random weights the decoder learns late, or never, to look at its input.
+    layers = zip(decoder.bert.encoder.layer, encoder.encoder.layer[-decoder_layers:], strict=True)
+    for layer, pretrained in layers:
+        weights = pretrained.state_dict()
+        attention = {
+            name.replace("attention.", "crossattention.", 1): weight
+            for name, weight in weights.items()
+            if name.startswith("attention.")
+        }
+        layer.load_state_dict({**weights, **attention})
     for part in (encoder, decoder):
         part.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model = EncoderDecoderModel(encoder=encoder, decoder=decoder)

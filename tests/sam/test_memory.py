@@ -36,10 +36,11 @@ class Tensors(TorchDispatchMode):
         return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in alive}
 
 
-def test_nothing_outlives_the_step() -> None:
+@pytest.mark.parametrize("swap", [False, True])
+def test_nothing_outlives_the_step(swap: bool) -> None:
     """After a step, without gc, of all its tensors only gradients and the info's losses are alive."""
     model = mlp()
-    sam = SAM(model, micro_batch_size=3)
+    sam = SAM(model, micro_batch_size=3, swap=swap)
     batch = batch_of(8)
     gc.collect()
     gc.disable()

@@ -95,6 +95,12 @@ MUTATIONS = {
         "        pass\n",
         "test_swap.py::test_the_same_step",
     ),
+    "the place of w is not taken": Mutation(
+        "weights.py",
+        "            self._put_beside(self.now)\n",
+        "            pass\n",
+        "test_swap.py::test_the_same_step",
+    ),
     "the weights are not restored after an error": Mutation(
         "gradient.py",
         "            finally:\n                perturbation.close()",

@@ -25,8 +25,13 @@ from tests.sam.toys import (
 from torch import Tensor, nn
 
 from lowland import SAM
+from lowland.integrations.settings import SAMSettings
 from lowland.sam import PastSAMGradient
-from lowland.sam.weights import can_swap
+from lowland.sam.perturb import perturb
+from lowland.sam.weights import with_own_memory
+from lowland.train import SAMSettings as TrainingSAMSettings
+from lowland.train import TrainSettings
+from lowland.train.gradients import build_gradient
 
 Case: TypeAlias = tuple[nn.Module, Callable[[Batch], Tensor], Batch]
 
@@ -126,7 +131,7 @@ def test_memory_that_is_shared_is_written_over() -> None:
     for parameter in model.parameters():
         parameter.data = flat[start : start + parameter.numel()].view_as(parameter)
         start += parameter.numel()
-    assert not any(can_swap(parameter) for parameter in model.parameters())
+    assert not any(map(with_own_memory(model), model.parameters()))
     seen: list[Tensor] = []
 
     def loss_fn(batch: Batch) -> Tensor:
@@ -138,8 +143,47 @@ def test_memory_that_is_shared_is_written_over() -> None:
     assert torch.equal(flat, seen[0])
 
 
+@pytest.mark.parametrize("alias", ["buffer", "frozen"])
+def test_a_second_name_of_a_weight_sees_w_adv(alias: str) -> None:
+    """A weight whose whole memory is a buffer's or a frozen parameter's, too, is written over."""
+    found = []
+    for swap in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 4)).double()
+        first = model[0]
+        assert isinstance(first, nn.Linear)
+        second = first.weight.detach()
+        if alias == "buffer":
+            model.register_buffer("second", second)
+        else:
+            model.register_parameter("second", nn.Parameter(second, requires_grad=False))
+        can = with_own_memory(model)
+        assert [can(parameter) for parameter in first.parameters()] == [False, True]
+
+        def loss_fn(batch: Batch, model: nn.Module = model) -> Tensor:
+            return nn.functional.cross_entropy(model(batch["x"] @ model.second), batch["y"])  # type: ignore[operator]
+
+        found.append(SAM(model, rho=0.5, swap=swap)(loss_fn, batch_of(8)).loss)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_wider_gradient_does_not_widen_the_weight(swap: bool) -> None:
+    """Weights in bf16 with a gradient in fp32 stay in bf16 at w_adv."""
+    model = nn.Linear(6, 4, dtype=torch.bfloat16)
+    parameters: list[Tensor] = list(model.parameters())
+    gradients: list[Tensor] = [torch.ones_like(parameter, dtype=torch.float32) for parameter in parameters]
+    before = weights(model)
+    moved = perturb(parameters, gradients, 0.5, swap=with_own_memory(model) if swap else None)
+    assert next(moved).taken
+    assert all(parameter.dtype == torch.bfloat16 for parameter in parameters)
+    assert not same(weights(model), before)
+    moved.close()
+    assert same(weights(model), before)
+
+
 def test_a_transposed_weight_keeps_its_layout() -> None:
-    """A weight that lies in memory by columns is swapped for one that does, too."""
+    """A matrix that lies in memory by columns is swapped for one that does, too."""
     model, other = mlp(), mlp()
     for one in (model, other):
         first = one[0]
@@ -161,3 +205,13 @@ def test_only_a_switch_is_taken() -> None:
     """What is neither true nor false is refused with a sentence."""
     with pytest.raises(ValueError, match="Invalid swap=1"):
         SAM(mlp(), swap=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="swap=True needs the module"):
+        SAM(mlp().parameters(), swap=True)
+
+
+def test_who_swaps() -> None:
+    """The command line's training swaps, by an ascent and by past gradients; settings hand it on."""
+    assert SAMSettings(swap=True).gradient(mlp()).swap and not SAMSettings().gradient(mlp()).swap
+    for direction in ("ascent", "previous"):
+        built = build_gradient("sam", mlp(), TrainSettings(), TrainingSAMSettings(direction=direction))
+        assert isinstance(built, SAM) and built.swap

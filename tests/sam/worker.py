@@ -105,7 +105,7 @@ def past_trajectory(rank: int, wrap: Callable[[nn.Module], nn.Module]) -> None:
         wrapped, other = wrap(Net()), Net()
         options: dict[str, Any] = {"direction": direction, "micro_batch_size": 4, "swap": True}
         together = PastSAMGradient(wrapped, rho=0.3, **options)
-        assert not together.swap  # the wrappers hold views of the weights
+        assert not together.swap  # weights in a wrapper are written over
         single = PastSAMGradient(other, rho=0.3, direction=direction)  # type: ignore[arg-type]
         for step in range(3):
             info, expected = together(wrapped, halves(step)[rank]), single(other, joined(halves(step)))

@@ -27,7 +27,7 @@ class SAMSettings:
         row_gradients: Whether large tables of embeddings are moved only in the rows that occur: less memory
             and time, the same results. Not for compiled models.
         swap: Whether w_adv takes the place of w instead of being written over it: less time, the same
-            results. Not where something else holds the weights' memory.
+            results. See `lowland.SAM` for where not.
 
     Raises:
         ValueError: If `lowland.SAM` would not take a value.
@@ -54,7 +54,6 @@ class SAMSettings:
             m=self.m,
             descent=self.descent,
             adaptive=self.adaptive,
-            swap=self.swap,
         )
 
     def gradient(self, module: torch.nn.Module, **options: Any) -> SAMGradient:

@@ -18,6 +18,7 @@ from lowland.sam.perturb import Perturbation, perturb
 from lowland.sam.reentrant import refuse_reentrant
 from lowland.sam.rows import by_rows, dense_tables
 from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient, times
+from lowland.sam.weights import with_own_memory
 
 COARSE = 0.9
 """Below this share of rho the measured radius is worth a warning; in fp32 it is 1 up to rounding."""
@@ -50,9 +51,10 @@ class SAMGradient(StandardGradient):
             that its examples use, where these are less than half, and only these are moved: less memory and
             time with large vocabularies. Not for what is compiled; under DDP and FSDP2 it changes nothing.
         swap: Whether w_adv is made beside w and takes its place for the descent, instead of being written
-            over it: the same numbers without copying w away and back, which is half of what moving costs.
-            Not where something else holds the weights' memory, such as views of them or CUDA graphs; weights
-            that share their memory, and those under DDP and FSDP2, are written over in any case.
+            over it: the same numbers without copying w away and back. Weights that share their memory with
+            another tensor of the module, and all under DDP and FSDP2, are written over in any case. Not where
+            something else holds the weights' memory, such as views of them or CUDA graphs, nor where a graph
+            of the descent is used after the call.
         measure: Whether `info.radius` and `info.moved` are measured, which costs as much again as moving the
             weights. An attribute: a loop may measure only in the steps that it logs.
         micro_batch_size: As in `StandardGradient`.
@@ -103,8 +105,9 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"Invalid {row_gradients=}. Must be True or False.")
         if not isinstance(swap, bool):
             raise ValueError(f"Invalid {swap=}. Must be True or False.")
-        if row_gradients and not isinstance(parameters, nn.Module):
-            raise ValueError("row_gradients=True needs the module, not its parameters alone.")
+        for name, wanted in (("row_gradients", row_gradients), ("swap", swap)):
+            if wanted and not isinstance(parameters, nn.Module):
+                raise ValueError(f"{name}=True needs the module, not its parameters alone.")
         if descent not in ("share", "full"):
             raise ValueError(f"Invalid {descent=}. Must be 'share' or 'full'.")
         if ranks not in ("shared", "own"):
@@ -166,10 +169,11 @@ class SAMGradient(StandardGradient):
             return super().__call__(loss_fn, batch, micro_batches=micro_batches)
         self._replicas.reshard()
         self.selection.refuse_hooks()
+        swap = with_own_memory(self.module) if self.swap and self.module is not None else None
         infos: list[GradientInfo] = []
         for ascent_pieces, descent_pieces, share in self._points(self._pieces(batch, micro_batches)):
             ascent_loss, parameters, gradients = self._ascend(loss_fn, ascent_pieces)
-            perturbation = perturb(parameters, gradients, self.rho, self.measure, self.adaptive, self.swap)
+            perturbation = perturb(parameters, gradients, self.rho, self.measure, self.adaptive, swap)
             try:
                 done = next(perturbation)
                 loss = self._accumulate(loss_fn, descent_pieces, share)

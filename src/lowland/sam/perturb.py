@@ -47,7 +47,7 @@ def perturb(
     rho: float,
     measure: bool = True,
     adaptive: bool = False,
-    swap: bool = False,
+    swap: Callable[[Tensor], bool] | None = None,
 ) -> Generator[Perturbation, None, None]:
     """Moves the weights to w + rho * g / ||g|| at `next()`, and back to exactly w at `close()`.
 
@@ -69,7 +69,7 @@ def perturb(
         measure: Whether to measure what reached the weights, which costs as much again as moving them.
             Weights of 16 bits are measured in any case, since they may not hold w_adv.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size.
-        swap: Whether w_adv takes the place of w instead of being written over it; see `SAMGradient`.
+        swap: Which weights w_adv takes the place of instead of being written over them; see `SAMGradient`.
 
     Yields:
         The perturbation as it was done.

@@ -7,6 +7,7 @@ stays; or, where that is asked for, w_adv is made beside w and takes its place f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -24,18 +25,23 @@ class Weights:
         parameters: The weights that are perturbed.
         gradients: Their gradients, one each. Sparse ones of tables are replaced by those of the rows
             that occur.
-        swap: Whether w_adv is made beside w and takes its place, where the weights allow it.
+        swap: Which of them w_adv takes the place of, made beside them; none by default.
 
     Attributes:
-        now: The weights as they are now, without autograd; of tables the rows that occur.
+        now: The weights to move, without autograd, then w_adv; of tables the rows that occur.
         saved: w, as soon as they are moved.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], gradients: list[Tensor], swap: bool = False) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        gradients: list[Tensor],
+        swap: Callable[[Tensor], bool] | None = None,
+    ) -> None:
         self.now = [local(parameter) for parameter in parameters]
         # How weights are put where they belong, if they are not written over.
         self._put: list[Callable[[Tensor], None] | None] = [
-            partial(_set_data, parameter) if swap and can_swap(parameter) else None
+            partial(_set_data, parameter) if swap is not None and swap(parameter) else None
             for parameter in parameters
         ]
         for index in range(len(gradients)):  # no name is left for a gradient, which is to be freed
@@ -57,7 +63,7 @@ class Weights:
         if beside:
             moved = torch._foreach_add(_of(beside, self.now), _of(beside, directions), alpha=scale)
             for index, weight in zip(beside, moved, strict=True):
-                self.now[index] = weight
+                self.now[index] = weight.to(self.saved[index].dtype)  # a wider gradient widens the sum
             self._put_beside(self.now)
         # A cast that autocast made of w must not be used at w_adv.
         torch.clear_autocast_cache()
@@ -76,13 +82,26 @@ class Weights:
                 put(weight)
 
 
-def can_swap(parameter: Tensor) -> bool:
-    """Says whether a parameter is a plain one with its memory to itself, as far as can be seen."""
-    return (
-        type(parameter) is nn.Parameter
-        and parameter.layout == torch.strided
-        and parameter.untyped_storage().nbytes() == parameter.nbytes
-    )
+def with_own_memory(module: nn.Module) -> Callable[[Tensor], bool]:
+    """Finds the parameters of a module that are plain ones and share their memory with no other tensor of it.
+
+    Args:
+        module: Any module. Its frozen parameters and buffers count; views that it keeps elsewhere are not
+            seen.
+
+    Returns:
+        What tells whether a parameter is one of them.
+    """
+    tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}.values()
+    plain = [tensor for tensor in tensors if type(tensor) in (nn.Parameter, Tensor) and not tensor.is_sparse]
+    owners = Counter(tensor.untyped_storage().data_ptr() for tensor in plain)
+    found = {
+        id(tensor)
+        for tensor in plain
+        if tensor.untyped_storage().nbytes() == tensor.nbytes
+        and owners[tensor.untyped_storage().data_ptr()] == 1
+    }
+    return lambda parameter: type(parameter) is nn.Parameter and id(parameter) in found
 
 
 def _set_data(parameter: Tensor, weight: Tensor) -> None:
