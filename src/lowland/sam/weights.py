@@ -93,7 +93,11 @@ def with_own_memory(module: nn.Module) -> Callable[[Tensor], bool]:
         What tells whether a parameter is one of them.
     """
     tensors = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}.values()
-    plain = [tensor for tensor in tensors if type(tensor) in (nn.Parameter, Tensor) and not tensor.is_sparse]
+    plain = [
+        tensor
+        for tensor in tensors
+        if type(tensor) in (nn.Parameter, Tensor) and tensor.layout == torch.strided
+    ]
     owners = Counter(tensor.untyped_storage().data_ptr() for tensor in plain)
     found = {
         id(tensor)
