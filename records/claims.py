@@ -7,6 +7,7 @@ writes the table and the records' pages again, after a change of the plans.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tomllib
@@ -70,6 +71,7 @@ def _setting(plan: Path) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()  # --help writes nothing
     for result_file in HERE.glob("*/result.json"):
         write_page(result_file.parent)
     write_readme(HERE)
