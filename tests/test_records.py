@@ -84,9 +84,9 @@ def test_the_table_of_claims_follows_from_the_records() -> None:
 
 
 def test_every_claim_has_one_plan() -> None:
-    """The plans are those of the claims a to v, each readable, with a cost and settings that build."""
+    """The plans are those of the claims a to w, each readable, with a cost and settings that build."""
     studies = [replicate.Study(read_plan(path), Path("runs"), None) for path in PLANS]
-    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghijklmnopqrstuv")
+    assert [study.plan.claim["letter"] for study in studies] == list("abcdefghijklmnopqrstuvw")
     for study in studies:
         assert " h at most" in study.cost()
         for cell in range(len(study.plan.cells)):
