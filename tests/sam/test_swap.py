@@ -25,13 +25,9 @@ from tests.sam.toys import (
 from torch import Tensor, nn
 
 from lowland import SAM
-from lowland.integrations.settings import SAMSettings
 from lowland.sam import PastSAMGradient
 from lowland.sam.perturb import perturb
 from lowland.sam.weights import with_own_memory
-from lowland.train import SAMSettings as TrainingSAMSettings
-from lowland.train import TrainSettings
-from lowland.train.gradients import build_gradient
 
 Case: TypeAlias = tuple[nn.Module, Callable[[Batch], Tensor], Batch]
 
@@ -207,11 +203,3 @@ def test_only_a_switch_is_taken() -> None:
         SAM(mlp(), swap=1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="swap=True needs the module"):
         SAM(mlp().parameters(), swap=True)
-
-
-def test_who_swaps() -> None:
-    """The command line's training swaps, by an ascent and by past gradients; settings hand it on."""
-    assert SAMSettings(swap=True).gradient(mlp()).swap and not SAMSettings().gradient(mlp()).swap
-    for direction in ("ascent", "previous"):
-        built = build_gradient("sam", mlp(), TrainSettings(), TrainingSAMSettings(direction=direction))
-        assert isinstance(built, SAM) and built.swap
