@@ -9,6 +9,7 @@ steps (with AdaFactor) are both shown. Machine time drifts, so that only ratios 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 from typing import Any
 
@@ -22,7 +23,10 @@ from lowland.sam import PastSAMGradient
 from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.optimizers import build_optimizer
 
-WARM_UP, LOG_EVERY = 3, 10
+LOG_EVERY = 10
+WARM_UP, MOST_WARM_UP, FEW_PAGES = 3, 10, 20_000
+"""Rounds that are not measured: until one asks the system for few pages of memory. A step that takes fresh memory
+pays for that and not for SAM; a training does so in its first steps only."""
 
 
 def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[StandardGradient, float | None]]:
@@ -37,6 +41,10 @@ def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[Standard
     quarter = max(1, size // 4)
     gradients["a = b/4, in place"] = (
         SAM(module, rho=0.05, ascent=quarter, row_gradients=True),
+        1 + quarter / size,
+    )
+    gradients["a = b/4, ascent without dropout"] = (
+        SAM(module, rho=0.05, ascent=quarter, row_gradients=True, swap=True, ascent_dropout=False),
         1 + quarter / size,
     )
     gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter, swap=True), 1 + quarter / size
@@ -59,16 +67,30 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
         gradients = {name: gradients[name] for name in ("standard", *options.only)}
     names = list(gradients)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for pair in range(-WARM_UP, options.pairs):
-        batch = batch_of(model, size, *lengths, seed=pair + WARM_UP)
-        for name in names[pair % len(names) :] + names[: pair % len(names)]:
+    pages: list[int] = []
+
+    def take_round(count: int) -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        batch = batch_of(model, size, *lengths, seed=count)
+        for name in names[count % len(names) :] + names[: count % len(names)]:
             gradient = gradients[name][0]
             if isinstance(gradient, SAMGradient):
-                gradient.measure = pair % LOG_EVERY == 0  # as in the training loop
+                gradient.measure = count % LOG_EVERY == 0  # as in the training loop
             passes = timed(device, lambda gradient=gradient, batch=batch: gradient(loss_fn, batch))
             rest = timed(device, lambda: (optimizer.step(), optimizer.zero_grad()))
-            if pair >= 0:
-                seconds[name].append((passes, passes + rest))
+            seconds[name].append((passes, passes + rest))
+        pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+    for count in range(WARM_UP):
+        take_round(count)
+    while pages[-1] > FEW_PAGES and len(pages) < MOST_WARM_UP:
+        take_round(len(pages))
+    for one in seconds.values():
+        one.clear()
+    warm_up = len(pages)
+    for pair in range(options.pairs):
+        take_round(warm_up + pair)
+    print(f"{warm_up} rounds to warm up; pages of fresh memory in each round: {pages}")
     rows = []
     for name in names[1:]:
         pairs = list(zip(seconds[name], seconds["standard"], strict=True))
@@ -98,7 +120,10 @@ def main() -> None:
         "--settings", type=numbers_like("32x64/8"), nargs="+", default=[(32, 32, 8), (8, 32, 8), (32, 128, 8)]
     )
     parser.add_argument(
-        "--pairs", type=int, default=20, help=f"measured rounds, after {WARM_UP} that are not"
+        "--pairs",
+        type=int,
+        default=20,
+        help=f"measured rounds, after {WARM_UP} to {MOST_WARM_UP} that are not",
     )
     parser.add_argument("--operations", choices=("fast", "library"), default="fast")
     parser.add_argument("--only", nargs="+", metavar="GRADIENT", help='such as "a = b/4" "previous"')

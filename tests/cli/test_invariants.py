@@ -52,6 +52,7 @@ def test_configuration_file_repeats(tmp_path: Path, experiment: Path) -> None:
         pytest.param(["--sam-every", "2"], marks=SLOW),
         pytest.param(["--perturb", "*layer_norm*"], marks=SLOW),
         pytest.param(["--adaptive", "--rho", "1"], marks=SLOW),
+        pytest.param(["--no-ascent-dropout"], marks=SLOW),
     ],
 )
 def test_other_trajectory(tmp_path: Path, experiment: Path, option: list[str]) -> None:

@@ -136,6 +136,31 @@ def adaptive(rank: int) -> None:
     trajectory(rank, shard, adaptive=True)
 
 
+class AscentDrops(Net):
+    """Drops out everything in an ascent, which is what has fewer than six examples here."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        loss = super().forward(batch)
+        return nn.functional.dropout(loss, 1.0, self.training) if len(batch["labels"]) < 6 else loss
+
+
+@case
+def ascent_dropout(rank: int) -> None:
+    """Under DDP and FSDP2 an ascent without dropout is that of one process."""
+    for wrap in (*(ddp(**options) for options in FLAVOURS.values()), shard):
+        wrapped, other = wrap(AscentDrops()), AscentDrops()
+        together, single = (SAM(m, rho=0.3, ascent=4, ascent_dropout=False) for m in (wrapped, other))
+        for step in range(2):
+            parts = halves(step)
+            info, expected = together(wrapped, parts[rank]), single(other, alone(parts, 2))
+            assert expected.ascent_loss is not None and expected.ascent_loss > 0
+            assert_same_info(info, expected)
+            assert_same_gradients(wrapped, other)
+            for model in (wrapped, other):
+                assert all(part.training for part in model.modules())
+                model.zero_grad()
+
+
 @case
 def fsdp2_hybrid(rank: int) -> None:
     """With replicas of shards, each shard counts once in the norm and each example once in the mean."""

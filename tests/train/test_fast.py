@@ -12,9 +12,19 @@ from accelerate import Accelerator
 from tests.model_fixtures import tiny_config
 from tests.train.test_training import NumberedBatches, trajectory
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from lowland.models import build_model, is_packable, load_model, pack, weights_sha256
+from lowland import SAM
+from lowland.models import (
+    build_model,
+    checkpoint_layers,
+    is_packable,
+    load_model,
+    pack,
+    packed,
+    weights_sha256,
+)
 from lowland.models.dropout import Masks
 from lowland.train import SAMSettings, Training, TrainSettings, seed_dropout
 from lowland.train.loss import BatchLoss, real_token_loss, token_loss
@@ -255,6 +265,43 @@ def test_gradient_checkpointing_changes_no_bit(
         runs.append((weights_sha256(training._model), calls))
     assert runs[0][0] == runs[1][0]
     assert runs[1][1] == 2 * runs[0][1] > 0  # it did compute them again
+
+
+@pytest.mark.parametrize("kind", ["t5.1.1", "t5", "bart"])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_an_ascent_without_dropout_is_the_evaluated_models(kind: str, checkpointed: bool) -> None:
+    """Packed or not, checkpointed or not, the ascent's loss is that of the model in evaluation mode."""
+    model = model_of(kind).train()
+    if checkpointed:
+        checkpoint_layers(model)
+    batch = {name: tensor % 10 for name, tensor in full_batch().items()}  # BART's vocabulary is small
+    loss_fn = BatchLoss(model, CPU)
+    torch.manual_seed(3)
+    info = SAM(loss_fn.module, ascent=2, ascent_dropout=False)(loss_fn, batch)
+    with torch.no_grad():
+        model.eval()
+        expected = loss_fn({name: tensor[:2] for name, tensor in batch.items()})
+        model.train()
+        assert expected != loss_fn({name: tensor[:2] for name, tensor in batch.items()})
+    assert info.ascent_loss is not None
+    torch.testing.assert_close(info.ascent_loss, expected)  # the default for fp32: other kernels with a graph
+
+
+def test_a_packed_ascent_without_dropout_is_checkpointed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers that checkpoint do so in an ascent without dropout, too."""
+    model = model_of("t5.1.1").train()
+    checkpoint_layers(model)
+    loss_fn = BatchLoss(model, CPU)
+    modes: list[bool] = []
+
+    def seen(function: Any, block: nn.Module, *arguments: Any, **options: Any) -> Any:
+        modes.append(block.training)
+        return checkpoint(function, block, *arguments, **options)
+
+    monkeypatch.setattr(packed, "checkpoint", seen)
+    SAM(loss_fn.module, ascent_dropout=False)(loss_fn, full_batch())
+    layers = len(model.encoder.block) + len(model.decoder.block)
+    assert modes == [False] * layers + [True] * layers
 
 
 @pytest.mark.parametrize("kind", ["umt5", "bart"])

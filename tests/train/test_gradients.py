@@ -17,6 +17,22 @@ def test_training_swaps_the_weights(direction: str) -> None:
     assert isinstance(built, SAM) and built.swap
 
 
+@pytest.mark.parametrize("choice", [False, True])
+def test_settings_hand_the_ascents_dropout_on(choice: bool) -> None:
+    """The command line's training and loops of one's own take the ascent with or without dropout as set."""
+    built = build_gradient("sam", mlp(), TrainSettings(), SAMSettings(ascent_dropout=choice))
+    assert isinstance(built, SAM) and built.ascent_dropout is choice
+    assert integrations.SAMSettings(ascent_dropout=choice).gradient(mlp()).ascent_dropout is choice
+
+
+def test_settings_without_an_ascent_have_no_dropout_of_it() -> None:
+    """Settings refuse what is neither true nor false, and an ascent's dropout where there is no ascent."""
+    with pytest.raises(ValueError, match="direction='momentum' takes no ascent"):
+        SAMSettings(direction="momentum", ascent_dropout=False)
+    with pytest.raises(ValueError, match=r"Invalid ascent_dropout=0\. Must be true or false\."):
+        SAMSettings(ascent_dropout=0)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("swap", [False, True])
 def test_settings_hand_the_swap_on(swap: bool) -> None:
     """The settings for loops of one's own build a gradient that swaps where they say so."""

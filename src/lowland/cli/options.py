@@ -276,6 +276,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "to 2 (default: off)",
     )
     sam.add_argument(
+        "--no-ascent-dropout",
+        dest="sam.ascent_dropout",
+        action="store_false",
+        help="no dropout in the ascent, which then costs less (default: on, as in the descent)",
+    )
+    sam.add_argument(
         "--perturb",
         dest="sam.perturb",
         metavar="PATTERN",

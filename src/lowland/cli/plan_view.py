@@ -99,6 +99,7 @@ def _jobs(seeds: int, device: str) -> str:
 def _sam(sam: SAMSettings) -> str:
     how = f"ascent {sam.ascent:g}, m {sam.m}" if sam.direction == "ascent" else sam.direction
     how = f"adaptive, {how}" if sam.adaptive else how
+    how = how if sam.ascent_dropout else f"{how}, ascent without dropout"
     when = f", from {sam.start:.0%} of the steps" if sam.start else ""
     when += f", every {sam.every} steps" if sam.every > 1 else ""
     which = f", only {' '.join(sam.perturb)}" if sam.perturb else ""

@@ -29,8 +29,8 @@ are shared between cells that differ in SAM's settings only; what is done is not
 repeated; a cell that fails does not stop the others.
 
 SETTING is rho, a, m, descent, direction, sam-from, sam-every, adaptive,
-fraction, label-noise, task, learning-rate, batch-size, steps, optimizer,
-dropout, model, preset, seed, or the dotted name of any other, like
+ascent-dropout, fraction, label-noise, task, learning-rate, batch-size, steps,
+optimizer, dropout, model, preset, seed, or the dotted name of any other, like
 train.z_loss. The paper's grids go by the words rho, a, m and fraction alone."""
 EPILOG = """\
 examples:

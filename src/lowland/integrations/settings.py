@@ -23,6 +23,7 @@ class SAMSettings:
         descent: For m > 1: `share` or `full`.
         perturb: Which parameters are perturbed: a predicate or name patterns; all by default.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
+        ascent_dropout: Whether the ascent drops out as the descent does.
         ranks: Under DDP: one w_adv for all (`shared`), or one a rank (`own`).
         row_gradients: Whether large tables of embeddings are moved only in the rows that occur: less memory
             and time, the same results. Not for compiled models.
@@ -39,6 +40,7 @@ class SAMSettings:
     descent: Literal["share", "full"] = "share"
     perturb: Callable[[str, Tensor], bool] | Sequence[str] | None = None
     adaptive: bool = False
+    ascent_dropout: bool = True
     ranks: Literal["shared", "own"] = "shared"
     row_gradients: bool = False
     swap: bool = False
@@ -74,6 +76,7 @@ class SAMSettings:
             descent=self.descent,
             perturb=self.perturb,
             adaptive=self.adaptive,
+            ascent_dropout=self.ascent_dropout,
             ranks=self.ranks,
             row_gradients=self.row_gradients,
             swap=self.swap,

@@ -220,7 +220,7 @@ def _stack(
 
     states = None if source is None else source[0]
     for block in stack.block:
-        if block.gradient_checkpointing and block.training:
+        if block.gradient_checkpointing and torch.is_grad_enabled():  # without dropout, too
             x = checkpoint(run, block, x, bias, states, use_reentrant=False)
         else:
             x = run(block, x, bias, states)

@@ -51,7 +51,9 @@ def settings_of(experiment: Experiment) -> dict[str, Value]:
     """Returns what decides an experiment's results, as one level, every setting once."""
     flat = {"model": experiment.model, **flatten(experiment.settings)}
     if "sam.rho" in flat:
-        flat.setdefault("sam.adaptive", False)  # which experiments leave out
+        # Which experiments leave out.
+        flat.setdefault("sam.adaptive", False)
+        flat.setdefault("sam.ascent_dropout", True)
     return flat if "train.steps" in flat else {"model": flat.pop("model"), "steps": experiment.steps, **flat}
 
 

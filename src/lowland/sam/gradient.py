@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lowland.sam import preserve
 from lowland.sam.batch import batch_size, cut, target_count
+from lowland.sam.dropout import droppers
 from lowland.sam.parameters import Parameters, Selection
 from lowland.sam.perturb import Perturbation, perturb
 from lowland.sam.reentrant import refuse_reentrant
@@ -45,6 +46,9 @@ class SAMGradient(StandardGradient):
             patterns such as `["*layer_norm*"]`. All by default. All are trained in any case.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM), so
             that scaling a layer up and the next one down changes nothing. Its rho is another: 0.2 to 2.
+        ascent_dropout: Whether the ascent drops out as the descent does. If not, it is cheaper and climbs on
+            the loss of the whole network: for its time all modules leave training mode but BatchNorms and
+            recurrent layers, so that layers of transformers that checkpoint do not do so in it.
         ranks: Under DDP: `shared` averages the ascent gradient over the ranks, so that all share one
             w_adv; `own` lets each rank climb on its own examples, without communication (m = ranks).
         row_gradients: Whether the ascent takes the gradient of large `nn.Embedding` tables only in the rows
@@ -82,6 +86,7 @@ class SAMGradient(StandardGradient):
         descent: Literal["share", "full"] = "share",
         perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None,
         adaptive: bool = False,
+        ascent_dropout: bool = True,
         ranks: Literal["shared", "own"] = "shared",
         row_gradients: bool = False,
         swap: bool = False,
@@ -101,13 +106,15 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"Invalid {ascent=} with {m=}. The ascent examples must divide into m groups.")
         if not isinstance(adaptive, bool):
             raise ValueError(f"Invalid {adaptive=}. Must be True or False.")
-        if not isinstance(row_gradients, bool):
-            raise ValueError(f"Invalid {row_gradients=}. Must be True or False.")
-        if not isinstance(swap, bool):
-            raise ValueError(f"Invalid {swap=}. Must be True or False.")
-        for name, wanted in (("row_gradients", row_gradients), ("swap", swap)):
-            if wanted and not isinstance(parameters, nn.Module):
-                raise ValueError(f"{name}=True needs the module, not its parameters alone.")
+        for name, chosen, plain in (
+            ("ascent_dropout", ascent_dropout, True),
+            ("row_gradients", row_gradients, False),
+            ("swap", swap, False),
+        ):
+            if not isinstance(chosen, bool):
+                raise ValueError(f"Invalid {name}={chosen!r}. Must be True or False.")
+            if chosen != plain and not isinstance(parameters, nn.Module):
+                raise ValueError(f"{name}={chosen} needs the module, not its parameters alone.")
         if descent not in ("share", "full"):
             raise ValueError(f"Invalid {descent=}. Must be 'share' or 'full'.")
         if ranks not in ("shared", "own"):
@@ -127,6 +134,7 @@ class SAMGradient(StandardGradient):
         self.m = m
         self.descent = descent
         self.adaptive = adaptive
+        self.ascent_dropout = ascent_dropout
         self.ranks = ranks
         self.row_gradients = row_gradients
         self.swap = swap and not self._replicas.wrapped
@@ -242,9 +250,12 @@ class SAMGradient(StandardGradient):
             return loss
 
         tables = self._tables()
+        still = [] if self.ascent_dropout or self.module is None else droppers(self.module)
         try:
             for table in tables:
                 table.sparse = True
+            for part in still:
+                part.training = False
             with (
                 preserve.random_streams({parameter.device for parameter in touched}),
                 preserve.buffers(self.module),
@@ -256,11 +267,9 @@ class SAMGradient(StandardGradient):
             gradients = [by_rows(parameter.grad) for parameter in climbed if parameter.grad is not None]
         finally:
             try:
-                for table in tables:
-                    table.sparse = False
+                _undo(tables, still)
             except BaseException:  # a second Ctrl-C
-                for table in tables:
-                    table.sparse = False
+                _undo(tables, still)
                 raise
             for parameter, gradient in zip(touched, held, strict=True):
                 parameter.grad = gradient
@@ -294,6 +303,13 @@ class SAMGradient(StandardGradient):
             for parameter in self.selection.trainable():
                 if parameter.grad is not None:
                     parameter.grad.mul_(math.inf)  # 0 becomes NaN
+
+
+def _undo(tables: Sequence[nn.Embedding], still: Sequence[nn.Module]) -> None:
+    for table in tables:
+        table.sparse = False
+    for part in still:
+        part.training = True
 
 
 def _mean(infos: Sequence[GradientInfo]) -> GradientInfo:

@@ -64,7 +64,7 @@ class PastSAMGradient(SAMGradient):
     ) -> None:
         if direction not in RULES:
             raise ValueError(f"Invalid {direction=}. Must be one of: {', '.join(RULES)}.")
-        for name in ("ascent", "m", "descent", "ranks", "row_gradients", "scaler"):
+        for name in ("ascent", "m", "descent", "ascent_dropout", "ranks", "row_gradients", "scaler"):
             if options.get(name) is not None:
                 raise ValueError(f"{name}= does not go with {direction=}, which takes no ascent pass.")
         super().__init__(parameters, rho=rho, **options)

@@ -37,7 +37,12 @@ def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMSet
     try:
         if sam.direction != "ascent":
             return PastSAMGradient(model, rho=sam.rho, direction=sam.direction, **shared)
-        options: dict[str, Any] = {"ascent": sam.ascent, "m": sam.m, "descent": sam.descent}
+        options: dict[str, Any] = {
+            "ascent": sam.ascent,
+            "m": sam.m,
+            "descent": sam.descent,
+            "ascent_dropout": sam.ascent_dropout,
+        }
         return SAMGradient(model, rho=sam.rho, row_gradients=True, **options, **shared)
     except ValueError as error:  # patterns that match nothing in this model
         raise UserError(str(error)) from None

@@ -17,6 +17,9 @@ Arm: TypeAlias = Literal["standard", "sam"]
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
 
+LATER = {"adaptive": False, "ascent_dropout": True}
+"""SAM's settings that came later, with the defaults that they are left out at."""
+
 MOST_RHO = 1000.0
 """A larger radius is a slip: it is more than the norm of all weights of a small model."""
 
@@ -53,6 +56,7 @@ class SAMSettings:
         start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
         every: From there on every how many steps one is SAM's; the others are standard ones.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
+        ascent_dropout: Whether the ascent drops out as the descent does.
         perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; or all.
 
     Source:
@@ -67,6 +71,7 @@ class SAMSettings:
     start: float = 0.0
     every: int = 1
     adaptive: bool = False
+    ascent_dropout: bool = True
     perturb: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -88,12 +93,17 @@ class SAMSettings:
         if not 0 <= self.start < 1:
             raise ValueError(f"Invalid start={self.start!r}. Must be in [0, 1).")
         _whole("every", self.every, 1)
-        if not isinstance(self.adaptive, bool):
-            raise ValueError(f"Invalid adaptive={self.adaptive!r}. Must be true or false.")
+        for name in LATER:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"Invalid {name}={getattr(self, name)!r}. Must be true or false.")
         if self.direction != "ascent" and (self.m > 1 or self.every > 1):
             raise ValueError(
                 f"direction={self.direction!r} takes a step's direction from the one before, and does not go "
                 "with m or every above 1."
+            )
+        if self.direction != "ascent" and not self.ascent_dropout:
+            raise ValueError(
+                f"direction={self.direction!r} takes no ascent, and needs no ascent_dropout=false."
             )
 
     def active(self, step: int, steps: int) -> bool:
@@ -187,6 +197,7 @@ def identity(plain: dict[str, Any]) -> dict[str, Any]:
 
     So experiments and pre-trainings from before it are found, and go on.
     """
-    if not plain["sam"]["adaptive"]:
-        del plain["sam"]["adaptive"]
+    for name, default in LATER.items():
+        if plain["sam"][name] == default:
+            del plain["sam"][name]
     return plain

@@ -26,6 +26,7 @@ SETTINGS: Mapping[str, str] = {
     "sam-from": "sam.start",
     "sam-every": "sam.every",
     "adaptive": "sam.adaptive",
+    "ascent-dropout": "sam.ascent_dropout",
     "fraction": "data.fraction",
     "label-noise": "data.label_noise",
     "task": "data.tasks",
