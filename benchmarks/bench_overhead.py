@@ -3,8 +3,8 @@
     python benchmarks/bench_overhead.py [--shape t5-v1_1-small] [--settings 32x64/8] [--keep-memory]
 
 The floor is the arithmetic of Algorithm 1: forward and backward passes over a more examples. Passes and whole
-steps (with AdaFactor) are both shown. Machine time drifts, so that only ratios of neighbours count; beside their
-median stands the ratio of the shortest steps, which a busy machine disturbs least.
+steps (with AdaFactor) are both shown. Machine time drifts, so that only ratios of neighbours count; beside
+their median stands the ratio of the shortest steps, which a busy machine disturbs least.
 """
 
 from __future__ import annotations

@@ -279,7 +279,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--no-ascent-dropout",
         dest="sam.ascent_dropout",
         action="store_false",
-        help="no dropout in the ascent, which then costs less (default: on, as in the descent)",
+        help="no dropout in the ascent (default: on, as in the descent)",
     )
     sam.add_argument(
         "--perturb",
