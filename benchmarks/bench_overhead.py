@@ -70,27 +70,27 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     pages: list[int] = []
 
-    def take_round(count: int) -> None:
+    def take_round(count: int, measured: bool) -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         batch = batch_of(model, size, *lengths, seed=count)
         for name in names[count % len(names) :] + names[: count % len(names)]:
             gradient = gradients[name][0]
             if isinstance(gradient, SAMGradient):
-                gradient.measure = count % LOG_EVERY == 0  # as in the training loop
+                gradient.measure = measured
             passes = timed(device, lambda gradient=gradient, batch=batch: gradient(loss_fn, batch))
             rest = timed(device, lambda: (optimizer.step(), optimizer.zero_grad()))
             seconds[name].append((passes, passes + rest))
         pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
     for count in range(WARM_UP):
-        take_round(count)
+        take_round(count, count == 0)
     while pages[-1] > FEW_PAGES and len(pages) < MOST_WARM_UP:
-        take_round(len(pages))
+        take_round(len(pages), False)
     for one in seconds.values():
         one.clear()
     warm_up = len(pages)
     for pair in range(options.pairs):
-        take_round(warm_up + pair)
+        take_round(warm_up + pair, pair % LOG_EVERY == 0)  # as in the training loop
     print(f"{warm_up} rounds to warm up; pages of fresh memory in each round: {pages}")
     rows = []
     for name in names[1:]:

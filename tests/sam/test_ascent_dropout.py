@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 from tests.sam.toys import Batch, batch_of, distance, gradients, loss_of, mlp, noisy, same
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from lowland import SAM, StandardGradient
 from lowland.sam import PastSAMGradient
 from lowland.sam.batch import rows
+from lowland.sam.dropout import droppers
 
 
 class Dropping(nn.Module):
@@ -83,6 +86,30 @@ def test_who_leaves_training_mode() -> None:
     kept = [isinstance(part, (nn.BatchNorm1d, nn.LSTM)) for part in model.modules()]
     assert sum(kept) == 2 and modes == [kept, before]
     assert [part.training for part in model.modules()] == before and before.count(False) == 1
+
+
+def test_compiled_parts_stay_what_they_are() -> None:
+    """A BatchNorm that is compiled by itself stays in training mode, too."""
+    compiled: Any = torch.compile(nn.BatchNorm1d(4), backend="eager")
+    model = nn.Sequential(compiled, nn.Dropout())
+    assert droppers(model) == [model, model[1]]
+
+
+def test_a_compiled_model_climbs_without_dropout() -> None:
+    """Of a compiled model the ascent's loss is that of evaluation mode, and each pass compiles once."""
+    torch._dynamo.reset()
+    model, batch = Dropping(), batch_of(8)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled: Any = torch.compile(model, backend=counter, dynamic=False)
+    sam = SAM(compiled, rho=0.3, ascent=2, ascent_dropout=False)
+    for _ in range(3):
+        found = sam(loss_of(compiled), batch).ascent_loss
+    model.eval()
+    expected = loss_of(model)(rows(batch, 0, 2))
+    model.train()
+    assert found is not None
+    torch.testing.assert_close(found, expected.detach())  # float64 in another order
+    assert counter.frame_count == 2  # the ascent's and the descent's
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

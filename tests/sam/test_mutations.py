@@ -53,6 +53,18 @@ MUTATIONS = {
         "yield cut(pieces, 0, group), cut(pieces, 0, group), 1.0",
         "test_reference.py::test_mlp",
     ),
+    "the ascent drops out all the same": Mutation(
+        "gradient.py",
+        "part.training = False",
+        "pass",
+        "test_ascent_dropout.py::test_climbs_without_and_descends_with_dropout",
+    ),
+    "the descent goes without dropout, too": Mutation(
+        "gradient.py",
+        "part.training = True",
+        "pass",
+        "test_ascent_dropout.py::test_climbs_without_and_descends_with_dropout",
+    ),
     "the norm is each tensor's own": Mutation(
         "perturb.py",
         "weights.move(directions, scale)",

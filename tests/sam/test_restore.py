@@ -161,7 +161,7 @@ def test_signals_at_random_moments() -> None:
 @pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize("by_rows", [False, True])
 def test_ctrl_c_at_every_moment(by_rows: bool, swap: bool) -> None:
-    """A Ctrl-C leaves the weights at every single moment at which the interpreter looks for one."""
+    """A Ctrl-C leaves weights and modes at every single moment at which the interpreter looks for one."""
     model: nn.Module = mlp()
     sam = SAM(model, rho=0.5, swap=swap, ascent_dropout=False)
     loss_fn, batch = loss_of(model), batch_of(8)

@@ -31,6 +31,9 @@ def test_settings_without_an_ascent_have_no_dropout_of_it() -> None:
         SAMSettings(direction="momentum", ascent_dropout=False)
     with pytest.raises(ValueError, match=r"Invalid ascent_dropout=0\. Must be true or false\."):
         SAMSettings(ascent_dropout=0)  # type: ignore[arg-type]
+    for name in ("ascent_dropout", "row_gradients", "swap"):
+        with pytest.raises(ValueError, match=rf"Invalid {name}='false'"):
+            integrations.SAMSettings(**{name: "false"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("swap", [False, True])

@@ -23,7 +23,8 @@ class SAMSettings:
         descent: For m > 1: `share` or `full`.
         perturb: Which parameters are perturbed: a predicate or name patterns; all by default.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
-        ascent_dropout: Whether the ascent drops out as the descent does.
+        ascent_dropout: Whether the ascent drops out as the descent does. See `lowland.SAM` for where not to
+            turn it off.
         ranks: Under DDP: one w_adv for all (`shared`), or one a rank (`own`).
         row_gradients: Whether large tables of embeddings are moved only in the rows that occur: less memory
             and time, the same results. Not for compiled models.
@@ -50,12 +51,15 @@ class SAMSettings:
             raise ValueError(f"Invalid ranks={self.ranks!r}. Must be 'shared' or 'own'.")
         # The rules are SAM's own. Only names of parameters and ranks need the model.
         SAMGradient(
-            [torch.zeros(1, requires_grad=True)],
+            torch.nn.ParameterList([torch.zeros(1)]),
             rho=self.rho,
             ascent=self.ascent,
             m=self.m,
             descent=self.descent,
             adaptive=self.adaptive,
+            ascent_dropout=self.ascent_dropout,
+            row_gradients=self.row_gradients,
+            swap=self.swap,
         )
 
     def gradient(self, module: torch.nn.Module, **options: Any) -> SAMGradient:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from lowland.sam.parallel import unwrapped
+
 OTHERWISE = (_NormBase, nn.RNNBase)
 """Whose training mode means more than dropout: without it BatchNorm would compute another function, and
 CUDA's recurrent layers no gradient at all."""
@@ -17,6 +19,6 @@ def droppers(module: nn.Module) -> list[nn.Module]:
         module: Any module. Functions of dropout ask the part that calls them, so that every part counts.
 
     Returns:
-        Those that are in training mode, but BatchNorms and recurrent layers.
+        Those that are in training mode, but BatchNorms and recurrent layers, compiled ones too.
     """
-    return [part for part in module.modules() if part.training and not isinstance(part, OTHERWISE)]
+    return [part for part in module.modules() if part.training and not isinstance(unwrapped(part), OTHERWISE)]

@@ -47,8 +47,9 @@ class SAMGradient(StandardGradient):
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM), so
             that scaling a layer up and the next one down changes nothing. Its rho is another: 0.2 to 2.
         ascent_dropout: Whether the ascent drops out as the descent does. If not, it draws no masks and climbs
-            on the loss of the whole network: for its time all modules leave training mode but BatchNorms and
-            recurrent layers, so that layers of transformers that checkpoint do not do so in it.
+            on the loss of the whole network: for its time all parts of the module leave training mode but
+            BatchNorms and recurrent layers. So layers of transformers do not checkpoint in it. Not for models
+            that compute something else outside of training, such as experts of other capacities.
         ranks: Under DDP: `shared` averages the ascent gradient over the ranks, so that all share one
             w_adv; `own` lets each rank climb on its own examples, without communication (m = ranks).
         row_gradients: Whether the ascent takes the gradient of large `nn.Embedding` tables only in the rows

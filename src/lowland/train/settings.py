@@ -56,7 +56,8 @@ class SAMSettings:
         start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
         every: From there on every how many steps one is SAM's; the others are standard ones.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
-        ascent_dropout: Whether the ascent drops out as the descent does.
+        ascent_dropout: Whether the ascent drops out as the descent does. If not, models other than T5 and mT5
+            do not checkpoint in it.
         perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; or all.
 
     Source:

@@ -46,9 +46,11 @@ class Result:
 
     @property
     def usual_ascent(self) -> bool:
-        """Whether SAM ascends as in the paper: on a quarter of the batch, to one point."""
+        """Whether SAM ascends as in the paper: on a quarter of the batch, to one point, in no other way."""
         share, m = ascent_share(self.settings), self.settings.get("sam.m", DEFAULT_M)
-        return share in (None, DEFAULT_SHARE) and m == DEFAULT_M
+        others = {"sam.direction": "ascent", "sam.adaptive": False, "sam.ascent_dropout": True}
+        plain = all(self.settings.get(name, usual) == usual for name, usual in others.items())
+        return share in (None, DEFAULT_SHARE) and m == DEFAULT_M and plain
 
 
 def find_results(comparisons: Sequence[Comparison], table: int) -> list[Result]:
