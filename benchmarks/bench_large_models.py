@@ -131,7 +131,7 @@ def main() -> None:
         title=f"{options.shape}, batch {sizes[0]}, {sizes[1]}/{sizes[2]} tokens, {precision_of(options)}, "
         f"{options.device}: peak in bytes of weights, time by plain standard training's"
     )
-    for column in ("sparing", "peak", "SAM's", "time", "SAM's", "SAM's/time"):
+    for column in ("sparing", "peak", "SAM's peak", "time", "SAM's time", "SAM's/time"):
         table.add_column(column, justify="right")
     rows = []
     for name in SAVINGS:
@@ -140,13 +140,7 @@ def main() -> None:
             statistics.median(mine / plain for mine, plain in zip(seconds[one], seconds[other], strict=True))
             for one, other in ((standard, ("none", "standard")), (sam, ("none", "standard")), (sam, standard))
         ]
-        rows.append(
-            {
-                "sparing": name,
-                "peaks": [peaks[standard], peaks[sam]],
-                "times": times,
-            }
-        )
+        rows.append({"sparing": name, "peaks": [peaks[standard], peaks[sam]], "times": times})
         table.add_row(name, f"{peaks[standard]:.2f}", f"{peaks[sam]:.2f}", *(f"{time:.2f}" for time in times))
     Console().print(table)
     finish("large models", rows, options.json)

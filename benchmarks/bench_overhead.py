@@ -40,15 +40,13 @@ def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[Standard
         # As in the training loop; by default in a loop of one's own all rows of tables are moved, in place.
         gradients[name] = SAM(module, rho=0.05, ascent=a, row_gradients=True, swap=True), 1 + a / size
     quarter = max(1, size // 4)
-    gradients["a = b/4, in place"] = (
-        SAM(module, rho=0.05, ascent=quarter, row_gradients=True),
-        1 + quarter / size,
-    )
+    floor = 1 + quarter / size
+    gradients["a = b/4, in place"] = SAM(module, rho=0.05, ascent=quarter, row_gradients=True), floor
     gradients["a = b/4, ascent without dropout"] = (
         SAM(module, rho=0.05, ascent=quarter, row_gradients=True, swap=True, ascent_dropout=False),
-        1 + quarter / size,
+        floor,
     )
-    gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter, swap=True), 1 + quarter / size
+    gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter, swap=True), floor
     gradients["previous"] = PastSAMGradient(module, rho=0.05, direction="previous", swap=True), 1.0
     gradients["previous, in place"] = PastSAMGradient(module, rho=0.05, direction="previous"), 1.0
     gradients["momentum"] = PastSAMGradient(module, rho=0.05, direction="momentum", swap=True), 1.0
@@ -70,7 +68,8 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     pages: list[int] = []
 
-    def take_round(count: int, measured: bool) -> None:
+    def take_round(measured: bool) -> None:
+        count = len(pages)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         batch = batch_of(model, size, *lengths, seed=count)
         for name in names[count % len(names) :] + names[: count % len(names)]:
@@ -82,15 +81,12 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
             seconds[name].append((passes, passes + rest))
         pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
-    for count in range(WARM_UP):
-        take_round(count, count == 0)
-    while pages[-1] > FEW_PAGES and len(pages) < MOST_WARM_UP:
-        take_round(len(pages), False)
-    for one in seconds.values():
-        one.clear()
+    while len(pages) < WARM_UP or (pages[-1] > FEW_PAGES and len(pages) < MOST_WARM_UP):
+        take_round(measured=not pages)
     warm_up = len(pages)
     for pair in range(options.pairs):
-        take_round(warm_up + pair, pair % LOG_EVERY == 0)  # as in the training loop
+        take_round(measured=pair % LOG_EVERY == 0)  # as in the training loop
+    seconds = {name: taken[warm_up:] for name, taken in seconds.items()}
     print(f"{warm_up} rounds to warm up; pages of fresh memory in each round: {pages}")
     rows = []
     for name in names[1:]:

@@ -186,6 +186,19 @@ def test_table_9_has_three_blocks(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("other", [{"direction": "previous"}, {"adaptive": True}, {"ascent_dropout": False}])
+def test_other_kinds_of_sam_are_not_the_papers(tmp_path: Path, other: dict[str, Any]) -> None:
+    """Beside SAM as in the paper, another kind of it has no line in the paper's tables."""
+    standard, sam = scores_of(PAPER[1, 2]), scores_of(PAPER[1, 3])
+    directories = [
+        experiment(tmp_path / "usual", standard, sam),
+        experiment(tmp_path / "other", standard, standard, **other),
+    ]
+    assert [line[1] for line in tables(*directories)["table-1"].rows] == [
+        *("paper", "usual, 1 seed", "paper", "usual, 1 seed")
+    ]
+
+
 def test_part_of_a_benchmark_is_marked(tmp_path: Path) -> None:
     """With some columns missing the average is marked as not the paper's, and the columns stay empty."""
     scores = scores_of(PAPER[1, 2])
