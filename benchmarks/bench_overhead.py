@@ -20,14 +20,20 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import SAM, SAMGradient, StandardGradient
-from lowland.sam import PastSAMGradient
-from lowland.train import TrainSettings, keep_freed_memory
+from lowland.sam import LookSAMGradient, PastSAMGradient
+from lowland.train import TrainSettings, keep_freed_memory, resolve_precision
 from lowland.train.optimizers import build_optimizer
 
 LOG_EVERY = 10
 WARM_UP, MOST_WARM_UP, FEW_PAGES = 3, 10, 20_000
 """Rounds that are not measured: until one asks the system for few pages of memory. A step that takes fresh
 memory pays for that and not for SAM; a training does so in its first steps only."""
+
+IN_BF16 = "a = b/4, ascent in bf16"
+"""Measured where it is another one, and where it can be quick. Its floor is without what bf16 spares."""
+
+BETWEEN = "LookSAM, steps between"
+"""After one step of SAM, which is not measured: it is that of `a = b/4, whole tables`, and some additions."""
 
 
 def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[StandardGradient, float | None]]:
@@ -46,7 +52,12 @@ def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[Standard
         SAM(module, rho=0.05, ascent=quarter, row_gradients=True, swap=True, ascent_dropout=False),
         floor,
     )
+    gradients[IN_BF16] = (
+        SAM(module, rho=0.05, ascent=quarter, row_gradients=True, swap=True, ascent_bf16=True),
+        floor,
+    )
     gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter, swap=True), floor
+    gradients[BETWEEN] = LookSAMGradient(module, rho=0.05, ascent=quarter, swap=True), 1.0
     gradients["previous"] = PastSAMGradient(module, rho=0.05, direction="previous", swap=True), 1.0
     gradients["previous, in place"] = PastSAMGradient(module, rho=0.05, direction="previous"), 1.0
     gradients["momentum"] = PastSAMGradient(module, rho=0.05, direction="momentum", swap=True), 1.0
@@ -64,6 +75,8 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
     gradients = gradients_of(loss_fn.module, size)
     if options.only:
         gradients = {name: gradients[name] for name in ("standard", *options.only)}
+    elif precision_of(options) == "bf16" or resolve_precision("auto", device) == "fp32":
+        del gradients[IN_BF16]
     names = list(gradients)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     pages: list[int] = []
@@ -76,6 +89,7 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
             gradient = gradients[name][0]
             if isinstance(gradient, SAMGradient):
                 gradient.measure = measured
+                gradient.active = name != BETWEEN or not pages
             passes = timed(device, lambda gradient=gradient, batch=batch: gradient(loss_fn, batch))
             rest = timed(device, lambda: (optimizer.step(), optimizer.zero_grad()))
             seconds[name].append((passes, passes + rest))
@@ -100,6 +114,7 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
                 "shortest": min(one[1] for one, _ in pairs) / min(standard[1] for _, standard in pairs),
                 "quartiles": statistics.quantiles(steps, n=4) if len(steps) > 1 else steps * 3,
                 "floor": gradients[name][1],
+                "ratios": steps,
                 "standard_seconds": statistics.median(standard[1] for _, standard in pairs),
             }
         )

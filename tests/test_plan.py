@@ -147,8 +147,29 @@ def test_sam_takes_one_copy_of_the_weights() -> None:
     assert sum(both.values()) - sum(standard.values()) == both["weights"] - table
     previous = _planned(FACTS, {"sam": {"direction": "previous"}}).memory
     assert sum(previous.values()) - sum(standard.values()) == both["weights"]
+    look = _planned(FACTS, {"sam": {"every": 5, "look": 0.7}}).memory
+    assert sum(look.values()) - sum(standard.values()) == 2 * both["weights"]  # and the direction
     micro = _planned(FACTS, {"train": {"micro_batch_size": 8}}).memory
     assert micro["activations"] == pytest.approx(both["activations"] / 4, rel=1e-6)  # rounded to whole bytes
+
+
+def test_an_ascent_that_does_not_checkpoint_is_counted() -> None:
+    """By the library's operations an ascent without dropout keeps its examples' activations whole."""
+    checkpointed = {"gradient_checkpointing": True, "operations": "library"}
+    without = {"ascent_dropout": False, "ascent": 1.0}
+    whole = _planned(FACTS, {"train": {"operations": "library"}}).memory["activations"]
+    usual, climbing, packed = (
+        _planned(FACTS, {"train": train, "sam": sam}).memory["activations"]
+        for train, sam in (
+            (checkpointed, {}),
+            (checkpointed, without),
+            (checkpointed | {"operations": "fast"}, without),
+        )
+    )
+    assert usual == packed < climbing
+    assert climbing == whole
+    standard = _planned(FACTS, {"train": checkpointed, "sam": without, "arms": ["standard"]})
+    assert standard.memory["activations"] == usual
 
 
 def test_planning_leaves_random_streams_alone() -> None:

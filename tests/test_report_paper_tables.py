@@ -186,7 +186,13 @@ def test_table_9_has_three_blocks(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("other", [{"direction": "previous"}, {"adaptive": True}, {"ascent_dropout": False}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        *({"direction": "previous"}, {"adaptive": True}, {"ascent_dropout": False}, {"ascent_bf16": True}),
+        *({"every": 5}, {"start": 0.7}, {"perturb": ["*layer_norm*"]}),
+    ],
+)
 def test_other_kinds_of_sam_are_not_the_papers(tmp_path: Path, other: dict[str, Any]) -> None:
     """Beside SAM as in the paper, another kind of it has no line in the paper's tables."""
     standard, sam = scores_of(PAPER[1, 2]), scores_of(PAPER[1, 3])

@@ -51,8 +51,10 @@ def test_configuration_file_repeats(tmp_path: Path, experiment: Path) -> None:
         pytest.param(["--sam-from", "0.5"], marks=SLOW),
         pytest.param(["--sam-every", "2"], marks=SLOW),
         pytest.param(["--perturb", "*layer_norm*"], marks=SLOW),
+        pytest.param(["--sam-every", "2", "--sam-look", "0.7"], marks=SLOW),
         pytest.param(["--adaptive", "--rho", "1"], marks=SLOW),
         pytest.param(["--no-ascent-dropout"], marks=SLOW),
+        pytest.param(["--ascent-bf16"], marks=SLOW),
     ],
 )
 def test_other_trajectory(tmp_path: Path, experiment: Path, option: list[str]) -> None:

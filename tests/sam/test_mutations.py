@@ -65,6 +65,24 @@ MUTATIONS = {
         "pass",
         "test_ascent_dropout.py::test_climbs_without_and_descends_with_dropout",
     ),
+    "the ascent is in fp32 all the same": Mutation(
+        "gradient.py",
+        "if self.ascent_bf16 else nullcontext()",
+        "if False else nullcontext()",
+        "test_ascent_bf16.py::test_climbs_in_bf16_and_descends_in_fp32",
+    ),
+    "LookSAM leans along the ascent, too": Mutation(
+        "look.py",
+        "torch._foreach_mul_(here, -along)",
+        "torch._foreach_mul_(here, 0.0)",
+        "test_look.py::test_follows_the_reference",
+    ),
+    "LookSAM leans by the length of old gradients": Mutation(
+        "look.py",
+        "torch._foreach_mul_(here, 1 / norm)",
+        "pass",
+        "test_look.py::test_follows_the_reference",
+    ),
     "the norm is each tensor's own": Mutation(
         "perturb.py",
         "weights.move(directions, scale)",

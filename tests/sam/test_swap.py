@@ -25,7 +25,7 @@ from tests.sam.toys import (
 from torch import Tensor, nn
 
 from lowland import SAM
-from lowland.sam import PastSAMGradient
+from lowland.sam import LookSAMGradient, PastSAMGradient
 from lowland.sam.perturb import perturb
 from lowland.sam.weights import with_own_memory
 
@@ -55,6 +55,7 @@ GRADIENTS: dict[str, Callable[..., SAM]] = {
     "adaptive": partial(SAM, adaptive=True),
     "micro-batches": partial(SAM, micro_batch_size=2, measure=False),
     "rows": partial(SAM, row_gradients=True),
+    "look": LookSAMGradient,
     "previous": PastSAMGradient,
     "momentum": partial(PastSAMGradient, direction="momentum", measure=False),
 }

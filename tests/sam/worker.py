@@ -38,7 +38,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor
 
 from lowland import SAM, StandardGradient
-from lowland.sam import PastSAMGradient
+from lowland.sam import LookSAMGradient, PastSAMGradient
 
 
 @case
@@ -130,6 +130,24 @@ def fsdp2_past(rank: int) -> None:
 
 
 @case
+def look(rank: int) -> None:
+    """Under DDP and FSDP2 LookSAM's steps are those of one process, and its direction is one for all."""
+    for wrap in (*(ddp(**options) for options in FLAVOURS.values()), shard):
+        wrapped, other = wrap(Net()), Net()
+        together = LookSAMGradient(wrapped, rho=0.3, ascent=4, micro_batch_size=4)
+        single = LookSAMGradient(other, rho=0.3, ascent=4)
+        for step in range(4):
+            together.active = single.active = step in (0, 3)
+            parts = halves(step)
+            info, expected = together(wrapped, parts[rank]), single(other, alone(parts, 2))
+            assert_same_gradients(wrapped, other)
+            assert close(info.radius, expected.radius)
+            for optimized in (wrapped, other):
+                torch.optim.SGD(optimized.parameters(), lr=0.1).step()
+                optimized.zero_grad()
+
+
+@case
 def adaptive(rank: int) -> None:
     """Under DDP and FSDP2 an adaptive perturbation is measured by all weights together."""
     trajectory(rank, ddp(), adaptive=True)
@@ -158,6 +176,30 @@ def ascent_dropout(rank: int) -> None:
             assert_same_gradients(wrapped, other)
             for model in (wrapped, other):
                 assert all(part.training for part in model.modules())
+                model.zero_grad()
+
+
+class AutocastTurns(Net):
+    """Changes the sign of its loss where it is under autocast, which float64 does not notice otherwise."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        loss = super().forward(batch)
+        return -loss if torch.is_autocast_enabled("cpu") else loss
+
+
+@case
+def ascent_bf16(rank: int) -> None:
+    """Under DDP and FSDP2 the ascent alone is under autocast."""
+    for wrap in (*(ddp(**options) for options in FLAVOURS.values()), shard):
+        wrapped, other = wrap(AutocastTurns()), AutocastTurns()
+        together, single = (SAM(m, rho=0.3, ascent=4, ascent_bf16=True) for m in (wrapped, other))
+        for step in range(2):
+            parts = halves(step)
+            info, expected = together(wrapped, parts[rank]), single(other, alone(parts, 2))
+            assert expected.ascent_loss is not None and expected.ascent_loss < 0 < expected.loss
+            assert_same_info(info, expected)
+            assert_same_gradients(wrapped, other)
+            for model in (wrapped, other):
                 model.zero_grad()
 
 

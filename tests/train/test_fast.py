@@ -304,6 +304,20 @@ def test_a_packed_ascent_without_dropout_is_checkpointed(monkeypatch: pytest.Mon
     assert modes == [False] * layers + [True] * layers
 
 
+@pytest.mark.parametrize("kind", ["t5.1.1", "bart"])
+def test_an_ascent_in_bf16_is_that_of_a_training_in_bf16(kind: str) -> None:
+    """Packed or not, the ascent's loss is that under bf16 autocast, and the descent's that in fp32."""
+    model = model_of(kind).eval()  # no dropout, so that losses can be compared
+    batch = {name: tensor % 10 for name, tensor in full_batch().items()}  # BART's vocabulary is small
+    wide, narrow = BatchLoss(model, CPU), BatchLoss(model, CPU, bf16=True)
+    info = SAM(wide.module, rho=0.0, ascent=2, ascent_bf16=True)(wide, batch)
+    first = {name: tensor[:2] for name, tensor in batch.items()}
+    assert info.ascent_loss is not None
+    assert torch.equal(info.ascent_loss, narrow(first).detach())
+    assert not torch.equal(info.ascent_loss, wide(first).detach())
+    assert torch.equal(info.loss, wide(batch).detach())
+
+
 @pytest.mark.parametrize("kind", ["umt5", "bart"])
 def test_other_models_keep_the_librarys_pass(kind: str) -> None:
     """A model of another kind is not packed, and its loss is the library's bit for bit."""

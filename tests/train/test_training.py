@@ -110,6 +110,7 @@ def test_sam_at_rho_zero_is_standard_training() -> None:
 CHEAPER: dict[str, dict[str, Any]] = {
     "late": {"start": 0.4},
     "rare": {"every": 3},
+    "look": {"every": 3, "look": 0.7},
     "previous": {"direction": "previous"},
     "momentum, late": {"direction": "momentum", "start": 0.4},
     "some": {"perturb": ("*layer_norm*",)},
@@ -179,6 +180,9 @@ def test_patterns_that_match_nothing_are_refused() -> None:
         ({"direction": "back"}, "Invalid direction='back'"),
         ({"direction": "previous", "every": 2}, "does not go with m or every"),
         ({"direction": "momentum", "m": 2}, "does not go with m or every"),
+        ({"look": 0.7}, r"Invalid look=0\.7 with every=1 .* give every >= 2"),
+        ({"look": 0.7, "every": 5, "m": 2}, r"Invalid look=0\.7 with every=5 and m=2"),
+        ({"look": -0.7, "every": 5}, r"Invalid look=-0\.7. Must be a finite number >= 0"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:

@@ -269,6 +269,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="of every K steps, only the first is one of SAM (default: 1)",
     )
     sam.add_argument(
+        "--sam-look",
+        dest="sam.look",
+        type=number,
+        metavar="X",
+        help="LookSAM: the steps between those of --sam-every lean as SAM's last did, by X times their "
+        "gradient's length, 0.7 in its paper (default: 0)",
+    )
+    sam.add_argument(
         "--adaptive",
         dest="sam.adaptive",
         action="store_true",
@@ -280,6 +288,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         dest="sam.ascent_dropout",
         action="store_false",
         help="no dropout in the ascent (default: on, as in the descent)",
+    )
+    sam.add_argument(
+        "--ascent-bf16",
+        dest="sam.ascent_bf16",
+        action="store_true",
+        help="the ascent in bf16 where training is in fp32 (default: off)",
     )
     sam.add_argument(
         "--perturb",

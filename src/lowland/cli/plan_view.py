@@ -100,8 +100,10 @@ def _sam(sam: SAMSettings) -> str:
     how = f"ascent {sam.ascent:g}, m {sam.m}" if sam.direction == "ascent" else sam.direction
     how = f"adaptive, {how}" if sam.adaptive else how
     how = how if sam.ascent_dropout else f"{how}, ascent without dropout"
+    how = f"{how}, ascent in bf16" if sam.ascent_bf16 else how
     when = f", from {sam.start:.0%} of the steps" if sam.start else ""
     when += f", every {sam.every} steps" if sam.every > 1 else ""
+    when += f", LookSAM {sam.look:g} between" if sam.look else ""
     which = f", only {' '.join(sam.perturb)}" if sam.perturb else ""
     return f"rho {sam.rho:g}, {how}{when}{which}"
 

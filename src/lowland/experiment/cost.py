@@ -183,7 +183,7 @@ def copied_bytes(model: nn.Module, sam: SAMSettings, processes: int = 1) -> int:
     """
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     tables: set[Tensor] = set()
-    if sam.direction == "ascent" and processes == 1:
+    if sam.direction == "ascent" and not sam.look and processes == 1:
         tables = {part.weight for part in model.modules() if is_table(part)}
         tables -= {part.weight for part in model.modules() if isinstance(part, nn.Linear)}  # tied: all rows
     return sum(4 * weight.numel() for weight in weights if weight not in tables)

@@ -24,11 +24,12 @@ from lowland.experiment.examples import (
     load_tasks,
     part,
 )
-from lowland.models import load_model
+from lowland.models import is_packable, load_model
 from lowland.tasks import tydiqa
 from lowland.tasks.mixture import TrainingOnly, rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import Arm, resolve_precision
+from lowland.train.precision import resolve_operations
 
 BATCHES = 8
 """How many batches are looked at to see how long they are."""
@@ -245,16 +246,23 @@ def make_plan(
     shapes = cost.outline_of(model)
     flops = cost.forward_flops(shapes, *workload.shape)
     speed, measured = cost.training_speed(model, flops, workload.shape, pieces, device, precision == "bf16")
-    per_example = cost.activation_bytes(shapes, *workload.longest, checkpointed=train.gradient_checkpointing)
+    activations = pieces * cost.activation_bytes(
+        shapes, *workload.longest, checkpointed=train.gradient_checkpointing
+    )
+    if train.gradient_checkpointing and not _ascent_checkpoints(config, model):
+        climbed = min(pieces, max(1, round(_ascent_share(config) * own)))
+        activations = max(activations, climbed * cost.activation_bytes(shapes, *workload.longest))
     if precision == "bf16":
-        per_example *= BF16_SHARE
+        activations *= BF16_SHARE
     memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}
     if "sam" in config.arms:
         memory["SAM's copy of the weights"] = cost.copied_bytes(model, config.sam, processes)
         if config.sam.direction == "momentum":
             memory["momentum of the direction"] = weights
+        if config.sam.look:
+            memory["LookSAM's direction"] = weights
     fixed = sum(memory.values())
-    memory["activations"] = round(per_example * pieces)
+    memory["activations"] = round(activations)
 
     # Processes on CPUs are taken to share this machine.
     passes = (1 + cost.BACKWARD) * flops * (own if device.type == "cuda" else train.batch_size) / speed
@@ -286,7 +294,7 @@ def make_plan(
             config,
             pieces=pieces,
             fixed=fixed,
-            per_example=per_example,
+            per_example=activations / pieces,
             available=available,
             run_seconds={
                 arm: train.steps * seconds + evaluations * evaluation_seconds
@@ -300,9 +308,19 @@ def make_plan(
 
 def sam_passes(config: ExperimentConfig) -> float:
     """What an average step of the SAM arm takes, in units of a standard one."""
-    sam, size, steps = config.sam, config.train.batch_size, config.train.steps
-    share = sam.ascent if isinstance(sam.ascent, float) else sam.ascent / size
-    if sam.direction != "ascent":
-        share = 0.0
+    sam, steps = config.sam, config.train.steps
+    share = _ascent_share(config) if sam.direction == "ascent" else 0.0
     active = sum(sam.active(step, steps) for step in range(steps)) / steps
     return 1 + active * (share + (sam.m - 1 if sam.descent == "full" else 0))
+
+
+def _ascent_share(config: ExperimentConfig) -> float:
+    """The share of a batch that the ascent uses."""
+    ascent = config.sam.ascent
+    return ascent if isinstance(ascent, float) else ascent / config.train.batch_size
+
+
+def _ascent_checkpoints(config: ExperimentConfig, model: PreTrainedModel) -> bool:
+    """Whether layers checkpoint in every pass. The library's do so in training mode only."""
+    packed = resolve_operations(config.train.operations) and is_packable(model)
+    return packed or "sam" not in config.arms or config.sam.ascent_dropout

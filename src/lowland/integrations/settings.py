@@ -25,6 +25,7 @@ class SAMSettings:
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
         ascent_dropout: Whether the ascent drops out as the descent does. See `lowland.SAM` for where not to
             turn it off.
+        ascent_bf16: Whether the ascent's forward pass is under bf16 autocast where the descent's is not.
         ranks: Under DDP: one w_adv for all (`shared`), or one a rank (`own`).
         row_gradients: Whether large tables of embeddings are moved only in the rows that occur: less memory
             and time, the same results. Not for compiled models.
@@ -42,6 +43,7 @@ class SAMSettings:
     perturb: Callable[[str, Tensor], bool] | Sequence[str] | None = None
     adaptive: bool = False
     ascent_dropout: bool = True
+    ascent_bf16: bool = False
     ranks: Literal["shared", "own"] = "shared"
     row_gradients: bool = False
     swap: bool = False
@@ -58,6 +60,7 @@ class SAMSettings:
             descent=self.descent,
             adaptive=self.adaptive,
             ascent_dropout=self.ascent_dropout,
+            ascent_bf16=self.ascent_bf16,
             row_gradients=self.row_gradients,
             swap=self.swap,
         )
@@ -81,6 +84,7 @@ class SAMSettings:
             perturb=self.perturb,
             adaptive=self.adaptive,
             ascent_dropout=self.ascent_dropout,
+            ascent_bf16=self.ascent_bf16,
             ranks=self.ranks,
             row_gradients=self.row_gradients,
             swap=self.swap,

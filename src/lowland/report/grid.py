@@ -54,6 +54,8 @@ def settings_of(experiment: Experiment) -> dict[str, Value]:
         # Which experiments leave out.
         flat.setdefault("sam.adaptive", False)
         flat.setdefault("sam.ascent_dropout", True)
+        flat.setdefault("sam.ascent_bf16", False)
+        flat.setdefault("sam.look", 0.0)
     return flat if "train.steps" in flat else {"model": flat.pop("model"), "steps": experiment.steps, **flat}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -50,6 +51,8 @@ class SAMGradient(StandardGradient):
             on the loss of the whole network: for its time all parts of the module leave training mode but
             BatchNorms and recurrent layers. So layers of transformers do not checkpoint in it. Not for models
             that compute something else outside of training, such as experts of other capacities.
+        ascent_bf16: Whether the ascent's forward pass is under bf16 autocast where the descent's is not: its
+            gradient is needed for a direction only. A `loss_fn` that sets autocast itself has its own way.
         ranks: Under DDP: `shared` averages the ascent gradient over the ranks, so that all share one
             w_adv; `own` lets each rank climb on its own examples, without communication (m = ranks).
         row_gradients: Whether the ascent takes the gradient of large `nn.Embedding` tables only in the rows
@@ -88,6 +91,7 @@ class SAMGradient(StandardGradient):
         perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None,
         adaptive: bool = False,
         ascent_dropout: bool = True,
+        ascent_bf16: bool = False,
         ranks: Literal["shared", "own"] = "shared",
         row_gradients: bool = False,
         swap: bool = False,
@@ -105,8 +109,9 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"Invalid {m=}. Must be a whole number >= 1.")
         if isinstance(ascent, int) and ascent % m:
             raise ValueError(f"Invalid {ascent=} with {m=}. The ascent examples must divide into m groups.")
-        if not isinstance(adaptive, bool):
-            raise ValueError(f"Invalid {adaptive=}. Must be True or False.")
+        for name, chosen in (("adaptive", adaptive), ("ascent_bf16", ascent_bf16)):
+            if not isinstance(chosen, bool):
+                raise ValueError(f"Invalid {name}={chosen!r}. Must be True or False.")
         for name, chosen, plain in (
             ("ascent_dropout", ascent_dropout, True),
             ("row_gradients", row_gradients, False),
@@ -136,6 +141,7 @@ class SAMGradient(StandardGradient):
         self.descent = descent
         self.adaptive = adaptive
         self.ascent_dropout = ascent_dropout
+        self.ascent_bf16 = ascent_bf16
         self.ranks = ranks
         self.row_gradients = row_gradients
         self.swap = swap and not self._replicas.wrapped
@@ -243,10 +249,12 @@ class SAMGradient(StandardGradient):
         for parameter in touched:
             parameter.grad = None
         graphs: list[Any] = []
+        kind = parameters[0].device.type
 
         def watched(piece: Any) -> Tensor:
             graphs.clear()
-            loss = loss_fn(piece)
+            with torch.autocast(kind, torch.bfloat16) if self.ascent_bf16 else nullcontext():
+                loss = loss_fn(piece)
             graphs.append(getattr(loss, "grad_fn", None))
             return loss
 

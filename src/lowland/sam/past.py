@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
 
-from lowland.sam.gradient import SAMGradient
+from lowland.sam import preserve
 from lowland.sam.parallel import local
 from lowland.sam.parameters import Parameters
 from lowland.sam.perturb import must_measure
+from lowland.sam.remember import RememberingGradient
 from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
 
 
@@ -31,8 +32,14 @@ RULES = {
     "momentum": Rule(decay=0.9, sign=-1.0),
 }
 
+OF_AN_ASCENT = (
+    *("ascent", "m", "descent", "ascent_dropout", "ascent_bf16"),
+    *("ranks", "row_gradients", "scaler"),
+)
+"""Options that say something of an ascent pass, or that need one."""
 
-class PastSAMGradient(SAMGradient):
+
+class PastSAMGradient(RememberingGradient):
     """The gradient at w + rho * d / ||d||, where d is known from the steps before: one pass a step.
 
     The first step, and one after a direction that was not finite, is a standard one.
@@ -64,12 +71,11 @@ class PastSAMGradient(SAMGradient):
     ) -> None:
         if direction not in RULES:
             raise ValueError(f"Invalid {direction=}. Must be one of: {', '.join(RULES)}.")
-        for name in ("ascent", "m", "descent", "ascent_dropout", "ranks", "row_gradients", "scaler"):
+        for name in OF_AN_ASCENT:
             if options.get(name) is not None:
                 raise ValueError(f"{name}= does not go with {direction=}, which takes no ascent pass.")
         super().__init__(parameters, rho=rho, **options)
         self.direction = direction
-        self._past: dict[Tensor, Tensor] = {}
 
     def __call__(
         self, loss_fn: LossFunction, batch: Any = None, *, micro_batches: Sequence[Any] | None = None
@@ -87,19 +93,10 @@ class PastSAMGradient(SAMGradient):
         if not self.active:
             return super().__call__(loss_fn, batch, micro_batches=micro_batches)
         parameters = self.selection.perturbed()
-        found = [None if p.grad is None else p.grad.clone() for p in parameters]
-        for parameter in parameters:
-            parameter.grad = None
-        try:
+        with preserve.gradients(parameters):
             step = super().__call__ if self._past else partial(StandardGradient.__call__, self)
             info = step(loss_fn, batch, micro_batches=micro_batches)
             self._remember(parameters)
-        finally:
-            for parameter, gradient in zip(parameters, found, strict=True):
-                if parameter.grad is None:
-                    parameter.grad = gradient
-                elif gradient is not None:
-                    parameter.grad.add_(gradient)
         return info
 
     def _ascend(
@@ -131,21 +128,3 @@ class PastSAMGradient(SAMGradient):
     def _overflow(self, norm: float) -> None:
         if not math.isfinite(norm):
             self._past.clear()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Gives the direction, by parameter."""
-        return {name: self._past[p] for name, p in self.selection.named() if p in self._past}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it names a parameter that is not there.
-        """
-        parameters = dict(self.selection.named())
-        unknown = set(state) - set(parameters)
-        if unknown:
-            raise ValueError(f"The state is for a parameter {min(unknown)!r}, which is not there.")
-        self._past = {
-            parameters[name]: value.to(parameters[name].device, copy=True) for name, value in state.items()
-        }

@@ -142,6 +142,25 @@ def global_norm(tensors: Sequence[Tensor]) -> float:
     return math.sqrt(_total(tensors, squares))
 
 
+def global_dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:
+    """Computes one scalar product over all tensors together, across shards, in fp32 at least.
+
+    Args:
+        left: Any shapes, types and devices; DTensors count with all their shards.
+        right: As many, of the same shapes and devices.
+
+    Returns:
+        The scalar product; not finite where an element is not.
+    """
+    products = []
+    for pair in zip(left, right, strict=True):
+        one, other = (local(tensor).flatten() for tensor in pair)
+        wide = torch.promote_types(torch.promote_types(one.dtype, other.dtype), torch.float32)
+        products.append(torch.dot(one.to(wide), other.to(wide)))
+    figures = torch.tensor([float(product) for product in products], dtype=torch.float64)
+    return float(shard_sums(figures, left).sum())
+
+
 def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) -> float:
     """Adds a figure up over all tensors and shards; `figure` sees those of one device and type at once."""
     pieces = [local(tensor) for tensor in tensors]

@@ -1,4 +1,4 @@
-"""What the ascent pass must leave as it found it: random streams and buffers.
+"""What the ascent pass must leave as it found it: random streams and buffers; and gradients of before.
 
 The ascent pass is a measurement. Dropout masks drawn in it must not shift the
 masks of the descent, and BatchNorm must not count its examples twice; else
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,3 +77,19 @@ def buffers(module: nn.Module | None) -> Iterator[None]:
             owner._buffers[name] = buffer
             if buffer is not None and value is not None:
                 buffer.detach().copy_(value)
+
+
+@contextmanager
+def gradients(parameters: Sequence[Tensor]) -> Iterator[None]:
+    """Sets the gradients aside that are there, and on exit adds them to those that came in their place."""
+    found = [None if parameter.grad is None else parameter.grad.clone() for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in zip(parameters, found, strict=True):
+            if parameter.grad is None:
+                parameter.grad = gradient
+            elif gradient is not None:
+                parameter.grad.add_(gradient)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from lowland.errors import UserError
-from lowland.sam import PastSAMGradient, SAMGradient, StandardGradient
+from lowland.sam import LookSAMGradient, PastSAMGradient, SAMGradient, StandardGradient
 from lowland.train.settings import Arm, SAMSettings, TrainSettings
 
 
@@ -42,7 +42,10 @@ def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMSet
             "m": sam.m,
             "descent": sam.descent,
             "ascent_dropout": sam.ascent_dropout,
+            "ascent_bf16": sam.ascent_bf16,
         }
+        if sam.look:
+            return LookSAMGradient(model, alpha=sam.look, rho=sam.rho, **options, **shared)
         return SAMGradient(model, rho=sam.rho, row_gradients=True, **options, **shared)
     except ValueError as error:  # patterns that match nothing in this model
         raise UserError(str(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -47,7 +48,8 @@ class BatchLoss:
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Computes the loss of a batch, best in the computer's own memory; see `sequence_loss`."""
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+        # An autocast around it, such as that of an ascent in bf16, holds in fp32, too.
+        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
             if self._packed:
                 packed = {
                     name: self._move(value) for name, value in pack(batch, self._decoder_inputs).items()

@@ -17,7 +17,7 @@ Arm: TypeAlias = Literal["standard", "sam"]
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
 
-LATER = {"adaptive": False, "ascent_dropout": True}
+LATER = {"adaptive": False, "ascent_dropout": True, "ascent_bf16": False, "look": 0.0}
 """SAM's settings that came later, with the defaults that they are left out at."""
 
 MOST_RHO = 1000.0
@@ -55,9 +55,12 @@ class SAMSettings:
             pass the `previous` step's gradient or the `momentum` of all.
         start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
         every: From there on every how many steps one is SAM's; the others are standard ones.
+        look: How much of what was flat about SAM's last gradient the steps between add to theirs (LookSAM's
+            alpha); 0 leaves them standard ones.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
         ascent_dropout: Whether the ascent drops out as the descent does. If not, models other than T5 and mT5
             do not checkpoint in it.
+        ascent_bf16: Whether the ascent is under bf16 autocast even where the precision is fp32.
         perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; or all.
 
     Source:
@@ -71,8 +74,10 @@ class SAMSettings:
     direction: Direction = "ascent"
     start: float = 0.0
     every: int = 1
+    look: float = 0.0
     adaptive: bool = False
     ascent_dropout: bool = True
+    ascent_bf16: bool = False
     perturb: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -94,18 +99,26 @@ class SAMSettings:
         if not 0 <= self.start < 1:
             raise ValueError(f"Invalid start={self.start!r}. Must be in [0, 1).")
         _whole("every", self.every, 1)
-        for name in LATER:
-            if not isinstance(getattr(self, name), bool):
+        for name, plain in LATER.items():
+            if isinstance(plain, bool) and not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Invalid {name}={getattr(self, name)!r}. Must be true or false.")
         if self.direction != "ascent" and (self.m > 1 or self.every > 1):
             raise ValueError(
                 f"direction={self.direction!r} takes a step's direction from the one before, and does not go "
                 "with m or every above 1."
             )
-        if self.direction != "ascent" and not self.ascent_dropout:
+        _number("look", self.look, 0.0)
+        if self.look and (self.every == 1 or self.m > 1):
             raise ValueError(
-                f"direction={self.direction!r} takes no ascent, and needs no ascent_dropout=false."
+                f"Invalid look={self.look!r} with every={self.every!r} and m={self.m!r}. It is for the steps "
+                "between those of SAM: give every >= 2, and m = 1."
             )
+        for name, plain in (("ascent_dropout", True), ("ascent_bf16", False)):
+            if self.direction != "ascent" and getattr(self, name) != plain:
+                raise ValueError(
+                    f"direction={self.direction!r} takes no ascent, and needs no "
+                    f"{name}={str(not plain).lower()}."
+                )
 
     def active(self, step: int, steps: int) -> bool:
         """Says whether a step is SAM's.

@@ -46,9 +46,17 @@ class Result:
 
     @property
     def usual_ascent(self) -> bool:
-        """Whether SAM ascends as in the paper: on a quarter of the batch, to one point, in no other way."""
+        """Whether SAM is the paper's: every step on a quarter of the batch, to one point, in no other way."""
         share, m = ascent_share(self.settings), self.settings.get("sam.m", DEFAULT_M)
-        others = {"sam.direction": "ascent", "sam.adaptive": False, "sam.ascent_dropout": True}
+        others = {
+            "sam.direction": "ascent",
+            "sam.adaptive": False,
+            "sam.ascent_dropout": True,
+            "sam.ascent_bf16": False,
+            "sam.start": 0.0,
+            "sam.every": 1,
+            "sam.perturb": None,
+        }
         plain = all(self.settings.get(name, usual) == usual for name, usual in others.items())
         return share in (None, DEFAULT_SHARE) and m == DEFAULT_M and plain
 

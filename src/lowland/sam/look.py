@@ -1,0 +1,119 @@
+"""LookSAM: between the steps of SAM, what was flat about the last one is added to the gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowland.sam import preserve
+from lowland.sam.parallel import local
+from lowland.sam.parameters import Parameters
+from lowland.sam.perturb import global_dot, global_norm
+from lowland.sam.remember import RememberingGradient
+from lowland.sam.standard import GradientInfo, LossFunction
+
+
+class LookSAMGradient(RememberingGradient):
+    """SAM's gradient in the steps that are SAM's, and one that leans as SAM's last did in those between.
+
+        sam = lowland.sam.LookSAMGradient(model, rho=0.15)
+        for step, batch in enumerate(loader):
+            sam.active = step % 5 == 0
+            info = sam(loss_fn, batch)
+
+    While `active`, the gradient g_s is that of `SAMGradient`, bit for bit. What of it is at right angles to
+    the ascent gradient g is kept as a direction v. While not, the gradient is g + alpha ||g|| v, at the price
+    of a standard step and of one addition: one pass, and one copy of the weights that is kept.
+
+    The paper takes g on the whole batch (`ascent=1.0`). On a part of it, v holds besides what the weights'
+    move changes also what the rest of the batch wants otherwise.
+
+    Args:
+        parameters: As in `SAMGradient`.
+        alpha: How much of the direction is added, > 0.
+        **options: As in `SAMGradient`, but for m > 1, ranks='own' and row_gradients=True. Weights whose
+            gradients are sparse are left out of v.
+
+    Source:
+        Algorithm 1 of Liu et al. (2022), "Towards Efficient and Scalable Sharpness-Aware Minimization", arXiv
+        2203.02714 (alpha 0.7, every fifth step), with one norm and angle over all parameters together. Their
+        layer-wise scaling for large batches (Look-LayerSAM) is not in it.
+    """
+
+    def __init__(self, parameters: Parameters, *, alpha: float = 0.7, **options: Any) -> None:
+        if isinstance(alpha, bool) or not (alpha > 0 and math.isfinite(alpha)):
+            raise ValueError(f"Invalid {alpha=}. Must be a finite number > 0.")
+        for name, plain in (("m", 1), ("ranks", "shared"), ("row_gradients", False)):
+            if options.get(name, plain) != plain:
+                raise ValueError(f"{name}={options[name]!r} does not go with LookSAM.")
+        super().__init__(parameters, **options)
+        self.alpha = alpha
+        self._climbed: dict[Tensor, Tensor] = {}
+
+    def __call__(
+        self, loss_fn: LossFunction, batch: Any = None, *, micro_batches: Sequence[Any] | None = None
+    ) -> GradientInfo:
+        """Adds the gradient of the batch to every parameter's `.grad`.
+
+        Args:
+            loss_fn: As in `StandardGradient`. It sees the ascent examples only while `active`.
+            batch: As in `StandardGradient`.
+            micro_batches: As in `StandardGradient`.
+
+        Returns:
+            What was seen.
+        """
+        parameters = self.selection.perturbed()
+        try:
+            with preserve.gradients(parameters):
+                info = super().__call__(loss_fn, batch, micro_batches=micro_batches)
+                if self.active:
+                    self._look(parameters)
+                else:
+                    self._lean(parameters)
+        finally:
+            self._climbed.clear()
+        return info
+
+    def _ascend(
+        self, loss_fn: LossFunction, pieces: Sequence[Any]
+    ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
+        """Takes the ascent gradient, and keeps a copy, since the perturbation uses it up."""
+        self._past.clear()  # frees its memory; what follows puts another in its place
+        loss, parameters, gradients = super()._ascend(loss_fn, pieces)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if not gradient.is_sparse:
+                self._climbed[parameter] = gradient.detach().clone()
+        return loss, parameters, gradients
+
+    def _look(self, parameters: Sequence[Tensor]) -> None:
+        """Keeps the direction of g_s less its part along g, made in the memory of g."""
+        known = [p for p in parameters if p in self._climbed and _is_dense(p.grad)]
+        climbed = [self._climbed[p] for p in known]
+        descended = [p.grad for p in known if p.grad is not None]
+        square = global_dot(climbed, climbed)
+        along = global_dot(climbed, descended) / square if square > 0 else math.nan
+        here = [local(gradient) for gradient in climbed]
+        torch._foreach_mul_(here, -along)
+        torch._foreach_add_(here, [local(gradient) for gradient in descended])
+        norm = global_norm(climbed)
+        if norm > 0 and math.isfinite(norm):  # else there is no such direction
+            torch._foreach_mul_(here, 1 / norm)
+            self._past = dict(zip(known, climbed, strict=True))
+
+    def _lean(self, parameters: Sequence[Tensor]) -> None:
+        """Adds the direction that is kept, as long as alpha times the gradient."""
+        known = [p for p in parameters if p in self._past and _is_dense(p.grad)]
+        gradients = [p.grad for p in known if p.grad is not None]
+        if known:
+            length = self.alpha * global_norm(gradients)
+            here, past = ([local(t) for t in those] for those in (gradients, [self._past[p] for p in known]))
+            torch._foreach_add_(here, past, alpha=length)
+
+
+def _is_dense(gradient: Tensor | None) -> bool:
+    return gradient is not None and not gradient.is_sparse
