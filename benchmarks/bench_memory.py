@@ -19,7 +19,7 @@ from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowland import SAM, StandardGradient
-from lowland.sam import PastSAMGradient
+from lowland.sam import LookSAMGradient, PastSAMGradient
 from lowland.train import TrainSettings
 from lowland.train.optimizers import build_optimizer
 
@@ -27,6 +27,7 @@ GRADIENTS: dict[str, Callable[[torch.nn.Module], StandardGradient]] = {
     "standard": StandardGradient,
     "SAM": sam_of,
     "SAM, whole tables": lambda module: SAM(module, rho=0.05, ascent=0.25, swap=True, measure=False),
+    "LookSAM": lambda module: LookSAMGradient(module, rho=0.05, swap=True, measure=False),
     "previous": lambda module: PastSAMGradient(module, rho=0.05, direction="previous", swap=True),
     "momentum": lambda module: PastSAMGradient(module, rho=0.05, direction="momentum", swap=True),
 }

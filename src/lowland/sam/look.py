@@ -12,7 +12,7 @@ from torch import Tensor
 from lowland.sam import preserve
 from lowland.sam.parallel import local
 from lowland.sam.parameters import Parameters
-from lowland.sam.perturb import global_dot, global_norm
+from lowland.sam.perturb import global_dot, global_norm, must_measure
 from lowland.sam.remember import RememberingGradient
 from lowland.sam.standard import GradientInfo, LossFunction
 
@@ -82,12 +82,13 @@ class LookSAMGradient(RememberingGradient):
     def _ascend(
         self, loss_fn: LossFunction, pieces: Sequence[Any]
     ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
-        """Takes the ascent gradient, and keeps a copy, since the perturbation uses it up."""
+        """Takes the ascent gradient, and keeps it."""
         self._past.clear()  # frees its memory; what follows puts another in its place
         loss, parameters, gradients = super()._ascend(loss_fn, pieces)
+        written_to = self.measure or self.adaptive or must_measure(parameters, self.rho)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if not gradient.is_sparse:
-                self._climbed[parameter] = gradient.detach().clone()
+                self._climbed[parameter] = gradient.detach().clone() if written_to else gradient
         return loss, parameters, gradients
 
     def _look(self, parameters: Sequence[Tensor]) -> None:
