@@ -33,7 +33,7 @@ IN_BF16 = "a = b/4, ascent in bf16"
 """Measured where it is another one, and where it can be quick. Its floor is without what bf16 spares."""
 
 BETWEEN = "LookSAM, steps between"
-"""After one step of SAM, which is not measured: it is that of `a = b/4, whole tables`, and some additions."""
+"""After one step of SAM, which is not measured."""
 
 
 def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[StandardGradient, float | None]]:
@@ -57,6 +57,7 @@ def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[Standard
         floor,
     )
     gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter, swap=True), floor
+    gradients["LookSAM, a = b/4"] = LookSAMGradient(module, rho=0.05, ascent=quarter, swap=True), floor
     gradients[BETWEEN] = LookSAMGradient(module, rho=0.05, ascent=quarter, swap=True), 1.0
     gradients["previous"] = PastSAMGradient(module, rho=0.05, direction="previous", swap=True), 1.0
     gradients["previous, in place"] = PastSAMGradient(module, rho=0.05, direction="previous"), 1.0

@@ -156,20 +156,35 @@ def test_sam_takes_one_copy_of_the_weights() -> None:
 def test_an_ascent_that_does_not_checkpoint_is_counted() -> None:
     """By the library's operations an ascent without dropout keeps its examples' activations whole."""
     checkpointed = {"gradient_checkpointing": True, "operations": "library"}
-    without = {"ascent_dropout": False, "ascent": 1.0}
-    whole = _planned(FACTS, {"train": {"operations": "library"}}).memory["activations"]
-    usual, climbing, packed = (
-        _planned(FACTS, {"train": train, "sam": sam}).memory["activations"]
-        for train, sam in (
-            (checkpointed, {}),
-            (checkpointed, without),
-            (checkpointed | {"operations": "fast"}, without),
+
+    def activations(train: dict[str, object], **sam: object) -> int:
+        return _planned(FACTS, {"train": {"batch_size": 16} | train, "sam": sam}).memory["activations"]
+
+    usual, whole = activations(checkpointed), activations({"operations": "library"})
+    assert usual < whole
+    assert activations(checkpointed, ascent=14) == usual  # with dropout it does
+    assert activations(checkpointed | {"operations": "fast"}, ascent_dropout=False, ascent=14) == usual
+    for sam, share in (
+        ({"ascent": 14}, 14 / 16),
+        ({"ascent": 14, "m": 2, "descent": "full"}, 7 / 16),
+        ({"ascent": 14, "ascent_bf16": True}, 7 / 16),
+    ):
+        found = activations(checkpointed | {"precision": "fp32"}, ascent_dropout=False, **sam)
+        expected = max(
+            activations(checkpointed | {"precision": "fp32"}),
+            share * activations({"operations": "library", "precision": "fp32"}),
         )
-    )
-    assert usual == packed < climbing
-    assert climbing == whole
-    standard = _planned(FACTS, {"train": checkpointed, "sam": without, "arms": ["standard"]})
-    assert standard.memory["activations"] == usual
+        assert found == pytest.approx(expected, rel=1e-6)  # rounded to whole bytes
+    short = checkpointed | {"micro_batch_size": 2}
+    assert activations(short, ascent_dropout=False, ascent=14) == pytest.approx(whole / 8, rel=1e-6)
+
+
+def test_advice_counts_an_ascent_that_does_not_checkpoint() -> None:
+    """Smaller pieces are advised only as small as the ascent's own examples fit, too."""
+    config = read_recipe("paper-glue-base").config()
+    # 4 GB and for each example 1, but 10 for each of at most eight: 16 GB leave 12, so that one fits.
+    text = _advice(config, available=16e9 / 0.9, activations=lambda n: 1e9 * max(n, 10 * min(n, 8)))
+    assert "--micro-batch-size 1, which computes the same in 14.0 GB" in text
 
 
 def test_planning_leaves_random_streams_alone() -> None:
@@ -194,7 +209,7 @@ def _advice(config: ExperimentConfig, **values: object) -> str:
     given: dict[str, object] = {
         "pieces": 128,
         "fixed": 4e9,
-        "per_example": 1e9,
+        "activations": lambda examples: 1e9 * examples,
         "available": 1e12,
         "run_seconds": {"standard": 10.0, "sam": 12.0},
         "runs": {"standard": 1, "sam": 1},

@@ -90,6 +90,22 @@ def test_a_loss_with_its_own_autocast_has_its_way() -> None:
     assert same(*results)
 
 
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_under_another_autocast(rho: float) -> None:
+    """Under an autocast to fp16 around all of it the ascent is in bf16, and the descent in fp16 as before."""
+    model, other = mlp(torch.float32), mlp(torch.float32)
+    batch = batch_of(8, torch.float32)
+    with torch.autocast("cpu", torch.float16):
+        loss_of(model)(batch)  # its casts are kept
+        info = SAM(model, rho=rho, ascent_bf16=True)(loss_of(model), batch)
+        expected = StandardGradient(other)(loss_of(other), batch)
+    with bf16():
+        at_w = loss_of(other)(rows(batch, 0, 2))
+    assert info.ascent_loss is not None and torch.equal(info.ascent_loss, at_w.detach())
+    assert torch.equal(info.loss, expected.loss) == (rho == 0)
+    assert same(gradients(model), gradients(other)) == (rho == 0)
+
+
 def test_where_it_does_not_go() -> None:
     """It needs an ascent, and is true or false."""
     with pytest.raises(ValueError, match="ascent_bf16= does not go with direction='previous'"):

@@ -32,7 +32,7 @@ def dot(left: list[Tensor], right: list[Tensor]) -> Tensor:
     return torch.stack([(a * b).sum() for a, b in zip(left, right, strict=True)]).sum()
 
 
-def reference(steps: int, ascent: int) -> list[Tensor]:
+def reference(steps: int, ascent: int, adaptive: bool = False) -> list[Tensor]:
     """Algorithm 1 of Liu et al. out of place, with gradient descent: the weights after some steps."""
     model = mlp()
     names = [name for name, _ in model.named_parameters()]
@@ -48,7 +48,11 @@ def reference(steps: int, ascent: int) -> list[Tensor]:
         if step % EVERY == 0:
             g = gradient(w, {name: part[:ascent] for name, part in batch.items()})
             norm = dot(g, g).sqrt()
-            g_s = gradient([w_i + RHO * g_i / norm for w_i, g_i in zip(w, g, strict=True)], batch)
+            sizes = [w_i.abs() if adaptive else torch.ones_like(w_i) for w_i in w]
+            scaled = [size * g_i for size, g_i in zip(sizes, g, strict=True)]
+            length = dot(scaled, scaled).sqrt()
+            w_adv = [w_i + RHO * size * s_i / length for w_i, size, s_i in zip(w, sizes, scaled, strict=True)]
+            g_s = gradient(w_adv, batch)
             cosine = dot(g, g_s) / (norm * dot(g_s, g_s).sqrt())
             g_v = [s_i - dot(g_s, g_s).sqrt() * cosine * g_i / norm for s_i, g_i in zip(g_s, g, strict=True)]
         else:
@@ -71,16 +75,18 @@ def descend(model: nn.Module, sam: SAM, steps: range) -> None:
 
 @pytest.mark.parametrize("ascent", [2, 8])
 @pytest.mark.parametrize(
-    "options", [{}, {"micro_batch_size": 3}, {"measure": False}, {"swap": True}], ids=str
+    "options",
+    [{}, {"micro_batch_size": 3}, {"measure": False}, {"swap": True}, {"adaptive": True}],
+    ids=str,
 )
 def test_follows_the_reference(ascent: int, options: dict[str, Any]) -> None:
     """Seven steps end where the paper's algorithm written out ends, also in micro-batches."""
     model = mlp()
     descend(model, LookSAMGradient(model, alpha=ALPHA, rho=RHO, ascent=ascent, **options), range(7))
     # 1e-12: float64 rounding of weights of order 1.
-    assert distance(weights(model), reference(7, ascent)) < 1e-12
+    assert distance(weights(model), reference(7, ascent, "adaptive" in options)) < 1e-12
     other = mlp()
-    descend(other, SAM(other, rho=RHO, ascent=ascent), range(7))
+    descend(other, SAM(other, rho=RHO, ascent=ascent, **options), range(7))
     assert distance(weights(model), weights(other)) > 1e-2  # leaning is not nothing
 
 
@@ -161,6 +167,73 @@ def test_without_a_direction_steps_between_are_standard(factor: float) -> None:
     look(loss_of(model), batch_of(8))
     StandardGradient(other)(loss_of(other), batch_of(8))
     assert look.state_dict() == {} and same(gradients(model), gradients(other))
+
+
+@pytest.mark.parametrize("ascent", [0.25, 1.0])
+def test_rho_zero_is_standard_training(ascent: float) -> None:
+    """At rho = 0 SAM has no part that is flat, and all steps are standard ones bit for bit."""
+    model, other = mlp(), mlp()
+    look = LookSAMGradient(model, rho=0.0, ascent=ascent)
+    for step in range(4):
+        look.active = step % 2 == 0
+        look(loss_of(model), batch_of(8, seed=step))
+        StandardGradient(other)(loss_of(other), batch_of(8, seed=step))
+        assert same(gradients(model), gradients(other))
+        model.zero_grad()
+        other.zero_grad()
+
+
+class Forking(nn.Module):
+    """One layer for batches of up to four examples, and another one for larger batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.few, self.many, self.both = nn.Linear(6, 5), nn.Linear(6, 5), nn.Linear(5, 4)
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        part = self.few if len(x) <= 4 else self.many
+        return self.both(torch.tanh(part(x)))  # type: ignore[no-any-return]
+
+
+def test_a_missing_gradient_is_zero() -> None:
+    """Weights that only one of two passes uses are part of the angle, the direction and the steps between."""
+    model, other = Forking(), Forking()
+    look = LookSAMGradient(model, alpha=ALPHA, rho=RHO, ascent=2)
+    look(loss_of(model), batch_of(8))
+    g_s = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
+    first = {name: part[:2] for name, part in batch_of(8).items()}
+    found = torch.autograd.grad(loss_of(other)(first), list(other.parameters()), allow_unused=True)
+    g = [f if f is not None else torch.zeros_like(p) for f, p in zip(found, other.parameters(), strict=True)]
+    v = [s_i - dot(g, g_s) / dot(g, g) * g_i for s_i, g_i in zip(g_s, g, strict=True)]
+    v = [v_i / dot(v, v).sqrt() for v_i in v]
+    assert float(dot(v[2:4], v[2:4])) > 0.1  # of what only the whole batch uses
+    model.zero_grad()
+    look.active = False
+    look(loss_of(model), batch_of(8, seed=5))
+    StandardGradient(other)(loss_of(other), batch_of(8, seed=5))
+    plain = [p.grad if p.grad is not None else torch.zeros_like(p) for p in other.parameters()]
+    expected = [p_i + ALPHA * dot(plain, plain).sqrt() * v_i for p_i, v_i in zip(plain, v, strict=True)]
+    assert distance(gradients(model), expected) < 1e-12  # float64, numbers of order 1
+
+
+def test_only_what_is_perturbed_leans() -> None:
+    """Angle, direction and length are over the weights that are perturbed; others keep their gradients."""
+    model, other = mlp(), mlp()
+    look = LookSAMGradient(model, rho=RHO, alpha=ALPHA, perturb=["2.*"])
+    look(loss_of(model), batch_of(8))
+    v = look.state_dict()
+    assert sorted(v) == ["2.bias", "2.weight"]
+    model.zero_grad()
+    look.active = False
+    look(loss_of(model), batch_of(8))
+    StandardGradient(other)(loss_of(other), batch_of(8))
+    mine, plain = ([p.grad for p in m.parameters() if p.grad is not None] for m in (model, other))
+    assert same(mine[:2], plain[:2])
+    length = ALPHA * dot(plain[2:], plain[2:]).sqrt()
+    expected = [plain[2] + length * v["2.weight"], plain[3] + length * v["2.bias"]]
+    assert distance(mine[2:], expected) < 1e-12  # float64, numbers of order 1
 
 
 def test_the_scale_of_fp16_makes_no_difference() -> None:

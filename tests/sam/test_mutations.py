@@ -67,8 +67,8 @@ MUTATIONS = {
     ),
     "the ascent is in fp32 all the same": Mutation(
         "gradient.py",
-        "if self.ascent_bf16 else nullcontext()",
-        "if False else nullcontext()",
+        "if not self.ascent_bf16:",
+        "if True:",
         "test_ascent_bf16.py::test_climbs_in_bf16_and_descends_in_fp32",
     ),
     "LookSAM leans along the ascent, too": Mutation(
@@ -223,7 +223,7 @@ MUTATIONS = {
     ),
     "an overflow of the ascent is not passed on": Mutation(
         "gradient.py",
-        "            self._overflow(done.norm)\n",
+        "            self._done(done)\n",
         "",
         "test_mixed_precision.py::test_overflow",
     ),

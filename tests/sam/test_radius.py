@@ -10,7 +10,7 @@ from tests.sam.toys import Batch, batch_of, gradients, loss_of, mlp, same, weigh
 from torch import Tensor, nn
 
 from lowland import SAM
-from lowland.sam.perturb import global_norm
+from lowland.sam.perturb import global_dot, global_norm
 
 
 def displacement(model: nn.Module, sam: SAM, batch: Batch) -> tuple[float, float]:
@@ -82,6 +82,29 @@ def test_norm_is_summed_in_fp32(dtype: torch.dtype, value: float) -> None:
     tensors = [torch.full((3000,), value, dtype=dtype), torch.full((5, 200), value, dtype=dtype)]
     expected = float(tensors[0][0]) * math.sqrt(4000)
     assert global_norm(tensors) == pytest.approx(expected, rel=1e-5)  # fp32 sums of 4000 equal squares
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(torch.float16, 300.0), (torch.float16, 1e-4), (torch.bfloat16, 1.0)], ids=str
+)
+def test_products_are_summed_in_fp32(dtype: torch.dtype, value: float) -> None:
+    """Products that overflow or vanish in fp16, and sums too long for bf16, still give the scalar product."""
+    left = [torch.full((3000,), value, dtype=dtype), torch.full((5, 200), value, dtype=dtype)]
+    right = [left[0], -left[1].T.contiguous().T]
+    expected = 2000 * float(left[0][0]) ** 2
+    assert global_dot(left, right) == pytest.approx(expected, rel=1e-5)  # fp32 sums of equal products
+
+
+def test_products_over_mixed_types() -> None:
+    """Tensors of several types, with empty and 0-d ones among them, count together in one scalar product."""
+    left = [
+        torch.tensor(4.0, dtype=torch.float64),
+        torch.full((3,), 2.0, dtype=torch.bfloat16),
+        torch.zeros(0),
+        torch.full((2, 2), 1.0),
+    ]
+    right = [torch.tensor(0.5), torch.full((3,), 3.0), torch.zeros(0), torch.full((2, 2), -1.0)]
+    assert global_dot(left, right) == 16.0 and global_dot([], []) == 0.0
 
 
 def test_norm_over_mixed_types() -> None:

@@ -131,20 +131,26 @@ def fsdp2_past(rank: int) -> None:
 
 @case
 def look(rank: int) -> None:
-    """Under DDP and FSDP2 LookSAM's steps are those of one process, and its direction is one for all."""
+    """Under DDP and FSDP2 LookSAM's steps are those of one process, also after its state was loaded."""
     for wrap in (*(ddp(**options) for options in FLAVOURS.values()), shard):
-        wrapped, other = wrap(Net()), Net()
-        together = LookSAMGradient(wrapped, rho=0.3, ascent=4, micro_batch_size=4)
-        single = LookSAMGradient(other, rho=0.3, ascent=4)
-        for step in range(4):
-            together.active = single.active = step in (0, 3)
-            parts = halves(step)
-            info, expected = together(wrapped, parts[rank]), single(other, alone(parts, 2))
-            assert_same_gradients(wrapped, other)
-            assert close(info.radius, expected.radius)
-            for optimized in (wrapped, other):
-                torch.optim.SGD(optimized.parameters(), lr=0.1).step()
-                optimized.zero_grad()
+        for measure in (True, False):
+            wrapped, other = wrap(Net()), Net()
+            options: dict[str, Any] = {"rho": 0.3, "ascent": 4, "measure": measure}
+            together = LookSAMGradient(wrapped, micro_batch_size=4, **options)
+            single = LookSAMGradient(other, **options)
+            for step in range(6):
+                if step == 4:
+                    state = together.state_dict()
+                    together = LookSAMGradient(wrapped, micro_batch_size=4, **options)
+                    together.load_state_dict(state)
+                together.active = single.active = step in (0, 3)
+                parts = halves(step)
+                info, expected = together(wrapped, parts[rank]), single(other, alone(parts, 2))
+                assert_same_gradients(wrapped, other)
+                assert close(info.radius, expected.radius)
+                for optimized in (wrapped, other):
+                    torch.optim.SGD(optimized.parameters(), lr=0.1).step()
+                    optimized.zero_grad()
 
 
 @case

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.train import Arm
@@ -41,7 +41,7 @@ def advise(
     *,
     pieces: int,
     fixed: float,
-    per_example: float,
+    activations: Callable[[int], float],
     available: float,
     run_seconds: Mapping[Arm, float],
     runs: Mapping[Arm, int],
@@ -53,7 +53,7 @@ def advise(
         config: The experiment.
         pieces: Examples of a forward pass.
         fixed: Bytes that are needed whatever the batch.
-        per_example: Bytes that each example of a forward pass needs besides.
+        activations: Gives the bytes that a forward pass of so many examples needs besides.
         available: Bytes that are free.
         run_seconds: Arm -> time of a run.
         runs: Arm -> runs that are left.
@@ -63,20 +63,22 @@ def advise(
         Sentences; none where all is well.
     """
     advice: list[str] = []
-    needed, room = fixed + pieces * per_example, USABLE * available
+    needed, room = fixed + activations(pieces), USABLE * available
     if needed > room:
-        if fixed + per_example > room:
-            least = gigabytes((fixed + per_example) / USABLE)
+        if fixed + activations(1) > room:
+            least = gigabytes((fixed + activations(1)) / USABLE)
             advice.append(
                 f"This does not fit: {gigabytes(available)} are free, and even one example at a time needs a "
                 f"device with {least}."
             )
         else:
             # A power of two, so that the pieces of a usual batch are alike.
-            micro = 2 ** int(math.log2((room - fixed) / per_example))
+            micro = 1
+            while fixed + activations(2 * micro) <= room:
+                micro *= 2
             advice.append(
                 f"A batch does not fit at once: give --micro-batch-size {micro}, which computes the same in "
-                f"{gigabytes(fixed + micro * per_example)}."
+                f"{gigabytes(fixed + activations(micro))}."
             )
     seconds = sum(run_seconds[arm] * left for arm, left in runs.items())
     if seconds > LONG:

@@ -174,12 +174,13 @@ def optimizer_bytes(model: nn.Module, settings: TrainSettings) -> int:
 def copied_bytes(model: nn.Module, sam: SAMSettings, processes: int = 1) -> int:
     """Counts the bytes of the weights that SAM keeps while they are perturbed.
 
-    Of tables of embeddings these are the rows that the ascent's examples use, which are not counted.
+    Of tables of embeddings these are the rows that the ascent's examples use, which are not counted; under
+    LookSAM and several processes it is all of them.
 
     Args:
         model: The model.
         sam: How SAM is set.
-        processes: How many train together; several move whole tables.
+        processes: How many train together.
     """
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     tables: set[Tensor] = set()

@@ -246,14 +246,18 @@ def make_plan(
     shapes = cost.outline_of(model)
     flops = cost.forward_flops(shapes, *workload.shape)
     speed, measured = cost.training_speed(model, flops, workload.shape, pieces, device, precision == "bf16")
-    activations = pieces * cost.activation_bytes(
-        shapes, *workload.longest, checkpointed=train.gradient_checkpointing
-    )
+    kept = cost.activation_bytes(shapes, *workload.longest, checkpointed=train.gradient_checkpointing)
+    climbed, kept_climbing = 0, 0.0
     if train.gradient_checkpointing and not _ascent_checkpoints(config, model):
-        climbed = min(pieces, max(1, round(_ascent_share(config) * own)))
-        activations = max(activations, climbed * cost.activation_bytes(shapes, *workload.longest))
+        climbed = max(1, round(_ascent_share(config) * own / config.sam.m))
+        kept_climbing = cost.activation_bytes(shapes, *workload.longest)
+        kept_climbing *= BF16_SHARE if config.sam.ascent_bf16 or precision == "bf16" else 1.0
     if precision == "bf16":
-        activations *= BF16_SHARE
+        kept *= BF16_SHARE
+
+    def activations(examples: int) -> float:
+        return max(kept * examples, kept_climbing * min(climbed, examples))
+
     memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}
     if "sam" in config.arms:
         memory["SAM's copy of the weights"] = cost.copied_bytes(model, config.sam, processes)
@@ -262,7 +266,7 @@ def make_plan(
         if config.sam.look:
             memory["LookSAM's direction"] = weights
     fixed = sum(memory.values())
-    memory["activations"] = round(activations)
+    memory["activations"] = round(activations(pieces))
 
     # Processes on CPUs are taken to share this machine.
     passes = (1 + cost.BACKWARD) * flops * (own if device.type == "cuda" else train.batch_size) / speed
@@ -294,7 +298,7 @@ def make_plan(
             config,
             pieces=pieces,
             fixed=fixed,
-            per_example=activations / pieces,
+            activations=activations,
             available=available,
             run_seconds={
                 arm: train.steps * seconds + evaluations * evaluation_seconds

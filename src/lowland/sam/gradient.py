@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -197,7 +196,7 @@ class SAMGradient(StandardGradient):
                 raise
             finally:
                 perturbation.close()
-            self._overflow(done.norm)
+            self._done(done)
             self._warn_of_coarse_weights(done, parameters)
             infos.append(
                 GradientInfo(
@@ -253,8 +252,13 @@ class SAMGradient(StandardGradient):
 
         def watched(piece: Any) -> Tensor:
             graphs.clear()
-            with torch.autocast(kind, torch.bfloat16) if self.ascent_bf16 else nullcontext():
+            if not self.ascent_bf16:
                 loss = loss_fn(piece)
+            else:
+                with torch.autocast(kind, torch.bfloat16):
+                    torch.clear_autocast_cache()  # which may hold casts to the type of an autocast outside
+                    loss = loss_fn(piece)
+                    torch.clear_autocast_cache()
             graphs.append(getattr(loss, "grad_fn", None))
             return loss
 
@@ -304,11 +308,11 @@ class SAMGradient(StandardGradient):
             stacklevel=3,
         )
 
-    def _overflow(self, norm: float) -> None:
+    def _done(self, done: Perturbation) -> None:
         """Makes the gradient non-finite where the ascent overflowed, so that the scaler skips the step."""
         if self.scaler is None or not self.scaler.is_enabled():
             return
-        if self._replicas.sum(not math.isfinite(norm)):
+        if self._replicas.sum(not math.isfinite(done.norm)):
             for parameter in self.selection.trainable():
                 if parameter.grad is not None:
                     parameter.grad.mul_(math.inf)  # 0 becomes NaN

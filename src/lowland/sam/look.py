@@ -12,7 +12,7 @@ from torch import Tensor
 from lowland.sam import preserve
 from lowland.sam.parallel import local
 from lowland.sam.parameters import Parameters
-from lowland.sam.perturb import global_dot, global_norm, must_measure
+from lowland.sam.perturb import Perturbation, global_dot, global_norm, must_measure
 from lowland.sam.remember import RememberingGradient
 from lowland.sam.standard import GradientInfo, LossFunction
 
@@ -27,7 +27,9 @@ class LookSAMGradient(RememberingGradient):
 
     While `active`, the gradient g_s is that of `SAMGradient`, bit for bit. What of it is at right angles to
     the ascent gradient g is kept as a direction v. While not, the gradient is g + alpha ||g|| v, at the price
-    of a standard step and of one addition: one pass, and one copy of the weights that is kept.
+    of a standard step and of one addition: one pass, and one copy of the weights that is kept. All of it is
+    over the weights that are perturbed. Before the first step of SAM, and after one that failed or that left
+    the weights at w (rho = 0; a gradient that is zero or not finite), steps between are standard ones.
 
     The paper takes g on the whole batch (`ascent=1.0`). On a part of it, v holds besides what the weights'
     move changes also what the rest of the batch wants otherwise.
@@ -85,36 +87,44 @@ class LookSAMGradient(RememberingGradient):
         """Takes the ascent gradient, and keeps it."""
         self._past.clear()  # frees its memory; what follows puts another in its place
         loss, parameters, gradients = super()._ascend(loss_fn, pieces)
+        # Perturbing may write to it, and the descent of DDP to its buckets, which it may be a view of.
         written_to = self.measure or self.adaptive or must_measure(parameters, self.rho)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if not gradient.is_sparse:
-                self._climbed[parameter] = gradient.detach().clone() if written_to else gradient
+                kept = gradient.detach().clone() if written_to or self._replicas.wrapped else gradient
+                self._climbed[parameter] = kept
         return loss, parameters, gradients
+
+    def _done(self, done: Perturbation) -> None:
+        if not done.taken:
+            self._climbed.clear()
+        super()._done(done)
 
     def _look(self, parameters: Sequence[Tensor]) -> None:
         """Keeps the direction of g_s less its part along g, made in the memory of g."""
-        known = [p for p in parameters if p in self._climbed and _is_dense(p.grad)]
-        climbed = [self._climbed[p] for p in known]
-        descended = [p.grad for p in known if p.grad is not None]
-        square = global_dot(climbed, climbed)
-        along = global_dot(climbed, descended) / square if square > 0 else math.nan
+        if not self._climbed:
+            return
+        dense = [p for p in parameters if p.grad is None or not p.grad.is_sparse]
+        known = [p for p in dense if p.grad is not None or p in self._climbed]
+        climbed = [self._climbed[p] if p in self._climbed else torch.zeros_like(p) for p in known]
+        descended = [torch.zeros_like(p) if p.grad is None else p.grad for p in known]
+        norm = global_norm(climbed)
+        along = global_dot(climbed, descended) / norm / norm if norm > 0 else math.nan
         here = [local(gradient) for gradient in climbed]
         torch._foreach_mul_(here, -along)
         torch._foreach_add_(here, [local(gradient) for gradient in descended])
-        norm = global_norm(climbed)
-        if norm > 0 and math.isfinite(norm):  # else there is no such direction
-            torch._foreach_mul_(here, 1 / norm)
+        length = global_norm(climbed)
+        if length > 0 and math.isfinite(length):  # else there is no such direction
+            torch._foreach_mul_(here, 1 / length)
             self._past = dict(zip(known, climbed, strict=True))
 
     def _lean(self, parameters: Sequence[Tensor]) -> None:
         """Adds the direction that is kept, as long as alpha times the gradient."""
-        known = [p for p in parameters if p in self._past and _is_dense(p.grad)]
-        gradients = [p.grad for p in known if p.grad is not None]
+        known = [p for p in parameters if p in self._past and not (p.grad is not None and p.grad.is_sparse)]
+        length = self.alpha * global_norm([p.grad for p in known if p.grad is not None])
+        for parameter in known:
+            if parameter.grad is None:  # zero, which the direction need not be
+                parameter.grad = torch.zeros_like(parameter)
+        here, past = [local(p.grad) for p in known if p.grad is not None], [self._past[p] for p in known]
         if known:
-            length = self.alpha * global_norm(gradients)
-            here, past = ([local(t) for t in those] for those in (gradients, [self._past[p] for p in known]))
-            torch._foreach_add_(here, past, alpha=length)
-
-
-def _is_dense(gradient: Tensor | None) -> bool:
-    return gradient is not None and not gradient.is_sparse
+            torch._foreach_add_(here, [local(direction) for direction in past], alpha=length)

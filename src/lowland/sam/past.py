@@ -13,7 +13,7 @@ from torch import Tensor
 from lowland.sam import preserve
 from lowland.sam.parallel import local
 from lowland.sam.parameters import Parameters
-from lowland.sam.perturb import must_measure
+from lowland.sam.perturb import Perturbation, must_measure
 from lowland.sam.remember import RememberingGradient
 from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
 
@@ -125,6 +125,6 @@ class PastSAMGradient(RememberingGradient):
             else:
                 local(past).mul_(rule.decay).add_(local(gradient), alpha=rule.sign)
 
-    def _overflow(self, norm: float) -> None:
-        if not math.isfinite(norm):
+    def _done(self, done: Perturbation) -> None:
+        if not math.isfinite(done.norm):
             self._past.clear()

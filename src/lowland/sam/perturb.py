@@ -157,7 +157,9 @@ def global_dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:
         one, other = (local(tensor).flatten() for tensor in pair)
         wide = torch.promote_types(torch.promote_types(one.dtype, other.dtype), torch.float32)
         products.append(torch.dot(one.to(wide), other.to(wide)))
-    figures = torch.tensor([float(product) for product in products], dtype=torch.float64)
+    if not products:
+        return 0.0
+    figures = torch.stack([product.to(products[0]) for product in products]).cpu().double()
     return float(shard_sums(figures, left).sum())
 
 

@@ -54,7 +54,7 @@ class SAMSettings:
         direction: Where the direction of the perturbation comes from: the `ascent` pass, or without any such
             pass the `previous` step's gradient or the `momentum` of all.
         start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
-        every: From there on every how many steps one is SAM's; the others are standard ones.
+        every: From there on every how many steps one is SAM's; the others are standard ones, but for `look`.
         look: How much of what was flat about SAM's last gradient the steps between add to theirs (LookSAM's
             alpha); 0 leaves them standard ones.
         adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).

@@ -19,6 +19,18 @@ Columns = dict[str, dict[str, float]]
 """Column -> metric -> percent."""
 
 DEFAULT_RHO, DEFAULT_SHARE, DEFAULT_M = 0.15, 0.25, 1
+
+PLAIN: Mapping[str, Value] = {
+    "sam.direction": "ascent",
+    "sam.start": 0.0,
+    "sam.every": 1,
+    "sam.look": 0.0,
+    "sam.adaptive": False,
+    "sam.ascent_dropout": True,
+    "sam.ascent_bf16": False,
+    "sam.perturb": None,
+}
+"""What SAM is besides rho, a and m in the paper. Other kinds of it have no line in the paper's tables."""
 """The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
 
 
@@ -45,20 +57,15 @@ class Result:
         return float(value) if isinstance(value, (int, float)) else math.nan
 
     @property
+    def plain(self) -> bool:
+        """Whether SAM is the paper's method: by an ascent in every step for all weights, and nothing else."""
+        return all(self.settings.get(name, value) == value for name, value in PLAIN.items())
+
+    @property
     def usual_ascent(self) -> bool:
-        """Whether SAM is the paper's: every step on a quarter of the batch, to one point, in no other way."""
+        """Whether SAM is the paper's method as it is used there, on a quarter of the batch to one point."""
         share, m = ascent_share(self.settings), self.settings.get("sam.m", DEFAULT_M)
-        others = {
-            "sam.direction": "ascent",
-            "sam.adaptive": False,
-            "sam.ascent_dropout": True,
-            "sam.ascent_bf16": False,
-            "sam.start": 0.0,
-            "sam.every": 1,
-            "sam.perturb": None,
-        }
-        plain = all(self.settings.get(name, usual) == usual for name, usual in others.items())
-        return share in (None, DEFAULT_SHARE) and m == DEFAULT_M and plain
+        return share in (None, DEFAULT_SHARE) and m == DEFAULT_M and self.plain
 
 
 def find_results(comparisons: Sequence[Comparison], table: int) -> list[Result]:
@@ -83,13 +90,13 @@ def find_results(comparisons: Sequence[Comparison], table: int) -> list[Result]:
 
 
 def as_in_paper(results: Sequence[Result], table: int) -> list[Result]:
-    """Picks the results with the paper's settings of SAM; where a model has none, all that ran with SAM.
+    """Picks the results with the paper's settings of SAM; where a model has none, all with its method.
 
     The others, along rho, a and m, belong in Table 9 only.
     """
     picked: list[Result] = []
     for model in dict.fromkeys(result.place.model for result in results):
-        with_sam = [r for r in results if r.place.model == model and r.runs.get("sam")]
+        with_sam = [r for r in results if r.place.model == model and r.runs.get("sam") and r.plain]
         printed = {row.sam_rho for row in printed_rows() if (row.table, row.model) == (table, model)}
         usual = [result for result in with_sam if result.usual_ascent]
         rhos = printed - {None} or {DEFAULT_RHO}

@@ -190,6 +190,8 @@ def _sensitivity(comparisons: Sequence[Comparison]) -> list[Line]:
             continue
         for value, comparison in zip(axis.values, axis.comparisons, strict=True):
             for result in find_results([comparison], 9):
+                if not result.plain:
+                    continue
                 swept = f"{SENSITIVITY[axis.setting]} = {value:g}"
                 model = result.place.model
                 usual = (axis.setting == "sam.rho" or result.rho == DEFAULT_RHO) and (
