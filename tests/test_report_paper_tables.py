@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from tests.report_fixtures import write_experiment, write_run
 from lowland.report import write_sweep
 from lowland.report.comparison import compare
 from lowland.report.formats import Table
-from lowland.report.grid import pool
+from lowland.report.grid import pool, settings_of
 from lowland.report.paper.gains import paper_gain, relative_gain
 from lowland.report.paper.layout import LAYOUTS
 from lowland.report.paper.printed import AVERAGES, PrintedRow, printed_rows
 from lowland.report.paper.recognize import paper_model
-from lowland.report.paper.results import columns_of
+from lowland.report.paper.results import PLAIN, columns_of
 from lowland.report.paper.tables import paper_tables
 from lowland.report.runs import read_experiment
 from lowland.tasks import get_task, task_names
+from lowland.train import SAMSettings
+from lowland.train.settings import LATER
 
 PAPER = {(row.table, row.row): row for row in printed_rows()}
 
@@ -203,6 +206,16 @@ def test_other_kinds_of_sam_are_not_the_papers(tmp_path: Path, other: dict[str, 
     made = tables(*others)
     assert [line[0] for line in made["table-1"].rows if line[1] != "paper"] == ["T5.1.1 Base"]
     assert not {"gains", "table-9"} & set(made)
+
+
+def test_the_report_knows_every_setting_of_sam(tmp_path: Path) -> None:
+    """What SAM's settings have besides rho, a and m is told from the paper's, and filled in if left out."""
+    defaults = {f"sam.{field.name}": field.default for field in fields(SAMSettings)}
+    varied = {"sam.rho", "sam.ascent", "sam.m", "sam.descent"}
+    assert {name: value for name, value in defaults.items() if name not in varied} == PLAIN
+    scores = scores_of(PAPER[1, 2])
+    filled = settings_of(read_experiment(experiment(tmp_path / "one", scores, scores)))
+    assert {name: filled[f"sam.{name}"] for name in LATER} == LATER
 
 
 def test_part_of_a_benchmark_is_marked(tmp_path: Path) -> None:

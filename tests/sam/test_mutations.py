@@ -79,7 +79,7 @@ MUTATIONS = {
     ),
     "LookSAM leans by the length of old gradients": Mutation(
         "look.py",
-        "torch._foreach_mul_(here, 1 / norm)",
+        "torch._foreach_mul_(here, 1 / length)",
         "pass",
         "test_look.py::test_follows_the_reference",
     ),
