@@ -32,7 +32,8 @@ class LookSAMGradient(RememberingGradient):
     the weights at w (rho = 0; a gradient that is zero or not finite), steps between are standard ones.
 
     The paper takes g on the whole batch (`ascent=1.0`). On a part of it, v holds besides what the weights'
-    move changes also what the rest of the batch wants otherwise.
+    move changes also what the rest of the batch wants otherwise. The addition is as long as alpha says, even
+    where SAM's own change was small, as at a small rho (docs/choosing.md has what came of it).
 
     Args:
         parameters: As in `SAMGradient`.
