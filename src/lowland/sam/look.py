@@ -105,8 +105,7 @@ class LookSAMGradient(RememberingGradient):
         """Keeps the direction of g_s less its part along g, made in the memory of g."""
         if not self._climbed:
             return
-        dense = [p for p in parameters if p.grad is None or not p.grad.is_sparse]
-        known = [p for p in dense if p.grad is not None or p in self._climbed]
+        known = [p for p in _not_sparse(parameters) if p.grad is not None or p in self._climbed]
         climbed = [self._climbed[p] if p in self._climbed else torch.zeros_like(p) for p in known]
         descended = [torch.zeros_like(p) if p.grad is None else p.grad for p in known]
         norm = global_norm(climbed)
@@ -121,7 +120,7 @@ class LookSAMGradient(RememberingGradient):
 
     def _lean(self, parameters: Sequence[Tensor]) -> None:
         """Adds the direction that is kept, as long as alpha times the gradient."""
-        known = [p for p in parameters if p in self._past and not (p.grad is not None and p.grad.is_sparse)]
+        known = [p for p in _not_sparse(parameters) if p in self._past]
         length = self.alpha * global_norm([p.grad for p in known if p.grad is not None])
         for parameter in known:
             if parameter.grad is None:  # zero, which the direction need not be
@@ -129,3 +128,8 @@ class LookSAMGradient(RememberingGradient):
         here, past = [local(p.grad) for p in known if p.grad is not None], [self._past[p] for p in known]
         if known:
             torch._foreach_add_(here, [local(direction) for direction in past], alpha=length)
+
+
+def _not_sparse(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Lists the parameters but those whose gradient is sparse."""
+    return [p for p in parameters if p.grad is None or not p.grad.is_sparse]

@@ -33,8 +33,14 @@ RULES = {
 }
 
 OF_AN_ASCENT = (
-    *("ascent", "m", "descent", "ascent_dropout", "ascent_bf16"),
-    *("ranks", "row_gradients", "scaler"),
+    "ascent",
+    "m",
+    "descent",
+    "ascent_dropout",
+    "ascent_bf16",
+    "ranks",
+    "row_gradients",
+    "scaler",
 )
 """Options that say something of an ascent pass, or that need one."""
 

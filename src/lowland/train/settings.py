@@ -113,11 +113,12 @@ class SAMSettings:
                 f"Invalid look={self.look!r} with every={self.every!r} and m={self.m!r}. It is for the steps "
                 "between those of SAM: give every >= 2, and m = 1."
             )
-        for name, plain in (("ascent_dropout", True), ("ascent_bf16", False)):
-            if self.direction != "ascent" and getattr(self, name) != plain:
+        for name in ("ascent_dropout", "ascent_bf16"):
+            chosen = getattr(self, name)
+            if self.direction != "ascent" and chosen != LATER[name]:
                 raise ValueError(
                     f"direction={self.direction!r} takes no ascent, and needs no "
-                    f"{name}={str(not plain).lower()}."
+                    f"{name}={str(chosen).lower()}."
                 )
 
     def active(self, step: int, steps: int) -> bool:
