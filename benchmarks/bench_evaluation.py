@@ -23,9 +23,10 @@ from lowland.data import EncodedExample, MixtureSampler, collate, encode
 from lowland.evaluate import generate
 from lowland.experiment.examples import SampledBatches
 from lowland.models import LoadedModel, load_model
+from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task, task_names
 from lowland.tasks.base import Example
-from lowland.train import SAMSettings, Training, TrainSettings, keep_freed_memory
+from lowland.train import Training, TrainSettings, keep_freed_memory
 
 
 def questions() -> list[Example]:
@@ -51,7 +52,7 @@ def fine_tune(
         SampledBatches(sampler, lambda drawn: collate([rows[index] for _, index in drawn], 0)),
         arm="standard",
         settings=TrainSettings(steps=steps, learning_rate=5e-3, evaluate_every=steps),
-        sam=SAMSettings(),
+        sam=SAMConfig(),
         accelerator=Accelerator(cpu=device.type == "cpu"),
         bf16=bf16,
     ).run(lambda report: None, lambda step: None)

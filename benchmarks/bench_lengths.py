@@ -17,12 +17,11 @@ from typing import Any
 
 import psutil
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, sam_of
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from lowland import SAM
 from lowland.models import packed
 from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.optimizers import build_optimizer
@@ -50,7 +49,7 @@ def measure(options: argparse.Namespace) -> tuple[float, int]:
     device = torch.device(options.device)
     model = model_of(options.shape, device)
     loss_fn = loss_of(model, precision_of(options) == "bf16")
-    sam = SAM(loss_fn.module, rho=0.05, measure=False)
+    sam = sam_of(loss_fn.module)
     optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
     start = 0.0
     for step in range(options.steps):

@@ -18,18 +18,17 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowland import SAM, StandardGradient
-from lowland.sam import LookSAMGradient, PastSAMGradient
+from lowland import StandardGradient
 from lowland.train import TrainSettings
 from lowland.train.optimizers import build_optimizer
 
 GRADIENTS: dict[str, Callable[[torch.nn.Module], StandardGradient]] = {
     "standard": StandardGradient,
     "SAM": sam_of,
-    "SAM, whole tables": lambda module: SAM(module, rho=0.05, ascent=0.25, swap=True, measure=False),
-    "LookSAM": lambda module: LookSAMGradient(module, rho=0.05, swap=True, measure=False),
-    "previous": lambda module: PastSAMGradient(module, rho=0.05, direction="previous", swap=True),
-    "momentum": lambda module: PastSAMGradient(module, rho=0.05, direction="momentum", swap=True),
+    "SAM, whole tables": lambda module: sam_of(list(module.parameters())),
+    "SAM, measured": lambda module: sam_of(module, measure=True),
+    "previous": lambda module: sam_of(module, direction="previous"),
+    "momentum": lambda module: sam_of(module, direction="momentum"),
 }
 
 

@@ -15,25 +15,29 @@ import statistics
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, loss_of, model_of, numbers_like, parser_of, precision_of, timed
+from common import (
+    SHAPES,
+    batch_of,
+    finish,
+    loss_of,
+    model_of,
+    numbers_like,
+    parser_of,
+    precision_of,
+    sam_of,
+    timed,
+)
 from rich.console import Console
 from rich.table import Table
 
-from lowland import SAM, SAMGradient, StandardGradient
-from lowland.sam import LookSAMGradient, PastSAMGradient
-from lowland.train import TrainSettings, keep_freed_memory, resolve_precision
+from lowland import SAMGradient, StandardGradient
+from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.optimizers import build_optimizer
 
 LOG_EVERY = 10
 WARM_UP, MOST_WARM_UP, FEW_PAGES = 3, 10, 20_000
 """Rounds that are not measured: until one asks the system for few pages of memory. A step that takes fresh
 memory pays for that and not for SAM; a training does so in its first steps only."""
-
-IN_BF16 = "a = b/4, ascent in bf16"
-"""Measured where it is another one, and where it can be quick. Its floor is without what bf16 spares."""
-
-BETWEEN = "LookSAM, steps between"
-"""After one step of SAM, which is not measured."""
 
 
 def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[StandardGradient, float | None]]:
@@ -43,25 +47,13 @@ def gradients_of(module: torch.nn.Module, size: int) -> dict[str, tuple[Standard
     }
     for part, name in ((8, "a = b/8"), (4, "a = b/4"), (2, "a = b/2"), (1, "a = b")):
         a = max(1, size // part)
-        # As in the training loop; by default in a loop of one's own all rows of tables are moved, in place.
-        gradients[name] = SAM(module, rho=0.05, ascent=a, row_gradients=True, swap=True), 1 + a / size
+        gradients[name] = sam_of(module, ascent_examples=a), 1 + a / size
     quarter = max(1, size // 4)
     floor = 1 + quarter / size
-    gradients["a = b/4, in place"] = SAM(module, rho=0.05, ascent=quarter, row_gradients=True), floor
-    gradients["a = b/4, ascent without dropout"] = (
-        SAM(module, rho=0.05, ascent=quarter, row_gradients=True, swap=True, ascent_dropout=False),
-        floor,
-    )
-    gradients[IN_BF16] = (
-        SAM(module, rho=0.05, ascent=quarter, row_gradients=True, swap=True, ascent_bf16=True),
-        floor,
-    )
-    gradients["a = b/4, whole tables"] = SAM(module, rho=0.05, ascent=quarter, swap=True), floor
-    gradients["LookSAM, a = b/4"] = LookSAMGradient(module, rho=0.05, ascent=quarter, swap=True), floor
-    gradients[BETWEEN] = LookSAMGradient(module, rho=0.05, ascent=quarter, swap=True), 1.0
-    gradients["previous"] = PastSAMGradient(module, rho=0.05, direction="previous", swap=True), 1.0
-    gradients["previous, in place"] = PastSAMGradient(module, rho=0.05, direction="previous"), 1.0
-    gradients["momentum"] = PastSAMGradient(module, rho=0.05, direction="momentum", swap=True), 1.0
+    parameters = list(module.parameters())  # without the module, no table of embeddings is moved by rows
+    gradients["a = b/4, whole tables"] = sam_of(parameters, ascent_examples=quarter), floor
+    gradients["previous"] = sam_of(module, direction="previous"), 1.0
+    gradients["momentum"] = sam_of(module, direction="momentum"), 1.0
     return gradients
 
 
@@ -76,8 +68,6 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
     gradients = gradients_of(loss_fn.module, size)
     if options.only:
         gradients = {name: gradients[name] for name in ("standard", *options.only)}
-    elif precision_of(options) == "bf16" or resolve_precision("auto", device) == "fp32":
-        del gradients[IN_BF16]
     names = list(gradients)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     pages: list[int] = []
@@ -90,7 +80,6 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
             gradient = gradients[name][0]
             if isinstance(gradient, SAMGradient):
                 gradient.measure = measured
-                gradient.active = name != BETWEEN or not pages
             passes = timed(device, lambda gradient=gradient, batch=batch: gradient(loss_fn, batch))
             rest = timed(device, lambda: (optimizer.step(), optimizer.zero_grad()))
             seconds[name].append((passes, passes + rest))

@@ -20,7 +20,7 @@ from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, preci
 from rich.console import Console
 from rich.table import Table
 
-from lowland import SAM, StandardGradient
+from lowland import StandardGradient
 from lowland.train import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,11 +44,9 @@ def steps_of(module: torch.nn.Module, loss_fn: Any, size: int) -> dict[str, Call
     quarter = size // 4
     steps = {
         "standard": by_gradient(StandardGradient(module)),
-        "lowland, a = b/4": by_gradient(SAM(module, rho=0.05, ascent=quarter, measure=False)),
-        "lowland, a = b/4, radius measured": by_gradient(SAM(module, rho=0.05, ascent=quarter)),
-        "lowland, a = b/4, by rows, swapped": by_gradient(sam_of(module, ascent=quarter)),
-        "lowland, a = b": by_gradient(SAM(module, rho=0.05, ascent=size, measure=False)),
-        "lowland, a = b, by rows, swapped": by_gradient(sam_of(module, ascent=size)),
+        "lowland, a = b/4": by_gradient(sam_of(module, ascent_examples=quarter)),
+        "lowland, a = b/4, measured": by_gradient(sam_of(module, measure=True, ascent_examples=quarter)),
+        "lowland, a = b": by_gradient(sam_of(module, ascent=1.0)),
     }
     peers: list[Any] = [Plain()]
     if importlib.util.find_spec("pytorch_optimizer") is not None:

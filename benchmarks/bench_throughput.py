@@ -33,9 +33,9 @@ from transformers.optimization import Adafactor
 from lowland.data import EncodedExample, MixtureSampler, collate, encode
 from lowland.experiment.examples import SampledBatches
 from lowland.models import load_model
+from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task, task_names
 from lowland.train import (
-    SAMSettings,
     Training,
     TrainSettings,
     keep_freed_memory,
@@ -107,7 +107,7 @@ def lowland_run(
         batches,
         arm="standard",
         settings=settings,
-        sam=SAMSettings(),
+        sam=SAMConfig(),
         accelerator=Accelerator(cpu=device.type == "cpu"),
         bf16=precision_of(options) == "bf16",
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, T5Config
 
-from lowland import SAM
+from lowland import SAMConfig, SAMGradient
 from lowland.experiment.environment import describe_environment
 from lowland.models import build_model, load_model
 from lowland.train import resolve_precision
@@ -64,9 +64,11 @@ def loss_of(model: PreTrainedModel, bf16: bool, fast: bool = True) -> BatchLoss:
     return BatchLoss(model, model.device, bf16=bf16, fast=fast, z_loss=1e-4)
 
 
-def sam_of(module: nn.Module, ascent: float | int = 0.25) -> SAM:
-    """SAM as `lowland compare` uses it, in a step that is not logged."""
-    return SAM(module, rho=0.05, ascent=ascent, row_gradients=True, swap=True, measure=False)
+def sam_of(module: nn.Module | list[nn.Parameter], measure: bool = False, **settings: Any) -> SAMGradient:
+    """SAM with a rho of 0.05; by default in a step that is not logged, and measures nothing."""
+    sam = SAMGradient(module, SAMConfig(rho=0.05, **settings))
+    sam.measure = measure
+    return sam
 
 
 def timed(device: torch.device, work: Callable[[], object]) -> float:

@@ -34,7 +34,7 @@ def main(folder: str) -> None:
         data_collator=toy.collate,
         train_dataset=toy.rows(tokenizer),
         optimizers=(t5_adafactor(model, learning_rate=5e-3), None),
-        sam=lowland.SAMSettings(rho=0.05),
+        sam=lowland.SAMConfig(rho=0.05),
     )
     trainer.train()
 

@@ -132,7 +132,7 @@ def test_time_follows_the_passes_of_sam() -> None:
     full = {"m": 2, "descent": "full"}
     late, rare = {"start": 0.5}, {"every": 5}  # of 30 steps
     cheaper = ((late, 1.125), (rare, 1.05), ({"direction": "momentum"}, 1.0))
-    for sam, factor in (({}, 1.25), ({"ascent": 32}, 2.0), (full, 2.25), ({"m": 2}, 1.25), *cheaper):
+    for sam, factor in (({}, 1.25), ({"ascent_examples": 32}, 2.0), (full, 2.25), ({"m": 2}, 1.25), *cheaper):
         seconds = _planned(FACTS, {"sam": sam}).step_seconds
         assert seconds["sam"] / seconds["standard"] == pytest.approx(factor)  # one division of floats
 
@@ -147,44 +147,8 @@ def test_sam_takes_one_copy_of_the_weights() -> None:
     assert sum(both.values()) - sum(standard.values()) == both["weights"] - table
     previous = _planned(FACTS, {"sam": {"direction": "previous"}}).memory
     assert sum(previous.values()) - sum(standard.values()) == both["weights"]
-    look = _planned(FACTS, {"sam": {"every": 5, "look": 0.7}}).memory
-    assert sum(look.values()) - sum(standard.values()) == 2 * both["weights"]  # and the direction
     micro = _planned(FACTS, {"train": {"micro_batch_size": 8}}).memory
     assert micro["activations"] == pytest.approx(both["activations"] / 4, rel=1e-6)  # rounded to whole bytes
-
-
-def test_an_ascent_that_does_not_checkpoint_is_counted() -> None:
-    """By the library's operations an ascent without dropout keeps its examples' activations whole."""
-    checkpointed = {"gradient_checkpointing": True, "operations": "library"}
-
-    def activations(train: dict[str, object], **sam: object) -> int:
-        return _planned(FACTS, {"train": {"batch_size": 16} | train, "sam": sam}).memory["activations"]
-
-    usual, whole = activations(checkpointed), activations({"operations": "library"})
-    assert usual < whole
-    assert activations(checkpointed, ascent=14) == usual  # with dropout it does
-    assert activations(checkpointed | {"operations": "fast"}, ascent_dropout=False, ascent=14) == usual
-    for sam, share in (
-        ({"ascent": 14}, 14 / 16),
-        ({"ascent": 14, "m": 2, "descent": "full"}, 7 / 16),
-        ({"ascent": 14, "ascent_bf16": True}, 7 / 16),
-    ):
-        found = activations(checkpointed | {"precision": "fp32"}, ascent_dropout=False, **sam)
-        expected = max(
-            activations(checkpointed | {"precision": "fp32"}),
-            share * activations({"operations": "library", "precision": "fp32"}),
-        )
-        assert found == pytest.approx(expected, rel=1e-6)  # rounded to whole bytes
-    short = checkpointed | {"micro_batch_size": 2}
-    assert activations(short, ascent_dropout=False, ascent=14) == pytest.approx(whole / 8, rel=1e-6)
-
-
-def test_advice_counts_an_ascent_that_does_not_checkpoint() -> None:
-    """Smaller pieces are advised only as small as the ascent's own examples fit, too."""
-    config = read_recipe("paper-glue-base").config()
-    # 4 GB and for each example 1, but 10 for each of at most eight: 16 GB leave 12, so that one fits.
-    text = _advice(config, available=16e9 / 0.9, activations=lambda n: 1e9 * max(n, 10 * min(n, 8)))
-    assert "--micro-batch-size 1, which computes the same in 14.0 GB" in text
 
 
 def test_planning_leaves_random_streams_alone() -> None:

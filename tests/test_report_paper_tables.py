@@ -15,17 +15,16 @@ from tests.report_fixtures import write_experiment, write_run
 from lowland.report import write_sweep
 from lowland.report.comparison import compare
 from lowland.report.formats import Table
-from lowland.report.grid import pool, settings_of
+from lowland.report.grid import pool
 from lowland.report.paper.gains import paper_gain, relative_gain
 from lowland.report.paper.layout import LAYOUTS
 from lowland.report.paper.printed import AVERAGES, PrintedRow, printed_rows
 from lowland.report.paper.recognize import paper_model
-from lowland.report.paper.results import PLAIN, columns_of
+from lowland.report.paper.results import DEFAULTS, VARIED, columns_of
 from lowland.report.paper.tables import paper_tables
 from lowland.report.runs import read_experiment
+from lowland.sam import SAMConfig
 from lowland.tasks import get_task, task_names
-from lowland.train import SAMSettings
-from lowland.train.settings import LATER
 
 PAPER = {(row.table, row.row): row for row in printed_rows()}
 
@@ -192,8 +191,8 @@ def test_table_9_has_three_blocks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        *({"direction": "previous"}, {"adaptive": True}, {"ascent_dropout": False}, {"ascent_bf16": True}),
-        *({"every": 5}, {"every": 5, "look": 0.7}, {"start": 0.7}, {"perturb": ["*layer_norm*"]}),
+        *({"direction": "previous"}, {"adaptive": True}, {"warmup": 0.1}, {"ranks": "own"}),
+        *({"every": 5}, {"start": 0.7}, {"perturb": ["*layer_norm*"]}),
     ],
 )
 def test_other_kinds_of_sam_are_not_the_papers(tmp_path: Path, other: dict[str, Any]) -> None:
@@ -208,14 +207,12 @@ def test_other_kinds_of_sam_are_not_the_papers(tmp_path: Path, other: dict[str, 
     assert not {"gains", "table-9"} & set(made)
 
 
-def test_the_report_knows_every_setting_of_sam(tmp_path: Path) -> None:
-    """What SAM's settings have besides rho, a and m is told from the paper's, and filled in if left out."""
-    defaults = {f"sam.{field.name}": field.default for field in fields(SAMSettings)}
-    varied = {"sam.rho", "sam.ascent", "sam.m", "sam.descent"}
-    assert {name: value for name, value in defaults.items() if name not in varied} == PLAIN
-    scores = scores_of(PAPER[1, 2])
-    filled = settings_of(read_experiment(experiment(tmp_path / "one", scores, scores)))
-    assert {name: filled[f"sam.{name}"] for name in LATER} == LATER
+def test_every_setting_of_sam_is_varied_or_the_papers() -> None:
+    """What the paper varies are settings of SAM; each other one makes another kind of it."""
+    assert set(VARIED) < {f"sam.{field.name}" for field in fields(SAMConfig)}
+    assert set(DEFAULTS) - set(VARIED) == {
+        f"sam.{name}" for name in ("adaptive", "direction", "every", "perturb", "ranks", "start", "warmup")
+    }
 
 
 def test_part_of_a_benchmark_is_marked(tmp_path: Path) -> None:

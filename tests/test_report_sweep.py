@@ -32,7 +32,8 @@ def cell(
     directory: Path,
     *,
     rho: float = 0.15,
-    ascent: float | int = 0.25,
+    ascent: float = 0.25,
+    ascent_examples: int | None = None,
     fraction: float = 1.0,
     seeds: Sequence[int] = (0, 1),
     gain: float = 2.0,
@@ -47,6 +48,8 @@ def cell(
         "train": {"batch_size": 128, "steps": 200},
         "sam": {"rho": rho, "ascent": ascent, "m": 1},
     }
+    if ascent_examples is not None:
+        settings["sam"]["ascent_examples"] = ascent_examples
     write_experiment(directory, metrics=metrics, seeds=seeds, name=directory.name, settings=settings)
     for seed in seeds:
         for arm, more in (("standard", 0.0), ("sam", gain)):
@@ -110,7 +113,7 @@ def test_labels_do_not_run_into_each_other() -> None:
 
 def test_ascent_is_counted_in_examples(tmp_path: Path) -> None:
     """A fraction of the batch and the same number of examples are the same place on the axis."""
-    comparisons = read(cell(tmp_path / "8", ascent=8), cell(tmp_path / "quarter", ascent=0.25))
+    comparisons = read(cell(tmp_path / "8", ascent_examples=8), cell(tmp_path / "quarter", ascent=0.25))
     (axis,) = find_axes(comparisons)
     assert (axis.setting, axis.values) == ("sam.ascent", (8, 32))
 

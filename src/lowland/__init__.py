@@ -1,6 +1,6 @@
 """Sharpness-Aware Minimization for language models.
 
-    sam = lowland.SAM(model, rho=0.15, ascent=0.25)
+    sam = lowland.SAM(model, rho=0.15)
     info = sam(loss_fn, batch)  # instead of loss_fn(batch).backward()
 
 The names below are the public ones. They are loaded when they are first used,
@@ -14,21 +14,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowland.integrations import SAMSettings, SAMTrainerMixin, sam_trainer
-    from lowland.sam import SAM, GradientInfo, SAMGradient, StandardGradient, perturbed
+    from lowland.integrations import SAMTrainerMixin, sam_trainer
+    from lowland.sam import SAM, GradientInfo, SAMConfig, SAMGradient, StandardGradient, perturbed
 
 __version__ = version("lowland")
 __all__ = [
     "SAM",
     "GradientInfo",
+    "SAMConfig",
     "SAMGradient",
-    "SAMSettings",
     "SAMTrainerMixin",
     "StandardGradient",
     "perturbed",
     "sam_trainer",
 ]
-_INTEGRATIONS = {"SAMSettings", "SAMTrainerMixin", "sam_trainer"}
+_INTEGRATIONS = {"SAMTrainerMixin", "sam_trainer"}
 
 
 def __getattr__(name: str) -> Any:

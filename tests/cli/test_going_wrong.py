@@ -13,8 +13,9 @@ from tests.cli.command import SMALL, call, succeed
 from lowland.experiment.directory import RunDirectory
 from lowland.experiment.health import Health
 from lowland.experiment.replay import replay
+from lowland.sam import SAMConfig
 from lowland.tasks.base import Example
-from lowland.train import SAMSettings, TrainSettings, Watch
+from lowland.train import TrainSettings, Watch
 
 DIVERGING = ["facts/continents", *SMALL, "--optimizer", "adamw", "--learning-rate", "1e30"]
 
@@ -147,7 +148,7 @@ def test_constant_predictions(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path, "standard", 0)
     directory.start("", {}, 20)
     notes: list[str] = []
-    watch = Watch("standard", TrainSettings(steps=20), SAMSettings())
+    watch = Watch("standard", TrainSettings(steps=20), SAMConfig())
     health = Health(directory, watch, 20, notes.append)
     mixed = [Example(inputs=str(n), targets="yes" if n % 2 else "no") for n in range(12)]
     alike = [Example(inputs=str(n), targets="yes") for n in range(12)]

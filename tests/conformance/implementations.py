@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -102,8 +103,8 @@ class LowlandTraining(Training):
         handed = parameters.parameters() if isinstance(parameters, nn.Module) else parameters
         self.optimizer = base(handed, **options)
         self.source = parameters if isinstance(parameters, nn.Module) else self.optimizer.param_groups
-        self.settings: dict[str, Any] = {"rho": rho, "ascent": a, "adaptive": adaptive}
-        self.sam = lowland.SAM(self.source, **self.settings)
+        self.config = lowland.SAMConfig(rho=rho, ascent_examples=a, adaptive=adaptive)
+        self.sam = lowland.SAM(self.source, self.config)
 
     def step(self, loss_fn: LossFunction, batch: Any) -> None:
         self.info = self.sam(loss_fn, batch)
@@ -116,19 +117,19 @@ class LowlandTraining(Training):
         self.optimizer.zero_grad()
 
     def step_scaled(self, scaler: torch.amp.GradScaler, loss_fn: LossFunction, batch: Any) -> None:
-        lowland.SAM(self.source, scaler=scaler, **self.settings)(loss_fn, batch)
+        lowland.SAM(self.source, self.config, scaler=scaler)(loss_fn, batch)
         scaler.unscale_(self.optimizer)
         scaler.step(self.optimizer)
         scaler.update()
         self.optimizer.zero_grad()
 
     def step_closure(self, scaler: torch.amp.GradScaler, loss_fn: LossFunction, batch: Any) -> None:
-        sam: Any = lowland.SAM(self.source, scaler=scaler, **self.settings)
+        sam: Any = lowland.SAM(self.source, self.config, scaler=scaler)
         sam(loss_fn, batch)
         scaler.step(sam, lambda: loss_fn(batch))
 
     def step_own_ascent(self, ddp: nn.Module, loss_fn: LossFunction, batch: Any) -> None:
-        lowland.SAM(ddp, ranks="own", **self.settings)(loss_fn, batch)
+        lowland.SAM(ddp, replace(self.config, ranks="own"))(loss_fn, batch)
         self.optimizer.step()
         self.optimizer.zero_grad()
 

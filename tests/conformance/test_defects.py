@@ -12,7 +12,7 @@ from tests.conformance.implementations import Implementation, refusal
 from tests.sam.toys import Batch, batch_of, distance, loss_of, mlp, noisy, same, weights
 from torch import Tensor, nn
 
-from lowland import SAM
+from lowland import SAM, SAMConfig
 
 F32 = torch.float32
 
@@ -119,7 +119,7 @@ def half_loss(model: nn.Module, calls: list[int] | None = None, bad: int | None 
 def unscaled(rho: float = 0.1) -> list[Tensor]:
     """The weights after the same step without any scaler, by lowland, whose step is tested elsewhere."""
     model = mlp(F32)
-    SAM(model, rho=rho, ascent=4)(half_loss(model), batch_of(8, F32))
+    SAM(model, SAMConfig(rho=rho, ascent_examples=4))(half_loss(model), batch_of(8, F32))
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     return weights(model)
 

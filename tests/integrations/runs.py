@@ -17,7 +17,7 @@ from tests.integrations.toys import (
 from torch import Tensor
 from transformers import PreTrainedModel, Trainer
 
-from lowland import SAMSettings, SAMTrainerMixin
+from lowland import SAMConfig, SAMTrainerMixin
 
 # fp32 sums of a few hundred terms in another order, relative to the norm of what is compared.
 ROUNDING = 1e-5
@@ -28,7 +28,7 @@ def trained(
     kind: str,
     trainer_class: type[Any] = SAMTrainer,
     *,
-    sam: SAMSettings | None = None,
+    sam: SAMConfig | None = None,
     dropout: float = 0.0,
     data: Rows | None = None,
     options: dict[str, Any] | None = None,

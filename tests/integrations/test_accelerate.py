@@ -85,7 +85,7 @@ def test_the_trainer_agrees(tmp_path: Path) -> None:
     """The Trainer with accumulation, Accelerate with accumulation and the plain loop end at one place."""
     args = arguments(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4, max_steps=STEPS)
     model = tiny("t5", 0.0)
-    SAMTrainer(model, args, train_dataset=rows("t5"), sam=lowland.SAMSettings(rho=RHO)).train()
+    SAMTrainer(model, args, train_dataset=rows("t5"), sam=lowland.SAMConfig(rho=RHO)).train()
     trained = moves(weights(model), weights(tiny("t5")))
     assert distance(trained, plain()) < ROUNDING
     assert distance(trained, accelerated(2)) < ROUNDING

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import torch
 from tests.integrations.toys import Row, SAMTrainer, arguments, batch_of, distance, moves, rows, tiny, weights
+from tests.sam.toys import SAM
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
-
-import lowland
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +28,7 @@ def three_steps(model: Any, **settings: Any) -> list[Tensor]:
     """How three SAM steps move the weights of a T5."""
     before, data = weights(model), rows("t5")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    sam = lowland.SAM(model, rho=0.3, ascent=2, **settings)
+    sam = SAM(model, rho=0.3, ascent=2, **settings)
 
     def loss_fn(batch: Row) -> Tensor:
         loss: Tensor = model(**batch).loss

@@ -13,26 +13,27 @@ import torch
 import torch.multiprocessing
 from safetensors.torch import load_file, save_file
 from tests.integrations.toys import Row, SAMTrainer, arguments, batch_of, distance, moves, rows, tiny, weights
+from tests.sam.toys import SAM
 from torch import Tensor
 from transformers import Trainer
 
 import lowland
-from lowland import SAMSettings
+from lowland import SAMConfig
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 # fp32 sums of a few hundred terms in another order, relative to the norm of what is compared.
 ROUNDING = 1e-5
 RUNS: dict[str, dict[str, Any]] = {
-    "shared": {"sam": SAMSettings(rho=0.3)},
-    "accumulation": {"sam": SAMSettings(rho=0.3), "micro_batch": 1},
-    "own": {"sam": SAMSettings(rho=0.3, ranks="own")},
-    "standard": {"sam": SAMSettings(rho=0.0)},
+    "shared": {"sam": SAMConfig(rho=0.3)},
+    "accumulation": {"sam": SAMConfig(rho=0.3), "micro_batch": 1},
+    "own": {"sam": SAMConfig(rho=0.3, ranks="own")},
+    "standard": {"sam": SAMConfig(rho=0.0)},
     "stock": {"sam": None},
 }
 
 
-def train(folder: Path, sam: SAMSettings | None, micro_batch: int = 4, **changes: Any) -> Trainer:
+def train(folder: Path, sam: SAMConfig | None, micro_batch: int = 4, **changes: Any) -> Trainer:
     """One step on 8 examples, 4 on each of two processes."""
     changes = {"per_device_train_batch_size": micro_batch, "max_steps": 1, **changes}
     args = arguments(folder, gradient_accumulation_steps=4 // micro_batch, **changes)
@@ -96,7 +97,7 @@ def reference(order: list[int], **settings: Any) -> tuple[list[Tensor], lowland.
         loss: Tensor = model(**piece).loss
         return loss
 
-    info = lowland.SAM(model, **settings)(loss_fn, batch)
+    info = SAM(model, **settings)(loss_fn, batch)
     optimizer.step()
     return moves(weights(model), weights(tiny("t5"))), info
 

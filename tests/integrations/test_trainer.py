@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 import lowland
-from lowland import SAMSettings, SAMTrainerMixin
+from lowland import SAMConfig, SAMTrainerMixin
 
 
 @pytest.mark.parametrize("changes", [{}, {"bf16": True}, {"label_smoothing_factor": 0.1}], ids=str)
@@ -34,7 +34,7 @@ def test_rho_zero_is_the_stock_trainer(kind: str, changes: dict[str, Any], tmp_p
     """At rho = 0, dropout on, weights, losses and norms are those of the stock Trainer, bit for bit."""
     changes = {"optim": "adamw_torch", "max_grad_norm": 1.0, **changes}
     stock = trained(tmp_path, kind, Trainer, dropout=0.1, **changes)
-    sam = trained(tmp_path, kind, sam=SAMSettings(rho=0.0), dropout=0.1, **changes)
+    sam = trained(tmp_path, kind, sam=SAMConfig(rho=0.0), dropout=0.1, **changes)
     assert same(weights(model_of(sam)), weights(model_of(stock)))
     assert logged(sam, "loss") == logged(stock, "loss")
     assert logged(sam, "grad_norm") == logged(stock, "grad_norm")
@@ -43,7 +43,7 @@ def test_rho_zero_is_the_stock_trainer(kind: str, changes: dict[str, Any], tmp_p
 @pytest.mark.parametrize("kind", ["t5", "llama", "bert"])  # of GPT-2 the Trainer counts a target too many
 def test_trajectory_of_a_plain_loop(kind: str, tmp_path: Path) -> None:
     """Three steps of the Trainer are three steps of a loop of five lines."""
-    settings = SAMSettings(rho=0.3, ascent=0.5)
+    settings = SAMConfig(rho=0.3, ascent=0.5)
     trainer = trained(tmp_path, kind, sam=settings)
     model, data = tiny(kind, 0.0).train(), rows(kind)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -63,7 +63,7 @@ def test_trajectory_of_a_plain_loop(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_accumulation(kind: str, settings: dict[str, Any], changes: dict[str, Any], tmp_path: Path) -> None:
     """Micro-batches of very different target counts give the step of the whole batch."""
-    sam = SAMSettings(rho=0.3, ascent=0.5, **settings)
+    sam = SAMConfig(rho=0.3, ascent=0.5, **settings)
     whole = trained(tmp_path, kind, sam=sam, per_device_train_batch_size=8, max_steps=2, **changes)
     cut = trained(
         tmp_path,
@@ -86,7 +86,7 @@ def test_stock_accumulation_multiplies_the_gradient_of_t5(tmp_path: Path) -> Non
     small = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "max_steps": 1}
     whole = trained(tmp_path, "t5", Trainer, per_device_train_batch_size=8, max_steps=1)
     stock = trained(tmp_path, "t5", Trainer, **small)
-    sam = trained(tmp_path, "t5", sam=SAMSettings(rho=0.0), **small)
+    sam = trained(tmp_path, "t5", sam=SAMConfig(rho=0.0), **small)
     norm = logged(whole, "grad_norm")[0]
     # Not 4 exactly, since the means of micro-batches with few targets count as much as those with many.
     assert 3 < logged(stock, "grad_norm")[0] / norm < 5
@@ -139,7 +139,7 @@ class SAMLossOfOurs(SAMTrainerMixin, LossOfOurs):
 def test_own_loss(tmp_path: Path) -> None:
     """A Trainer that computes its own loss from the number of items gets SAM, and at rho = 0 its own step."""
     stock = trained(tmp_path, "gpt2", LossOfOurs, dropout=0.1)
-    sam = trained(tmp_path, "gpt2", SAMLossOfOurs, sam=SAMSettings(rho=0.0), dropout=0.1)
+    sam = trained(tmp_path, "gpt2", SAMLossOfOurs, sam=SAMConfig(rho=0.0), dropout=0.1)
     assert same(weights(model_of(sam)), weights(model_of(stock)))
     whole = trained(tmp_path, "gpt2", SAMLossOfOurs, per_device_train_batch_size=8)
     cut = trained(
@@ -168,7 +168,7 @@ def test_the_passes_of_a_step(tmp_path: Path) -> None:
         tmp_path,
         "gpt2",
         SAMLossOfOurs,
-        sam=SAMSettings(ascent=3),
+        sam=SAMConfig(ascent_examples=3),
         per_device_train_batch_size=2,
         gradient_accumulation_steps=3,
         max_steps=1,
@@ -198,21 +198,21 @@ def test_seq2seq_trainer(tmp_path: Path) -> None:
     from transformers import Seq2SeqTrainingArguments
 
     args = Seq2SeqTrainingArguments(**arguments(tmp_path).to_dict())
-    mixed = SAMSeq2SeqTrainer(tiny("t5", 0.0), args, train_dataset=rows("t5"), sam=SAMSettings(rho=0.3))
+    mixed = SAMSeq2SeqTrainer(tiny("t5", 0.0), args, train_dataset=rows("t5"), sam=SAMConfig(rho=0.3))
     mixed.train()
-    made = trained(tmp_path, "t5", sam=SAMSettings(rho=0.3))
+    made = trained(tmp_path, "t5", sam=SAMConfig(rho=0.3))
     assert same(weights(model_of(mixed)), weights(model_of(made)))
 
 
 def test_figures_are_logged(tmp_path: Path) -> None:
     """A log holds the means of SAM's figures over the steps since the last one, and evaluation none."""
-    every = trained(tmp_path, "t5", sam=SAMSettings(rho=0.2), max_steps=4, logging_steps=1)
+    every = trained(tmp_path, "t5", sam=SAMConfig(rho=0.2), max_steps=4, logging_steps=1)
     trainer = SAMTrainer(
         model=tiny("t5", 0.0),
         args=arguments(tmp_path, max_steps=4, logging_steps=2, eval_strategy="steps", eval_steps=2),
         train_dataset=rows("t5"),
         eval_dataset=rows("t5", 4),
-        sam=SAMSettings(rho=0.2),
+        sam=SAMConfig(rho=0.2),
     )
     trainer.train()
     assert logged(every, "radius") == pytest.approx([0.2] * 4, rel=1e-5)  # fp32
@@ -285,8 +285,8 @@ def test_gradient_checkpointing(tmp_path: Path) -> None:
 
 def test_perturb_by_name(tmp_path: Path) -> None:
     """`perturb` chooses parameters by the model's own names."""
-    some = trained(tmp_path, "t5", sam=SAMSettings(rho=0.2, perturb=["*layer_norm*"]))
-    every = trained(tmp_path, "t5", sam=SAMSettings(rho=0.2))
+    some = trained(tmp_path, "t5", sam=SAMConfig(rho=0.2, perturb=["*layer_norm*"]))
+    every = trained(tmp_path, "t5", sam=SAMConfig(rho=0.2))
     assert logged(some, "ascent_norm")[0] < logged(every, "ascent_norm")[0]
     with pytest.raises(ValueError, match=r"no trainable parameter matches"):
-        trained(tmp_path, "t5", sam=SAMSettings(perturb=["nothing"]))
+        trained(tmp_path, "t5", sam=SAMConfig(perturb=["nothing"]))

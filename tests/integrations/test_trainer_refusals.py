@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 import lowland
-from lowland import SAMSettings, SAMTrainerMixin
+from lowland import SAMConfig, SAMTrainerMixin
 from lowland.errors import UserError
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
@@ -55,7 +55,7 @@ def test_refused_arguments(tmp_path: Path) -> None:
 
 def test_mistakes_end_in_sentences(tmp_path: Path) -> None:
     """Wrong settings, a wrong order of classes and a class that is no Trainer are told."""
-    with pytest.raises(UserError, match=r"sam= takes a lowland.SAMSettings, but got dict"):
+    with pytest.raises(UserError, match=r"sam= takes a lowland.SAMConfig, but got dict"):
         SAMTrainer(tiny("t5"), arguments(tmp_path), sam={"rho": 0.1})
     with pytest.raises(UserError, match=r"Put it first: class Backwards\(SAMTrainerMixin"):
         type("Backwards", (Trainer, SAMTrainerMixin), {})
@@ -63,7 +63,7 @@ def test_mistakes_end_in_sentences(tmp_path: Path) -> None:
         lowland.sam_trainer(nn.Linear)
     for wrong in ({"rho": -1}, {"ascent": 0.0}, {"m": 0}, {"descent": "half"}, {"ranks": "some"}):
         with pytest.raises(ValueError, match=rf"Invalid {next(iter(wrong))}="):
-            SAMSettings(**wrong)
+            SAMConfig(**wrong)
 
 
 def test_a_lost_training_step_is_told(tmp_path: Path) -> None:

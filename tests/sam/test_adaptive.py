@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 import torch
 from tests.sam.test_reference import loss_at
-from tests.sam.toys import Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
+from tests.sam.toys import SAM, Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 import lowland
-from lowland import SAM
-from lowland.sam import PastSAMGradient
-from lowland.sam.perturb import perturb
+from lowland.sam.perturb import perturbed
 from lowland.sam.reference import sam_gradient
 
 
@@ -106,17 +104,16 @@ def test_the_direction_is_freed_before_the_descent() -> None:
     storage = StorageWeakRef(direction.untyped_storage())
     gradients = [direction]
     del direction
-    moved = perturb([w], gradients, 0.5, measure=True, adaptive=True)
-    assert next(moved).radius == pytest.approx(0.5, rel=1e-6)  # fp32
-    assert storage.expired() and not gradients
-    moved.close()
+    with perturbed([w], gradients, 0.5, adaptive=True) as done:
+        assert done.radius == pytest.approx(0.5, rel=1e-6)  # fp32
+        assert storage.expired() and not gradients
     assert torch.equal(w.detach(), torch.ones(5))
 
 
 @pytest.mark.parametrize("adaptive", ["no", 1, None])
 def test_only_true_or_false(adaptive: Any) -> None:
     """What is not true or false is refused, wherever it is given."""
-    for build in (lambda: SAM(mlp(), adaptive=adaptive), lambda: lowland.SAMSettings(adaptive=adaptive)):
+    for build in (lambda: SAM(mlp(), adaptive=adaptive), lambda: lowland.SAMConfig(adaptive=adaptive)):
         with pytest.raises(ValueError, match="Invalid adaptive="):
             build()
 
@@ -135,7 +132,7 @@ def test_fp16_takes_what_its_kernels_can_multiply(adaptive: bool) -> None:
 def test_directions_of_the_past_stay_what_they_are(measure: bool) -> None:
     """The momentum that gives the direction is not scaled with it: it goes on as 0.9 d - g."""
     model = mlp()
-    sam = PastSAMGradient(model, direction="momentum", rho=0.5, adaptive=True, measure=measure)
+    sam = SAM(model, direction="momentum", rho=0.5, adaptive=True, measure=measure)
     sam(loss_of(model), batch_of(8))
     before = {name: tensor.clone() for name, tensor in sam.state_dict().items()}
     model.zero_grad()

@@ -6,9 +6,8 @@ import warnings
 
 import pytest
 import torch
+from tests.sam.toys import SAM
 from torch import Tensor, nn
-
-import lowland
 
 
 def linear_of(dtype: torch.dtype) -> tuple[nn.Linear, Tensor]:
@@ -23,7 +22,7 @@ def linear_of(dtype: torch.dtype) -> tuple[nn.Linear, Tensor]:
 def test_bf16_weights_are_warned_of_once(rho: float) -> None:
     """SAM on bf16 weights says once how much of rho reached them, with the radius that it measured."""
     layer, batch = linear_of(torch.bfloat16)
-    sam = lowland.SAM(layer, rho=rho)
+    sam = SAM(layer, rho=rho)
     with pytest.warns(UserWarning, match="bfloat16 is too coarse") as caught:
         info = sam(lambda x: layer(x).square().mean(), batch)
     assert info.radius < 0.9 * rho
@@ -38,7 +37,7 @@ def test_fp32_weights_are_not_warned_of() -> None:
     layer, batch = linear_of(torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lowland.SAM(layer, rho=0.01)(lambda x: layer(x).square().mean(), batch)
+        SAM(layer, rho=0.01)(lambda x: layer(x).square().mean(), batch)
         coarse, batch = linear_of(torch.bfloat16)
-        lowland.SAM(coarse, rho=0.0)(lambda x: coarse(x).square().mean(), batch)
-        lowland.SAM(coarse, rho=0.01)(lambda x: 0.0 * coarse(x).sum(), batch)
+        SAM(coarse, rho=0.0)(lambda x: coarse(x).square().mean(), batch)
+        SAM(coarse, rho=0.01)(lambda x: 0.0 * coarse(x).sum(), batch)

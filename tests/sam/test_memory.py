@@ -6,14 +6,13 @@ import gc
 import weakref
 from typing import Any
 
-import pytest
 import torch
-from tests.sam.toys import Batch, batch_of, loss_of, mlp
+from tests.sam.toys import SAM, Batch, batch_of, loss_of, mlp
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowland import SAM
 from lowland.sam.preserve import buffers
+from lowland.sam.undo import Undo
 
 
 class Tensors(TorchDispatchMode):
@@ -36,11 +35,10 @@ class Tensors(TorchDispatchMode):
         return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in alive}
 
 
-@pytest.mark.parametrize("swap", [False, True])
-def test_nothing_outlives_the_step(swap: bool) -> None:
+def test_nothing_outlives_the_step() -> None:
     """After a step, without gc, of all its tensors only gradients and the info's losses are alive."""
     model = mlp()
-    sam = SAM(model, micro_batch_size=3, swap=swap)
+    sam = SAM(model, micro_batch_size=3)
     batch = batch_of(8)
     gc.collect()
     gc.disable()
@@ -80,8 +78,7 @@ def test_attributes_hold_no_tensor() -> None:
             waiting += list(vars(item).values())
 
 
-@pytest.mark.parametrize("swap", [False, True])
-def test_one_copy_in_the_descent(swap: bool) -> None:
+def test_one_copy_in_the_descent() -> None:
     """When the descent starts, SAM holds one copy of the weights, and no ascent gradient or activation."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 50), nn.Tanh(), nn.Linear(50, 4)).double()
@@ -97,7 +94,7 @@ def test_one_copy_in_the_descent(swap: bool) -> None:
                 held.append(sum(size for address, size in made.storages().items() if address not in own))
                 return loss_of(model)(batch)
 
-            SAM(model, swap=swap)(loss_fn, batch)
+            SAM(model)(loss_fn, batch)
     finally:
         gc.enable()
     copy = sum(p.numel() * p.element_size() for p in model.parameters())
@@ -110,7 +107,9 @@ def test_buffers_are_not_kept() -> None:
     model = nn.BatchNorm1d(3)
     gc.collect()
     with Tensors() as made:
-        with buffers(model):
-            model(torch.randn(4, 3))
+        undo = Undo()
+        buffers(model, undo)
+        model(torch.randn(4, 3))
+        undo()
         own = {tensor.data_ptr() for tensor in [*model.buffers(), *model.parameters()]}
         assert set(made.storages()) <= own

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.sam.toys import Batch, Tagger, batch_of, distance, gradients, loss_of, mlp, same, token_batch
+from tests.sam.toys import SAM, Batch, Tagger, batch_of, distance, gradients, loss_of, mlp, same, token_batch
 from torch import Tensor, nn
 
-from lowland import SAM, GradientInfo, StandardGradient
+from lowland import GradientInfo, StandardGradient
 from lowland.sam.batch import rows
 
 # Float64 sums of numbers of order 1 in another order.

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from tests.sam.toys import SAM
 from torch import Tensor, nn
-
-import lowland
 
 NAMES = ("w1", "b1", "w2", "b2")
 
@@ -40,7 +39,7 @@ def run(case: dict[str, Any], micro_batch_size: int | None = None) -> float:
     """Runs a case and returns the largest difference from the oracle."""
     model = OneHiddenLayer(case["init"])
     optimizer = optimizer_of(case["optimizer"], model)
-    sam = lowland.SAM(
+    sam = SAM(
         model.parameters(),
         rho=case["rho"],
         ascent=case["ascent_size"],

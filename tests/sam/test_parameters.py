@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.sam.toys import Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
+from tests.sam.toys import SAM, Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
 from torch import Tensor, nn
 
-from lowland import SAM
 from lowland.sam.parameters import Selection
 
 

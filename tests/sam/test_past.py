@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.sam.toys import Batch, Tagger, batch_of, gradients, loss_of, mlp, same, token_batch, weights
+from tests.sam.toys import SAM, Batch, Tagger, batch_of, gradients, loss_of, mlp, same, token_batch, weights
 from torch import Tensor, nn
 
-from lowland import StandardGradient
-from lowland.sam import PastSAMGradient
+from lowland import SAMGradient, StandardGradient
 
 RATE, RHO = 0.5, 0.3
 EXPECTED = {"previous": (0.0, 1.0), "momentum": (0.9, -1.0)}
@@ -38,7 +37,7 @@ def reference(direction: str, steps: int) -> list[Tensor]:
     return w
 
 
-def descend(model: nn.Module, sam: PastSAMGradient, steps: range, **changes: Any) -> None:
+def descend(model: nn.Module, sam: SAMGradient, steps: range, **changes: Any) -> None:
     """Takes steps of gradient descent."""
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     for step in steps:
@@ -52,7 +51,7 @@ def descend(model: nn.Module, sam: PastSAMGradient, steps: range, **changes: Any
 def test_follows_the_reference(direction: Any, options: dict[str, Any]) -> None:
     """Five steps end where the algorithm written out ends, also in micro-batches."""
     model = mlp()
-    descend(model, PastSAMGradient(model, direction=direction, rho=RHO, **options), range(5))
+    descend(model, SAM(model, direction=direction, rho=RHO, **options), range(5))
     for weight, expected in zip(weights(model), reference(direction, 5), strict=True):
         # 1e-12: float64 rounding of weights of order 1.
         torch.testing.assert_close(weight, expected, rtol=0, atol=1e-12)
@@ -61,7 +60,7 @@ def test_follows_the_reference(direction: Any, options: dict[str, Any]) -> None:
 def test_one_pass_a_step() -> None:
     """The loss function is called once a step, with the whole batch, from the second step on at w_adv."""
     model = mlp()
-    sam = PastSAMGradient(model, rho=RHO)
+    sam = SAM(model, direction="previous", rho=RHO)
     calls: list[tuple[int, list[Tensor]]] = []
 
     def loss_fn(batch: Batch) -> Tensor:
@@ -82,7 +81,7 @@ def test_one_pass_a_step() -> None:
 def test_rho_zero_is_standard(direction: Any) -> None:
     """At rho = 0 the gradients are those of standard training bit for bit."""
     model, other = mlp(), mlp()
-    past, standard = PastSAMGradient(model, direction=direction, rho=0.0), StandardGradient(other)
+    past, standard = SAM(model, direction=direction, rho=0.0), StandardGradient(other)
     for seed in range(3):
         past(loss_of(model), batch_of(8, seed=seed))
         standard(loss_of(other), batch_of(8, seed=seed))
@@ -95,14 +94,14 @@ def test_rho_zero_is_standard(direction: Any) -> None:
 def test_goes_on_from_its_state(direction: Any) -> None:
     """A gradient that loads another's state goes on as that would have, bit for bit."""
     whole, first = mlp(), mlp()
-    descend(whole, PastSAMGradient(whole, direction=direction, rho=RHO), range(5))
-    sam = PastSAMGradient(first, direction=direction, rho=RHO)
+    descend(whole, SAM(whole, direction=direction, rho=RHO), range(5))
+    sam = SAM(first, direction=direction, rho=RHO)
     descend(first, sam, range(2))
     state = {name: tensor.clone() for name, tensor in sam.state_dict().items()}
     assert sorted(state) == sorted(name for name, _ in first.named_parameters())
     second = mlp(seed=1)
     second.load_state_dict(first.state_dict())
-    resumed = PastSAMGradient(second, direction=direction, rho=RHO)
+    resumed = SAM(second, direction=direction, rho=RHO)
     resumed.load_state_dict(state)
     descend(second, resumed, range(2, 5))
     assert same(weights(second), weights(whole))
@@ -112,7 +111,7 @@ def test_goes_on_from_its_state(direction: Any) -> None:
 def test_found_gradients_are_added_to(direction: Any) -> None:
     """Gradients that are there before the step are added to, and are no part of the direction."""
     model, other = mlp(), mlp()
-    past, clean = (PastSAMGradient(m, direction=direction, rho=RHO) for m in (model, other))
+    past, clean = (SAM(m, direction=direction, rho=RHO) for m in (model, other))
     for seed in range(3):
         found = [torch.full_like(p, 100.0) for p in model.parameters()]
         for parameter, gradient in zip(model.parameters(), found, strict=True):
@@ -127,7 +126,7 @@ def test_found_gradients_are_added_to(direction: Any) -> None:
 def test_a_gradient_that_is_not_finite_is_forgotten(direction: Any) -> None:
     """After a gradient that is not finite one step is a standard one, and the weights stay finite."""
     model = mlp()
-    sam = PastSAMGradient(model, direction=direction, rho=RHO)
+    sam = SAM(model, direction=direction, rho=RHO)
     radii = []
     for factor in (1.0, math.nan, 1.0, 1.0):
         info = sam(lambda batch, factor=factor: loss_of(model)(batch) * factor, batch_of(8))
@@ -140,7 +139,7 @@ def test_a_gradient_that_is_not_finite_is_forgotten(direction: Any) -> None:
 def test_weights_are_restored_after_an_error() -> None:
     """When the loss fails at w_adv, the weights and the gradients that were found are as before."""
     model = mlp()
-    sam = PastSAMGradient(model, rho=RHO)
+    sam = SAM(model, direction="previous", rho=RHO)
     sam(loss_of(model), batch_of(8))
     before, found = weights(model), gradients(model)
 
@@ -157,7 +156,7 @@ def test_sparse_gradients() -> None:
     points = []
     for sparse in (False, True):
         model = Tagger(sparse=sparse)
-        sam = PastSAMGradient(model, rho=RHO)
+        sam = SAM(model, direction="previous", rho=RHO)
         seen: list[list[Tensor]] = []
 
         def loss_fn(batch: Batch, model: Tagger = model, seen: list[list[Tensor]] = seen) -> Tensor:
@@ -176,21 +175,21 @@ def test_sparse_gradients() -> None:
     ("options", "message"),
     [
         ({"direction": "ahead"}, "Invalid direction='ahead'"),
-        ({"m": 2}, "m= does not go with direction='previous'"),
-        ({"ascent": 0.5}, "ascent= does not go with"),
-        ({"scaler": torch.amp.GradScaler("cpu")}, "scaler= does not go with"),
+        ({"direction": "previous", "m": 2}, "Invalid direction='previous' with m=2"),
+        ({"direction": "momentum", "every": 2}, "Invalid direction='momentum' with m=1 and every=2"),
+        ({"direction": "previous", "scaler": torch.amp.GradScaler("cpu")}, "scaler= does not go with"),
     ],
 )
 def test_refusals(options: dict[str, Any], message: str) -> None:
     """What makes no sense without an ascent pass is refused with a sentence."""
     with pytest.raises(ValueError, match=message):
-        PastSAMGradient(mlp(), **options)
+        SAM(mlp(), **options)
 
 
 def test_a_state_of_another_model_is_refused() -> None:
     """A state that names parameters that are not there is refused, and so is any state of what has none."""
     state = {"elsewhere": torch.zeros(1)}
     with pytest.raises(ValueError, match="'elsewhere', which is not there"):
-        PastSAMGradient(mlp()).load_state_dict(state)
+        SAM(mlp(), direction="previous").load_state_dict(state)
     with pytest.raises(ValueError, match="StandardGradient has no state"):
         StandardGradient(mlp()).load_state_dict(state)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.sam.toys import Batch, batch_of, loss_of, mlp
+from tests.sam.toys import SAM, Batch, batch_of, loss_of, mlp
 from torch import Tensor, nn
-
-from lowland import SAM
 
 
 @pytest.mark.parametrize("kind", ["lora", "ia3"])

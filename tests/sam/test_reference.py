@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.sam.toys import Batch, Tagger, batch_of, distance, gradients, loss_of, mlp, token_batch
+from tests.sam.toys import SAM, Batch, Tagger, batch_of, distance, gradients, loss_of, mlp, token_batch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lowland import SAM
 from lowland.sam.reference import sam_gradient
 
 
@@ -131,11 +130,11 @@ def test_batch_smaller_than_m() -> None:
         ({"rho": True}, "Invalid rho=True"),
         ({"ascent": 0.0}, "Invalid ascent=0.0"),
         ({"ascent": 1.5}, "Invalid ascent=1.5"),
-        ({"ascent": 0}, "Invalid ascent=0"),
+        ({"ascent": 0}, "Invalid ascent_examples=0"),
         ({"ascent": True}, "Invalid ascent=True"),
         ({"m": 0}, "Invalid m=0"),
         ({"m": 1.5}, "Invalid m=1.5"),
-        ({"ascent": 5, "m": 2}, "Invalid ascent=5 with m=2"),
+        ({"ascent": 5, "m": 2}, "Invalid ascent_examples=5 with m=2"),
         ({"descent": "both"}, "Invalid descent='both'"),
         ({"ranks": "each"}, "Invalid ranks='each'"),
         ({"ranks": "own"}, "ranks='own' needs the model wrapped in DistributedDataParallel"),

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.sam.toys import Batch, Words, batch_of, loss_of, mlp, same, weights, words_batch
+from tests.sam.toys import SAM, Batch, Words, batch_of, loss_of, mlp, same, weights, words_batch
 from torch import Tensor, nn
 
-from lowland import SAM, perturbed
+from lowland import perturbed
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
@@ -158,18 +158,26 @@ def test_signals_at_random_moments() -> None:
     assert same(weights(model), before)
 
 
-@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("by_rows", [False, True])
-def test_ctrl_c_at_every_moment(by_rows: bool, swap: bool) -> None:
-    """A Ctrl-C leaves weights and modes at every single moment at which the interpreter looks for one."""
+def test_ctrl_c_at_every_moment(by_rows: bool, fails: bool) -> None:
+    """A Ctrl-C at every moment at which it can strike leaves weights and modes, also after an error."""
     model: nn.Module = mlp()
-    sam = SAM(model, rho=0.5, swap=swap, ascent_dropout=False)
+    sam = SAM(model, rho=0.5)
     loss_fn, batch = loss_of(model), batch_of(8)
     if by_rows:
         words = Words()
         model, loss_fn, batch = words, words.loss, words_batch(8)
-        sam = SAM(model, rho=0.5, row_gradients=True, swap=swap, ascent_dropout=False)
+        sam = SAM(model, rho=0.5)
     before = weights(model)
+    calls: list[None] = []
+
+    def counted(batch: Batch) -> Tensor:
+        calls.append(None)
+        if fails and len(calls) == 2:
+            raise ZeroDivisionError
+        return loss_fn(batch)
 
     def run(strike_at: int) -> int:
         """Runs a step and raises KeyboardInterrupt at a moment, counted from 1; gives the moments passed."""
@@ -193,10 +201,14 @@ def test_ctrl_c_at_every_moment(by_rows: bool, swap: bool) -> None:
                     raise KeyboardInterrupt
             return trace
 
+        model.zero_grad()  # all steps pass the same moments
+        calls.clear()
         traced_before = sys.gettrace()
         sys.settrace(trace)
         try:
-            sam(loss_fn, batch)
+            sam(counted, batch)
+        except ZeroDivisionError:
+            assert fails
         finally:
             sys.settrace(traced_before)
         return moments

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.sam.toys import Batch, batch_of, gradients, loss_of, mlp, noisy, same
+from tests.sam.toys import SAM, Batch, batch_of, gradients, loss_of, mlp, noisy, same
 from torch import Tensor, nn
 
-from lowland import SAM, StandardGradient
+from lowland import StandardGradient
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.1),

@@ -12,20 +12,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.sam.test_memory import Tensors
-from tests.sam.toys import Batch, Words, words_batch
+from tests.sam.toys import SAM, Batch, Words, words_batch
 from torch import Tensor, nn
 
-from lowland import SAM
-from lowland.sam import PastSAMGradient
-from lowland.sam.perturb import perturb
+from lowland.sam.perturb import perturb, perturbed
 from lowland.sam.rows import MANY, is_table
 
 
-def gradients_of(options: dict[str, Any], tied: bool = False) -> tuple[list[Tensor], float, float | None]:
+def handed(model: nn.Module, by_rows: bool) -> Any:
+    """What SAM is given: only with the module does it know of tables."""
+    return model if by_rows else list(model.named_parameters())
+
+
+def gradients_of(
+    options: dict[str, Any], tied: bool, by_rows: bool
+) -> tuple[list[Tensor], float, float | None]:
     """Takes a SAM gradient; checks that the weights are where they were."""
     model = Words(tied)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    info = SAM(model, rho=0.3, **options)(model.loss, words_batch(8))
+    info = SAM(handed(model, by_rows), rho=0.3, **options)(model.loss, words_batch(8))
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
     assert not model.words.sparse
     norm, moved = info.ascent_norm, info.moved
@@ -47,8 +52,8 @@ def gradients_of(options: dict[str, Any], tied: bool = False) -> tuple[list[Tens
 )
 def test_the_same_gradient(options: dict[str, Any], tied: bool) -> None:
     """By rows or by whole tables, SAM's gradient, norm and share of moved weights are the same."""
-    whole, whole_norm, whole_moved = gradients_of(options, tied)
-    some, norm, moved = gradients_of({**options, "row_gradients": True}, tied)
+    whole, whole_norm, whole_moved = gradients_of(options, tied, by_rows=False)
+    some, norm, moved = gradients_of(options, tied, by_rows=True)
     # In double precision; the norm's sum is taken in another order.
     assert norm == pytest.approx(whole_norm, rel=1e-13)
     for one, other in zip(whole, some, strict=True):
@@ -71,7 +76,7 @@ def test_the_table_is_not_copied() -> None:
     for by_rows in (False, True):
         model.zero_grad()
         with Tensors() as made:
-            SAM(model, rho=0.3, row_gradients=by_rows)(loss, batch)
+            SAM(handed(model, by_rows), rho=0.3)(loss, batch)
         rest = sum(parameter.nbytes for parameter in model.parameters()) - table
         assert sizes["kept"] >= rest
         assert (sizes["kept"] >= rest + table) == (not by_rows)
@@ -91,10 +96,8 @@ def test_rows_move_as_the_whole_table(rows: list[int], rho: float, adaptive: boo
     reached = []
     for gradient in (sparse, sparse.to_dense()):
         weight = table.clone()
-        move = perturb([weight], [gradient.clone()], rho, adaptive=adaptive)
-        done = next(move)
-        reached.append((weight.clone(), done))
-        move.close()
+        with perturbed([weight], [gradient.clone()], rho, adaptive=adaptive) as done:
+            reached.append((weight.clone(), done))
         assert torch.equal(weight, table)
     # Sums over rows that are named twice, and the norm's, may be taken in another order.
     torch.testing.assert_close(reached[0][0], reached[1][0], rtol=1e-12, atol=1e-12 * rho)
@@ -117,25 +120,11 @@ def test_an_error_leaves_no_trace(number: int) -> None:
         return model.loss(piece)
 
     with pytest.raises(RuntimeError, match="out of luck"):
-        SAM(model, rho=0.3, row_gradients=True)(failing, words_batch(8))
+        SAM(model, rho=0.3)(failing, words_batch(8))
     assert torch.equal(model.words.weight, before)
     assert not model.words.sparse
     model.loss(words_batch(2)).backward()
     assert model.words.weight.grad is not None and not model.words.weight.grad.is_sparse
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda model: SAM(model.parameters(), row_gradients=True),
-        lambda model: PastSAMGradient(model, row_gradients=True),
-        lambda model: SAM(model, row_gradients=1),
-    ],
-)
-def test_where_it_cannot_be(make: Callable[[nn.Module], SAM]) -> None:
-    """Without the module or an ascent, rows are refused, and so is what is neither true nor false."""
-    with pytest.raises(ValueError, match="row_gradients"):
-        make(Words())
 
 
 def with_a_hook(model: Words) -> None:
@@ -180,7 +169,7 @@ def test_special_tables(change: Callable[[Words], None]) -> None:
         change(model)
         model.double()
         sparse = model.words.sparse if isinstance(model.words, nn.Embedding) else None
-        SAM(model, rho=0.3, row_gradients=by_rows)(model.loss, words_batch(8))
+        SAM(handed(model, by_rows), rho=0.3)(model.loss, words_batch(8))
         assert (model.words.sparse if isinstance(model.words, nn.Embedding) else None) == sparse
         found.append([p.grad.to_dense() for p in model.parameters() if p.grad is not None])
     assert len(found[0]) == len(found[1])
@@ -195,15 +184,15 @@ def test_many_rows_are_a_table() -> None:
     batch = {name: tensor.repeat(300, 1) for name, tensor in batch.items()}  # 2,400 sequences of six words
     kinds = []
 
-    def seen(parameters: Any, gradients: list[Tensor], *options: Any) -> Any:
+    def seen(parameters: Any, gradients: list[Tensor], rho: float, **options: Any) -> Any:
         kinds.append(gradients[0].is_sparse)
-        return perturb(parameters, gradients, *options)
+        return perturb(parameters, gradients, rho, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lowland.sam.gradient.perturb", seen)
         for size in (8, 2400):
             few = {name: tensor[:size] for name, tensor in batch.items()}
-            SAM(model, rho=0.3, ascent=1.0, row_gradients=True)(model.loss, few)
+            SAM(model, rho=0.3, ascent=1.0)(model.loss, few)
     assert kinds == [True, False]
 
 

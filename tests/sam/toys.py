@@ -8,9 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowland import SAMConfig, SAMGradient
 from lowland.sam.rows import MANY
 
 Batch = dict[str, Tensor]
+LOOP = ("micro_batch_size", "count", "scaler", "backward")
+
+
+def SAM(parameters: Any, *, measure: bool = True, **settings: Any) -> SAMGradient:  # noqa: N802
+    """Builds SAM's gradient from settings and arguments in one list; `ascent` may be a number of examples."""
+    loop = {name: settings.pop(name) for name in LOOP if name in settings}
+    if type(settings.get("ascent")) is int:
+        settings["ascent_examples"] = settings.pop("ascent")
+    sam = SAMGradient(parameters, SAMConfig(**settings), **loop)
+    sam.measure = measure
+    return sam
 
 
 def mlp(dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Sequential:

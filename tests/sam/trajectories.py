@@ -20,10 +20,10 @@ from tests.sam.ranks import (
     joined,
     shard,
 )
-from tests.sam.toys import Batch, token_batch
+from tests.sam.toys import SAM, Batch, token_batch
 from torch import nn
 
-from lowland import SAM, StandardGradient
+from lowland import StandardGradient
 from lowland.sam.batch import rows
 
 

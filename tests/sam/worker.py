@@ -29,14 +29,14 @@ from tests.sam.ranks import (
     halves,
     shard,
 )
-from tests.sam.toys import Batch, token_batch
+from tests.sam.toys import SAM, Batch, token_batch
 from tests.sam.trajectories import FLAVOURS, trajectory
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor
 
-from lowland import SAM, StandardGradient
+from lowland import StandardGradient
 
 
 @case

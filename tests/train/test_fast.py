@@ -12,21 +12,18 @@ from accelerate import Accelerator
 from tests.model_fixtures import tiny_config
 from tests.train.test_training import NumberedBatches, trajectory
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from lowland import SAM
 from lowland.models import (
     build_model,
-    checkpoint_layers,
     is_packable,
     load_model,
     pack,
-    packed,
     weights_sha256,
 )
 from lowland.models.dropout import Masks
-from lowland.train import SAMSettings, Training, TrainSettings, seed_dropout
+from lowland.sam import SAMConfig
+from lowland.train import Training, TrainSettings, seed_dropout
 from lowland.train.loss import BatchLoss, real_token_loss, token_loss
 from lowland.train.precision import resolve_operations
 from lowland.train.settings import Arm
@@ -267,57 +264,6 @@ def test_gradient_checkpointing_changes_no_bit(
     assert runs[1][1] == 2 * runs[0][1] > 0  # it did compute them again
 
 
-@pytest.mark.parametrize("kind", ["t5.1.1", "t5", "bart"])
-@pytest.mark.parametrize("checkpointed", [False, True])
-def test_an_ascent_without_dropout_is_the_evaluated_models(kind: str, checkpointed: bool) -> None:
-    """Packed or not, checkpointed or not, the ascent's loss is that of the model in evaluation mode."""
-    model = model_of(kind).train()
-    if checkpointed:
-        checkpoint_layers(model)
-    batch = {name: tensor % 10 for name, tensor in full_batch().items()}  # BART's vocabulary is small
-    loss_fn = BatchLoss(model, CPU)
-    torch.manual_seed(3)
-    info = SAM(loss_fn.module, ascent=2, ascent_dropout=False)(loss_fn, batch)
-    with torch.no_grad():
-        model.eval()
-        expected = loss_fn({name: tensor[:2] for name, tensor in batch.items()})
-        model.train()
-        assert expected != loss_fn({name: tensor[:2] for name, tensor in batch.items()})
-    assert info.ascent_loss is not None
-    torch.testing.assert_close(info.ascent_loss, expected)  # the default for fp32: other kernels with a graph
-
-
-def test_a_packed_ascent_without_dropout_is_checkpointed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers that checkpoint do so in an ascent without dropout, too."""
-    model = model_of("t5.1.1").train()
-    checkpoint_layers(model)
-    loss_fn = BatchLoss(model, CPU)
-    modes: list[bool] = []
-
-    def seen(function: Any, block: nn.Module, *arguments: Any, **options: Any) -> Any:
-        modes.append(block.training)
-        return checkpoint(function, block, *arguments, **options)
-
-    monkeypatch.setattr(packed, "checkpoint", seen)
-    SAM(loss_fn.module, ascent_dropout=False)(loss_fn, full_batch())
-    layers = len(model.encoder.block) + len(model.decoder.block)
-    assert modes == [False] * layers + [True] * layers
-
-
-@pytest.mark.parametrize("kind", ["t5.1.1", "bart"])
-def test_an_ascent_in_bf16_is_that_of_a_training_in_bf16(kind: str) -> None:
-    """Packed or not, the ascent's loss is that under bf16 autocast, and the descent's that in fp32."""
-    model = model_of(kind).eval()  # no dropout, so that losses can be compared
-    batch = {name: tensor % 10 for name, tensor in full_batch().items()}  # BART's vocabulary is small
-    wide, narrow = BatchLoss(model, CPU), BatchLoss(model, CPU, bf16=True)
-    info = SAM(wide.module, rho=0.0, ascent=2, ascent_bf16=True)(wide, batch)
-    first = {name: tensor[:2] for name, tensor in batch.items()}
-    assert info.ascent_loss is not None
-    assert torch.equal(info.ascent_loss, narrow(first).detach())
-    assert not torch.equal(info.ascent_loss, wide(first).detach())
-    assert torch.equal(info.loss, wide(batch).detach())
-
-
 @pytest.mark.parametrize("kind", ["umt5", "bart"])
 def test_other_models_keep_the_librarys_pass(kind: str) -> None:
     """A model of another kind is not packed, and its loss is the library's bit for bit."""
@@ -361,7 +307,7 @@ def fast_training(arm: Arm, rho: float, **changes: Any) -> Training:
                 **changes,
             }
         ),
-        sam=SAMSettings(rho=rho),
+        sam=SAMConfig(rho=rho),
         accelerator=Accelerator(cpu=True),
         bf16=True,
     )

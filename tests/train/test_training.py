@@ -21,9 +21,9 @@ from transformers import PreTrainedModel
 
 from lowland.errors import UserError
 from lowland.models import build_model, weights_sha256
+from lowland.sam import SAMConfig
 from lowland.train import (
     DamagedStateError,
-    SAMSettings,
     StepReport,
     Training,
     TrainingError,
@@ -83,7 +83,7 @@ def training_of(
             steps=steps,
             **{"learning_rate": 1e-2, "evaluate_every": 100, "log_every": 3, "precision": "fp32", **changes},
         ),
-        sam=SAMSettings(rho=rho, **(sam or {})),
+        sam=SAMConfig(rho=rho, **(sam or {})),
         accelerator=Accelerator(cpu=True),
     )
 
@@ -110,7 +110,7 @@ def test_sam_at_rho_zero_is_standard_training() -> None:
 CHEAPER: dict[str, dict[str, Any]] = {
     "late": {"start": 0.4},
     "rare": {"every": 3},
-    "look": {"every": 3, "look": 0.7},
+    "warmed up": {"start": 0.2, "warmup": 0.6},
     "previous": {"direction": "previous"},
     "momentum, late": {"direction": "momentum", "start": 0.4},
     "some": {"perturb": ("*layer_norm*",)},
@@ -141,12 +141,6 @@ def test_cheaper_sam_goes_on_bit_for_bit(tmp_path: Path, name: str) -> None:
 
 def test_steps_of_sam() -> None:
     """SAM begins after its fraction of the steps, takes every k-th from there, and is logged where it was."""
-    assert [SAMSettings(start=0.5, every=2).active(step, 7) for step in range(7)] == [False] * 4 + [
-        True,
-        False,
-        True,
-    ]
-    assert sum(SAMSettings(start=0.7).active(step, 1000) for step in range(1000)) == 300
     training = training_of(sam={"start": 0.5, "every": 2})
     seed_dropout(0)
     seen = [
@@ -178,17 +172,18 @@ def test_patterns_that_match_nothing_are_refused() -> None:
         ({"start": 1.0}, "Invalid start=1.0"),
         ({"every": 0}, "Invalid every=0"),
         ({"direction": "back"}, "Invalid direction='back'"),
-        ({"direction": "previous", "every": 2}, "does not go with m or every"),
-        ({"direction": "momentum", "m": 2}, "does not go with m or every"),
-        ({"look": 0.7}, r"Invalid look=0\.7 with every=1 .* give every >= 2"),
-        ({"look": 0.7, "every": 5, "m": 2}, r"Invalid look=0\.7 with every=5 and m=2"),
-        ({"look": -0.7, "every": 5}, r"Invalid look=-0\.7. Must be a finite number >= 0"),
+        ({"direction": "previous", "every": 2}, "Invalid direction='previous' with m=1 and every=2"),
+        ({"direction": "momentum", "m": 2}, "Invalid direction='momentum' with m=2"),
+        ({"ascent": 1}, r"write ascent_examples=1\."),
+        ({"ascent": 8}, r"It is a fraction of the batch.* write ascent_examples=8\."),
+        ({"rho": "0.05"}, r"Invalid rho='0\.05'\. Must be a finite number >= 0 and <= 1000\."),
+        ({"warmup": 0.6, "start": 0.5}, r"Invalid warmup=0\.6 with start=0\.5"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
     """Settings of a cheaper SAM that make no sense are refused by name."""
     with pytest.raises(ValueError, match=message):
-        SAMSettings(**settings)
+        SAMConfig(**settings)
 
 
 @pytest.mark.parametrize("arm", ["standard", "sam"])

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from lowland.train import Arm, SAMSettings, StepReport, TrainSettings, Watch
+from lowland.sam import SAMConfig
+from lowland.train import Arm, StepReport, TrainSettings, Watch
 
 
 def watch_of(arm: Arm = "standard", rho: float = 0.1, **changes: Any) -> Watch:
     """A watch over a training of 100 steps."""
-    return Watch(arm, TrainSettings(steps=100, **changes), SAMSettings(rho=rho))
+    return Watch(arm, TrainSettings(steps=100, **changes), SAMConfig(rho=rho))
 
 
 def line(step: int, loss: float | None = 1.0, rate: float = 0.1, radius: float | None = None) -> StepReport:

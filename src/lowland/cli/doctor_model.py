@@ -28,8 +28,9 @@ from lowland.experiment.cost import (
 from lowland.experiment.plan import BF16_SHARE
 from lowland.models import LoadedModel, checkpoint_layers, load_model
 from lowland.models.head import has_separate_head, is_t5
+from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task
-from lowland.train import ARMS, Arm, SAMSettings, TrainSettings, keep_freed_memory, resolve_precision
+from lowland.train import ARMS, Arm, TrainSettings, keep_freed_memory, resolve_precision
 from lowland.train.gradients import build_gradient
 from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer
@@ -131,7 +132,7 @@ def trial(loaded: LoadedModel, settings: TrainSettings, device: torch.device) ->
     loss_fn = BatchLoss(model, device, bf16=precision == "bf16", fast=fast, z_loss=settings.z_loss)
     loss_fn.module.train()
     optimizer = build_optimizer(model, settings, fast=fast)
-    gradients = {arm: build_gradient(arm, loss_fn.module, settings, SAMSettings()) for arm in ARMS}
+    gradients = {arm: build_gradient(arm, loss_fn.module, settings, SAMConfig()) for arm in ARMS}
     times: dict[Arm, list[float]] = {arm: [] for arm in ARMS}
     begun = time.perf_counter()
     # The first round warms up: memory is allocated, kernels are chosen.
@@ -209,7 +210,7 @@ def expected_memory(model: PreTrainedModel, settings: TrainSettings, device: tor
     memory = {
         "weights": size,
         "gradients": size,
-        "SAM's copy": copied_bytes(model, SAMSettings()),
+        "SAM's copy": copied_bytes(model, SAMConfig()),
         "AdaFactor": optimizer_bytes(model, settings),
         "activations": round(pieces * kept * (BF16_SHARE if bf16 else 1.0)),
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from lowland.cli.generated import add_settings
 from lowland.cli.parser import number, one_of, whole, whole_or_fraction
+from lowland.sam.config import SAMConfig
 
 METRICS = "accuracy (default), f1, macro_f1, matthews, exact_match, qa, pearson, spearman; may be repeated"
 PRECISION = one_of("auto", "fp32", "bf16")
@@ -223,86 +225,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="refuse operations that may give other bits each time, and keep an interrupted run's number of "
         "threads",
     )
-    sam = parser.add_argument_group("SAM")
-    sam.add_argument(
-        "--rho", dest="sam.rho", type=number, metavar="X", help="radius of the perturbation (default: 0.15)"
-    )
-    sam.add_argument(
-        "--ascent",
-        dest="sam.ascent",
-        type=whole_or_fraction,
-        metavar="A",
-        help="examples that the ascent uses: a fraction of the batch such as 0.25, or a number such as 8 "
-        "(default: 0.25)",
-    )
-    sam.add_argument(
-        "--m", dest="sam.m", type=whole, metavar="M", help="number of adversarial points (default: 1)"
-    )
-    sam.add_argument(
-        "--descent",
-        dest="sam.descent",
-        type=one_of("share", "full"),
-        metavar="NAME",
-        help="what each of M points descends on: its share of the batch, or the full batch at M times the "
-        "cost (default: share)",
-    )
-    sam.add_argument(
-        "--direction",
-        dest="sam.direction",
-        type=one_of("ascent", "previous", "momentum"),
-        metavar="NAME",
-        help="the perturbation's direction: that of an ascent pass, or without one, at almost no cost, the "
-        "previous step's gradient, or the momentum of all (default: ascent)",
-    )
-    sam.add_argument(
-        "--sam-from",
-        dest="sam.start",
-        type=number,
-        metavar="X",
-        help="train without SAM for this fraction of the steps (default: 0)",
-    )
-    sam.add_argument(
-        "--sam-every",
-        dest="sam.every",
-        type=whole,
-        metavar="K",
-        help="of every K steps, only the first is one of SAM (default: 1)",
-    )
-    sam.add_argument(
-        "--sam-look",
-        dest="sam.look",
-        type=number,
-        metavar="X",
-        help="LookSAM: the steps between those of --sam-every lean as SAM's last did, by X times their "
-        "gradient's length, 0.7 in its paper; in our trials far worse than standard training (default: 0)",
-    )
-    sam.add_argument(
-        "--adaptive",
-        dest="sam.adaptive",
-        action="store_true",
-        help="measure each weight's part of the perturbation by the weight's size (ASAM); take a rho of 0.2 "
-        "to 2 (default: off)",
-    )
-    sam.add_argument(
-        "--no-ascent-dropout",
-        dest="sam.ascent_dropout",
-        action="store_false",
-        help="no dropout in the ascent (default: on, as in the descent)",
-    )
-    sam.add_argument(
-        "--ascent-bf16",
-        dest="sam.ascent_bf16",
-        action="store_true",
-        help="the ascent in bf16 where training is in fp32 (default: off)",
-    )
-    sam.add_argument(
-        "--perturb",
-        dest="sam.perturb",
-        metavar="PATTERN",
-        action="append",
-        help='perturb only parameters of such names, such as "*layer_norm*"; may be repeated (default: '
-        "all parameters)",
-    )
+    add_settings(parser.add_argument_group("SAM"), SAMConfig, "sam")
 
 
 def add_layer_options(parser: argparse.ArgumentParser) -> None:

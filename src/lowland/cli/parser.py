@@ -74,7 +74,7 @@ def number(text: str) -> float:
 
 
 def whole_or_fraction(text: str) -> int | float:
-    """Reads `8` as a number of examples and `0.25` or `1.0` as a fraction."""
+    """Reads `8` as a whole number and `0.25` or `1.0` as a fraction, which the settings tell apart."""
     try:
         return int(text)
     except ValueError:

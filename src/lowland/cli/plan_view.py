@@ -13,7 +13,7 @@ from lowland.report.words import count
 
 if TYPE_CHECKING:
     from lowland.experiment.plan import Plan
-    from lowland.train import SAMSettings
+    from lowland.sam import SAMConfig
 
 MOST_TASKS = 4
 NAMES = {"standard": "standard", "sam": "SAM"}
@@ -96,15 +96,18 @@ def _jobs(seeds: int, device: str) -> str:
     return text
 
 
-def _sam(sam: SAMSettings) -> str:
-    how = f"ascent {sam.ascent:g}, m {sam.m}" if sam.direction == "ascent" else sam.direction
+def _sam(sam: SAMConfig) -> str:
+    ascent = f"{sam.ascent:g}" if sam.ascent_examples is None else f"{sam.ascent_examples} examples"
+    how = f"ascent {ascent}, m {sam.m}" if sam.direction == "ascent" else sam.direction
     how = f"adaptive, {how}" if sam.adaptive else how
-    how = how if sam.ascent_dropout else f"{how}, ascent without dropout"
-    how = f"{how}, ascent in bf16" if sam.ascent_bf16 else how
     when = f", from {sam.start:.0%} of the steps" if sam.start else ""
     when += f", every {sam.every} steps" if sam.every > 1 else ""
-    when += f", LookSAM {sam.look:g} between" if sam.look else ""
-    which = f", only {' '.join(sam.perturb)}" if sam.perturb else ""
+    when += f", rho warmed up over {sam.warmup:.0%} of the steps" if sam.warmup else ""
+    which = (
+        f", only {' '.join(sam.perturb) if isinstance(sam.perturb, tuple) else 'some weights'}"
+        if sam.perturb
+        else ""
+    )
     return f"rho {sam.rho:g}, {how}{when}{which}"
 
 

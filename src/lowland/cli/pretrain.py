@@ -80,7 +80,12 @@ NUMBERS: dict[str, tuple[tuple[str, str, Any, str], ...]] = {
         ),
         ("log-every", "train.log_every", whole, "steps between lines of the log (default: 10)"),
         ("rho", "sam.rho", number, "radius of SAM's perturbation, with --arm sam (default: 0.15)"),
-        ("ascent", "sam.ascent", whole_or_fraction, "SAM's ascent examples (default: 0.25)"),
+        (
+            "ascent",
+            "sam.ascent",
+            whole_or_fraction,
+            "fraction of the batch that SAM's ascent uses (default: 0.25)",
+        ),
         ("seed", "seed", whole, "seed of everything (default: 0)"),
     ),
 }

@@ -28,11 +28,11 @@ directory of its own in DIR, and reports on all of them together. Standard runs
 are shared between cells that differ in SAM's settings only; what is done is not
 repeated; a cell that fails does not stop the others.
 
-SETTING is rho, a, m, descent, direction, sam-from, sam-every, sam-look,
-adaptive, ascent-dropout, ascent-bf16, fraction, label-noise, task,
-learning-rate, batch-size, steps, optimizer, dropout, model, preset, seed, or
-the dotted name of any other, like train.z_loss. The paper's grids go by the
-words rho, a, m and fraction alone."""
+SETTING is rho, a, m, ascent-examples, descent, direction, sam-start,
+sam-warmup, sam-every, adaptive, fraction, label-noise, task, learning-rate,
+batch-size, steps, optimizer, dropout, model, preset, seed, or the dotted name
+of any other, like train.z_loss. The paper's grids go by the words rho, a, m and
+fraction alone."""
 EPILOG = """\
 examples:
   lowland sweep rho=0.02,0.05,0.1 --preset demo

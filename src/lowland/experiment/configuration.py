@@ -20,7 +20,9 @@ import tomli_w
 
 from lowland.errors import UserError, unknown_name
 from lowland.files import fingerprint
-from lowland.train.settings import ARMS, Arm, SAMSettings, TrainSettings, identity
+from lowland.sam.config import SAMConfig
+from lowland.sam.setting import changes, described
+from lowland.train.settings import ARMS, Arm, TrainSettings
 
 Layer = Mapping[str, Any]
 """Nested settings, each section a mapping, holding only what is set."""
@@ -136,7 +138,7 @@ class ExperimentConfig:
     seeds: tuple[int, ...] = (0, 1, 2)
     data: DataSettings
     train: TrainSettings = field(default_factory=TrainSettings)
-    sam: SAMSettings = field(default_factory=SAMSettings)
+    sam: SAMConfig = field(default_factory=SAMConfig)
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
@@ -146,22 +148,23 @@ class ExperimentConfig:
             )
         if not self.arms or any(arm not in ARMS for arm in self.arms):
             raise ValueError(f"Invalid arms={self.arms!r}. Must be some of: {', '.join(ARMS)}.")
-        size, a, m = self.train.batch_size, self.sam.ascent, self.sam.m
+        size, a, m = self.train.batch_size, self.sam.ascent_examples, self.sam.m
         if "sam" not in self.arms:
             return
-        if isinstance(a, int) and a > size:
-            raise ValueError(f"Invalid ascent={a}. Must be at most the batch size, {size}.")
-        if size % m or (isinstance(a, int) and a % m):
-            raise ValueError(f"Invalid m={m}. Must divide the batch size, {size}, and the ascent examples.")
-        if isinstance(a, float) and a * size < 0.5 * m:
+        if a is not None and a > size:
+            raise ValueError(f"Invalid ascent_examples={a}. Must be at most the batch size, {size}.")
+        if size % m:
+            raise ValueError(f"Invalid m={m}. Must divide the batch size, {size}.")
+        if a is None and self.sam.ascent * size < 0.5 * m:
             raise ValueError(
-                f"Invalid ascent={a}. Of a batch of {size} examples it leaves fewer than one for each of "
-                f"m={m} points; give at least {m / size:g}."
+                f"Invalid ascent={self.sam.ascent}. Of a batch of {size} examples it leaves fewer than one "
+                f"for each of m={m} points; give at least {m / size:g}."
             )
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the configuration as nested plain values, without what is unset."""
-        return identity(_without_none(dataclasses.asdict(self)))
+        plain: dict[str, Any] = _without_none(dataclasses.asdict(self))
+        return plain
 
     def to_toml(self) -> str:
         """Writes the configuration as TOML."""
@@ -174,8 +177,14 @@ class ExperimentConfig:
         return settings
 
     def fingerprint(self) -> str:
-        """Gives eight hexadecimal digits of the decisive settings."""
-        return fingerprint(_lists(self.decisive()))
+        """Gives eight hexadecimal digits of the decisive settings that differ from the defaults.
+
+        So a setting that is added with its default leaves the fingerprints of other runs as they are.
+        """
+        different = changes(self)
+        for name in ("seeds", "arms"):
+            different.pop(name, None)
+        return fingerprint(_lists(different))
 
 
 def build_config(*layers: Layer) -> ExperimentConfig:
@@ -251,11 +260,13 @@ def build_section(kind: type[T], values: Layer, path: str = "") -> T:
     """
     hints = typing.get_type_hints(kind)
     names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    checked = described(kind)
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in names:
             raise unknown_name("setting", f"{path}{key}", [f"{path}{name}" for name in names])
-        arguments[key] = _convert(hints[key], value, f"{path}{key}")
+        # Described settings check themselves, and say what they must be.
+        arguments[key] = value if key in checked else _convert(hints[key], value, f"{path}{key}")
     required = [
         item.name
         for item in dataclasses.fields(kind)  # type: ignore[arg-type]

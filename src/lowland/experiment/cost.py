@@ -21,8 +21,9 @@ from transformers import AutoConfig, MT5Config, PreTrainedModel, T5Config
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lowland.models import build_model
+from lowland.sam import SAMConfig
 from lowland.sam.rows import is_table
-from lowland.train import SAMSettings, TrainSettings
+from lowland.train import TrainSettings
 from lowland.train.loss import BatchLoss
 from lowland.train.precision import resolve_operations
 
@@ -171,11 +172,11 @@ def optimizer_bytes(model: nn.Module, settings: TrainSettings) -> int:
     )
 
 
-def copied_bytes(model: nn.Module, sam: SAMSettings, processes: int = 1) -> int:
+def copied_bytes(model: nn.Module, sam: SAMConfig, processes: int = 1) -> int:
     """Counts the bytes of the weights that SAM keeps while they are perturbed.
 
-    Of tables of embeddings these are the rows that the ascent's examples use, which are not counted; under
-    LookSAM and several processes it is all of them.
+    Of tables of embeddings these are the rows that the ascent's examples use, which are not counted; with
+    several processes it is all of them.
 
     Args:
         model: The model.
@@ -184,7 +185,7 @@ def copied_bytes(model: nn.Module, sam: SAMSettings, processes: int = 1) -> int:
     """
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     tables: set[Tensor] = set()
-    if sam.direction == "ascent" and not sam.look and processes == 1:
+    if sam.direction == "ascent" and processes == 1:
         tables = {part.weight for part in model.modules() if is_table(part)}
         tables -= {part.weight for part in model.modules() if isinstance(part, nn.Linear)}  # tied: all rows
     return sum(4 * weight.numel() for weight in weights if weight not in tables)

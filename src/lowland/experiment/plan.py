@@ -24,12 +24,12 @@ from lowland.experiment.examples import (
     load_tasks,
     part,
 )
-from lowland.models import is_packable, load_model
+from lowland.models import load_model
+from lowland.sam.schedule import scheduled_rho
 from lowland.tasks import tydiqa
 from lowland.tasks.mixture import TrainingOnly, rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import Arm, resolve_precision
-from lowland.train.precision import resolve_operations
 
 BATCHES = 8
 """How many batches are looked at to see how long they are."""
@@ -247,24 +247,17 @@ def make_plan(
     flops = cost.forward_flops(shapes, *workload.shape)
     speed, measured = cost.training_speed(model, flops, workload.shape, pieces, device, precision == "bf16")
     kept = cost.activation_bytes(shapes, *workload.longest, checkpointed=train.gradient_checkpointing)
-    climbed, kept_climbing = 0, 0.0
-    if train.gradient_checkpointing and not _ascent_checkpoints(config, model):
-        climbed = max(1, round(_ascent_share(config) * own / config.sam.m))
-        kept_climbing = cost.activation_bytes(shapes, *workload.longest)
-        kept_climbing *= BF16_SHARE if config.sam.ascent_bf16 or precision == "bf16" else 1.0
     if precision == "bf16":
         kept *= BF16_SHARE
 
     def activations(examples: int) -> float:
-        return max(kept * examples, kept_climbing * min(climbed, examples))
+        return kept * examples
 
     memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}
     if "sam" in config.arms:
         memory["SAM's copy of the weights"] = cost.copied_bytes(model, config.sam, processes)
         if config.sam.direction == "momentum":
             memory["momentum of the direction"] = weights
-        if config.sam.look:
-            memory["LookSAM's direction"] = weights
     fixed = sum(memory.values())
     memory["activations"] = round(activations(pieces))
 
@@ -314,17 +307,11 @@ def sam_passes(config: ExperimentConfig) -> float:
     """What an average step of the SAM arm takes, in units of a standard one."""
     sam, steps = config.sam, config.train.steps
     share = _ascent_share(config) if sam.direction == "ascent" else 0.0
-    active = sum(sam.active(step, steps) for step in range(steps)) / steps
+    active = sum(scheduled_rho(sam, step, steps) is not None for step in range(steps)) / steps
     return 1 + active * (share + (sam.m - 1 if sam.descent == "full" else 0))
 
 
 def _ascent_share(config: ExperimentConfig) -> float:
     """The share of a batch that the ascent uses."""
-    ascent = config.sam.ascent
-    return ascent if isinstance(ascent, float) else ascent / config.train.batch_size
-
-
-def _ascent_checkpoints(config: ExperimentConfig, model: PreTrainedModel) -> bool:
-    """Whether layers checkpoint in every pass. The library's do so in training mode only."""
-    packed = resolve_operations(config.train.operations) and is_packable(model)
-    return packed or "sam" not in config.arms or config.sam.ascent_dropout
+    number = config.sam.ascent_examples
+    return config.sam.ascent if number is None else number / config.train.batch_size

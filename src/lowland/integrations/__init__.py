@@ -5,7 +5,6 @@ of them. Hugging Face's Trainer owns that line, hence the adapter for it.
 """
 
 from lowland.integrations.adafactor import t5_adafactor
-from lowland.integrations.settings import SAMSettings
 from lowland.integrations.trainer import SAMTrainerMixin, sam_trainer
 
-__all__ = ["SAMSettings", "SAMTrainerMixin", "sam_trainer", "t5_adafactor"]
+__all__ = ["SAMTrainerMixin", "sam_trainer", "t5_adafactor"]

@@ -3,7 +3,7 @@
     class MyTrainer(lowland.SAMTrainerMixin, Seq2SeqTrainer):
         pass
 
-    trainer = MyTrainer(model, args, train_dataset=dataset, sam=lowland.SAMSettings(rho=0.05))
+    trainer = MyTrainer(model, args, train_dataset=dataset, sam=lowland.SAMConfig(rho=0.05))
 
 One method of the Trainer is replaced, the one that fills `.grad`. The
 micro-batches of an optimizer step are kept until the last one is there; then
@@ -24,8 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from lowland.errors import UserError
-from lowland.integrations.settings import SAMSettings
-from lowland.sam import GradientInfo, SAMGradient, target_count
+from lowland.sam import GradientInfo, SAMConfig, SAMGradient, target_count
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -64,11 +63,11 @@ class SAMTrainerMixin(_Trainer):
                 f"Put it first: class {cls.__name__}(SAMTrainerMixin, ...)."
             )
 
-    def __init__(self, *args: Any, sam: SAMSettings | None = None, **kwargs: Any) -> None:
-        if sam is not None and not isinstance(sam, SAMSettings):
-            raise UserError(f"The Trainer's sam= takes a lowland.SAMSettings, but got {type(sam).__name__}.")
+    def __init__(self, *args: Any, sam: SAMConfig | None = None, **kwargs: Any) -> None:
+        if sam is not None and not isinstance(sam, SAMConfig):
+            raise UserError(f"The Trainer's sam= takes a lowland.SAMConfig, but got {type(sam).__name__}.")
         super().__init__(*args, **kwargs)
-        self.sam = SAMSettings() if sam is None else sam
+        self.sam = SAMConfig() if sam is None else sam
         self._gradient: SAMGradient | None = None
         self._micro_batches: list[Any] = []
         self._seen: dict[str, list[float]] = {name: [] for name in FIGURES}
@@ -104,7 +103,8 @@ class SAMTrainerMixin(_Trainer):
         if callable(optimizer_train := getattr(self.optimizer, "train", None)):
             optimizer_train()
         if self._gradient is None or self._gradient.module is not model:
-            self._gradient = self.sam.gradient(model, count=self._count, scaler=self.accelerator.scaler)
+            self._gradient = SAMGradient(model, self.sam, count=self._count, scaler=self.accelerator.scaler)
+        self._gradient.at(self.state.global_step, max(self.state.max_steps, 1))
 
         def mean_loss(micro_batch: Any) -> Tensor:
             items = None if num_items_in_batch is None else self._count(micro_batch)

@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, T5Config
 
-from lowland.train.settings import SAMSettings, TrainSettings, identity
+from lowland.sam import SAMConfig
+from lowland.train.settings import TrainSettings
 
 ROWS = 64
 """The rows of the embeddings are rounded up to a multiple of this, which matrix units like."""
@@ -116,7 +117,7 @@ class PretrainSettings:
             evaluate_every=250,
         )
     )
-    sam: SAMSettings = field(default_factory=SAMSettings)
+    sam: SAMConfig = field(default_factory=SAMConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -141,4 +142,4 @@ class PretrainSettings:
         plain = dataclasses.asdict(self)
         for section in ("train", "sam"):
             plain[section] = {key: value for key, value in plain[section].items() if value is not None}
-        return identity(plain)
+        return plain

@@ -50,12 +50,6 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, Value]:
 def settings_of(experiment: Experiment) -> dict[str, Value]:
     """Returns what decides an experiment's results, as one level, every setting once."""
     flat = {"model": experiment.model, **flatten(experiment.settings)}
-    if "sam.rho" in flat:
-        # Which experiments leave out.
-        flat.setdefault("sam.adaptive", False)
-        flat.setdefault("sam.ascent_dropout", True)
-        flat.setdefault("sam.ascent_bf16", False)
-        flat.setdefault("sam.look", 0.0)
     return flat if "train.steps" in flat else {"model": flat.pop("model"), "steps": experiment.steps, **flat}
 
 
@@ -129,21 +123,30 @@ def find_axes(comparisons: Sequence[Comparison]) -> list[Axis]:
 
 
 def ascent_examples(settings: Mapping[str, Value]) -> Value:
-    """Returns the number of examples that the ascent uses, where it is given as a fraction of the batch."""
-    ascent, batch = settings.get("sam.ascent"), settings.get("train.batch_size")
-    return max(1, round(ascent * batch)) if isinstance(ascent, float) and isinstance(batch, int) else ascent
+    """Returns the number of examples that the ascent uses, or its share where the batch is not known."""
+    number, share = settings.get("sam.ascent_examples"), settings.get("sam.ascent")
+    batch = settings.get("train.batch_size")
+    if number is None and isinstance(share, float) and isinstance(batch, int):
+        return max(1, round(share * batch))
+    return share if number is None else number
 
 
 def ascent_share(settings: Mapping[str, Value]) -> float | None:
     """Returns the share of the batch that the ascent uses; `None` where it is not known."""
-    ascent, batch = settings.get("sam.ascent"), settings.get("train.batch_size")
-    if isinstance(ascent, int) and isinstance(batch, int):
-        return ascent / batch
-    return ascent if isinstance(ascent, float) else None
+    number, share = settings.get("sam.ascent_examples"), settings.get("sam.ascent")
+    batch = settings.get("train.batch_size")
+    if isinstance(number, int) and isinstance(batch, int):
+        return number / batch
+    return share if isinstance(share, float) else None
 
 
 def _numbers(settings: dict[str, Value]) -> dict[str, Value]:
-    return settings | {"sam.ascent": ascent_examples(settings)} if "sam.ascent" in settings else settings
+    """Puts the number of ascent examples in the place of their share, so that both make one axis."""
+    if "sam.ascent" not in settings:
+        return settings
+    numbers = settings | {"sam.ascent": ascent_examples(settings)}
+    numbers.pop("sam.ascent_examples", None)
+    return numbers
 
 
 def common_selection(comparisons: Sequence[Comparison]) -> Selection | None:

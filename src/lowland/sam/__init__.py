@@ -1,21 +1,38 @@
 """Sharpness-Aware Minimization as a gradient."""
 
-from lowland.sam.batch import target_count
-from lowland.sam.gradient import SAM, SAMGradient
-from lowland.sam.look import LookSAMGradient
-from lowland.sam.past import PastSAMGradient
-from lowland.sam.perturb import Perturbation, perturbed
-from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lowland.sam.batch import target_count
+    from lowland.sam.config import SAMConfig
+    from lowland.sam.gradient import SAM, SAMGradient
+    from lowland.sam.perturb import Perturbation, perturbed
+    from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
 
 __all__ = [
     "SAM",
     "GradientInfo",
-    "LookSAMGradient",
     "LossFunction",
-    "PastSAMGradient",
     "Perturbation",
+    "SAMConfig",
     "SAMGradient",
     "StandardGradient",
     "perturbed",
     "target_count",
 ]
+_HOMES = {
+    "SAM": "gradient",
+    "SAMConfig": "config",
+    "SAMGradient": "gradient",
+    "Perturbation": "perturb",
+    "perturbed": "perturb",
+    "target_count": "batch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Settings are read without torch, which the command line loads only when it trains.
+    if name in __all__:
+        return getattr(import_module(f"lowland.sam.{_HOMES.get(name, 'standard')}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

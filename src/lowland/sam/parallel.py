@@ -22,10 +22,10 @@ if dist.is_available():
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Gives the part of a tensor that this process holds, sharing its storage."""
+    """Gives the part of a tensor that this process holds, sharing its storage; complex numbers as pairs."""
     if dist.is_available() and isinstance(tensor, DTensor):
         return tensor.to_local().detach()
-    return tensor.detach()
+    return torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -98,6 +98,20 @@ class Replicas:
         # Where only parameters are known, they may well be those of a wrapper.
         hidden = module is None and dist.is_available() and dist.is_initialized()
         self.wrapped = self.ddp is not None or bool(self.sharded) or hidden
+
+    @property
+    def bucket_views(self) -> bool:
+        """Whether gradients are views of the memory that DDP reduces them in."""
+        return self.ddp is not None and self.ddp.gradient_as_bucket_view
+
+    def refuse_own(self) -> None:
+        """Refuses an ascent of each process's own where its gradient is reduced in any case."""
+        if self.ddp is None:
+            raise ValueError("ranks='own' needs the model wrapped in DistributedDataParallel.")
+        if self.ddp.static_graph:
+            raise ValueError(
+                "ranks='own' does not go with static_graph=True, whose first pass is always reduced."
+            )
 
     def unsynchronised(self) -> AbstractContextManager[None]:
         """Opens a block whose forward and backward passes keep their gradients to themselves.

@@ -1,65 +1,21 @@
-"""SAM without an ascent pass: the direction is made of the gradients of the steps before."""
+"""Directions without an ascent pass, made of the gradients of the steps before."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from torch import Tensor
 
-from lowland.sam import preserve
 from lowland.sam.parallel import local
-from lowland.sam.parameters import Parameters
-from lowland.sam.perturb import Perturbation, must_measure
-from lowland.sam.remember import RememberingGradient
-from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """How the direction d follows from the gradients g of the steps: d <- decay * d + sign * g."""
+class Past:
+    """A direction d that is known from the steps before, so that a step of SAM takes one pass.
 
-    decay: float
-    sign: float
-
-
-RULES = {
-    "previous": Rule(decay=0.0, sign=1.0),
-    # Forwards, against the gradients: the point that the momentum is about to run into.
-    "momentum": Rule(decay=0.9, sign=-1.0),
-}
-
-OF_AN_ASCENT = (
-    "ascent",
-    "m",
-    "descent",
-    "ascent_dropout",
-    "ascent_bf16",
-    "ranks",
-    "row_gradients",
-    "scaler",
-)
-"""Options that say something of an ascent pass, or that need one."""
-
-
-class PastSAMGradient(RememberingGradient):
-    """The gradient at w + rho * d / ||d||, where d is known from the steps before: one pass a step.
-
-    The first step, and one after a direction that was not finite, is a standard one.
-
-    Args:
-        parameters: As in `SAMGradient`.
-        direction: `previous`: d is the gradient of the step before, as it was before clipping. `momentum`: d
-            points where momentum of 0.9 over these gradients would move the weights.
-        rho: Radius of the perturbation, >= 0.
-        **options: `perturb`, `adaptive`, `swap`, `measure`, `micro_batch_size`, `count` and `backward`, as in
-            `SAMGradient`.
-
-    Raises:
-        ValueError: Under a `GradScaler`, whose scale changes between the steps.
+    `previous`: d is the gradient of the step before, as it was before clipping. `momentum`: d points where
+    momentum of 0.9 over these gradients would move the weights. The first step, and one after a direction
+    that was not finite, has none, and is a baseline step.
 
     Source:
         `previous`: S2-SAM, Ji et al. (2024), "A Single-Step, Sharpness-Aware Minimization is All You Need to
@@ -67,70 +23,61 @@ class PastSAMGradient(RememberingGradient):
         "Momentum-SAM", arXiv 2401.12033; their momentum is that of the optimizer.
     """
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        *,
-        direction: Literal["previous", "momentum"] = "previous",
-        rho: float = 0.15,
-        **options: Any,
-    ) -> None:
-        if direction not in RULES:
-            raise ValueError(f"Invalid {direction=}. Must be one of: {', '.join(RULES)}.")
-        for name in OF_AN_ASCENT:
-            if options.get(name) is not None:
-                raise ValueError(f"{name}= does not go with {direction=}, which takes no ascent pass.")
-        super().__init__(parameters, rho=rho, **options)
-        self.direction = direction
+    def __init__(self, direction: Literal["previous", "momentum"]) -> None:
+        # d <- decay * d + sign * g; momentum runs forwards, against the gradients.
+        self.decay, self.sign = {"previous": (0.0, 1.0), "momentum": (0.9, -1.0)}[direction]
+        self.known: dict[Tensor, Tensor] = {}
 
-    def __call__(
-        self, loss_fn: LossFunction, batch: Any = None, *, micro_batches: Sequence[Any] | None = None
-    ) -> GradientInfo:
-        """Adds the gradient of the batch at w_adv to every parameter's `.grad`, and remembers it.
+    def take(self, parameters: Sequence[Tensor], *, written: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Gives the direction.
 
         Args:
-            loss_fn: As in `StandardGradient`. It sees the batch only.
-            batch: As in `StandardGradient`.
-            micro_batches: As in `StandardGradient`.
+            parameters: The weights that are perturbed.
+            written: Whether the perturbation writes to the direction's memory.
 
         Returns:
-            What was seen.
+            The parameters that have a direction, and the directions.
         """
-        if not self.active:
-            return super().__call__(loss_fn, batch, micro_batches=micro_batches)
-        parameters = self.selection.perturbed()
-        with preserve.gradients(parameters):
-            step = super().__call__ if self._past else partial(StandardGradient.__call__, self)
-            info = step(loss_fn, batch, micro_batches=micro_batches)
-            self._remember(parameters)
-        return info
+        known = [parameter for parameter in parameters if parameter in self.known]
+        directions = [self.known[parameter] for parameter in known]
+        if not self.decay:
+            self.known.clear()  # frees their memory for the descent
+        elif written:
+            directions = [direction.clone() for direction in directions]
+        return known, directions
 
-    def _ascend(
-        self, loss_fn: LossFunction, pieces: Sequence[Any]
-    ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
-        """Gives the direction that is known; no pass is taken."""
-        known = [parameter for parameter in self.selection.perturbed() if parameter in self._past]
-        directions = [self._past[parameter] for parameter in known]
-        if not RULES[self.direction].decay:
-            self._past.clear()  # frees their memory for the descent
-        elif self.measure or self.adaptive or must_measure(known, self.rho):
-            directions = [direction.clone() for direction in directions]  # they are written to
-        return None, known, directions
-
-    def _remember(self, parameters: Sequence[Tensor]) -> None:
-        rule = RULES[self.direction]
+    def remember(self, parameters: Sequence[Tensor]) -> None:
+        """Makes the next direction of `.grad`, which holds the gradient of this step only."""
         for parameter in parameters:
             gradient = parameter.grad
             if gradient is None:
                 continue
             gradient = gradient.to_dense() if gradient.is_sparse else gradient
-            past = self._past.get(parameter)
-            if past is None:
-                past = self._past[parameter] = gradient.detach().clone()
-                local(past).mul_(rule.sign)
+            if parameter in self.known:
+                direction = local(self.known[parameter])
+                direction.mul_(self.decay).add_(local(gradient), alpha=self.sign)
             else:
-                local(past).mul_(rule.decay).add_(local(gradient), alpha=rule.sign)
+                self.known[parameter] = gradient.detach().clone()
+                local(self.known[parameter]).mul_(self.sign)
 
-    def _done(self, done: Perturbation) -> None:
-        if not math.isfinite(done.norm):
-            self._past.clear()
+    def forget(self) -> None:
+        """Drops a direction that is not finite."""
+        self.known.clear()
+
+    def state_dict(self, named: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """Gives the direction by the names of the parameters."""
+        return {name: self.known[parameter] for name, parameter in named if parameter in self.known}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
+        """Goes on from what `state_dict` gave.
+
+        Raises:
+            ValueError: If it names a parameter that is not there.
+        """
+        parameters = dict(named)
+        unknown = set(state) - set(parameters)
+        if unknown:
+            raise ValueError(f"The state is for a parameter {min(unknown)!r}, which is not there.")
+        self.known = {
+            parameters[name]: value.to(parameters[name].device, copy=True) for name, value in state.items()
+        }

@@ -1,18 +1,29 @@
-"""The perturbation: the step to w_adv along the ascent gradient, what of it was done, and the way back."""
+"""The perturbation: w_adv = w + rho * g / ||g||, and the way back to exactly w.
+
+Nothing is subtracted on the way back: adding and subtracting epsilon leaves a rounding error in every weight,
+in bf16 one larger than epsilon itself. Weights are copied, written over and copied back in place.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lowland.sam.parallel import local, shard_sums
-from lowland.sam.weights import Weights
+from lowland.sam.norms import global_norm, nonzero_count
+from lowland.sam.parallel import local
+from lowland.sam.rows import Rows
+from lowland.sam.undo import Undo
+
+WIDE = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+"""Types that hold w_adv wherever w is finite: below `LARGEST`, epsilon rounds away before they overflow."""
+
+LARGEST = 1e18
+"""The largest rho of which that is said; its square is finite, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,59 +37,49 @@ class Perturbation:
         moved: Share of the weights that differ from w at w_adv, from 0 to 1; `None` where not measured.
         taken: Whether the step to w_adv was taken: the gradient gave a direction, and the weights' type
             can hold where it leads. Rounding may still have lost all of it.
+        weights: The weights at w_adv, until they are put back.
     """
 
     norm: float
     radius: float | None
     moved: float | None
     taken: bool
-
-
-WIDE = (torch.float32, torch.float64)
-"""Types that hold w_adv wherever w is finite: below `LARGEST`, epsilon rounds away before they overflow."""
-
-LARGEST = 1e18
-"""The largest rho of which that is said; its square is finite, too."""
+    weights: Weights
 
 
 def perturb(
     parameters: Sequence[Tensor],
     gradients: list[Tensor],
     rho: float,
-    measure: bool = True,
+    *,
     adaptive: bool = False,
-    swap: Callable[[Tensor], bool] | None = None,
-) -> Generator[Perturbation, None, None]:
-    """Moves the weights to w + rho * g / ||g|| at `next()`, and back to exactly w at `close()`.
+    measure: bool = True,
+    undo: Undo,
+) -> Perturbation:
+    """Moves the weights to w + rho * g / ||g||; `undo` puts them back at exactly w.
 
-    Where adaptive, to w + rho * w^2 g / || |w| g ||, element by element: the perturbation of each weight is
-    measured by the weight.
-
-    A gradient of norm zero or with an element that is not finite gives no direction: the weights
-    then stay at w, and the radius says so. They stay, too, where their type cannot hold w_adv.
-
-    This is `perturbed` for those who must be safe from Ctrl-C at every instruction: `close()` in a
-    `finally` is one call into the interpreter, while the exit of a `with` block starts with a
-    function of its own, in front of which an interrupt may strike.
+    Where adaptive, the weights move to w + rho * w^2 g / || |w| g ||, element by element. A gradient of norm
+    zero, or with an element that is not finite, gives no direction: the weights then stay at w, and the
+    radius says so. They stay, too, where their type cannot hold w_adv.
 
     Args:
         parameters: The weights that are perturbed.
         gradients: Their ascent gradients, one each; of a table a sparse one by rows, in which case only these
-            rows are moved and saved. The list is emptied, so that their memory is free for the descent.
+            rows are moved and saved. The list is emptied, so that its memory is free for the descent.
         rho: Radius, >= 0.
+        adaptive: Whether each weight's part of the perturbation is scaled by the weight's size.
         measure: Whether to measure what reached the weights, which costs as much again as moving them.
             Weights of 16 bits are measured in any case, since they may not hold w_adv.
-        adaptive: Whether each weight's part of the perturbation is measured by the weight's size.
-        swap: Which weights w_adv takes the place of instead of being written over them; see `SAMGradient`.
+        undo: Gets the action that puts the weights back.
 
-    Yields:
+    Returns:
         The perturbation as it was done.
 
     Source:
         Algorithm 1, line "w_adv": one global norm over all parameters together. Adaptive: equation 4 of Kwon
         et al. (2021), "ASAM", arXiv 2102.11600, with T_w = |w|.
     """
-    weights = Weights(parameters, gradients, swap)
+    weights = Weights(parameters, gradients)
     directions = [local(gradient) for gradient in gradients]
     if adaptive and directions:
         torch._foreach_mul_(directions, weights.now)  # the sign of w goes with the second time
@@ -86,110 +87,106 @@ def perturb(
     scale = rho / norm if norm > 0 else 0.0
     # NaN and infinity fail this, too, and so does what the kernels of the weights' type cannot multiply with.
     types = {torch.float32, *(weight.dtype for weight in weights.now)}
-    if not 0 < scale <= min(torch.finfo(kind).max for kind in types):
-        directions.clear()
-        gradients.clear()
-        yield Perturbation(norm=norm, radius=0.0, moved=0.0, taken=False)
-        return
-    if adaptive:
-        torch._foreach_mul_(directions, weights.now)
-    narrow = must_measure(weights.now, rho)
-    try:
-        weights.move(directions, scale)
-        radius = moved = None
+    taken = 0 < scale <= min(torch.finfo(kind).max for kind in types)
+    radius: float | None = None if taken else 0.0
+    moved = radius
+    if taken:
+        if adaptive:
+            torch._foreach_mul_(directions, weights.now)
+        undo.later(weights.back)
+        weights.move(directions, scale)  # w_adv = w + rho * g / ||g||
+        narrow = must_measure(parameters, rho)
         if measure or narrow:
             radius, moved = _measure(weights, gradients, adaptive)
-            moved /= sum(parameter.numel() for parameter in parameters)
-        taken = math.isfinite(radius) if narrow and radius is not None else True
-        if not taken:
+        if narrow and radius is not None and not math.isfinite(radius):
             weights.back()
-            radius = moved = 0.0
-        directions.clear()
-        gradients.clear()
-        yield Perturbation(norm=norm, radius=radius, moved=moved, taken=taken)
+            taken, radius, moved = False, 0.0, 0.0
+    directions.clear()
+    gradients.clear()
+    return Perturbation(norm=norm, radius=radius, moved=moved, taken=taken, weights=weights)
+
+
+@contextmanager
+def perturbed(
+    parameters: Sequence[Tensor],
+    gradients: list[Tensor],
+    rho: float,
+    *,
+    adaptive: bool = False,
+    measure: bool = True,
+) -> Iterator[Perturbation]:
+    """Moves the weights as `perturb` does for the block of a `with` statement."""
+    undo = Undo()
+    try:
+        yield perturb(parameters, gradients, rho, adaptive=adaptive, measure=measure, undo=undo)
     finally:
         try:
-            weights.back()
-        except BaseException:  # a second Ctrl-C, while restoring: the weights come first
-            weights.back()
+            undo()
+        except BaseException:  # an interrupt, while the weights are put back
+            undo()
             raise
 
 
-perturbed = contextmanager(perturb)
-"""`with perturbed(parameters, gradients, rho) as done:` runs the block at w_adv. See `perturb`."""
-
-
-def must_measure(weights: Sequence[Tensor], rho: float) -> bool:
+def must_measure(parameters: Sequence[Tensor], rho: float) -> bool:
     """Tells whether the weights may not hold w_adv, so that what reaches them is measured in every step."""
-    return rho > LARGEST or any(weight.dtype not in WIDE for weight in weights)
+    return rho > LARGEST or any(parameter.dtype not in WIDE for parameter in parameters)
 
 
-def global_norm(tensors: Sequence[Tensor]) -> float:
-    """Computes one L2 norm over all tensors together, across shards, in fp32 at least.
-
-    Args:
-        tensors: Any shapes, types and devices; DTensors count with all their shards.
-
-    Returns:
-        The norm; not finite where an element is not.
-    """
-
-    def squares(group: list[Tensor]) -> Tensor:
-        # The sums of fp16 would overflow, and those of bf16 know two digits.
-        accumulate = torch.float64 if group[0].dtype == torch.float64 else torch.float32
-        return torch.stack(list(torch._foreach_norm(group, 2, dtype=accumulate))).cpu().double().square()
-
-    return math.sqrt(_total(tensors, squares))
-
-
-def global_dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:
-    """Computes one scalar product over all tensors together, across shards, in fp32 at least.
+class Weights:
+    """Weights that are moved and put back.
 
     Args:
-        left: Any shapes, types and devices; DTensors count with all their shards.
-        right: As many, of the same shapes and devices.
+        parameters: The weights that are perturbed.
+        gradients: Their gradients, one each. Sparse ones of tables are replaced by those of the rows
+            that occur.
 
-    Returns:
-        The scalar product; not finite where an element is not.
+    Attributes:
+        now: The weights to move, without autograd, then w_adv; of tables the rows that occur.
+        saved: w, as soon as they are moved.
     """
-    products = []
-    for pair in zip(left, right, strict=True):
-        one, other = (local(tensor).flatten() for tensor in pair)
-        wide = torch.promote_types(torch.promote_types(one.dtype, other.dtype), torch.float32)
-        products.append(torch.dot(one.to(wide), other.to(wide)))
-    if not products:
-        return 0.0
-    figures = torch.stack([product.to(products[0]) for product in products]).cpu().double()
-    return float(shard_sums(figures, left).sum())
 
+    def __init__(self, parameters: Sequence[Tensor], gradients: list[Tensor]) -> None:
+        self.parameters = list(parameters)
+        self.now = [local(parameter) for parameter in parameters]
+        self.rows: dict[int, Rows] = {}
+        for index in range(len(gradients)):  # no name is left for a gradient, which is to be freed
+            if gradients[index].is_sparse:
+                gradients[index] = gradients[index].coalesce()
+                self.rows[index] = Rows(self.now[index], gradients[index].indices()[0])
+                self.now[index] = self.rows[index].weight
+                gradients[index] = gradients[index].values()
+        self.saved = list(self.now)
 
-def _total(tensors: Sequence[Tensor], figure: Callable[[list[Tensor]], Tensor]) -> float:
-    """Adds a figure up over all tensors and shards; `figure` sees those of one device and type at once."""
-    pieces = [local(tensor) for tensor in tensors]
-    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = defaultdict(list)
-    for index, piece in enumerate(pieces):
-        kinds[piece.device, piece.dtype].append(index)
-    figures = torch.zeros(len(pieces), dtype=torch.float64, device="cpu")
-    for members in kinds.values():
-        figures[members] = figure([pieces[index] for index in members])
-    return float(shard_sums(figures, tensors).sum())
+    def move(self, directions: list[Tensor], scale: float) -> None:
+        """Moves the weights by scale times the directions."""
+        for index, weight in enumerate(self.now):
+            self.saved[index] = weight.clone()
+        torch._foreach_add_(self.now, directions, alpha=scale)
+        for index, rows in self.rows.items():
+            rows.put(self.now[index])
+        # A cast that autocast made of w must not be used at w_adv.
+        torch.clear_autocast_cache()
+
+    def back(self) -> None:
+        """Puts the weights back, wherever `move` was broken off; a second time does no harm."""
+        torch._foreach_copy_(self.now, self.saved)
+        for index, rows in self.rows.items():
+            rows.put(self.saved[index])
+        torch.clear_autocast_cache()
 
 
 def _measure(weights: Weights, gradients: list[Tensor], adaptive: bool) -> tuple[float, float]:
     """Measures what arrived, in the gradients' own memory: in bf16 most of epsilon rounds away.
 
     Returns:
-        Its norm, by the weights' size where adaptive, and how many weights it moved.
+        Its norm, by the weights' size where adaptive, and the share of the weights that moved.
     """
     epsilons = [local(gradient) for gradient in gradients]
     torch._foreach_copy_(epsilons, weights.now)
     torch._foreach_sub_(epsilons, weights.saved)
-
-    def counts(group: list[Tensor]) -> Tensor:
-        return torch.stack([epsilon.count_nonzero() for epsilon in group]).cpu().double()
-
-    moved = _total(gradients, counts)
+    moved = nonzero_count(gradients)
     if adaptive:
         for epsilon, weight in zip(epsilons, weights.saved, strict=True):
             epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
-    return global_norm(gradients), moved
+    size = sum(parameter.numel() * (2 if parameter.is_complex() else 1) for parameter in weights.parameters)
+    return global_norm(gradients), moved / size

@@ -1,39 +1,75 @@
-"""What the ascent pass must leave as it found it: random streams and buffers; and gradients of before.
+"""What the ascent must leave as it found it: gradients, random streams and buffers.
 
 The ascent pass is a measurement. Dropout masks drawn in it must not shift the
 masks of the descent, and BatchNorm must not count its examples twice; else
-rho = 0 would not be standard training.
+rho = 0 would not be the baseline.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from lowland.sam.undo import Undo
 
-@contextmanager
-def random_streams(devices: Iterable[torch.device]) -> Iterator[None]:
-    """Restores on exit every global random stream that a forward pass may draw from.
+
+def gradients(parameters: Sequence[Tensor], undo: Undo, *, copy: bool = False) -> None:
+    """Takes the gradients away that are there, until `undo` puts them back.
 
     Args:
-        devices: The devices of the parameters; the streams of those that are not CPUs are kept too.
+        parameters: Whose gradients.
+        undo: Puts them back, in place of those that came meanwhile.
+        copy: Whether their memory is written to meanwhile, as where gradients are views of DDP's buckets.
     """
-    accelerators = sorted({device for device in devices if device.type != "cpu"}, key=str)
+    held = [None if p.grad is None else p.grad.clone() if copy else p.grad for p in parameters]
+
+    def back() -> None:
+        for parameter, gradient in zip(parameters, held, strict=True):
+            parameter.grad = gradient
+
+    undo.later(back)
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def found_gradients(parameters: Sequence[Tensor], undo: Undo) -> None:
+    """Takes the gradients away that are there, until `undo` adds them to those that came meanwhile."""
+    held = [(parameter, parameter.grad.clone()) for parameter in parameters if parameter.grad is not None]
+
+    def back() -> None:
+        while held:  # each is added once, even if an interrupt makes `undo` repeat this
+            parameter, gradient = held.pop()
+            if parameter.grad is None:
+                parameter.grad = gradient
+            else:
+                parameter.grad.add_(gradient)
+
+    undo.later(back)
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def random_streams(devices: Iterable[torch.device], undo: Undo) -> None:
+    """Keeps every global random stream that a forward pass may draw from, for `undo` to restore.
+
+    Args:
+        devices: The devices of the parameters; the streams of those that are not CPUs are kept, too.
+        undo: Restores them.
+    """
+    accelerators = sorted({device for device in devices if device.type not in ("cpu", "meta")}, key=str)
     python_state = random.getstate()
     numpy_random = sys.modules.get("numpy.random")  # if nothing imported it, nothing draws from it
     numpy_state = numpy_random.get_state() if numpy_random is not None else None
     cpu_state = torch.get_rng_state()
-    states = [(d, torch.get_device_module(d).get_rng_state(d)) for d in accelerators if d.type != "meta"]
-    try:
-        yield
-    finally:
+    states = [(device, torch.get_device_module(device).get_rng_state(device)) for device in accelerators]
+
+    def back() -> None:
         random.setstate(python_state)
         if numpy_random is not None:
             numpy_random.set_state(numpy_state)
@@ -41,14 +77,16 @@ def random_streams(devices: Iterable[torch.device]) -> Iterator[None]:
         for device, state in states:
             torch.get_device_module(device).set_rng_state(state, device)
 
+    undo.later(back)
 
-@contextmanager
-def buffers(module: nn.Module | None) -> Iterator[None]:
-    """Restores on exit every buffer that the passes inside may have written to or put another in place of.
+
+def buffers(module: nn.Module | None, undo: Undo) -> None:
+    """Keeps every buffer that the next passes may write to or replace, for `undo` to restore.
 
     Args:
-        module: The model. Without one, every module that runs inside is watched instead, through a
-            global hook; a compiled model needs the module, since hooks do not see inside it.
+        module: The model. Without one, every module that runs is watched instead, through a global hook;
+            a compiled model needs the module, since hooks do not see inside it.
+        undo: Restores the buffers.
     """
     saved: dict[tuple[int, str], tuple[nn.Module, Tensor | None, Tensor | None]] = {}
 
@@ -58,38 +96,20 @@ def buffers(module: nn.Module | None) -> Iterator[None]:
                 value = None if buffer is None else buffer.detach().clone()
                 saved[id(owner), name] = owner, buffer, value
 
-    handle = None
+    def back() -> None:
+        for (_, name), (owner, buffer, value) in saved.items():
+            owner._buffers[name] = buffer
+            if buffer is not None and value is not None:
+                buffer.detach().copy_(value)
+
+    undo.later(back)
     if module is None:
 
         def before_forward(owner: nn.Module, _: Any) -> None:
             save(owner)
 
         handle = register_module_forward_pre_hook(before_forward)
+        undo.later(handle.remove)
     else:
         for owner in module.modules():
             save(owner)
-    try:
-        yield
-    finally:
-        if handle is not None:
-            handle.remove()
-        for (_, name), (owner, buffer, value) in saved.items():
-            owner._buffers[name] = buffer
-            if buffer is not None and value is not None:
-                buffer.detach().copy_(value)
-
-
-@contextmanager
-def gradients(parameters: Sequence[Tensor]) -> Iterator[None]:
-    """Sets the gradients aside that are there, and on exit adds them to those that came in their place."""
-    found = [None if parameter.grad is None else parameter.grad.clone() for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for parameter, gradient in zip(parameters, found, strict=True):
-            if parameter.grad is None:
-                parameter.grad = gradient
-            elif gradient is not None:
-                parameter.grad.add_(gradient)

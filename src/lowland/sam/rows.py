@@ -30,8 +30,10 @@ def dense_tables(module: nn.Module) -> list[nn.Embedding]:
     gradient all the same.
 
     Args:
-        module: Any module; `torch.compile` knows no sparse gradients.
+        module: Any module. A compiled one has none: it would be compiled twice, with sparse gradients.
     """
+    if any(hasattr(part, "_orig_mod") for part in module.modules()):
+        return []
     return [
         part
         for part in module.modules()
@@ -55,13 +57,14 @@ class Rows:
         index: Which rows, each once.
 
     Attributes:
+        index: Which rows. `# (rows,)`
         weight: The rows. `# (rows, width)`
     """
 
     def __init__(self, table: Tensor, index: Tensor) -> None:
-        self._table, self._index = table, index
+        self._table, self.index = table, index
         self.weight = table[index]
 
     def put(self, rows: Tensor) -> None:
         """Writes rows, `(rows, width)`, into the table."""
-        self._table.index_copy_(0, self._index, rows)
+        self._table.index_copy_(0, self.index, rows)

@@ -36,6 +36,9 @@ class GradientInfo:
             where the ascent gradient was zero or not finite, less than rho where the weights' type is too
             coarse (bf16).
         moved: Share of the perturbed weights that changed at all, from 0 to 1.
+        cosine: Cosine between w_adv - w and the descent gradient, from -1 to 1: around 0 or below, the
+            perturbation steps over what the descent could follow. `None` where it was not measured, or where
+            `.grad` held something before.
         points: Number of adversarial points (m).
     """
 
@@ -44,6 +47,7 @@ class GradientInfo:
     ascent_norm: float | None = None
     radius: float | None = 0.0
     moved: float | None = 0.0
+    cosine: float | None = None
     points: int = 0
 
 

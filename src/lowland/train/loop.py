@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 
 from lowland.data import IGNORED
 from lowland.models import checkpoint_layers
-from lowland.sam import GradientInfo, SAMGradient
+from lowland.sam import GradientInfo, SAMConfig, SAMGradient
 from lowland.train.failure import random_streams, save_failure
 from lowland.train.gradients import build_gradient
 from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.precision import resolve_operations
-from lowland.train.settings import Arm, SAMSettings, TrainSettings
+from lowland.train.settings import Arm, TrainSettings
 from lowland.train.state import load_state, save_state, stream_rows
 
 MOST_IN_A_ROW = 10
@@ -52,6 +52,7 @@ class StepReport:
         ascent_norm: Mean norm of the ascent gradient; `None` in standard training.
         radius: Measured radius of the last step of SAM; `None` in standard training.
         moved: Share of perturbed weights that this step moved at all; `None` in standard training.
+        cosine: Cosine between its perturbation and its descent gradient; `None` where it was not measured.
     """
 
     step: int
@@ -65,6 +66,7 @@ class StepReport:
     ascent_norm: float | None = None
     radius: float | None = None
     moved: float | None = None
+    cosine: float | None = None
     skipped: int = 0
 
     @property
@@ -107,7 +109,7 @@ class Training:
         *,
         arm: Arm,
         settings: TrainSettings,
-        sam: SAMSettings,
+        sam: SAMConfig,
         accelerator: Accelerator,
         bf16: bool = False,
         failures: Path | None = None,
@@ -237,7 +239,7 @@ class Training:
     def gradient(self, batch: Mapping[str, Tensor]) -> tuple[GradientInfo, float]:
         """Fills `.grad` for a batch as a step does; returns what was seen and the norm before clipping."""
         if isinstance(self._gradient, SAMGradient):
-            self._gradient.active = self._sam.active(self.step, self._settings.steps)
+            self._gradient.at(self.step, self._settings.steps)
         share, shares = self._accelerator.process_index, self._accelerator.num_processes
         # Dealt out like cards, so that the first examples of all processes are the first of the batch.
         info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
@@ -352,4 +354,5 @@ def _report(
         ascent_norm=mean([info.ascent_norm for info in infos]),
         radius=next((info.radius for info in reversed(infos) if info.points), None),
         moved=next((info.moved for info in reversed(infos) if info.points), None),
+        cosine=next((info.cosine for info in reversed(infos) if info.cosine is not None), None),
     )

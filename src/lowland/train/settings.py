@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 OptimizerName: TypeAlias = Literal["adafactor", "adamw", "muon"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 Operations: TypeAlias = Literal["auto", "fast", "library"]
 NonFinite: TypeAlias = Literal["stop", "skip"]
-Descent: TypeAlias = Literal["share", "full"]
-Direction: TypeAlias = Literal["ascent", "previous", "momentum"]
 Arm: TypeAlias = Literal["standard", "sam"]
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
-
-LATER = {"adaptive": False, "ascent_dropout": True, "ascent_bf16": False, "look": 0.0}
-"""SAM's settings that came later, with the defaults that they are left out at."""
-
-MOST_RHO = 1000.0
-"""A larger radius is a slip: it is more than the norm of all weights of a small model."""
 
 
 def _whole(name: str, value: object, minimum: int) -> None:
@@ -40,96 +32,6 @@ def _number(name: str, value: object, minimum: float, *, above: bool = False) ->
 def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"Invalid {name}={value!r}. Must be one of: {', '.join(known)}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SAMSettings:
-    """SAM's own settings; everything else is shared by both arms.
-
-    Attributes:
-        rho: Radius of the perturbation.
-        ascent: Fraction of the batch (a float) or number of examples (an int) that the ascent uses.
-        m: Number of adversarial points.
-        descent: For m > 1, what each point descends on: its `share` of the batch, or the `full` batch.
-        direction: Where the direction of the perturbation comes from: the `ascent` pass, or without any such
-            pass the `previous` step's gradient or the `momentum` of all.
-        start: Fraction of the steps after which SAM begins; until then, steps are standard ones.
-        every: From there on every how many steps one is SAM's; the others are standard ones, but for `look`.
-        look: How much of what was flat about SAM's last gradient the steps between add to theirs (LookSAM's
-            alpha); 0 leaves them standard ones.
-        adaptive: Whether each weight's part of the perturbation is measured by the weight's size (ASAM).
-        ascent_dropout: Whether the ascent drops out as the descent does. If not, models other than T5 and mT5
-            do not checkpoint in it.
-        ascent_bf16: Whether the ascent is under bf16 autocast even where the precision is fp32.
-        perturb: Patterns of the names of parameters that are perturbed, such as `*layer_norm*`; or all.
-
-    Source:
-        The paper's defaults: rho 0.15, a = b/4, m = 1.
-    """
-
-    rho: float = 0.15
-    ascent: float | int = 0.25
-    m: int = 1
-    descent: Descent = "share"
-    direction: Direction = "ascent"
-    start: float = 0.0
-    every: int = 1
-    look: float = 0.0
-    adaptive: bool = False
-    ascent_dropout: bool = True
-    ascent_bf16: bool = False
-    perturb: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        _number("rho", self.rho, 0.0)
-        if self.rho > MOST_RHO:
-            raise ValueError(
-                f"Invalid rho={self.rho!r}. Must be at most {MOST_RHO:g}; 0.05 to 0.3 suit most models."
-            )
-        if isinstance(self.ascent, bool) or not (
-            self.ascent >= 1 if isinstance(self.ascent, int) else 0 < self.ascent <= 1
-        ):
-            raise ValueError(
-                f"Invalid ascent={self.ascent!r}. Must be a fraction in (0, 1], such as 0.25, or a whole "
-                "number of examples >= 1."
-            )
-        _whole("m", self.m, 1)
-        _choice("descent", self.descent, get_args(Descent))
-        _choice("direction", self.direction, get_args(Direction))
-        if not 0 <= self.start < 1:
-            raise ValueError(f"Invalid start={self.start!r}. Must be in [0, 1).")
-        _whole("every", self.every, 1)
-        for name, plain in LATER.items():
-            if isinstance(plain, bool) and not isinstance(getattr(self, name), bool):
-                raise ValueError(f"Invalid {name}={getattr(self, name)!r}. Must be true or false.")
-        if self.direction != "ascent" and (self.m > 1 or self.every > 1):
-            raise ValueError(
-                f"direction={self.direction!r} takes a step's direction from the one before, and does not go "
-                "with m or every above 1."
-            )
-        _number("look", self.look, 0.0)
-        if self.look and (self.every == 1 or self.m > 1):
-            raise ValueError(
-                f"Invalid look={self.look!r} with every={self.every!r} and m={self.m!r}. It is for the steps "
-                "between those of SAM: give every >= 2, and m = 1."
-            )
-        for name in ("ascent_dropout", "ascent_bf16"):
-            chosen = getattr(self, name)
-            if self.direction != "ascent" and chosen != LATER[name]:
-                raise ValueError(
-                    f"direction={self.direction!r} takes no ascent, and needs no "
-                    f"{name}={str(chosen).lower()}."
-                )
-
-    def active(self, step: int, steps: int) -> bool:
-        """Says whether a step is SAM's.
-
-        Args:
-            step: From 0.
-            steps: Of the whole training.
-        """
-        first = math.ceil(self.start * steps)
-        return step >= first and (step - first) % self.every == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,14 +107,3 @@ class TrainSettings:
         _choice("precision", self.precision, get_args(Precision))
         _choice("on_non_finite", self.on_non_finite, get_args(NonFinite))
         _choice("operations", self.operations, get_args(Operations))
-
-
-def identity(plain: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out of nested plain settings what came later and has its default.
-
-    So experiments and pre-trainings from before it are found, and go on.
-    """
-    for name, default in LATER.items():
-        if plain["sam"][name] == default:
-            del plain["sam"][name]
-    return plain

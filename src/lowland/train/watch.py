@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lowland.train.settings import Arm, SAMSettings, TrainSettings
+from lowland.sam.config import SAMConfig
+from lowland.train.settings import Arm, TrainSettings
 
 if TYPE_CHECKING:
     from lowland.train.loop import StepReport
@@ -32,7 +33,7 @@ class Watch:
         sam: What only the SAM arm uses.
     """
 
-    def __init__(self, arm: Arm, settings: TrainSettings, sam: SAMSettings) -> None:
+    def __init__(self, arm: Arm, settings: TrainSettings, sam: SAMConfig) -> None:
         self._arm = arm
         self._settings = settings
         self._rho = sam.rho

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from lowland.report.comparison import Comparison
 from lowland.report.formats import Value
@@ -14,24 +15,17 @@ from lowland.report.paper.printed import average_columns, printed_rows
 from lowland.report.paper.recognize import Place, recognize
 from lowland.report.runs import Arm
 from lowland.report.selection import Scores, Selection
+from lowland.sam.config import SAMConfig
 
 Columns = dict[str, dict[str, float]]
 """Column -> metric -> percent."""
 
-DEFAULT_RHO, DEFAULT_SHARE, DEFAULT_M = 0.15, 0.25, 1
-
-PLAIN: Mapping[str, Value] = {
-    "sam.direction": "ascent",
-    "sam.start": 0.0,
-    "sam.every": 1,
-    "sam.look": 0.0,
-    "sam.adaptive": False,
-    "sam.ascent_dropout": True,
-    "sam.ascent_bf16": False,
-    "sam.perturb": None,
-}
-"""What SAM is besides rho, a and m in the paper. Other kinds of it have no line in the paper's tables."""
+DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fields(SAMConfig)}
+DEFAULT_RHO, DEFAULT_SHARE, DEFAULT_M = SAMConfig.rho, SAMConfig.ascent, SAMConfig.m
 """The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
+
+VARIED = ("sam.rho", "sam.ascent", "sam.ascent_examples", "sam.m", "sam.descent")
+"""What the paper varies. Any other kind of SAM has no line in its tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +53,11 @@ class Result:
     @property
     def plain(self) -> bool:
         """Whether SAM is the paper's method: by an ascent in every step for all weights, and nothing else."""
-        return all(self.settings.get(name, value) == value for name, value in PLAIN.items())
+        return all(
+            self.settings.get(name, default) == default
+            for name, default in DEFAULTS.items()
+            if name not in VARIED
+        )
 
     @property
     def usual_ascent(self) -> bool:

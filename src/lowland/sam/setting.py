@@ -1,0 +1,145 @@
+"""Settings that say everything about themselves in one place: default, limits, help."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a field of a settings class says besides its type and default.
+
+    Attributes:
+        help: What the setting does, in one sentence without its default.
+        least: The smallest value.
+        above: A bound below, which is no value itself.
+        most: The largest value.
+        below: A bound above, which is no value itself.
+        option: Name of the command line's option, where it is not the field's own.
+        metavar: What the command line's help shows for the value.
+    """
+
+    help: str
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    option: str | None = None
+    metavar: str = "X"
+
+    def holds(self, value: float) -> bool:
+        """Tells whether a number is within the limits."""
+        return (
+            math.isfinite(value)
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+    def limits(self) -> str:
+        """Puts the limits into words."""
+        bounds = [(">=", self.least), (">", self.above), ("<=", self.most), ("<", self.below)]
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+
+
+def setting(default: Any, help: str, **more: Any) -> Any:
+    """Declares a field of a settings class.
+
+    Args:
+        default: The default.
+        help: See `Setting`.
+        **more: The other attributes of `Setting`.
+    """
+    return field(default=default, metadata={"setting": Setting(help=help, **more)})
+
+
+def described(kind: type[Any]) -> dict[str, Setting]:
+    """Lists the settings of a class by the names of their fields."""
+    return {item.name: item.metadata["setting"] for item in fields(kind) if "setting" in item.metadata}
+
+
+def kinds_of(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
+    """Lists the types that each field of a class takes."""
+    unions = (types.UnionType, typing.Union)
+    hints = typing.get_type_hints(kind)
+    return {
+        name: typing.get_args(hint) if typing.get_origin(hint) in unions else (hint,)
+        for name, hint in hints.items()
+    }
+
+
+def check(settings: Any) -> None:
+    """Checks each described field of a settings object against its type and limits.
+
+    Whole numbers become floats where the field is one, so that equal settings are equal in files, too.
+
+    Raises:
+        ValueError: With a sentence that names the field, its value and what it must be.
+    """
+    for name, said in described(type(settings)).items():
+        value, kinds = getattr(settings, name), kinds_of(type(settings))[name]
+        expected = mismatch(kinds, said, value)
+        if expected:
+            raise ValueError(f"Invalid {name}={value!r}. Must be {expected}.")
+        if float in kinds and isinstance(value, int):
+            object.__setattr__(settings, name, float(value))
+
+
+def mismatch(kinds: Sequence[Any], said: Setting, value: Any) -> str | None:
+    """Says what a value must be, if it is not.
+
+    Args:
+        kinds: The types that it may have; `float` takes whole numbers, too, but no truth values.
+        said: Its limits.
+        value: The value.
+    """
+    if value is None and type(None) in kinds:
+        return None
+    choices = [
+        choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)
+    ]
+    if choices:
+        return None if value in choices else f"one of: {', '.join(choices)}"
+    if bool in kinds:
+        return None if isinstance(value, bool) else "True or False"
+    number = next((kind for kind in (float, int) if kind in kinds), None)
+    if number is None:
+        return None
+    taken = (int, float) if number is float else (int,)
+    if isinstance(value, taken) and not isinstance(value, bool) and said.holds(value):
+        return None
+    what, limits = ("a finite number" if number is float else "a whole number"), said.limits()
+    return f"{what} {limits}" if limits else what
+
+
+def changes(settings: Any, defaults: Any = None) -> dict[str, Any]:
+    """Gives what differs from the defaults, as nested plain values.
+
+    Args:
+        settings: A settings object; its sections are settings objects, too.
+        defaults: Another of the class; `None` for the defaults of its fields.
+
+    Returns:
+        Field -> value, of sections what differs in them. A field without a default is always there.
+    """
+    found: dict[str, Any] = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if defaults is not None:
+            default = getattr(defaults, item.name)
+        else:
+            default = item.default_factory() if item.default_factory is not MISSING else item.default
+        if is_dataclass(value):
+            same_kind = type(default) is type(value)
+            nested = changes(value, default if same_kind else None)
+            if nested or not same_kind:
+                found[item.name] = nested
+        elif value != default:
+            found[item.name] = value
+    return found
