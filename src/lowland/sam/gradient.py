@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from lowland.sam import preserve
 from lowland.sam.ascent import ascent_size, points
-from lowland.sam.batch import target_count
+from lowland.sam.batch import batch_size, target_count
 from lowland.sam.config import SAMConfig
 from lowland.sam.cosine import descent_cosine
+from lowland.sam.explain import SILENT, explained, silence
 from lowland.sam.parameters import Parameters, Selection
 from lowland.sam.past import Past
 from lowland.sam.perturb import Perturbation, must_measure, perturb
@@ -27,9 +29,6 @@ from lowland.sam.undo import Undo
 
 COARSE = 0.9
 """Below this share of rho the measured radius is worth a warning; in fp32 it is 1 up to rounding."""
-
-SILENT = 3
-"""Steps of SAM in a row that perturb nothing, after which a warning says so."""
 
 Ascent: TypeAlias = tuple[Tensor | None, list[Tensor], list[Tensor]]
 """The loss of the ascent examples, the parameters that have an ascent gradient, and these gradients."""
@@ -60,6 +59,8 @@ class SAMGradient(StandardGradient):
         active: While false, the gradient is the baseline's, at the baseline's price; `at` sets it, too.
         measure: Whether radius, share of moved weights and cosine are measured, which costs about twice as
             much as moving the weights. A loop may measure only in the steps that it logs.
+        ascent_context: Opened around each ascent pass. A loop whose loss keeps figures, such as a count of
+            tokens, may put them back there: `sam.ascent_context = my_context_manager`.
 
     Source:
         Algorithm 1 of Bahri, Mobahi and Tay (2022).
@@ -95,6 +96,7 @@ class SAMGradient(StandardGradient):
         self.rho = float(self.config.rho)
         self.active = True
         self.measure = True
+        self.ascent_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._told = not (self.config.start or self.config.warmup or self.config.every > 1)
         self._unperturbed = 0  # steps in a row
         self._warned_of_coarse_weights = False
@@ -159,7 +161,7 @@ class SAMGradient(StandardGradient):
             except BaseException:  # an interrupt, while the weights are put back
                 undo()
                 raise
-        self._warn(done, w)
+        self._warn(done, w, pieces)
         return _mean(infos) if len(infos) > 1 else infos[0]
 
     def _ascent(self, loss_fn: LossFunction, examples: Sequence[Any], undo: Undo) -> Ascent:
@@ -179,7 +181,8 @@ class SAMGradient(StandardGradient):
         if self.module is not None and not self._replicas.wrapped:
             undo.set_all(dense_tables(self.module), "sparse", True)
         graph = GraphOf(loss_fn)
-        loss = self._accumulate(graph, examples, together=self.config.ranks == "shared", **options)
+        with self.ascent_context(), explained(sum(batch_size(piece) for piece in examples)):
+            loss = self._accumulate(graph, examples, together=self.config.ranks == "shared", **options)
         w = [parameter for parameter in perturbed if parameter.grad is not None]
         if options and len(w) < len(perturbed):
             refuse_reentrant(graph.last)
@@ -235,7 +238,7 @@ class SAMGradient(StandardGradient):
         else:
             self._past.load_state_dict(state, self.selection.named())
 
-    def _warn(self, done: Perturbation, w: Sequence[Tensor]) -> None:
+    def _warn(self, done: Perturbation, w: Sequence[Tensor], pieces: Sequence[Any]) -> None:
         """Warns, once each, where the perturbation did not reach the weights."""
         if self._past is not None and not w:
             return
@@ -243,12 +246,8 @@ class SAMGradient(StandardGradient):
         silent = not done.taken and self.rho > 0 and self.scaler is None
         self._unperturbed = self._unperturbed + 1 if silent else 0
         if self._unperturbed == SILENT:
-            warnings.warn(
-                f"SAM had no effect in {SILENT} steps in a row: the ascent gradient was zero or not finite, "
-                "and the weights stayed where they were. Is the loss constant on so few examples?",
-                UserWarning,
-                stacklevel=3,
-            )
+            size = sum(batch_size(piece) for piece in pieces)
+            warnings.warn(silence(done.norm, self.ascent_size(size), size), UserWarning, stacklevel=3)
         if not done.taken or done.radius is None or done.radius >= COARSE * self.rho:
             return
         if not self._warned_of_coarse_weights:

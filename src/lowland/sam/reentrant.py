@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lowland.sam.explain import REENTRANT
+
 
 def refuse_reentrant(node: Any) -> None:
     """Refuses a graph that hides parameters from `backward(inputs=...)`, which would leave them at w.
@@ -21,10 +23,7 @@ def refuse_reentrant(node: Any) -> None:
             continue
         seen.add(node)
         if type(node).__name__ == "CheckpointFunctionBackward":
-            raise ValueError(
-                "The model uses reentrant activation checkpointing, which hides parameters from the ascent. "
-                "Use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)."
-            )
+            raise ValueError(REENTRANT)
         waiting += [following for following, _ in node.next_functions]
 
 
