@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
+from transformers import BatchEncoding
 
 from lowland.sam.batch import batch_size, cut, rows, target_count
 
@@ -22,6 +25,19 @@ QUICK = settings(max_examples=60, deadline=None)  # other work on the machine ma
 class Pair(NamedTuple):
     x: Any
     y: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields:
+    x: Any
+    y: Any
+
+
+class Plain:
+    """A batch as some libraries make it: an object with attributes, and nothing else."""
+
+    def __init__(self, x: Any, name: str) -> None:
+        self.x, self.name = x, name
 
 
 class Records:
@@ -59,7 +75,9 @@ def structures(size: int) -> st.SearchStrategy[Any]:
     def nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         item = inner | CONSTANTS
         return st.one_of(
-            st.builds(lambda first, rest: [first, *rest], inner, st.lists(item, max_size=3)),
+            # A list of nothing but mappings and tuples would be a list of examples.
+            st.builds(lambda first, rest: [first, *rest], columns(size), st.lists(item, max_size=3)),
+            st.builds(Fields, inner, item),
             st.builds(lambda first, rest: (first, *rest), inner, st.lists(item, max_size=3)),
             st.builds(Pair, inner, item),
             st.builds(
@@ -78,6 +96,8 @@ def numbers(batch: Any) -> list[list[int]]:
         return [found for value in batch.values() for found in numbers(value)]
     if isinstance(batch, (tuple, list)):
         return [found for value in batch for found in numbers(value)]
+    if isinstance(batch, Fields):
+        return numbers([batch.x, batch.y])
     if isinstance(batch, Records):
         return [batch.items]
     if isinstance(batch, (Tensor, np.ndarray)) and batch.ndim:
@@ -91,6 +111,8 @@ def shape(batch: Any) -> Any:
         return type(batch), {key: shape(value) for key, value in batch.items()}
     if isinstance(batch, (tuple, list)):
         return type(batch), [shape(value) for value in batch]
+    if isinstance(batch, Fields):
+        return type(batch), shape([batch.x, batch.y])
     return type(batch) if numbers(batch) else batch
 
 
@@ -133,8 +155,6 @@ def test_tensors_are_views() -> None:
 
 def test_batch_encoding() -> None:
     """A Hugging Face BatchEncoding stays one, and the one that was given keeps its rows."""
-    from transformers import BatchEncoding
-
     batch = BatchEncoding({"input_ids": torch.arange(8).view(4, 2), "labels": torch.ones(4, 2)})
     taken = rows(batch, 1, 3)
     assert isinstance(taken, BatchEncoding)
@@ -171,9 +191,69 @@ def test_lists_of_rows(batch: Any) -> None:
     assert rows({"x": torch.arange(3), "rows": batch}, 1, 3)["rows"] == batch[1:3]
 
 
+IDS = torch.arange(60).view(5, 12)
+UNCOLLATED: dict[str, list[Any]] = {
+    "mappings": [{"ids": row, "name": f"row {index}"} for index, row in enumerate(IDS)],
+    "mappings of tensors only": [{"ids": row} for row in IDS],
+    "one mapping": [{"ids": IDS[0]}],
+    "tuples": [(row, row + 1) for row in IDS],
+    "pictures and classes": [(torch.zeros(3, 4, 4), index) for index in range(5)],
+    "named tuples": [Pair(row, index) for index, row in enumerate(IDS)],
+    "dataclasses": [Fields(row, None) for row in IDS],
+    "encodings": [BatchEncoding({"input_ids": row.tolist()}) for row in IDS],
+}
+
+
+@pytest.mark.parametrize("batch", UNCOLLATED.values(), ids=UNCOLLATED)
+def test_examples_that_are_not_collated(batch: list[Any]) -> None:
+    """A list of mappings, tuples or dataclasses holds one example an item, whatever tensors these hold."""
+    assert batch_size(batch) == len(batch)
+    assert rows(batch, 0, 1) == batch[:1]
+
+
+def test_lists_of_mappings_inside_a_batch() -> None:
+    """Inside a larger batch they are columns where they have its rows, and examples where they do not."""
+    columns = ([{"ids": torch.arange(8).view(4, 2)}, {"ids": torch.arange(12).view(4, 3)}], torch.zeros(4))
+    assert batch_size(columns) == 4
+    assert [part["ids"].shape for part in rows(columns, 0, 1)[0]] == [(1, 2), (1, 3)]
+    examples = {"rows": UNCOLLATED["mappings"], "labels": torch.zeros(5)}
+    assert batch_size(examples) == 5
+    assert rows(examples, 1, 3)["rows"] == UNCOLLATED["mappings"][1:3]
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [SimpleNamespace(x=torch.arange(4), name="a"), Plain(torch.arange(4), "a")],
+    ids=["namespace", "plain"],
+)
+def test_objects_with_attributes(batch: Any) -> None:
+    """An object without rows of its own is taken by its attributes, and is not changed."""
+    taken = rows(batch, 1, 3)
+    assert type(taken) is type(batch) and taken.name == "a"
+    assert taken.x.tolist() == [1, 2] and batch_size(batch) == 4
+
+
+def test_packed_sequences_of_torch() -> None:
+    """A `PackedSequence` is cut by its sequences, in the order in which they were given."""
+    ragged = [torch.arange(1.0, 3), torch.arange(5.0, 9), torch.arange(3.0, 4)]
+    taken = rows((pack_sequence(ragged, enforce_sorted=False), torch.arange(3)), 0, 2)
+    padded, lengths = pad_packed_sequence(taken[0], batch_first=True)
+    assert lengths.tolist() == [2, 4] and padded[1].tolist() == [5, 6, 7, 8]
+    assert taken[1].tolist() == [0, 1]
+
+
+def test_what_cannot_be_sliced() -> None:
+    """A part that has a length and no slices is named in a sentence."""
+    batch = {"x": torch.zeros(3), "y": collections.deque([1, 2, 3])}
+    assert batch_size(batch) == 3
+    with pytest.raises(ValueError, match=r"cannot take examples 0 to 1 out of a deque by a slice"):
+        rows(batch, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
+        (Fields(1, "a"), "The batch holds no examples: no tensor, array or list in this Fields"),
         (
             {"x": torch.zeros(3), "y": [torch.zeros(2)]},
             r"batch\['x'\] has 3 rows and batch\['y'\]\[0\] has 2",

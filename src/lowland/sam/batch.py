@@ -1,50 +1,109 @@
 """Batches as SAM sees them: how many examples, and which rows.
 
 A batch is anything whose first dimension is the example: a tensor, a tuple,
-list or mapping of such (nested too), a Hugging Face `BatchEncoding`, or an
-object of the user's own with `len()` and slicing. A list without any tensor
-or array in it is a column whose items are the rows: texts, for example, or
-examples that are not collated yet.
+list or mapping of such (nested too), a Hugging Face `BatchEncoding`, a
+dataclass or a plain object with such attributes, or an object of the user's
+own with `len()` and slicing.
+
+Examples that are not collated are examples: a list of mappings, dataclasses
+or tuples has one example an item, and so has a list without any tensor or
+array in it, such as a list of texts. (As a part of a larger batch, a list of
+mappings is read as columns where these have as many rows as the rest of it.)
+The sequences of a packed batch are its examples; see `lowland.sam.packed`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from copy import copy
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from lowland.sam import packed
 
 
 def _has_rows(value: Any) -> bool:
     """Tells whether a value that is no container of columns has one row an example."""
+    if isinstance(value, PackedSequence):
+        return True
     if hasattr(value, "shape"):  # tensors and arrays
         return len(value.shape) > 0
     return hasattr(value, "__len__") and not isinstance(value, (str, bytes))
 
 
+def _fields(value: Any, top: bool = False) -> dict[str, Any] | None:
+    """Gives the attributes of a dataclass or namespace, at the top of any plain object; `None` elsewhere."""
+    if isinstance(value, (Mapping, tuple, list, str, bytes, Tensor, nn.Module, type)):
+        return None
+    if hasattr(value, "shape") or (hasattr(value, "__len__") and hasattr(value, "__getitem__")):
+        return None  # it has rows of its own
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, SimpleNamespace) or (top and hasattr(value, "__dict__") and not callable(value)):
+        return dict(vars(value))
+    return None
+
+
+def _is_record(value: Any) -> bool:
+    """Tells one example that is not collated; a named tuple is one if it holds single values."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return not all(_holds_array(item) for item in value)
+    return isinstance(value, Mapping) or type(value) is tuple or _fields(value) is not None
+
+
+def _is_records(value: Any) -> bool:
+    """Tells a list of examples that are not collated."""
+    return isinstance(value, list) and bool(value) and all(_is_record(item) for item in value)
+
+
 def _holds_array(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(_holds_array(item) for item in value.values())
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list)) and not isinstance(value, PackedSequence):
         return any(_holds_array(item) for item in value)
-    return _has_rows(value)
+    fields = _fields(value)
+    return any(_holds_array(item) for item in fields.values()) if fields is not None else _has_rows(value)
 
 
-def _is_columns(batch: Any) -> bool:
-    """Tells a container of columns from a column."""
-    return isinstance(batch, Mapping) or (isinstance(batch, (tuple, list)) and _holds_array(batch))
+def _columns(batch: Any, merged: bool, top: bool = False) -> list[tuple[str, Any]] | None:
+    """Lists the parts of a container of columns; `None` for a column.
+
+    Args:
+        batch: The container or column.
+        merged: Whether a list of mappings inside of the batch is a container of columns.
+        top: Whether it is the batch itself.
+    """
+    if isinstance(batch, Mapping):
+        return [(f"[{key!r}]", value) for key, value in batch.items()]
+    if (fields := _fields(batch, top)) is not None:
+        return [(f".{name}", value) for name, value in fields.items()]
+    if not isinstance(batch, (tuple, list)) or isinstance(batch, PackedSequence) or not _holds_array(batch):
+        return None
+    if _is_records(batch) and (top or not merged):
+        return None
+    return [(f"[{index}]", value) for index, value in enumerate(batch)]
 
 
-def _leaves(batch: Any, path: str = "batch") -> Iterator[tuple[str, Any]]:
+def _leaves(batch: Any, merged: bool, path: str = "batch") -> Iterator[tuple[str, int]]:
     """Walks through the parts of a batch that have rows, with the path to each."""
-    if _is_columns(batch):
-        items = batch.items() if isinstance(batch, Mapping) else enumerate(batch)
-        for key, value in items:
-            yield from _leaves(value, f"{path}[{key!r}]")
+    columns = _columns(batch, merged, top=path == "batch")
+    if columns is not None:
+        for name, value in columns:
+            yield from _leaves(value, merged, path + name)
+    elif isinstance(batch, PackedSequence):
+        yield path, int(batch.batch_sizes[0])
     elif _has_rows(batch):
-        yield path, batch
+        yield path, len(batch)
+
+
+def _merged(batch: Any) -> bool:
+    """Tells whether lists of mappings inside of a batch are columns, which are as long as the rest."""
+    return len({size for _, size in _leaves(batch, merged=True)}) <= 1
 
 
 def batch_size(batch: Any) -> int:
@@ -59,18 +118,23 @@ def batch_size(batch: Any) -> int:
     Raises:
         ValueError: If nothing in the batch has rows, or two parts have different numbers of rows.
     """
+    if (found := packed.starts(batch)) is not None:
+        return len(found)
     size: int | None = None
     first = ""
-    for path, leaf in _leaves(batch):
+    for path, length in _leaves(batch, _merged(batch)):
         if size is None:
-            size, first = len(leaf), path
-        elif len(leaf) != size:
+            size, first = length, path
+        elif length != size:
             raise ValueError(
                 f"The first dimension must be the example in every part of the batch, but {first} has "
-                f"{size} rows and {path} has {len(leaf)}."
+                f"{size} rows and {path} has {length}."
             )
     if not size:
-        raise ValueError("The batch holds no examples.")
+        raise ValueError(
+            f"The batch holds no examples: no tensor, array or list in this {type(batch).__name__} has rows. "
+            "Give a mapping, tuple or dataclass of them, or an object with len() and slices."
+        )
     return size
 
 
@@ -85,19 +149,54 @@ def rows(batch: Any, start: int, stop: int) -> Any:
     Returns:
         A batch of the same structure. Tensors are views; values without rows (numbers, strings, `None`,
         0-d tensors) stay as they are.
+
+    Raises:
+        ValueError: If a part of the batch cannot be sliced.
     """
-    if not _is_columns(batch):
-        return batch[start:stop] if _has_rows(batch) else batch
+    if (found := packed.starts(batch)) is not None:
+        bounds = packed.ends(batch, found)
+        return _like(batch, packed.tokens(batch, bounds[start], bounds[stop]))
+    return _rows(batch, start, stop, _merged(batch), top=True)
+
+
+def _rows(batch: Any, start: int, stop: int, merged: bool, top: bool = False) -> Any:
+    columns = _columns(batch, merged, top)
+    if columns is None:
+        return _slice(batch, start, stop) if _has_rows(batch) else batch
+    taken = [_rows(value, start, stop, merged) for _, value in columns]
     if isinstance(batch, Mapping):
-        taken = {key: rows(value, start, stop) for key, value in batch.items()}
-        if type(batch) is dict or not isinstance(batch, MutableMapping):
-            return taken
-        same_type = copy(batch)
-        same_type.update(taken)
-        return same_type
-    items = [rows(value, start, stop) for value in batch]
-    # A named tuple takes its fields one by one.
-    return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)
+        return _like(batch, dict(zip(batch, taken, strict=True)))
+    if isinstance(batch, (tuple, list)):
+        # A named tuple takes its fields one by one.
+        return type(batch)(*taken) if hasattr(batch, "_fields") else type(batch)(taken)
+    same_type = copy(batch)
+    for (name, _), value in zip(columns, taken, strict=True):
+        object.__setattr__(same_type, name.removeprefix("."), value)  # it may be frozen
+    return same_type
+
+
+def _like(batch: Mapping[Any, Any], taken: dict[Any, Any]) -> Any:
+    """Puts columns into a mapping of the batch's type."""
+    if type(batch) is dict or not isinstance(batch, MutableMapping):
+        return taken
+    same_type = copy(batch)
+    same_type.update(taken)
+    return same_type
+
+
+def _slice(column: Any, start: int, stop: int) -> Any:
+    if isinstance(column, PackedSequence):
+        padded, lengths = pad_packed_sequence(column, batch_first=True)
+        return pack_padded_sequence(
+            padded[start:stop], lengths[start:stop], batch_first=True, enforce_sorted=False
+        )
+    try:
+        return column[start:stop]
+    except (TypeError, KeyError, NotImplementedError) as error:
+        raise ValueError(
+            f"SAM cannot take examples {start} to {stop} out of a {type(column).__name__} by a slice. Give a "
+            "batch of tensors, arrays or lists, or an object with len() and slices."
+        ) from error
 
 
 def cut(micro_batches: Sequence[Any], start: int, stop: int) -> list[Any]:

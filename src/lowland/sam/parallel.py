@@ -25,7 +25,8 @@ def local(tensor: Tensor) -> Tensor:
     """Gives the part of a tensor that this process holds, sharing its storage; complex numbers as pairs."""
     if dist.is_available() and isinstance(tensor, DTensor):
         return tensor.to_local().detach()
-    return torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
+    tensor = tensor.detach()
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
