@@ -37,7 +37,7 @@ def trained(
     """A Trainer that has trained a tiny model."""
     extra = dict(options or {})
     if issubclass(trainer_class, SAMTrainerMixin):
-        extra["sam"] = sam
+        extra["sam"] = SAMConfig() if sam is None else sam
     trainer: Trainer = trainer_class(
         model=tiny(kind, dropout).eval(),  # as from_pretrained leaves it, and as an evaluation does
         args=arguments(folder, **changes),

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
+from lowland import SAMConfig
+
 pytestmark = pytest.mark.slow
 
 # Compiled graphs add up in another order; fp32, relative to the norm of what is compared.
@@ -59,7 +61,7 @@ def test_trainer(tmp_path: Path) -> None:
     counters.clear()
     for changes in ({}, {"torch_compile": True, "torch_compile_backend": "aot_eager"}):
         model = tiny("t5", 0.0)
-        trainer = SAMTrainer(model, arguments(tmp_path, **changes), train_dataset=rows("t5"))
+        trainer = SAMTrainer(model, arguments(tmp_path, **changes), train_dataset=rows("t5"), sam=SAMConfig())
         trainer.train()
         moved.append(moves(weights(trainer.accelerator.unwrap_model(model)), weights(tiny("t5"))))
     assert distance(moved[1], moved[0]) < ROUNDING

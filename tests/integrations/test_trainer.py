@@ -109,20 +109,27 @@ def test_accumulation_at_the_end_of_an_epoch(tmp_path: Path) -> None:
     assert distance(update(cut, "t5"), update(whole, "t5")) < ROUNDING
 
 
+class Record:
+    """What compute_loss was called with; no figure, which SAM would put back after the ascent."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.points: list[Tensor] = []
+
+
 class LossOfOurs(Trainer):
     """A Trainer with a loss of its own, as TRL's have; it keeps a record of what it is called with."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.calls: list[int] = []
-        self.points: list[Tensor] = []
+        self.record = Record()
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Twice the sum of the targets' losses by the number of items."""
-        self.calls.append(len(inputs["labels"]))
-        self.points.append(weights(model)[0])
+        self.record.calls.append(len(inputs["labels"]))
+        self.record.points.append(weights(model)[0])
         labels = inputs.pop("labels")
         outputs = model(**inputs)
         loss = nn.functional.cross_entropy(
@@ -174,10 +181,10 @@ def test_the_passes_of_a_step(tmp_path: Path) -> None:
         max_steps=1,
     )
     assert isinstance(trainer, SAMLossOfOurs)
-    assert trainer.calls == [2, 1, 2, 2, 2]
-    w, w_adv = trainer.points[0], trainer.points[2]
-    assert torch.equal(trainer.points[1], w) and not torch.equal(w_adv, w)
-    assert all(torch.equal(point, w_adv) for point in trainer.points[3:])
+    assert trainer.record.calls == [2, 1, 2, 2, 2]
+    w, w_adv = trainer.record.points[0], trainer.record.points[2]
+    assert torch.equal(trainer.record.points[1], w) and not torch.equal(w_adv, w)
+    assert all(torch.equal(point, w_adv) for point in trainer.record.points[3:])
 
 
 def test_loss_function_of_the_user(tmp_path: Path) -> None:
@@ -240,7 +247,7 @@ def test_resume(accumulation: int, tmp_path: Path) -> None:
     }
     through = trained(tmp_path, "t5", dropout=0.1, **changes)
     again = SAMTrainer(
-        model=tiny("t5", 0.1, seed=9), args=arguments(tmp_path, **changes), train_dataset=rows("t5")
+        tiny("t5", 0.1, seed=9), arguments(tmp_path, **changes), train_dataset=rows("t5"), sam=SAMConfig()
     )
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     assert same(weights(model_of(again)), weights(model_of(through)))

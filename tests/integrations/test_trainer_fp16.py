@@ -18,6 +18,8 @@ from tests.integrations.toys import (
 )
 from transformers import Trainer
 
+from lowland import SAMConfig
+
 
 def scaler_run(folder: Path, overflow_at: str | None) -> tuple[Trainer, Any]:
     """One fp16 step with a GradScaler, on the CPU, where Accelerate itself would want an accelerator."""
@@ -32,6 +34,7 @@ def scaler_run(folder: Path, overflow_at: str | None) -> tuple[Trainer, Any]:
         model=tiny("t5", 0.0),
         args=arguments(folder, max_steps=1, max_grad_norm=1.0, optim="adamw_torch"),
         train_dataset=rows("t5"),
+        sam=SAMConfig(),
     )
     accelerator = trainer.accelerator
     accelerator.state._mixed_precision = "fp16"

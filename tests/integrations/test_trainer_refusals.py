@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integrations.runs import trained
+import torch
+from tests.integrations.runs import model_of, trained
 from tests.integrations.toys import (
     SAMTrainer,
     arguments,
     rows,
+    same,
     tiny,
+    weights,
 )
 from torch import Tensor, nn
 from transformers import Trainer
@@ -19,6 +22,7 @@ from transformers import Trainer
 import lowland
 from lowland import SAMConfig, SAMTrainerMixin
 from lowland.errors import UserError
+from lowland.integrations import Whole
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "deepspeed": ({"is_deepspeed_enabled": True}, r"does not run under DeepSpeed"),
@@ -39,7 +43,7 @@ def test_refusals(attributes: dict[str, Any], message: str, tmp_path: Path) -> N
                 setattr(self, name, value)
 
     with pytest.raises(UserError, match=message):
-        lowland.sam_trainer(Prepared)(tiny("t5"), arguments(tmp_path), train_dataset=rows("t5"))
+        lowland.sam_trainer(Prepared)(tiny("t5"), arguments(tmp_path), sam=SAMConfig())
 
 
 def test_refused_arguments(tmp_path: Path) -> None:
@@ -47,10 +51,10 @@ def test_refused_arguments(tmp_path: Path) -> None:
     several = arguments(tmp_path)
     several._n_gpu = 2
     with pytest.raises(UserError, match=r"DataParallel.*torchrun"):
-        SAMTrainer(tiny("t5"), several, train_dataset=rows("t5"))
+        SAMTrainer(tiny("t5"), several, sam=SAMConfig())
     for optim in ("lomo", "galore_adamw_layerwise"):
         with pytest.raises(UserError, match=rf"optim='{optim}'"):
-            SAMTrainer(tiny("t5"), arguments(tmp_path, optim=optim), train_dataset=rows("t5"))
+            SAMTrainer(tiny("t5"), arguments(tmp_path, optim=optim), sam=SAMConfig())
 
 
 def test_mistakes_end_in_sentences(tmp_path: Path) -> None:
@@ -66,19 +70,75 @@ def test_mistakes_end_in_sentences(tmp_path: Path) -> None:
             SAMConfig(**wrong)
 
 
-def test_a_lost_training_step_is_told(tmp_path: Path) -> None:
-    """A Trainer class whose own training_step SAM replaces is warned of, and one in front of SAM runs."""
-    seen = []
+def test_settings_are_asked_for(tmp_path: Path) -> None:
+    """A Trainer without settings of SAM is refused; they may stand in its class."""
+    with pytest.raises(UserError, match=r"SAMTrainer was given no settings of SAM. Add sam=lowland"):
+        SAMTrainer(tiny("t5"), arguments(tmp_path), train_dataset=rows("t5"))
 
-    class Counting(Trainer):
-        def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-            seen.append(1)
-            return super().training_step(*args, **kwargs)
+    class Settled(SAMTrainer):  # type: ignore[misc, valid-type]
+        sam = SAMConfig(rho=0.3)
 
-    class Front(Counting, SAMTrainer):  # type: ignore[misc, valid-type]
-        pass
+    assert Settled(tiny("t5"), arguments(tmp_path)).sam.rho == 0.3
+    assert Settled(tiny("t5"), arguments(tmp_path), sam=SAMConfig(rho=0.1)).sam.rho == 0.1
 
-    with pytest.warns(UserWarning, match=r"Counting has a training_step of its own"):
-        lowland.sam_trainer(Counting)(tiny("t5"), arguments(tmp_path), train_dataset=rows("t5"))
-    trained(tmp_path, "t5", Front)
-    assert len(seen) == 3
+
+class Never(Trainer):
+    """A Trainer that computes its loss in its step."""
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        loss = model(**self._prepare_inputs(inputs)).loss
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class Twice(Trainer):
+    """A Trainer whose step takes two losses."""
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        inputs = self._prepare_inputs(inputs)
+        loss = self.compute_loss(model, inputs) + self.compute_loss(model, inputs)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class Outputs(Trainer):
+    """A Trainer whose step wants the outputs."""
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        loss, _ = self.compute_loss(model, self._prepare_inputs(inputs), return_outputs=True)
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [(Never, "never calls it"), (Twice, "calls it twice"), (Outputs, "wants the outputs as well")],
+)
+def test_steps_that_sam_cannot_work_with(trainer: type[Trainer], message: str, tmp_path: Path) -> None:
+    """A training_step that does not take one loss from compute_loss ends in a sentence."""
+    with pytest.raises(UserError, match=rf"loss of SAM{trainer.__name__} from compute_loss.*{message}"):
+        trained(tmp_path, "t5", lowland.sam_trainer(trainer))
+
+
+def test_batches_whose_examples_are_not_known(tmp_path: Path) -> None:
+    """A batch without one row an example is refused with the way out, and the way out works."""
+
+    def patches(rows_: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        batch = {name: torch.stack([row[name] for row in rows_]) for name in rows_[0]}
+        return {**batch, "pixels": torch.zeros(7 * len(rows_), 2)}
+
+    class Patches(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            inputs.pop("pixels")
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    class Uncut(SAMTrainerMixin, Patches):
+        def sam_examples(self, inputs: Any) -> Any:
+            return Whole(inputs)
+
+    options = {"data_collator": patches}
+    with pytest.raises(UserError, match=r"examples of SAMPatches's batches.*'pixels'.*has 28.*sam_examples"):
+        trained(tmp_path, "t5", lowland.sam_trainer(Patches), options=options, remove_unused_columns=False)
+    changes = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}
+    uncut = trained(tmp_path, "t5", Uncut, options=options, **changes)
+    assert same(weights(model_of(uncut)), weights(model_of(trained(tmp_path, "t5", **changes))))

@@ -5,52 +5,63 @@
 
     trainer = MyTrainer(model, args, train_dataset=dataset, sam=lowland.SAMConfig(rho=0.05))
 
-One method of the Trainer is replaced, the one that fills `.grad`. The
-micro-batches of an optimizer step are kept until the last one is there; then
-one call of the gradient gets them all, since only the whole batch tells which
-examples the ascent uses and what each micro-batch weighs.
+The Trainer's own `training_step` runs once for each micro-batch, with all that
+it does besides: it generates, counts, moves to the device, offloads. Only the
+loss that it asks for is put off, until the last micro-batch of an optimizer
+step asks for its own. Then one call of the gradient gets them all, since only
+the whole batch tells which examples the ascent uses and what each micro-batch
+weighs.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from lowland.errors import UserError
-from lowland.sam import GradientInfo, SAMConfig, SAMGradient, target_count
+from lowland.integrations.examples import Examples, examples_of
+from lowland.integrations.figures import figures_aside
+from lowland.integrations.put_off import LossOf, LossPutOff
+from lowland.integrations.refusals import refuse
+from lowland.sam import GradientInfo, SAMConfig, SAMGradient
+from lowland.sam.batch import batch_size
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
 else:
     _Trainer = object
 
-FIGURES = ("ascent_loss", "ascent_norm", "radius", "moved")
+FIGURES = ("ascent_loss", "ascent_norm", "radius", "moved", "cosine")
 """What SAM adds to the Trainer's logs; see `lowland.GradientInfo`."""
 
 
 class SAMTrainerMixin(_Trainer):
     """Adds SAM to a Trainer class: `class MyTrainer(SAMTrainerMixin, Seq2SeqTrainer): pass`.
 
-    Everything else is the Trainer's: optimizer, clipping, schedule, callbacks, checkpoints. The batch of
-    SAM is that of the optimizer step, over all its micro-batches and devices; the ascent examples are its
-    first ones (on each device). `loss` in the logs is the loss at w_adv; `ascent_loss`, `ascent_norm`,
-    `radius` and `moved` stand beside it, as means over the steps since the last log.
+    Everything else is the Trainer's: its step, optimizer, clipping, schedule, callbacks, checkpoints. The
+    batch of SAM is that of the optimizer step, over all its micro-batches and devices; the ascent examples
+    are its first ones (on each device). `loss` in the logs is the loss at w_adv; `ascent_loss`,
+    `ascent_norm`, `radius` and `moved` stand beside it, as means over the steps since the last log.
 
     Args:
         *args: The Trainer's own.
-        sam: SAM's settings; `None` stands for the defaults.
+        sam: SAM's settings. They may also stand in the class: `sam = lowland.SAMConfig(rho=0.05)`.
+        count: What the mean loss of a micro-batch is a mean of, from its inputs; for example the sum of the
+            classes' weights. By default the targets as the Trainer counts them, else the examples.
         **kwargs: The Trainer's own.
 
     Raises:
         UserError: If the Trainer is set up in a way that SAM cannot work in.
     """
+
+    sam: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -63,58 +74,89 @@ class SAMTrainerMixin(_Trainer):
                 f"Put it first: class {cls.__name__}(SAMTrainerMixin, ...)."
             )
 
-    def __init__(self, *args: Any, sam: SAMConfig | None = None, **kwargs: Any) -> None:
-        if sam is not None and not isinstance(sam, SAMConfig):
+    def __init__(
+        self,
+        *args: Any,
+        sam: SAMConfig | None = None,
+        count: Callable[[Any], Tensor | float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        sam = type(self).sam if sam is None else sam
+        if sam is None:
+            raise UserError(
+                f"{type(self).__name__} was given no settings of SAM. Add sam=lowland.SAMConfig(rho=0.05) "
+                "(rho=0 is standard training)."
+            )
+        if not isinstance(sam, SAMConfig):
             raise UserError(f"The Trainer's sam= takes a lowland.SAMConfig, but got {type(sam).__name__}.")
         super().__init__(*args, **kwargs)
-        self.sam = SAMConfig() if sam is None else sam
-        self._gradient: SAMGradient | None = None
-        self._micro_batches: list[Any] = []
-        self._seen: dict[str, list[float]] = {name: [] for name in FIGURES}
-        _refuse(self)
-        _warn_of_lost_step(type(self))
+        self.sam = sam
+        self._sam_count = count
+        self._sam_gradient: SAMGradient | None = None
+        self._sam_micro_batches: list[Any] = []
+        self._sam_figures: dict[str, list[float]] = {name: [] for name in FIGURES}
+        refuse(self)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains; see the Trainer."""
-        self._micro_batches.clear()  # a run that a callback stopped half-way through a batch leaves some
+        self._sam_micro_batches.clear()  # a run that a callback stopped half-way through a batch leaves some
         return super().train(*args, **kwargs)
 
-    def training_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        """Keeps a micro-batch, or fills `.grad` from all of them if it is the last of an optimizer step.
+    def sam_examples(self, inputs: Any) -> Any:
+        """Tells what the examples of a micro-batch are, of which the ascent takes the first ones.
+
+        Override it where a Trainer's batches are of a form that lowland does not know.
 
         Args:
-            model: The model, as the Trainer has wrapped it.
-            inputs: The micro-batch.
-            num_items_in_batch: Target tokens of the whole batch, if the Trainer hands them to the loss.
+            inputs: What `compute_loss` gets.
+
+        Returns:
+            The inputs where each row is an example, else a `lowland.integrations.Examples` of them.
+        """
+        return examples_of(self, inputs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Runs the Trainer's own step on a micro-batch; that of the last one of a batch fills `.grad`.
+
+        Args:
+            *args: The Trainer's own.
+            **kwargs: The Trainer's own.
 
         Returns:
             The batch's mean loss at w_adv; 0 while micro-batches are being kept.
+
+        Raises:
+            UserError: If the Trainer's step does not get its loss by one call of `compute_loss`.
         """
-        self._micro_batches.append(self._prepare_inputs(inputs))
+        with LossPutOff(self, self._take) as put_off:
+            super().training_step(*args, **kwargs)
+        if put_off.loss is None:
+            raise put_off.error("never calls it")
+        return put_off.loss
+
+    def _take(self, model: nn.Module, inputs: Any, loss_of: LossOf) -> Tensor:
+        """Keeps a micro-batch, and takes the gradient of all of them if it is the last of a batch."""
+        self._sam_micro_batches.append(self._examples(inputs))
         if not self.accelerator.sync_gradients:
             return torch.zeros((), device=self.args.device)
-        micro_batches, self._micro_batches = self._micro_batches, []
-        model.train()
-        if callable(optimizer_train := getattr(self.optimizer, "train", None)):
-            optimizer_train()
-        if self._gradient is None or self._gradient.module is not model:
-            self._gradient = SAMGradient(model, self.sam, count=self._count, scaler=self.accelerator.scaler)
-        self._gradient.at(self.state.global_step, max(self.state.max_steps, 1))
+        micro_batches, self._sam_micro_batches = self._sam_micro_batches, []
+        gradient = self._sam_gradient
+        if gradient is None or gradient.module is not model:
+            gradient = SAMGradient(model, self.sam, count=self._weigh, scaler=self.accelerator.scaler)
+            gradient.ascent_context = partial(figures_aside, self)
+            self._sam_gradient = gradient
+        gradient.at(self.state.global_step, max(self.state.max_steps, 1))
+        early = {id(micro_batch) for micro_batch in micro_batches[:-1]}
 
         def mean_loss(micro_batch: Any) -> Tensor:
-            items = None if num_items_in_batch is None else self._count(micro_batch)
-            with self.compute_loss_context_manager():
-                # A copy, since the Trainer takes the labels out when it smooths them.
-                loss = self.compute_loss(model, copy(micro_batch), num_items_in_batch=items)
-            return cast(Tensor, loss)
+            # What a Trainer does at the end of a batch, it does with the last micro-batch only.
+            self.accelerator.gradient_state._set_sync_gradients(id(micro_batch) not in early)
+            inputs = _inputs(micro_batch)
+            # A copy, since the Trainer takes the labels out when it smooths them.
+            return cast(Tensor, loss_of(copy(inputs), self._targets(inputs)))
 
         with self._each_batch_its_own():
-            info = self._gradient(mean_loss, micro_batches=micro_batches)
+            info = gradient(mean_loss, micro_batches=micro_batches)
         self._note(info)
         return info.loss.to(self.args.device)
 
@@ -127,29 +169,50 @@ class SAMTrainerMixin(_Trainer):
             **kwargs: The Trainer's own.
         """
         if "loss" in logs:
-            logs = {
-                **logs,
-                **{name: math.fsum(seen) / len(seen) for name, seen in self._seen.items() if seen},
-            }
-            self._seen = {name: [] for name in FIGURES}
+            seen = self._sam_figures
+            logs = {**logs, **{name: math.fsum(seen[name]) / len(seen[name]) for name in seen if seen[name]}}
+            self._sam_figures = {name: [] for name in FIGURES}
         super().log(logs, *args, **kwargs)
 
     def _note(self, info: GradientInfo) -> None:
         if self.args.logging_strategy == "no":
             return
         for name in FIGURES:
-            value = float(getattr(info, name))
-            if math.isfinite(value):  # an overflow under fp16 is a skipped step; its radius says so
-                self._seen[name].append(value)
+            figure = getattr(info, name)
+            # An overflow under fp16 is a skipped step; its radius says so.
+            if figure is not None and math.isfinite(value := float(figure)):
+                self._sam_figures[name].append(value)
 
-    def _count(self, inputs: Mapping[str, Any]) -> Tensor:
-        """Counts what a micro-batch's mean loss is a mean of, by the Trainer's rule."""
+    def _examples(self, inputs: Any) -> Any:
+        examples = self.sam_examples(inputs)
+        try:
+            batch_size(examples)
+        except ValueError as error:
+            raise UserError(
+                f"SAM's ascent cannot tell the first examples of {type(self).__name__}'s batches. {error} "
+                "Or give the class a method sam_examples(inputs) that returns "
+                "lowland.integrations.Whole(inputs): the ascent then takes whole micro-batches."
+            ) from error
+        return examples
+
+    def _weigh(self, micro_batch: Any) -> Tensor | float:
+        """Tells what a micro-batch's mean loss is a mean of."""
+        inputs = _inputs(micro_batch)
+        if self._sam_count is not None:
+            return self._sam_count(inputs)
+        targets = self._targets(inputs)
+        return torch.tensor(batch_size(micro_batch)) if targets is None else targets
+
+    def _targets(self, inputs: Any) -> Tensor | None:
+        """Counts the targets of a micro-batch by the Trainer's rule."""
+        if not isinstance(inputs, Mapping):
+            return None
         labels = inputs.get("shift_labels")
         if labels is None:
             labels = inputs.get("labels")
             if isinstance(labels, Tensor) and getattr(self, "_loss_shifts_labels", False):
                 labels = labels[..., 1:]  # nothing predicts the first token
-        return (labels != -100).sum() if isinstance(labels, Tensor) else target_count(inputs)
+        return (labels != -100).sum() if isinstance(labels, Tensor) else None
 
     @contextmanager
     def _each_batch_its_own(self) -> Iterator[None]:
@@ -165,6 +228,12 @@ class SAMTrainerMixin(_Trainer):
             yield
         finally:
             self.args.average_tokens_across_devices, self.current_gradient_accumulation_steps = kept
+            self.accelerator.gradient_state._set_sync_gradients(True)
+
+
+def _inputs(micro_batch: Any) -> Any:
+    """Gives what `compute_loss` gets of a micro-batch or a part of it."""
+    return micro_batch.inputs if isinstance(micro_batch, Examples) else micro_batch
 
 
 def sam_trainer(trainer_class: type[Any]) -> type[Any]:
@@ -184,47 +253,3 @@ def sam_trainer(trainer_class: type[Any]) -> type[Any]:
     if not (isinstance(trainer_class, type) and issubclass(trainer_class, Trainer)):
         raise UserError(f"sam_trainer takes a subclass of transformers.Trainer, but got {trainer_class!r}.")
     return type(f"SAM{trainer_class.__name__}", (SAMTrainerMixin, trainer_class), {})
-
-
-def _refuse(trainer: _Trainer) -> None:
-    """Refuses set-ups in which SAM could not work, or not be right."""
-    args = trainer.args
-    optim = getattr(args.optim, "value", args.optim)
-    plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
-    reasons = {
-        "SAM does not run under DeepSpeed, which keeps the weights out of reach between passes. Use DDP or "
-        "FSDP2 (fsdp_config={'fsdp_version': 2}).": trainer.is_deepspeed_enabled,
-        "SAM's radius would be wrong under FSDP1, whose flat parameters hide the shards. Use FSDP2: "
-        "fsdp_config={'fsdp_version': 2}.": trainer.is_fsdp_enabled
-        and getattr(plugin, "fsdp_version", 1) == 1,
-        "SAM does not run under torch_xla's FSDP.": bool(trainer.is_fsdp_xla_enabled),
-        f"SAM does not run under DataParallel, which this process would use for its {args.n_gpu} devices. "
-        "Start one process a device with torchrun, or show it one device only.": args.n_gpu > 1,
-        "SAM does not run with tensor, context or sequence parallelism.": any(
-            getattr(trainer, name)() > 1
-            for name in ("get_tp_size", "get_cp_size", "get_sp_size")
-            if hasattr(trainer, name)
-        ),
-        f"SAM does not run with {optim=}, which steps inside the backward pass: it would "
-        "step in the ascent. Use an optimizer that steps after the gradient.": any(
-            word in optim for word in ("lomo", "layerwise")
-        ),
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise UserError(reason)
-
-
-def _warn_of_lost_step(trainer_class: type[Any]) -> None:
-    """Warns if a class behind the mixin has a training_step of its own, which is not reached any more."""
-    line = trainer_class.__mro__
-    for behind in line[line.index(SAMTrainerMixin) + 1 :]:
-        if behind.__module__.startswith("transformers."):
-            return
-        if "training_step" in vars(behind):
-            warnings.warn(
-                f"{behind.__name__} has a training_step of its own, which SAM replaces: what else it "
-                "does there is left out. Put it into a class in front of SAMTrainerMixin to keep it.",
-                stacklevel=3,
-            )
-            return

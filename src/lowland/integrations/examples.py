@@ -1,0 +1,101 @@
+"""What an example is to a Trainer whose batches do not have one row an example."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PAIRED = {
+    "DPOTrainer",
+    "DataCollatorForPreference",
+    "DataCollatorForVisionPreference",
+    "PairwiseDataCollatorWithPadding",
+    "PairwiseTrainer",
+    "RewardTrainer",
+}
+"""Trainers and collators, of TRL and LLaMA-Factory, whose batches are [all chosen, all rejected]."""
+
+
+class Examples(ABC):
+    """A micro-batch whose examples are not its rows; see `SAMTrainerMixin.sam_examples`.
+
+    Args:
+        inputs: What `compute_loss` gets.
+    """
+
+    def __init__(self, inputs: Any) -> None:
+        self.inputs = inputs
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Counts the examples."""
+
+    @abstractmethod
+    def __getitem__(self, part: slice) -> Examples:
+        """Takes a range of examples."""
+
+
+class Whole(Examples):
+    """A micro-batch that is not cut: the ascent takes the first of the micro-batches, each as a whole."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, part: slice) -> Whole:
+        return self
+
+
+class Pairs(Examples):
+    """A batch of pairs in two halves: all chosen, then all rejected.
+
+    What has a row for each text is cut in both halves, and what has one for each pair (margins, the reference
+    model's likelihoods) once.
+    """
+
+    inputs: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"]) // 2
+
+    def __getitem__(self, part: slice) -> Pairs:
+        taken: Any = copy(self.inputs)
+        for name, value in self.inputs.items():
+            if isinstance(value, list) or (isinstance(value, Tensor) and value.dim()):
+                taken[name] = self._cut(name, value, part)
+        return Pairs(taken)
+
+    def _cut(self, name: str, value: Any, part: slice) -> Any:
+        pairs = len(self)
+        if len(value) == pairs:
+            return value[part]
+        if len(value) == 2 * pairs:
+            chosen, rejected = value[:pairs][part], value[pairs:][part]
+            return torch.cat([chosen, rejected]) if isinstance(value, Tensor) else chosen + rejected
+        raise ValueError(
+            f"{name!r} has {len(value)} rows in a batch of {pairs} pairs, so that SAM's ascent cannot take a "
+            "part of them. Give the Trainer's class a method sam_examples(inputs) that returns "
+            "lowland.integrations.Whole(inputs), and accumulate over several micro-batches."
+        )
+
+
+def examples_of(trainer: Any, inputs: Any) -> Any:
+    """Tells what the examples of a micro-batch are.
+
+    Args:
+        trainer: The Trainer. Its class and its collator's are known by their names, also those that Unsloth
+            makes of TRL's.
+        inputs: What its `compute_loss` gets.
+
+    Returns:
+        The inputs themselves where each row is an example, or an `Examples` of them.
+    """
+    line = (*type(trainer).__mro__, *type(getattr(trainer, "data_collator", None)).__mro__)
+    names = {one.__name__.removeprefix("_").removeprefix("Unsloth") for one in line}
+    if names & PAIRED and isinstance(inputs, Mapping) and "input_ids" in inputs:
+        return Pairs(inputs)
+    return inputs
