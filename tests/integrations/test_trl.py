@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lowland import SAMSettings
+from lowland import SAMConfig
 
 pytest.importorskip("trl")
 
@@ -49,7 +49,7 @@ def watched(kind: str, seen: list[list[str]]) -> Any:
 def test_rho_zero_is_the_stock_trainer(kind: str, tmp_path: Path) -> None:
     """At rho = 0, dropout on, weights and all figures are those of the stock trainer, bit for bit."""
     stock = trained(kind, tmp_path, None, dropout=0.1)
-    sam = trained(kind, tmp_path, SAMSettings(rho=0.0), dropout=0.1)
+    sam = trained(kind, tmp_path, SAMConfig(rho=0.0), dropout=0.1)
     assert same(weights(sam.model), weights(stock.model))
     assert figures(sam) == figures(stock)
 
@@ -58,8 +58,8 @@ def test_rho_zero_is_the_stock_trainer(kind: str, tmp_path: Path) -> None:
 def test_adapters_and_checkpointing(kind: str, tmp_path: Path) -> None:
     """With LoRA and checkpointing rho = 0 is the stock trainer, and rho > 0 moves the adapters by rho."""
     stock = trained(kind, tmp_path, None, **lora())
-    off = trained(kind, tmp_path, SAMSettings(rho=0.0), **lora())
-    on = trained(kind, tmp_path, SAMSettings(rho=0.05), **lora())
+    off = trained(kind, tmp_path, SAMConfig(rho=0.0), **lora())
+    on = trained(kind, tmp_path, SAMConfig(rho=0.05), **lora())
     assert same(weights(off.model), weights(stock.model)) and figures(off) == figures(stock)
     assert not same(weights(on.model), weights(stock.model))
     # In the first step of GRPO all rewards of a group are equal: no gradient, and no direction.
@@ -73,13 +73,11 @@ def test_adapters_and_checkpointing(kind: str, tmp_path: Path) -> None:
 def test_accumulation(options: dict[str, Any], tmp_path: Path) -> None:
     """SFT in micro-batches of one takes the step of the whole batch, with the same count of tokens."""
     kinds = {"max_steps": 1, **options}
-    whole = trained(
-        "SFT", tmp_path, SAMSettings(rho=0.05, ascent=0.5), per_device_train_batch_size=4, **kinds
-    )
+    whole = trained("SFT", tmp_path, SAMConfig(rho=0.05, ascent=0.5), per_device_train_batch_size=4, **kinds)
     cut = trained(
         "SFT",
         tmp_path,
-        SAMSettings(rho=0.05, ascent=0.5),
+        SAMConfig(rho=0.05, ascent=0.5),
         per_device_train_batch_size=1,
         gradient_accumulation_steps=4,
         **kinds,
@@ -96,7 +94,7 @@ def test_accumulation(options: dict[str, Any], tmp_path: Path) -> None:
 def test_pairs(kind: str, tmp_path: Path) -> None:
     """The ascent climbs on whole pairs, the first ones, and pairs in micro-batches give the whole step."""
     seen: list[list[str]] = []
-    sam = SAMSettings(rho=0.05, ascent=0.5)
+    sam = SAMConfig(rho=0.05, ascent=0.5)
     whole = trained(kind, tmp_path, sam, watched(kind, seen), max_steps=1)
     ascent, descent = seen
     assert ascent == descent[:2] + descent[4:6]
@@ -111,7 +109,7 @@ def test_pairs(kind: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_pairs_with_figures_of_the_reference(tmp_path: Path) -> None:
     """Likelihoods of the reference, one a pair, go with their pairs."""
-    sam = SAMSettings(rho=0.05)
+    sam = SAMConfig(rho=0.05)
     asked = trained("DPO", tmp_path, sam, max_steps=1)
     known = trained("DPO", tmp_path, sam, max_steps=1, precompute_ref_log_probs=True)
     assert distance(update(known, "DPO"), update(asked, "DPO")) < ROUNDING
@@ -120,7 +118,7 @@ def test_pairs_with_figures_of_the_reference(tmp_path: Path) -> None:
 def test_padding_free(tmp_path: Path) -> None:
     """Sequences in one row without padding take the step of the same sequences in rows."""
     seen: list[list[str]] = []
-    sam = SAMSettings(rho=0.05, ascent=0.5)
+    sam = SAMConfig(rho=0.05, ascent=0.5)
     rows = trained("SFT", tmp_path, sam, max_steps=1)
     options = {"padding_free": True, "max_length": None}
     free = trained("SFT", tmp_path, sam, watched("SFT", seen), max_steps=1, **options)
@@ -133,12 +131,12 @@ def test_packing(tmp_path: Path) -> None:
     """With packing, too, the ascent takes whole sequences, and rho = 0 is the stock trainer."""
     seen: list[list[str]] = []
     packed = {"packing": True, "max_length": 24, "max_steps": 1, "per_device_train_batch_size": 2}
-    trained("SFT", tmp_path, SAMSettings(rho=0.05), watched("SFT", seen), **packed)
+    trained("SFT", tmp_path, SAMConfig(rho=0.05), watched("SFT", seen), **packed)
     ascent, descent = (texts[0] for texts in seen)
     assert ascent.count("the film was") == round(descent.count("the film was") / 4) > 0
     assert descent.startswith(ascent + " the film was")
     stock = trained("SFT", tmp_path, None, **packed)
-    assert same(weights(trained("SFT", tmp_path, SAMSettings(rho=0.0), **packed).model), weights(stock.model))
+    assert same(weights(trained("SFT", tmp_path, SAMConfig(rho=0.0), **packed).model), weights(stock.model))
 
 
 OFTEN: list[Any] = [{}, {"steps_per_generation": 2}, {"num_iterations": 2}]
@@ -158,7 +156,7 @@ def test_generations(kind: str, options: dict[str, Any], tmp_path: Path) -> None
     """With accumulation, completions are generated when the stock trainer generates, and are the same."""
     runs: list[tuple[list[list[str]], list[int]]] = []
     small = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "max_steps": 2, **options}
-    for sam in (None, SAMSettings(rho=0.0)):
+    for sam in (None, SAMConfig(rho=0.0)):
         seen: list[list[str]] = []
         asked: list[int] = []
 
@@ -179,7 +177,7 @@ def test_generations(kind: str, options: dict[str, Any], tmp_path: Path) -> None
 def test_figures_of_the_ascent_are_left_out(kind: str, tmp_path: Path) -> None:
     """With rho > 0 the first step's counts are the stock trainer's, and its metrics have as many entries."""
     stock = trained(kind, tmp_path, None, max_steps=1)
-    sam = trained(kind, tmp_path, SAMSettings(rho=0.05), max_steps=1)
+    sam = trained(kind, tmp_path, SAMConfig(rho=0.05), max_steps=1)
     assert figures(sam)[0].keys() == figures(stock)[0].keys()
     assert figures(sam)[0]["num_tokens"] == figures(stock)[0]["num_tokens"]
 
@@ -188,8 +186,8 @@ def test_figures_of_the_ascent_are_left_out(kind: str, tmp_path: Path) -> None:
 def test_resume(tmp_path: Path) -> None:
     """SFT with LoRA, stopped and resumed from its checkpoint, ends where the uninterrupted run ends."""
     changes = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "optim": "adamw_torch", **lora()}
-    through = trained("SFT", tmp_path, SAMSettings(rho=0.05), **changes)
-    again = trainer("SFT", tmp_path, SAMSettings(rho=0.05), **{**changes, **lora()})
+    through = trained("SFT", tmp_path, SAMConfig(rho=0.05), **changes)
+    again = trainer("SFT", tmp_path, SAMConfig(rho=0.05), **{**changes, **lora()})
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert same(weights(again.model), weights(through.model))
 
@@ -198,13 +196,13 @@ def test_reentrant_checkpointing(tmp_path: Path) -> None:
     """Reentrant checkpointing, which hides weights from the ascent, ends in a sentence with TRL's option."""
     options = {"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": True}}
     with pytest.raises(ValueError, match=r"gradient_checkpointing_kwargs=\{'use_reentrant': False\}"):
-        trained("SFT", tmp_path, SAMSettings(rho=0.05), max_steps=1, **options)
+        trained("SFT", tmp_path, SAMConfig(rho=0.05), max_steps=1, **options)
 
 
 @pytest.mark.slow
 def test_metrics_of_an_evaluation(tmp_path: Path) -> None:
     """An evaluation has TRL's metrics under its prefix, and none of SAM's figures."""
-    made = trainer("SFT", tmp_path, SAMSettings(rho=0.05), eval_strategy="no")
+    made = trainer("SFT", tmp_path, SAMConfig(rho=0.05), eval_strategy="no")
     made.train()
     scores = made.evaluate(data("SFT", 4))
     assert torch.isfinite(torch.tensor(scores["eval_loss"]))

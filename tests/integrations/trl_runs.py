@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import lowland
-from lowland import SAMSettings
+from lowland import SAMConfig
 
 GOOD, BAD = ("good", "warm", "short"), ("bad", "cold", "long")
 WORDS = [
@@ -40,7 +40,7 @@ WORDS = [
     "very",
 ]
 KINDS = ("SFT", "DPO", "KTO", "Reward", "GRPO", "RLOO")
-TIMES = ("runtime", "per_second", "step_time", "ascent_", "radius", "moved")
+TIMES = ("runtime", "per_second", "step_time", "ascent_", "radius", "moved", "cosine")
 """Parts of the names of figures that are not compared."""
 
 
@@ -107,7 +107,7 @@ def lengths(completions: list[str], **columns: Any) -> list[float]:
 
 
 def trainer(
-    kind: str, folder: Path, sam: SAMSettings | None, base: Any = None, dropout: float = 0.0, **changes: Any
+    kind: str, folder: Path, sam: SAMConfig | None, base: Any = None, dropout: float = 0.0, **changes: Any
 ) -> Any:
     """One of TRL's trainers, with SAM if there are settings of it."""
     base = getattr(trl, f"{kind}Trainer") if base is None else base
