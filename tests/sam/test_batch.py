@@ -221,6 +221,40 @@ def test_lists_of_mappings_inside_a_batch() -> None:
     assert rows(examples, 1, 3)["rows"] == UNCOLLATED["mappings"][1:3]
 
 
+PICTURES = [torch.zeros(3, height, 5) for height in (4, 6, 4, 2)]
+TARGETS = [{"boxes": torch.zeros(count, 4), "classes": torch.zeros(count)} for count in (2, 1, 5, 0)]
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        (PICTURES, torch.arange(4)),
+        {"pictures": PICTURES, "labels": torch.arange(4)},
+        {"pictures": torch.zeros(4, 3, 5, 5), "labels": TARGETS},
+        {"pictures": torch.zeros(4, 3, 5, 5), "masks": [p[0] for p in PICTURES], "classes": PICTURES},
+        (PICTURES, TARGETS),
+        (tuple(PICTURES), tuple(TARGETS)),
+    ],
+    ids=["list", "mapping", "targets", "masks", "two lists", "two tuples"],
+)
+def test_pictures_of_different_sizes(batch: Any) -> None:
+    """Inside of a batch, a list or tuple of what has different numbers of rows holds one example an item."""
+    assert batch_size(batch) == 4
+    taken = rows(batch, 1, 3)
+    assert type(taken) is type(batch) and batch_size(taken) == 2
+    values = taken.values() if isinstance(taken, dict) else taken
+    assert all(len(value) == 2 for value in values)
+
+
+def test_nested_tensors() -> None:
+    """Nested tensors are cut by their parts."""
+    parts = [torch.randn(length, 3) for length in (2, 4, 1)]
+    batch = {"x": torch.nested.nested_tensor(parts, layout=torch.jagged), "y": torch.arange(3)}
+    taken = rows(batch, 1, 3)
+    assert batch_size(batch) == 3 and batch_size(taken) == 2
+    assert all(torch.equal(one, two) for one, two in zip(taken["x"].unbind(), parts[1:], strict=True))
+
+
 @pytest.mark.parametrize(
     "batch",
     [SimpleNamespace(x=torch.arange(4), name="a"), Plain(torch.arange(4), "a")],
@@ -244,6 +278,8 @@ def test_packed_sequences_of_torch() -> None:
 
 def test_what_cannot_be_sliced() -> None:
     """A part that has a length and no slices is named in a sentence."""
+    with pytest.raises(ValueError, match=r"cannot take examples 0 to 1 out of a Tensor by a slice"):
+        rows(torch.eye(3).to_sparse(), 0, 1)
     batch = {"x": torch.zeros(3), "y": collections.deque([1, 2, 3])}
     assert batch_size(batch) == 3
     with pytest.raises(ValueError, match=r"cannot take examples 0 to 1 out of a deque by a slice"):

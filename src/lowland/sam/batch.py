@@ -7,9 +7,11 @@ own with `len()` and slicing.
 
 Examples that are not collated are examples: a list of mappings, dataclasses
 or tuples has one example an item, and so has a list without any tensor or
-array in it, such as a list of texts. (As a part of a larger batch, a list of
-mappings is read as columns where these have as many rows as the rest of it.)
-The sequences of a packed batch are its examples; see `lowland.sam.packed`.
+array in it, such as a list of texts. Inside of a larger batch, a list or
+tuple is read as columns where these have as many rows as the rest of the
+batch, else as examples where there are as many items: pictures of different
+sizes, boxes and masks of each picture. The sequences of a packed batch are
+its examples; see `lowland.sam.packed`.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ from lowland.sam import packed
 
 def _has_rows(value: Any) -> bool:
     """Tells whether a value that is no container of columns has one row an example."""
-    if isinstance(value, PackedSequence):
+    if isinstance(value, PackedSequence) or _is_nested(value):
         return True
     if hasattr(value, "shape"):  # tensors and arrays
         return len(value.shape) > 0
     return hasattr(value, "__len__") and not isinstance(value, (str, bytes))
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_nested
 
 
 def _fields(value: Any, top: bool = False) -> dict[str, Any] | None:
@@ -70,12 +76,12 @@ def _holds_array(value: Any) -> bool:
     return any(_holds_array(item) for item in fields.values()) if fields is not None else _has_rows(value)
 
 
-def _columns(batch: Any, merged: bool, top: bool = False) -> list[tuple[str, Any]] | None:
+def _columns(batch: Any, size: int | None, top: bool = False) -> list[tuple[str, Any]] | None:
     """Lists the parts of a container of columns; `None` for a column.
 
     Args:
         batch: The container or column.
-        merged: Whether a list of mappings inside of the batch is a container of columns.
+        size: As many items have lists and tuples that are columns; `None` if there are none such.
         top: Whether it is the batch itself.
     """
     if isinstance(batch, Mapping):
@@ -84,26 +90,50 @@ def _columns(batch: Any, merged: bool, top: bool = False) -> list[tuple[str, Any
         return [(f".{name}", value) for name, value in fields.items()]
     if not isinstance(batch, (tuple, list)) or isinstance(batch, PackedSequence) or not _holds_array(batch):
         return None
-    if _is_records(batch) and (top or not merged):
+    if _is_records(batch) if top else len(batch) == size and _sizes(batch) != {size}:
         return None
     return [(f"[{index}]", value) for index, value in enumerate(batch)]
 
 
-def _leaves(batch: Any, merged: bool, path: str = "batch") -> Iterator[tuple[str, int]]:
-    """Walks through the parts of a batch that have rows, with the path to each."""
-    columns = _columns(batch, merged, top=path == "batch")
+def _leaves(batch: Any, size: int | None, path: str = "batch") -> Iterator[tuple[str, int]]:
+    """Walks through the parts of a batch that have rows: the path to each, and how many."""
+    columns = _columns(batch, size, top=path == "batch")
     if columns is not None:
         for name, value in columns:
-            yield from _leaves(value, merged, path + name)
+            yield from _leaves(value, size, path + name)
     elif isinstance(batch, PackedSequence):
         yield path, int(batch.batch_sizes[0])
     elif _has_rows(batch):
-        yield path, len(batch)
+        yield path, batch.size(0) if _is_nested(batch) else len(batch)
 
 
-def _merged(batch: Any) -> bool:
-    """Tells whether lists of mappings inside of a batch are columns, which are as long as the rest."""
-    return len({size for _, size in _leaves(batch, merged=True)}) <= 1
+def _sizes(columns: Sequence[Any]) -> set[int]:
+    """Gives the numbers of rows in a list or tuple, read as columns."""
+    return {length for part in columns for _, length in _leaves(part, None, "")}
+
+
+def _size(batch: Any) -> int | None:
+    """Tells how many examples a batch has, if some of the lists in it are not columns."""
+    known: set[int] = set()
+    lists: list[Any] = []
+
+    def look(part: Any, top: bool) -> None:
+        if isinstance(part, (tuple, list)) and not (top or isinstance(part, PackedSequence)):
+            lists.append(part)
+        elif (columns := _columns(part, None, top)) is not None:
+            for _, value in columns:
+                look(value, False)
+        else:
+            known.update(length for _, length in _leaves(part, None))
+
+    look(batch, True)
+    lists = [one for one in lists if _holds_array(one)]
+    if not lists:
+        return None
+    lengths = {len(one) for one in lists}
+    if not known and len(lists) > 1 and len({n for one in lists for n in _sizes(one)}) > 1:
+        known = lengths
+    return known.pop() if len(known) == 1 else None
 
 
 def batch_size(batch: Any) -> int:
@@ -122,7 +152,7 @@ def batch_size(batch: Any) -> int:
         return len(found)
     size: int | None = None
     first = ""
-    for path, length in _leaves(batch, _merged(batch)):
+    for path, length in _leaves(batch, _size(batch)):
         if size is None:
             size, first = length, path
         elif length != size:
@@ -156,14 +186,14 @@ def rows(batch: Any, start: int, stop: int) -> Any:
     if (found := packed.starts(batch)) is not None:
         bounds = packed.ends(batch, found)
         return _like(batch, packed.tokens(batch, bounds[start], bounds[stop]))
-    return _rows(batch, start, stop, _merged(batch), top=True)
+    return _rows(batch, start, stop, _size(batch), top=True)
 
 
-def _rows(batch: Any, start: int, stop: int, merged: bool, top: bool = False) -> Any:
-    columns = _columns(batch, merged, top)
+def _rows(batch: Any, start: int, stop: int, size: int | None, top: bool = False) -> Any:
+    columns = _columns(batch, size, top)
     if columns is None:
         return _slice(batch, start, stop) if _has_rows(batch) else batch
-    taken = [_rows(value, start, stop, merged) for _, value in columns]
+    taken = [_rows(value, start, stop, size) for _, value in columns]
     if isinstance(batch, Mapping):
         return _like(batch, dict(zip(batch, taken, strict=True)))
     if isinstance(batch, (tuple, list)):
@@ -190,9 +220,11 @@ def _slice(column: Any, start: int, stop: int) -> Any:
         return pack_padded_sequence(
             padded[start:stop], lengths[start:stop], batch_first=True, enforce_sorted=False
         )
+    if _is_nested(column):
+        return torch.nested.as_nested_tensor(list(column.unbind())[start:stop], layout=column.layout)
     try:
         return column[start:stop]
-    except (TypeError, KeyError, NotImplementedError) as error:
+    except (TypeError, KeyError, RuntimeError) as error:
         raise ValueError(
             f"SAM cannot take examples {start} to {stop} out of a {type(column).__name__} by a slice. Give a "
             "batch of tensors, arrays or lists, or an object with len() and slices."
