@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from lowland.version import __version__
@@ -104,3 +108,14 @@ def test_hooks_are_the_projects_own_commands() -> None:
         for hook in repository["hooks"]:
             tool = Path(hook["entry"].split()[0]).name
             assert named.get(tool, tool) in installed, hook["id"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device to measure on")
+def test_the_gpu_script_needs_a_gpu(tmp_path: Path) -> None:
+    """Without a CUDA device the script for GPUs says so in one sentence, exit code 2, and writes nothing."""
+    script, out = ROOT / "benchmarks" / "gpu.sh", tmp_path / "gpu.json"
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(["bash", script, out], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and "PyTorch sees none here." in done.stderr
+    assert not out.exists()
