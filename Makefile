@@ -13,7 +13,7 @@ WORKERS ?= 2
 PYTEST := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check check-rest lint types imports wheel test-slow format bench audit fuzz mistakes conformance lock clean
+.PHONY: help venv demo test test-lowest test-newest check check-rest lint types imports wheel test-slow format bench audit fuzz mistakes conformance lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +34,25 @@ demo: $(STAMP) ## compare standard training with SAM on the small model that com
 
 test: $(STAMP) ## run the tests, slow ones left out
 	$(PYTEST)
+
+# Both have a virtual environment of their own, which uv fills. On Linux, PyPI's PyTorch brings CUDA with it: for a small one
+# set UV_TORCH_BACKEND=cpu, or TORCH=torch==2.13.0+cpu and UV_FIND_LINKS=DIR where a build lies in a folder.
+# TESTS=tests/sam runs these tests only.
+TORCH ?= torch
+test-lowest: .venv-lowest/.installed ## run the tests with the lowest versions that the ranges allow
+	$(subst $(BIN),.venv-lowest/bin,$(PYTEST)) $(TESTS)
+
+test-newest: .venv-newest/.installed ## run the tests with the newest versions that the ranges allow
+	$(subst $(BIN),.venv-newest/bin,$(PYTEST)) $(TESTS)
+
+.venv-lowest/.installed: RESOLUTION := lowest-direct
+.venv-newest/.installed: RESOLUTION := highest
+.venv-lowest/.installed .venv-newest/.installed: pyproject.toml
+	test -x $(@D)/bin/python || "$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet uv
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --resolution $(RESOLUTION) "$(TORCH)" \
+	  --editable '.[cluster,dev,hub,peft,report]'
+	@touch $@
 
 check: test check-rest ## run everything that must pass before a change is merged
 
@@ -88,5 +107,5 @@ lock: ## resolve requirements.lock again
 	$(BIN)/python tools/hash_lock.py
 
 clean: ## remove what was built, .venv included; runs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .venv-newest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks examples tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

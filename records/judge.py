@@ -1,141 +1,113 @@
-"""How a claim is judged: by 95% intervals over seeds, by the rule that its plan names."""
+"""How a claim is judged: by 95% intervals over seeds, by the rule that its plan names. RULES.md explains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from lowland.report.statistics import PairedComparison, compare_pairs
+from scipy import stats
 
 MARGIN = 1.0
-"""Points of a score that are worth having: a gain of this size that the interval leaves out is not there."""
+"""Points of a score that are worth having."""
 
-RULES = {
-    "gain": (),
-    "kept": (),
-    "every": (),
-    "trend": ("ends",),
-    "enough": ("reference", "against"),
-    "cost": ("reference", "limit"),
-}
-"""Rule -> what a claim that is judged by it must say."""
+EQUAL = 1e-4
+"""Differences that agree to this many points are equal: result.json holds five decimals."""
 
 Scores = Mapping[int, float]
 """Seed -> score."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """The mean of some numbers with its 95% interval by Student's t; nan where there are too few."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    holds: bool
+
+    @property
+    def verdict(self) -> str:
+        """Whether the mean is above or below 0."""
+        if self.n < 2:
+            return "not enough seeds"
+        if not self.holds or self.low <= 0 <= self.high:
+            return "no difference detected"
+        return "better" if self.low > 0 else "worse"
+
+
+def interval(values: Sequence[float], equal: float = EQUAL) -> Interval:
+    """Computes the interval; values that agree to `equal` show no spread and need six seeds (a sign test)."""
+    n = len(values)
+    mean = float(np.mean(values)) if n else np.nan
+    alike = n > 0 and float(np.ptp(values)) <= equal
+    low = high = mean if alike and n > 1 else np.nan
+    if n > 1 and not alike:
+        low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    return Interval(
+        value=mean, low=float(low), high=float(high), n=n, holds=n > 1 and (not alike or 2 / 2**n < 0.05)
+    )
+
+
+def differences(reference: Scores, arm: Scores) -> dict[int, float]:
+    """Subtracts the reference from the arm, seed by seed."""
+    return {seed: arm[seed] - reference[seed] for seed in sorted(arm.keys() & reference.keys())}
+
+
 def judge(
     claim: Mapping[str, Any],
-    scores: Sequence[Mapping[str, Scores]],
-    seconds: Mapping[tuple[int, str, int], float],
-    planned: int = 2,
-) -> dict[str, Any]:
-    """Judges a claim by its rule.
-
-    With fewer seeds than planned it is undecided, or else seeds could be added until an interval decides.
-
-    Every rule looks at one or more means over seeds with their 95% intervals (Student's t):
-
-    - `gain`: SAM minus standard, averaged over the cells named in `cells` (all by default). Confirmed above
-      0, not confirmed below a gain of one point.
-    - `kept`: as `gain`, but confirmed above a loss of one point, else not confirmed below 0.
-    - `every`: the same for each of the cells by itself. Confirmed where all are above 0, not confirmed where
-      one is below it.
-    - `trend`: SAM minus standard in the first `ends` cells less that in the last `ends`. As `gain`.
-    - `enough`: SAM's score in each of the cells `against` less that in the cell `reference`. Confirmed where
-      none reaches a point more, not confirmed where one is above 0.
-    - `cost`: SAM's training time in the cell `reference` by that of standard training. Confirmed up to
-      `limit`, not confirmed above it.
-    """
-    rule = claim["rule"]
-    outcome = partial(_outcome, planned=planned)
-    pairs = [_differences(of_cell["standard"], of_cell["sam"]) for of_cell in scores]
-    everywhere = range(len(scores))
-    if rule in ("gain", "kept"):
-        chosen = claim.get("cells", list(everywhere))
-        decide = _gained if rule == "gain" else _kept
-        return outcome([_mean([pairs[cell] for cell in chosen])], "SAM minus standard", decide)
-    if rule == "every":
-        chosen = claim.get("cells", list(everywhere))
-        return outcome([pairs[cell] for cell in chosen], "SAM minus standard, the least", _all_gained)
-    if rule == "trend":
-        ends = claim["ends"]
-        first, last = _mean(pairs[:ends]), _mean(pairs[-ends:])
-        return outcome([_differences(last, first)], "SAM's gain, first cells less last", _gained)
-    if rule == "enough":
-        reference = scores[claim["reference"]]["sam"]
-        more = [_differences(reference, scores[cell]["sam"]) for cell in claim["against"]]
-        return outcome(more, "more than the reference, the most", _not_more)
-    if rule == "cost":
-        cell = claim["reference"]
-        ratios = {
-            seed: seconds[cell, "sam", seed] / seconds[cell, "standard", seed]
-            for of_cell, arm, seed in seconds
-            if of_cell == cell and arm == "sam" and (cell, "standard", seed) in seconds
-        }
-        limit = float(claim["limit"])
-        return outcome([ratios], "time of SAM by that of standard training", lambda f: _cheap(f, limit))
-    raise ValueError(f"Invalid {rule=}. Must be one of {', '.join(RULES)}.")
-
-
-def _outcome(
-    values: Sequence[Scores],
-    what: str,
-    decide: Callable[[Sequence[PairedComparison]], tuple[str, int]],
+    cells: Sequence[tuple[Scores, Scores]],
+    seconds: Sequence[tuple[Scores, Scores]],
     planned: int,
-) -> dict[str, Any]:
-    """Computes the interval of each mean, decides, and gives the figure that decides."""
-    found = [compare_pairs([0.0] * len(of), list(of.values())) for of in values]
-    word, which = decide(found)
-    if any(one.n < planned or not one.has_interval for one in found):
-        word = "undecided"
-    shown = found[which]
+) -> tuple[str, str, Interval]:
+    """Judges a claim; gives the outcome, what was measured, and the interval that decides.
+
+    Args:
+        claim: Its rule and what the rule needs.
+        cells: The scores of the reference and of SAM in each cell.
+        seconds: Their training times.
+        planned: How many seeds were planned; with fewer the claim is undecided.
+    """
+    rule, reference = claim["rule"], claim.get("reference", 0)
+    gains = [differences(*cell) for cell in cells]
+    chosen = claim.get("cells", range(len(cells)))
+    if rule == "cost":
+        baseline, sam = seconds[reference]
+        measured = [{seed: sam[seed] / baseline[seed] for seed in baseline.keys() & sam.keys()}]
+        what = "time of SAM by that of the baseline"
+    elif rule == "trend":
+        ends = claim["ends"]
+        measured = [differences(_mean(gains[-ends:]), _mean(gains[:ends]))]
+        what = "gain in the first cells less that in the last"
+    elif rule == "enough":
+        measured = [differences(cells[reference][1], cells[cell][1]) for cell in claim["against"]]
+        what = "more than the reference, the most"
+    elif rule == "every":
+        measured, what = [gains[cell] for cell in chosen], "SAM minus baseline, the least"
+    else:
+        measured, what = [_mean([gains[cell] for cell in chosen])], "SAM minus baseline"
+    found = [interval(list(of.values())) for of in measured]
+    shown = min(found, key=lambda one: -one.value if rule == "enough" else one.value)
+    confirmed, refuted = _decide(rule, found, claim.get("limit", np.nan))
+    decided = all(one.holds and one.n >= planned for one in found)
+    word = "confirmed" if decided and confirmed else "not confirmed" if decided and refuted else "undecided"
+    return word, what, shown
+
+
+def _decide(rule: str, found: Sequence[Interval], limit: float) -> tuple[bool, bool]:
+    """Says whether the intervals confirm a claim, and whether they rule it out."""
+    one = found[0]
     return {
-        "word": word,
-        "what": what,
-        "value": shown.difference,
-        "low": shown.low,
-        "high": shown.high,
-        "seeds": shown.n,
-        "planned": planned,
-    }
-
-
-def _gained(found: Sequence[PairedComparison]) -> tuple[str, int]:
-    one = found[0]
-    return "confirmed" if one.low > 0 else "not confirmed" if one.high < MARGIN else "undecided", 0
-
-
-def _kept(found: Sequence[PairedComparison]) -> tuple[str, int]:
-    one = found[0]
-    return "confirmed" if one.low > -MARGIN else "not confirmed" if one.high < 0 else "undecided", 0
-
-
-def _all_gained(found: Sequence[PairedComparison]) -> tuple[str, int]:
-    least = min(range(len(found)), key=lambda index: found[index].difference)
-    if all(one.low > 0 for one in found):
-        return "confirmed", least
-    return "not confirmed" if any(one.high < 0 for one in found) else "undecided", least
-
-
-def _not_more(found: Sequence[PairedComparison]) -> tuple[str, int]:
-    most = max(range(len(found)), key=lambda index: found[index].difference)
-    if any(one.low > 0 for one in found):
-        return "not confirmed", most
-    return "confirmed" if all(one.high < MARGIN for one in found) else "undecided", most
-
-
-def _cheap(found: Sequence[PairedComparison], limit: float) -> tuple[str, int]:
-    one = found[0]
-    return "confirmed" if one.high <= limit else "not confirmed" if one.low > limit else "undecided", 0
-
-
-def _differences(one: Scores, other: Scores) -> dict[int, float]:
-    """Subtracts one from the other, seed by seed."""
-    return {seed: other[seed] - one[seed] for seed in sorted(one.keys() & other.keys())}
+        "gain": (one.low > 0, one.high < MARGIN),
+        "trend": (one.low > 0, one.high < MARGIN),
+        "kept": (one.low > -MARGIN, one.high < 0),
+        "every": (all(i.low > 0 for i in found), any(i.high < 0 for i in found)),
+        "enough": (all(i.high < MARGIN for i in found), any(i.low > 0 for i in found)),
+        "cost": (one.high <= limit, one.low > limit),
+    }[rule]
 
 
 def _mean(cells: Sequence[Scores]) -> dict[int, float]:

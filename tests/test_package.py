@@ -26,7 +26,11 @@ MACHINE_PATH = re.compile(rb"(?<![\w.~/-])/(work|root|home/\w+)/")
 def project_files() -> list[Path]:
     """Every file that belongs to the project."""
     inner = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")))
-    return [path for path in (*ROOT.iterdir(), *inner) if path.is_file() and "__pycache__" not in path.parts]
+    return [
+        path
+        for path in (*ROOT.iterdir(), *inner)
+        if path.is_file() and not {"__pycache__", ".git"} & {*path.parts}
+    ]
 
 
 def unclear_claims(source: str) -> Iterator[str]:

@@ -1,98 +1,87 @@
-"""The records: what they say follows from their plans and raw lines."""
+"""The records: what the log says follows from their runs, and claims are judged by their rules."""
 
 from __future__ import annotations
 
-import json
 import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import ascii_lowercase
+from statistics import fmean
 from typing import Any
 
 import pytest
-from records import checkpoints, claims, control, judge, page, replicate, results
-from records.plan import read_plan
+from records import control, judge, log
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORDS = ROOT / "records"
-PLANS = sorted((RECORDS / "plans").glob("*.toml"))
+RECORDS = log.records()
+TEXT = (log.HERE / "LOG.md").read_text(encoding="utf-8")
+INTERVAL = re.compile(r"[+-]?\d+\.\d+ \([+-]\d+\.\d+ to [+-]\d+\.\d+")
+CLAIMED = [name for name, record in RECORDS.items() if "claim" in record]
 
-
-@pytest.mark.parametrize("folder", sorted(path.parent for path in RECORDS.glob("*/result.json")), ids=str)
-def test_results_follow_from_the_raw_lines(folder: Path) -> None:
-    """Every record's result and page are what its plan, its chosen settings and its raw lines give."""
-    written = json.loads((folder / "result.json").read_text())
-    computed = results.compute(folder)
-    # Means are sums of floats, whose last digit another NumPy may round otherwise.
-    assert rounded(computed) == rounded(written)
-    assert (folder / "README.md").read_text() == page.page(written, page.again(folder))
+# Computed by hand on the day, of runs that result.json does not hold; the log says so.
+NOT_RECORDED = {"-0.2 (-0.8 to +0.4", "+0.6 (-2.0 to +3.2"}
 
 
-def test_the_table_of_claims_follows_from_the_records() -> None:
-    """The table in records/README.md is the one that the records give: nothing is typed in by hand."""
-    assert claims.claims(RECORDS) in (RECORDS / "README.md").read_text()
+def test_figures_of_the_log_follow_from_the_records() -> None:
+    """Every table and outcome in LOG.md is what its result.json gives: nothing is typed in by hand."""
+    assert log.with_figures(TEXT) == TEXT
 
 
-def test_every_claim_has_one_plan() -> None:
-    """The plans are those of the claims a to z, each readable, with a cost and settings that build."""
-    studies = [replicate.Study(read_plan(path), Path("runs"), None) for path in PLANS]
-    assert [study.plan.claim["letter"] for study in studies] == list(ascii_lowercase)
-    for study in studies:
-        assert " h at most" in study.cost()
-        for cell in range(len(study.plan.cells)):
-            config = study.config(cell, "sam", study.seeds, {"train.learning_rate": 0.01})
-            assert config.train.learning_rate == 0.01 and config.data.held_out
-        assert not set(study.seeds) & set(study.tuning_seeds)
+def test_every_record_has_an_entry_and_figures() -> None:
+    """Each record has one entry with its figures, the newest first, and there are no others."""
+    names = re.findall(r"^### (\S+)$", TEXT, re.MULTILINE)
+    assert sorted(names) == sorted(RECORDS)
+    assert [name[:10] for name in names] == sorted((name[:10] for name in names), reverse=True)
+    assert [block[2] for block in log.BLOCK.finditer(TEXT)] == ["claims", *names]
 
 
-@pytest.mark.parametrize("folder", sorted(RECORDS.glob("*_checkpoints")), ids=str)
-def test_tables_of_checkpoints_follow_from_the_raw_lines(folder: Path) -> None:
-    """The scores of two checkpoints are those of their evaluations, and the record's page has their table."""
-    written = json.loads((folder / "scores.json").read_text())
-    lines = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
-    for task in written["tasks"]:
-        for model, scores in enumerate(task["scores"]):
-            found = {
-                line["seed"]: sum(line["metrics"].values()) / len(line["metrics"])
-                for line in lines
-                if (line["stage"], line["split"]) == ("comparison", "evaluation")
-                and (line["task"], line["model"]) == (task["task"], model)
-            }
-            assert scores == pytest.approx([found[seed] for seed in sorted(found)])
-    table = checkpoints.page(written["tasks"], written["models"])
-    assert table == (folder / "table.md").read_text()
-    assert table.strip() in (folder / "README.md").read_text()
+def test_intervals_in_the_text_are_those_of_tables() -> None:
+    """What the text between the tables says with an interval stands in a table, too."""
+    computed = {found for block in log.BLOCK.finditer(TEXT) for found in INTERVAL.findall(block[0])}
+    told = set(INTERVAL.findall(log.BLOCK.sub("", TEXT)))
+    assert told and not told - computed - NOT_RECORDED
 
 
-@pytest.mark.parametrize("folder", sorted(RECORDS.glob("*_control")), ids=str)
-def test_the_table_of_the_control_follows_from_its_runs(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The control's settings, scores and table are those that its recorded runs give, without new ones."""
-
-    def untrained(run: control.Digits) -> None:
-        raise AssertionError(f"{run} is not recorded")
-
-    monkeypatch.setattr(control, "train", untrained)
-    runs = control.Control(folder / "runs.jsonl")
-    cells = [selected for cell in runs.cells() for selected in cell]
-    assert cells == json.loads((folder / "scores.json").read_text())
-    assert control.page(cells) == (folder / "table.md").read_text()
-    assert control.page(cells).strip() in (folder / "README.md").read_text()
-
-
-def rounded(value: Any) -> Any:
-    """The same with numbers to nine digits."""
-    if isinstance(value, float):
-        return round(value, 9)
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
+@pytest.mark.parametrize("name", CLAIMED)
+def test_chosen_settings_follow_from_tuning(name: str) -> None:
+    """Both arms' learning rates and SAM's rho are those of the best validation scores that tuning found."""
+    record = RECORDS[name]
+    for comparison in record["comparisons"]:
+        reference, arm = (record["arms"][comparison[side]] for side in ("reference", "arm"))
+        rate, rho = reference.get("train.learning_rate"), arm.get("sam.rho")
+        of = {
+            side: [tried for tried in record.get("tuning", ()) if tried["arm"] == comparison[side]]
+            for side in ("reference", "arm")
+        }
+        if of["reference"]:
+            assert best(of["reference"], "train.learning_rate", record) == rate
+        at_rate = [tried for tried in of["arm"] if tried["settings"]["train.learning_rate"] == rate]
+        if len(at_rate) > 1:
+            assert best(at_rate, "sam.rho", record) == rho
+        at_rho = [tried for tried in of["arm"] if tried["settings"]["sam.rho"] == rho]
+        if len(at_rho) > 1:
+            assert best(at_rho, "train.learning_rate", record) == arm["train.learning_rate"]
 
 
-def scores(*differences: float, base: float = 70.0) -> dict[str, dict[int, float]]:
+def best(candidates: Sequence[Mapping[str, Any]], setting: str, record: Mapping[str, Any]) -> float:
+    """The setting of the best candidate; of equal ones the first of the plan."""
+    plan = record["plan"]["tuning"][setting.rpartition(".")[2]]
+    ordered = sorted(candidates, key=lambda tried: plan.index(tried["settings"][setting]))
+    # Scores are kept to five decimals, so that means of equal ones may differ in the sixth.
+    chosen = max(ordered, key=lambda tried: round(fmean(tried["validation"]), 4))
+    return float(chosen["settings"][setting])
+
+
+def test_seeds_of_tuning_are_not_compared() -> None:
+    """No seed that settings were chosen on is one that they are compared on."""
+    for record in RECORDS.values():
+        tuned = {seed for tried in record.get("tuning", ()) for seed in tried["seeds"]}
+        assert not tuned & {run["seed"] for run in record["runs"] if "series" not in run}
+
+
+def scores(*gains: float) -> tuple[dict[int, float], dict[int, float]]:
     """A cell in which SAM differs by these amounts."""
-    standard = {seed: base + seed for seed in range(len(differences))}
-    return {"standard": standard, "sam": {seed: standard[seed] + d for seed, d in enumerate(differences)}}
+    baseline = {seed: 70.0 + seed for seed in range(len(gains))}
+    return baseline, {seed: baseline[seed] + gain for seed, gain in enumerate(gains)}
 
 
 UP, DOWN, LITTLE, WIDE = (2.0, 3.0, 2.5), (-2.0, -3.1, -2.5), (0.1, -0.1, 0.05), (-9.0, 9.0, 1.0)
@@ -124,18 +113,16 @@ NEAR = (0.12, -0.1, 0.0)
 )
 def test_claims_are_judged_by_their_rule(claim: dict[str, Any], cells: list[Any], word: str) -> None:
     """A claim is confirmed, not confirmed or undecided as the intervals of its figures say."""
-    assert judge.judge(claim, [scores(*cell) for cell in cells], {})["word"] == word
+    assert judge.judge(claim, [scores(*cell) for cell in cells], [], 2)[0] == word
 
 
 def test_no_claim_is_decided_early_or_without_spread() -> None:
     """Fewer seeds than planned decide nothing, and equal differences do from six seeds on."""
     rule = {"rule": "gain"}
-    assert judge.judge(rule, [scores(*UP)], {}, 3)["word"] == "confirmed"
-    found = judge.judge(rule, [scores(*UP)], {}, 4)
-    assert found["word"] == "undecided"
-    assert "3 of 4 planned seeds" in page.sentence(found)
-    assert judge.judge(rule, [scores(*[1.0] * 5)], {})["word"] == "undecided"
-    assert judge.judge(rule, [scores(*[1.0] * 6)], {})["word"] == "confirmed"
+    assert judge.judge(rule, [scores(*UP)], [], 3)[0] == "confirmed"
+    assert judge.judge(rule, [scores(*UP)], [], 4)[0] == "undecided"
+    assert judge.judge(rule, [scores(*[1.0] * 5)], [], 2)[0] == "undecided"
+    assert judge.judge(rule, [scores(*[1.0] * 6)], [], 2)[0] == "confirmed"
 
 
 @pytest.mark.parametrize(
@@ -143,8 +130,52 @@ def test_no_claim_is_decided_early_or_without_spread() -> None:
     [((1.2, 1.21, 1.19), "confirmed"), ((1.4, 1.41, 1.39), "not confirmed"), ((1.0, 1.6, 1.2), "undecided")],
 )
 def test_cost_is_judged_by_the_ratio_of_times(times: tuple[float, ...], word: str) -> None:
-    """SAM's time by that of standard training, seed by seed, is held against the limit."""
-    seconds = {(0, "standard", seed): 10.0 for seed in range(3)}
-    seconds |= {(0, "sam", seed): 10.0 * ratio for seed, ratio in enumerate(times)}
-    found = judge.judge({"rule": "cost", "reference": 0, "limit": 1.25}, [scores(*LITTLE)], seconds)
-    assert found["word"] == word and math.isclose(found["value"], sum(times) / 3)
+    """SAM's time by that of the baseline, seed by seed, is held against the limit."""
+    seconds = dict.fromkeys(range(3), 10.0), {seed: 10.0 * ratio for seed, ratio in enumerate(times)}
+    found, _, shown = judge.judge({"rule": "cost", "limit": 1.25}, [scores(*LITTLE)], [seconds], 3)
+    assert found == word and math.isclose(shown.value, fmean(times))
+
+
+def test_the_control_at_no_radius_is_the_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a radius of nothing SAM scores as the baseline does, and what is done is not done again."""
+    for name, value in {
+        "STEPS": 4, "EVALUATE_EVERY": 2, "SEEDS": range(2), "TUNING_SEEDS": range(1000, 1001), "RHOS": (0.0,),
+        "LABEL_NOISE": (0.4,), "OPTIMIZERS": {"sgd": (0.1, 0.01), "adamw": (0.001,)},
+    }.items():  # fmt: skip
+        monkeypatch.setattr(control, name, value)
+    control.main(["--out", str(tmp_path)])
+    assert capsys.readouterr().out.count("| 0.0 (0.0 to 0.0) | 2 | no difference detected |") == 4
+    before = {name: (tmp_path / name).read_bytes() for name in ("runs.jsonl", "result.json")}
+    lines = before["runs.jsonl"].splitlines(keepends=True)
+    (tmp_path / "runs.jsonl").write_bytes(b"".join(lines[:-1]))
+    control.main(["--out", str(tmp_path)])
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["baseline, sgd, label_noise 0.2, learning_rate 0.03",
+                                 "sam, sgd, label_noise 0.2, learning_rate 0.03, rho 0.2"])  # fmt: skip
+def test_a_run_of_the_control_can_be_redone(arm: str) -> None:
+    """A recorded run of the control, trained again, ends at the recorded accuracy."""
+    record = RECORDS["2026-11-26_control"]
+    (old,) = (run for run in record["runs"] if (run["arm"], run["seed"]) == (arm, 3))
+    new = control.train(control.Digits(**{"rho": None, **record["arms"][arm]}, seed=3))
+    # 797 rows: another machine's sums of floats may move the answers to a few of them.
+    found, recorded = (run["test"]["digits"]["accuracy"][-1] for run in (new, old))
+    assert new["arm"] == arm and found == pytest.approx(recorded, abs=0.8)
+
+
+def test_the_controls_labels_are_as_wrong_as_asked() -> None:
+    """Of the training labels the share that was asked for is wrong, whole, and the test set's are right."""
+    parts, clean = (control.rows_of(control.Digits("sgd", noise, 0.1, None, 3)) for noise in (0.4, 0.0))
+    pixels, labels = control.load_digits(return_X_y=True)
+    right = {row.astype(int).tobytes(): label for row, label in zip(pixels, labels, strict=True)}
+    for rows, of in clean.values():
+        for row, label in zip(rows.numpy(), of, strict=True):
+            assert right[(16 * row).astype(int).tobytes()] == label
+    differ = {name: int((parts[name][1] != clean[name][1]).sum()) for name in parts}
+    assert differ == {"train": 320, "validation": 80, "test": 0}
+    for name, (rows, _) in parts.items():
+        assert (rows == clean[name][0]).all()

@@ -9,6 +9,8 @@ round the other way.
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
@@ -72,13 +74,15 @@ def greedy(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, ma
     tokens = torch.full_like(rows, settings.decoder_start_token_id)
     states = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    parameters = inspect.signature(type(model).forward).parameters
+    name = "cache" if "cache" in parameters else "past_key_values"  # before transformers 5.24
     for step in range(max_new_tokens):
         logits = model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=attention_mask,
             decoder_input_ids=tokens[:, None],
-            past_key_values=cache,
             use_cache=True,
+            **{name: cache},
         ).logits[:, -1]
         best, tokens = logits.max(dim=-1)
         tokens = torch.where(best.isfinite(), tokens, eos[0])
