@@ -10,8 +10,8 @@ import numpy as np
 
 from lowland.report.runs import Arm, Experiment, Run
 from lowland.report.selection import Scores, Selection, average, score_run
-from lowland.report.statistics import PairedComparison, Summary, compare_pairs, summarize
 from lowland.report.words import count
+from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
 
 AVERAGE = "average"
 FEW_SEEDS = 5

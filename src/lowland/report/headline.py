@@ -6,8 +6,8 @@ import math
 
 from lowland.report.comparison import AVERAGE, Comparison, Scored
 from lowland.report.selection import Selection
-from lowland.report.statistics import PairedComparison
 from lowland.report.words import count, duration, signed, spread
+from lowland.statistics import PairedComparison
 
 
 def headline(comparison: Comparison) -> str:

@@ -8,8 +8,8 @@ from lowland.report.comparison import Comparison, Scored, ScoreRow
 from lowland.report.formats import Table, Value
 from lowland.report.grid import differing, settings_of
 from lowland.report.runs import ARM_TITLES
-from lowland.report.statistics import CONFIDENCE, PairedComparison, Summary
 from lowland.report.words import count, duration, signed, spread
+from lowland.statistics import CONFIDENCE, PairedComparison, Summary
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"

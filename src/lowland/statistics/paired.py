@@ -10,18 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-Verdict = Literal["better", "worse", "no difference detected", "not enough seeds"]
-
-CONFIDENCE = 0.95
-
-# Differences that agree to this many points are equal: a percentage near 100 in double
-# precision is rounded at about 1e-14, and no metric moves in steps anywhere near 1e-9.
-EQUAL_POINTS = 1e-9
+from lowland.statistics.interval import EQUAL_POINTS, critical, interval_holds
+from lowland.statistics.verdict import Finding, against_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +44,13 @@ class PairedComparison:
         low: Lower end of the 95% interval for the mean difference; nan for fewer than two pairs.
         high: Upper end.
         n: Number of pairs.
-        verdict: Whether SAM is better.
+        verdict: What the interval says about zero. `lowland.statistics.decide` says more.
         equal_differences: Whether all of two or more pairs differ by the same amount.
+        sd: Standard deviation of the differences; nan for fewer than two pairs.
+        higher: In how many pairs SAM scored higher.
+        lower: In how many it scored lower.
+        least: The smallest score of all these runs; nan without a pair.
+        most: The largest.
     """
 
     standard: Summary
@@ -60,18 +59,40 @@ class PairedComparison:
     low: float
     high: float
     n: int
-    verdict: Verdict
+    verdict: Finding
     equal_differences: bool = False
+    sd: float = math.nan
+    higher: int = 0
+    lower: int = 0
+    least: float = math.nan
+    most: float = math.nan
 
     @property
     def has_interval(self) -> bool:
         """Whether the interval means something: not where too few differences show no spread."""
         return interval_holds(self.n, self.equal_differences)
 
+    @property
+    def p(self) -> float:
+        """Two-sided p value of the paired t test, of the sign test where all differences are equal.
 
-def interval_holds(n: int, equal_differences: bool) -> bool:
-    """Tells whether an interval over n pairs means something; see `compare_pairs` on equal differences."""
-    return n >= 2 and (not equal_differences or 2 / 2**n < 1 - CONFIDENCE)
+        nan for fewer than two pairs.
+        """
+        if self.n < 2:
+            return math.nan
+        if self.equal_differences:
+            return 1.0 if abs(self.difference) <= EQUAL_POINTS else 2 / 2**self.n
+        return float(2 * special.stdtr(self.n - 1, -abs(self.difference) * math.sqrt(self.n) / self.sd))
+
+    @property
+    def probability_higher(self) -> float:
+        """Probability that SAM's true mean is the higher one, given these pairs and nothing else.
+
+        Source:
+            The posterior of a normal mean under the reference prior, a t distribution around the mean
+            difference: one minus half the two-sided p value on the side of the difference.
+        """
+        return 1 - self.p / 2 if self.difference > 0 else self.p / 2
 
 
 def summarize(values: Sequence[float]) -> Summary:
@@ -114,16 +135,12 @@ def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComp
     differences = np.subtract(sam, standard, dtype=float)
     n = len(differences)
     difference = float(differences.mean()) if n else math.nan
-    low, high, equal = math.nan, math.nan, False
-    verdict: Verdict = "not enough seeds"
+    low, high, sd, equal = math.nan, math.nan, math.nan, False
     if n >= 2:
         equal = float(np.ptp(differences)) <= EQUAL_POINTS
-        error = float(stats.sem(differences))
-        reach = 0.0 if equal else float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+        sd = 0.0 if equal else float(differences.std(ddof=1))
+        reach = critical(n) * (sd / math.sqrt(n))
         low, high = difference - reach, difference + reach
-        verdict = "no difference detected"
-        if interval_holds(n, equal) and not (equal and abs(difference) <= EQUAL_POINTS):
-            verdict = "better" if low > 0 else "worse" if high < 0 else verdict
     return PairedComparison(
         standard=summarize(standard),
         sam=summarize(sam),
@@ -131,6 +148,11 @@ def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComp
         low=low,
         high=high,
         n=n,
-        verdict=verdict,
+        verdict=against_zero(difference, low, high, n, equal),
         equal_differences=equal,
+        sd=sd,
+        higher=int((differences > EQUAL_POINTS).sum()),
+        lower=int((differences < -EQUAL_POINTS).sum()),
+        least=float(min([*standard, *sam], default=math.nan)),
+        most=float(max([*standard, *sam], default=math.nan)),
     )
