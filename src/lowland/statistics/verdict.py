@@ -95,7 +95,7 @@ class Verdict:
         """The verdict in a few words, for example `undecided (about 12 seeds would decide)`."""
         match self.kind:
             case Kind.EQUAL:
-                return f"equal within {self.margin:g} {self.unit}"
+                return f"equal within {self.margin:g} {self.unit}".rstrip()
             case Kind.UNDECIDED if self.seeds_needed is not None:
                 return f"undecided (about {self.seeds_needed} seeds would decide)"
             case _:
