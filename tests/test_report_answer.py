@@ -25,9 +25,9 @@ def test_undecided_says_how_it_leans_and_what_would_decide() -> None:
     assert lines == (
         "Compared: SAM with Standard over 4 seeds, accuracy on sst2 at the last step.",
         "Score: SAM is undecided: -9.8 points (-22.6 to +3.1), worse in 4 of 4 seeds; "
-        "about 8 seeds would decide.",
+        "about 11 seeds would decide.",
         "Beside it: nothing else was measured.",
-        "Next: use Standard, since no gain is shown; --seeds 8 would probably decide.",
+        "Next: use Standard, since no gain is shown; a fresh comparison of 11 seeds would probably decide.",
     )
 
 
@@ -41,7 +41,11 @@ def test_undecided_says_how_it_leans_and_what_would_decide() -> None:
         (BETTER[::-1], "is worse: -3.2 points", "use Standard, since no gain"),
         (([80.0], [90.0]), "cannot be judged by one seed: +10.0 points", "run 5 seeds or more"),
         (([], []), "no seed has finished in both arms", "run 5 seeds or more"),
-        (([80.0] * 3, [81.0] * 3), "is undecided: +1.0 points, better in 3 of 3 seeds; about 6", "--seeds 6"),
+        (
+            ([80.0] * 3, [81.0] * 3),
+            "is undecided: +1.0 points, better in 3 of 3 seeds; about 6",
+            "a fresh comparison of 6 seeds",
+        ),
     ],
 )
 def test_each_kind_has_its_own_words(

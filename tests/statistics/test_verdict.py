@@ -101,26 +101,29 @@ def test_looks_make_a_verdict_stricter() -> None:
     assert decide(many, sequential=True).kind is Kind.BETTER
 
 
-@pytest.mark.parametrize("sequential", [False, True])
-@pytest.mark.parametrize(("mean", "margin"), [(1.0, 0.1), (0.0, 1.0)])
-def test_seeds_needed_decide_in_four_of_five_cases(mean: float, margin: float, sequential: bool) -> None:
-    """The predicted number of seeds decides in about 4 of 5 cases, if the differences stay as they are."""
-    rng = np.random.default_rng(0)
-    pilot = rng.normal(size=8)
-    pilot = mean + (pilot - pilot.mean()) / pilot.std(ddof=1) * 2.0
-    found = decide(compare_pairs([0.0] * 8, pilot.tolist()), margin=margin, sequential=sequential)
-    assert found.kind is Kind.UNDECIDED
-    seeds = found.seeds_needed
-    assert seeds is not None
-    decided = [
-        decide(
-            compare_pairs([0.0] * seeds, rng.normal(mean, 2.0, seeds)), margin=margin, sequential=sequential
-        ).kind
-        for _ in range(400)
-    ]
-    share = np.mean([kind is not Kind.UNDECIDED for kind in decided])
-    # For equality the mean may miss on two sides, which costs up to 20 points; a standard error is 2.
-    assert 0.8 - (0.28 if mean == 0 else 0.08) <= share <= 0.9
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("mean", [0.0, 0.5, 1.0])
+def test_predicted_seeds_decide_in_most_cases(seeds: int, mean: float) -> None:
+    """Where a few seeds leave it undecided, the number that they predict decides it in most cases."""
+    rng = np.random.default_rng(seeds)
+    decided = []
+    for _ in range(400):
+        pairs = rng.normal(mean, 1, 1000)
+        first = decide(compare_pairs([0.0] * seeds, pairs[:seeds]))
+        if first.kind is Kind.UNDECIDED and first.seeds_needed:
+            needed = first.seeds_needed
+            decided.append(decide(compare_pairs([0.0] * needed, pairs[:needed])).decided)
+    # Simulated with other seeds: 71 to 97%. A standard error is about 3 points.
+    assert 0.6 <= np.mean(decided) <= 1.0
+
+
+def test_no_prediction_from_two_seeds() -> None:
+    """Two differences say too little of their spread, and a hopeless number of seeds is not named."""
+    assert decide(compare_pairs([0.0, 0.0], [1.0, 2.0])).seeds_needed is None
+    assert decide(compare_pairs([0.0] * 3, [-500.0, 0.6, 501.0])).seeds_needed is None
+    looked = decide(compare_pairs([0.0] * 4, [0.5, 1.0, 2.5, 1.4]), sequential=True)
+    plain = decide(compare_pairs([0.0] * 4, [-0.5, 1.0, 2.5, 1.4]))
+    assert looked.seeds_needed is not None and plain.seeds_needed is not None
 
 
 def test_probability_and_signs() -> None:
@@ -146,9 +149,7 @@ def test_p_value_is_scipy_s() -> None:
 
 
 def test_words() -> None:
-    """Each kind has its own words, with the margin and the seeds that would decide."""
-    undecided = decide(compare_pairs([80.0, 81.0, 82.0, 80.0], [71.0, 60.0, 75.0, 78.0]))
-    assert undecided.words == f"undecided (about {undecided.seeds_needed} seeds would decide)"
+    """Each kind has its own words, equality with its margin."""
     equal = decide(compare_pairs([80.0, 81.0, 82.0], [80.1, 81.2, 82.1]), unit="points")
     assert equal.words == "equal within 0.5 points"
     assert decide(compare_pairs([], [])).words == "too few seeds"

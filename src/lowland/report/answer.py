@@ -126,7 +126,11 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
     open_ = [one for one in judged if one.verdict.kind is Kind.UNDECIDED]
     if open_:
         needed = min((one.verdict.seeds_needed or math.inf for one in open_), default=math.inf)
-        more = f"; --seeds {needed} would probably decide" if math.isfinite(needed) else ""
+        seeds = min(one.verdict.comparison.n for one in open_)
+        if math.isfinite(needed):
+            more = f"; a fresh comparison of {needed} seeds would probably decide"
+        else:
+            more = f"; run {FIRST_SEEDS} seeds or more" if seeds < FIRST_SEEDS else ""
         return f"Next: use {reference}, since no gain is shown{more}."
     gains = [one for one in others if one.verdict.kind is Kind.BETTER]
     equal = {one.arm for one in judged if one.verdict.kind is Kind.EQUAL}

