@@ -27,10 +27,10 @@ from lowland.models import load_model, weights_sha256
 from lowland.report.formats import Table, to_markdown
 from lowland.report.runs import read_experiment
 from lowland.report.selection import Selection
+from lowland.report.statistics import compare_pairs
 from lowland.report.tables import paired_cells
 from lowland.report.words import spread
 from lowland.report.write import write_atomic
-from lowland.statistics import compare_pairs
 
 PLAN = Path(__file__).with_suffix(".toml")
 

@@ -36,10 +36,10 @@ from lowland.cli.parser import at_least_one
 from lowland.experiment.environment import describe_environment
 from lowland.report.formats import Table, to_markdown
 from lowland.report.selection import Selection
+from lowland.report.statistics import compare_pairs
 from lowland.report.tables import paired_cells
 from lowland.report.words import spread
 from lowland.report.write import write_atomic
-from lowland.statistics import compare_pairs
 
 OPTIMIZERS = {"sgd": (0.03, 0.1, 0.3), "adamw": (0.0003, 0.001, 0.003)}
 """Optimizer -> its learning rates."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lowland.statistics import PairedComparison, compare_pairs
+from lowland.report.statistics import PairedComparison, compare_pairs
 
 MARGIN = 1.0
 """Points of a score that are worth having: a gain of this size that the interval leaves out is not there."""

@@ -15,10 +15,10 @@ from records.plan import JUDGED_AT, claim_of, judged_at, same_plan
 from lowland.report.drawing import STYLES, draw
 from lowland.report.formats import Table, escape_markdown, to_markdown
 from lowland.report.selection import Selection
+from lowland.report.statistics import PairedComparison, compare_pairs
 from lowland.report.tables import paired_cells, paired_record
 from lowland.report.words import signed, spread
 from lowland.report.write import write_atomic
-from lowland.statistics import PairedComparison, compare_pairs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -22,9 +22,9 @@ from records.plan import JUDGED_AT, judged_at, same_plan
 from lowland.errors import UserError
 from lowland.report.runs import Evaluation, Run, read_experiment
 from lowland.report.selection import Selection, average, score_run
+from lowland.report.statistics import compare_pairs
 from lowland.report.tables import paired_record
 from lowland.report.write import write_atomic
-from lowland.statistics import compare_pairs
 
 if TYPE_CHECKING:
     from records.replicate import Study
