@@ -89,7 +89,7 @@ def test_headline_when_nothing_is_detected(tmp_path: Path) -> None:
     report = write_report(one_score(tmp_path / "x", [(50, 51), (60, 63), (55, 54)]))
     # Differences 1, 3, -1: mean 1, sd 2, standard error 2 / sqrt(3), t(2) = 4.3027.
     assert report.headline == (
-        "SAM: no difference detected in em on a (+1.0 points, 95% interval -4.0 to +6.0, 3 seeds, "
+        "SAM: undecided in em on a (+1.0 points, 95% interval -4.0 to +6.0, 3 seeds, "
         "at the last step); it took 1.27 times the training time."
     )
     assert printed(report, 300).splitlines()[0] == report.headline
@@ -102,9 +102,9 @@ def test_headline_when_nothing_is_detected(tmp_path: Path) -> None:
         ([(50, 48.0), (60, 57.9), (55, 52.8)], "SAM: worse in em on a (-2.1 points"),
         (
             [(50, 52), (60, 62)],
-            "SAM: no difference detected in em on a (+2.0 points, the same for every seed",
+            "SAM: undecided in em on a (+2.0 points, the same for every seed",
         ),
-        ([(50, 52)], "SAM: not enough seeds in em on a (+2.0 points, 1 seed, at the last step)"),
+        ([(50, 52)], "SAM: too few seeds in em on a (+2.0 points, 1 seed, at the last step)"),
     ],
 )
 def test_headline_verdicts(tmp_path: Path, scores: list[tuple[float, float]], start: str) -> None:
@@ -129,7 +129,7 @@ def test_the_step_chosen_on_held_out_data_gives_the_headline(tmp_path: Path) -> 
     ]
     assert report.comparison.scored[0].steps["sam"] == {0: 100, 1: 100, 2: 100}
     assert report.comparison.scored[0].rows[0].arms["sam"].mean == 41
-    assert "Last step: no difference detected" in printed(report)
+    assert "Last step: undecided" in printed(report)
 
 
 def test_unpaired_and_failed_runs_are_named(pair: Path) -> None:
@@ -212,7 +212,7 @@ def test_half_an_experiment_is_summed_up_without_a_verdict(tmp_path: Path) -> No
     write_run(directory, "standard", 0, {"a": {200: {"em": 50.0}}})
     report = write_report(directory)
     assert report.headline == "SAM: not enough seeds, because no seed has a score in both arms yet."
-    assert report.scores[0].rows == (("a", "em", "50.0", "-", "-", "0", "not enough seeds"),)
+    assert report.scores[0].rows == (("a", "em", "50.0", "-", "-", "0", "too few seeds"),)
 
 
 def test_json_holds_everything_in_full(pair: Path) -> None:
@@ -277,7 +277,7 @@ def test_several_experiments_have_one_summary(tmp_path: Path) -> None:
     assert [row[:2] for row in reports.summary.rows] == [("rho0.05", "0.05"), ("rho0.15", "0.15")]
     assert "2 comparisons, 0 called better or worse" in reports.summary.notes[0]
     shown = printed(reports)
-    assert shown.count("SAM: no difference detected") == 2
+    assert shown.count("SAM: undecided") == 2
     assert "Experiments: score in percent" in shown
     assert report_many(directories[:1]).summary is None
 

@@ -8,7 +8,10 @@ from lowland.cli.generated import add_settings
 from lowland.cli.parser import number, one_of, whole, whole_or_fraction
 from lowland.sam.config import SAMConfig
 
-METRICS = "accuracy (default), f1, macro_f1, matthews, exact_match, qa, pearson, spearman; may be repeated"
+METRICS = (
+    "accuracy (default), f1, macro_f1, matthews, exact_match, for which case counts; qa, which ignores case, "
+    "punctuation and articles; rouge, bleu, chrf; pearson, spearman; may be repeated"
+)
 PRECISION = one_of("auto", "fp32", "bf16")
 PRECISION_HELP = (
     "fp32; bf16 for fp32 weights under bf16 autocast; auto for bf16 where the machine computes it well "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lowland.errors import UserError, unknown_name
-from lowland.metrics import classification, qa, regression
+from lowland.metrics import classification, qa, regression, text
 
 Score = Callable[[Sequence[str], Sequence[str], Sequence[Sequence[str]]], dict[str, float]]
 
@@ -158,6 +158,27 @@ _METRICS = {
             description="exact match and token F1 with TriviaQA's normalisation",
             kind="text",
             score=lambda targets, texts, answers: qa.trivia_qa(answers, texts),
+        ),
+        Metric(
+            name="rouge",
+            keys=text.ROUGE_KEYS,
+            description="ROUGE-1, -2 and -L of English stems; minds articles, not case or punctuation",
+            kind="text",
+            score=text.rouge,
+        ),
+        Metric(
+            name="bleu",
+            keys=("bleu",),
+            description="BLEU of all predictions together; minds case, punctuation and articles",
+            kind="text",
+            score=text.bleu,
+        ),
+        Metric(
+            name="chrf",
+            keys=("chrf",),
+            description="chrF2 of all predictions together, over characters; minds case and articles",
+            kind="text",
+            score=text.chrf,
         ),
         Metric(
             name="pearson",

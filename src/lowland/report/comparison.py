@@ -10,8 +10,8 @@ import numpy as np
 
 from lowland.report.runs import Arm, Experiment, Run
 from lowland.report.selection import Scores, Selection, average, score_run
-from lowland.report.statistics import PairedComparison, Summary, compare_pairs, summarize
 from lowland.report.words import count
+from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
 
 AVERAGE = "average"
 FEW_SEEDS = 5
@@ -166,9 +166,12 @@ def _score(
 
 
 def _averages(metrics: Mapping[str, tuple[str, ...]]) -> list[tuple[str, Mapping[str, tuple[str, ...]]]]:
-    """Lists the averages to print: over all, and for each metric where every set has the same ones."""
+    """Lists the averages to print: over all sets, and for each metric where every set has the same ones.
+
+    Metrics of one set are not averaged: the first one decides.
+    """
     distinct = list(dict.fromkeys(metrics.values()))
-    if len(metrics) == 1 and len(distinct[0]) == 1:
+    if len(metrics) == 1:
         return []
     averages: list[tuple[str, Mapping[str, tuple[str, ...]]]] = [("all", metrics)]
     if len(metrics) > 1 and len(distinct) == 1 and len(distinct[0]) > 1:

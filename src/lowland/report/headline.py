@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
-from lowland.report.comparison import AVERAGE, Comparison, Scored
+from lowland.report.answer import answer
+from lowland.report.comparison import Comparison, Scored
 from lowland.report.selection import Selection
-from lowland.report.statistics import PairedComparison
+from lowland.report.verdicts import Floors, judged, outcome_of, title, verdicts_of
 from lowland.report.words import count, duration, signed, spread
+from lowland.statistics import PairedComparison
 
 
-def headline(comparison: Comparison) -> str:
+def headline(comparison: Comparison, floors: Floors = MappingProxyType({})) -> str:
     """Says in one sentence what came out.
 
     Args:
         comparison: The comparison.
+        floors: See `verdicts_of`.
 
     Returns:
         The sentence, about the first of the selections that are available.
@@ -23,9 +27,7 @@ def headline(comparison: Comparison) -> str:
         return f"{comparison.experiment.name}: no run has finished with a score yet."
     first, cost = comparison.scored[0], comparison.cost
     row = first.rows[0]
-    what = "average score" if row.evaluation_set == AVERAGE else f"{row.metric} on {row.evaluation_set}"
-    held_out = first.selection is Selection.HELD_OUT
-    way = "at the step chosen on held-out training data" if held_out else "at the last step"
+    what, way = outcome_of(row), way_of(first)
     if row.paired is None:
         (arm, summary), *_ = row.arms.items()
         took = cost.seconds[arm].mean
@@ -35,7 +37,8 @@ def headline(comparison: Comparison) -> str:
     if row.paired.n == 0:
         return "SAM: not enough seeds, because no seed has a score in both arms yet."
     time = "" if math.isnan(cost.ratio) else f"; it took {cost.ratio:.2f} times the training time"
-    return f"SAM: {row.paired.verdict} in {what} ({_figures(row.paired)}, {way}){time}."
+    (verdict,) = verdicts_of(first.rows[:1], floors)[0].values()
+    return f"SAM: {verdict.words} in {what} ({_figures(row.paired)}, {way}){time}."
 
 
 def in_short(scored: Scored) -> str | None:
@@ -43,7 +46,28 @@ def in_short(scored: Scored) -> str | None:
     paired = scored.rows[0].paired
     if paired is None or paired.n == 0:
         return None
-    return f"{scored.selection.label.capitalize()}: {paired.verdict} ({_figures(paired)})."
+    (verdict,) = verdicts_of(scored.rows[:1], {})[0].values()
+    return f"{scored.selection.label.capitalize()}: {verdict.words} ({_figures(paired)})."
+
+
+def answer_of(comparison: Comparison, floors: Floors) -> tuple[str, ...]:
+    """Says in four lines what came out and what to do; nothing where no two arms can be compared.
+
+    Args:
+        comparison: The comparison.
+        floors: See `verdicts_of`.
+    """
+    if not comparison.scored or len(comparison.experiment.arms) < 2:
+        return ()
+    first = comparison.scored[0]
+    scores, others = judged(first.rows, verdicts_of(first.rows, floors))
+    return answer(title(comparison.experiment.arms[0]), scores, others, way_of(first))
+
+
+def way_of(scored: Scored) -> str:
+    """Says where scores are from."""
+    held_out = scored.selection is Selection.HELD_OUT
+    return "at the step chosen on held-out training data" if held_out else "at the last step"
 
 
 def _figures(paired: PairedComparison) -> str:

@@ -18,6 +18,8 @@ def to_page(report: Report) -> str:
     """Writes `report.md`."""
     experiment = report.comparison.experiment
     parts = [f"# {escape_markdown(experiment.name)}\n", f"**{escape_markdown(report.headline)}**\n"]
+    if report.answer:
+        parts.append(_bullets(report.answer))
     if report.caveats:
         parts += ["## Before you quote a number\n", _bullets(report.caveats)]
     parts += ["## Scores\n", *(to_markdown(table) for table in report.scores)]
@@ -31,6 +33,8 @@ def to_page(report: Report) -> str:
         parts.append("No run has finished with a score.\n")
     if report.figures:
         parts.append("![Score against training steps](figures/scores.png)\n")
+    if report.beyond:
+        parts += ["## Test examples\n", *(to_markdown(table) for table in report.beyond)]
     parts += ["## Training time\n", to_markdown(report.cost)]
     settings: dict[str, Value] = {
         "model": experiment.model,
@@ -55,6 +59,7 @@ def to_json(report: Report) -> str:
     experiment = comparison.experiment
     content = {
         "headline": report.headline,
+        "answer": report.answer,
         "experiment": {
             "name": experiment.name,
             "command": experiment.command,
@@ -87,6 +92,7 @@ def to_json(report: Report) -> str:
             }
             for scored in comparison.scored
         },
+        "test_examples": {table.name: table.records for table in report.beyond},
         "training_time": asdict(comparison.cost),
         "runs": [
             {

@@ -22,6 +22,8 @@ class Report:
         comparison: What it is about.
         headline: The result in one sentence.
         scores: A score table for each selection that is available; the first one gives the headline.
+        answer: Four lines: what was compared, the score, the rest, what to do; empty for a single arm.
+        beyond: Tables of what the test examples tell: other examples of this kind, classes.
         cost: The table of training time.
         caveats: What a reader must know before quoting a number.
         directory: Where it was written.
@@ -31,13 +33,15 @@ class Report:
     comparison: Comparison
     headline: str
     scores: tuple[Table, ...]
+    answer: tuple[str, ...]
+    beyond: tuple[Table, ...]
     cost: Table
     caveats: tuple[str, ...]
     directory: Path
     figures: tuple[Path, ...]
 
     def print(self, console: Console) -> None:
-        """Prints the headline, the score table behind it, other selections, caveats and the files' places."""
+        """Prints the headline, its score table, other selections, caveats, files and the answer."""
         show = Printer(console)
         show(Text(plain(self.headline), style="bold"))
         if self.scores:
@@ -50,6 +54,8 @@ class Report:
         show(Text(f"Report: {self.directory / 'report.md'}"), soft_wrap=True)
         for figure in self.figures[:1]:
             show(Text(f"Figure: {figure}"), soft_wrap=True)
+        for line in self.answer:
+            show(Text(plain(line), style="bold"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from lowland.report.comparison import Comparison, Scored, ScoreRow
 from lowland.report.formats import Table, Value
 from lowland.report.grid import differing, settings_of
 from lowland.report.runs import ARM_TITLES
-from lowland.report.statistics import CONFIDENCE, PairedComparison, Summary
+from lowland.report.verdicts import Floors, Verdicts, verdicts_of
 from lowland.report.words import count, duration, signed, spread
+from lowland.statistics import CONFIDENCE, PairedComparison, Summary
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
 ARM_COLUMNS = ("Standard", "SAM", DIFFERENCE, "Seeds", "SAM is")
 
 
-def score_table(comparison: Comparison, scored: Scored) -> Table:
+def score_table(comparison: Comparison, scored: Scored, floors: Floors = MappingProxyType({})) -> Table:
     """Makes the table of scores under one selection.
 
     Args:
         comparison: The comparison.
         scored: One of its selections.
+        floors: See `verdicts_of`.
 
     Returns:
         A row for the averages, where there is more than one score, and for every set and metric.
     """
     arms = comparison.experiment.arms
     two = len(arms) == 2
+    verdicts = verdicts_of(scored.rows, floors)
     columns = ["Evaluation set", "Metric", *(ARM_TITLES[arm] for arm in arms)]
     columns += [DIFFERENCE, "Seeds", "SAM is"] if two else ["Seeds"]
     return Table(
@@ -35,17 +39,20 @@ def score_table(comparison: Comparison, scored: Scored) -> Table:
         title=f"Scores in percent: {scored.selection.label}",
         columns=tuple(columns),
         align="ll" + "r" * len(arms) + ("rrl" if two else "r"),
-        rows=tuple(_score_cells(row) for row in scored.rows),
+        rows=tuple(_score_cells(*one) for one in zip(scored.rows, verdicts, strict=True)),
         notes=_notes(scored.rows),
-        records=tuple(score_record(scored.selection.value, row) for row in scored.rows),
+        records=tuple(
+            score_record(scored.selection.value, row) | _verdict_record(of_row)
+            for row, of_row in zip(scored.rows, verdicts, strict=True)
+        ),
     )
 
 
-def _score_cells(row: ScoreRow) -> tuple[str, ...]:
+def _score_cells(row: ScoreRow, verdicts: Verdicts) -> tuple[str, ...]:
     cells = [row.evaluation_set, row.metric, *(spread(summary) for summary in row.arms.values())]
     if row.paired is None:
         return (*cells, *(str(summary.n) for summary in row.arms.values()))
-    return (*cells, *paired_cells(row.paired))
+    return (*cells, *paired_cells(row.paired)[:2], *(verdict.words for verdict in verdicts.values()))
 
 
 def paired_cells(paired: PairedComparison) -> tuple[str, ...]:
@@ -85,6 +92,11 @@ def paired_record(paired: PairedComparison) -> dict[str, Value]:
     }
 
 
+def _verdict_record(verdicts: Verdicts) -> dict[str, Value]:
+    (verdict,) = verdicts.values() or (None,)
+    return {} if verdict is None else {"verdict": verdict.kind.value, "p_adjusted": verdict.p}
+
+
 def _notes(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
     """Says how to read the columns, as far as they need it."""
     notes = []
@@ -96,7 +108,12 @@ def _notes(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
             "Difference: SAM minus standard, paired by seed, with Student's t interval. It covers the "
             "spread over seeds, not the choice of evaluation examples."
         )
-        notes.append(by_chance(tested))
+        if len(tested) > 1:
+            notes.append(
+                "The first row decides. The verdicts of the others are Holm's: if the arms do not differ at "
+                "all, one or more of them is better or worse in at most 5% of experiments. Each interval is "
+                "that of its row alone."
+            )
     if any(paired.equal_differences and paired.difference for paired in tested):
         notes.append(
             "Where every seed differs by the same amount the interval is a point and proves nothing; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lowland.report.statistics import EQUAL_POINTS, Summary
+from lowland.statistics import EQUAL_POINTS, Summary
 
 
 def count(number: int, noun: str) -> str:

@@ -8,14 +8,17 @@ from pathlib import Path
 from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.report.comparison import compare
+from lowland.report.examples import read_examples
+from lowland.report.examples_tables import example_tables, flips_file
 from lowland.report.figures import score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
-from lowland.report.headline import headline
+from lowland.report.headline import answer_of, headline
 from lowland.report.page import to_json, to_page
 from lowland.report.result import Report, Reports
 from lowland.report.runs import read_experiment
 from lowland.report.selection import Selection
 from lowland.report.tables import cost_table, score_table, summary_table
+from lowland.report.verdicts import title
 
 FIGURES = ("scores.png", "scores.svg")
 
@@ -44,23 +47,30 @@ def write_report(experiment_dir: Path) -> Report:
         figures = {}
         caveats.append(str(error))
     directory = experiment_dir / "report"
-    scores = tuple(score_table(comparison, scored) for scored in comparison.scored)
+    examples = read_examples(comparison.experiment, comparison.scored[0]) if comparison.scored else ()
+    floors = {(one.name, one.metric): one.floor for one in examples}
+    scores = tuple(score_table(comparison, scored, floors) for scored in comparison.scored)
     report = Report(
         comparison=comparison,
-        headline=headline(comparison),
+        headline=headline(comparison, floors),
         scores=scores,
+        answer=answer_of(comparison, floors),
+        beyond=example_tables(examples, title),
         cost=cost_table(comparison),
         caveats=tuple(caveats),
         directory=directory,
         figures=tuple(directory / "figures" / name for name in figures),
     )
     files = {f"figures/{name}": content for name, content in figures.items()}
-    for table in (*scores, report.cost):
+    if flips := flips_file(examples):
+        files["flips.jsonl"] = flips
+    for table in (*scores, *report.beyond, report.cost):
         files |= table_files(f"tables/{table.name}", table)
     files["report.json"] = to_json(report).encode()
     files["report.md"] = to_page(report).encode()
     ways = [f"tables/scores-{selection.value}" for selection in Selection]
-    possible = [f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex")]
+    ways += ["tables/beyond", "tables/classes"]
+    possible = ["flips.jsonl", *(f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex"))]
     possible += [f"figures/{name}" for name in FIGURES]
     write_files(directory, files, obsolete=[name for name in possible if name not in files])
     return report

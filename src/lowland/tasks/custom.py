@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lowland import metrics
 from lowland.errors import UserError
+from lowland.metrics.text import check_installed
 from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.rows import place, read_rows
@@ -253,6 +254,8 @@ def _visible(text: str) -> bool:
 
 def _metrics(names: Sequence[str]) -> tuple[metrics.Metric, ...]:
     chosen = tuple(metrics.by_name(name) for name in names)
+    for name in names:
+        check_installed(name)
     for key, number in Counter(key for metric in chosen for key in metric.keys).items():
         if number > 1:
             raise UserError(

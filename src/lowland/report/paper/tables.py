@@ -25,8 +25,8 @@ from lowland.report.paper.results import (
 )
 from lowland.report.runs import Arm
 from lowland.report.selection import Scores
-from lowland.report.statistics import Summary, summarize
 from lowland.report.words import count
+from lowland.statistics import Summary, summarize
 
 NONE = "-"
 METRICS: Mapping[str, str] = {

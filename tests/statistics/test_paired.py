@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lowland.report.statistics import compare_pairs, summarize
+from lowland.statistics import compare_pairs, summarize
 
 scores = st.floats(min_value=0, max_value=100, allow_nan=False)
 

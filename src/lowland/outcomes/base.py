@@ -1,0 +1,56 @@
+"""What an outcome is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from lowland.statistics import Verdict, compare_pairs, decide
+
+Direction = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Something that is measured on a finished run.
+
+    Attributes:
+        name: What it is called in tables.
+        unit: What its numbers are called, for example `points`.
+        better: Whether `higher` or `lower` is better.
+        margin: Difference within which two arms count as equal, in its unit.
+        description: One line for a reader who does not know it.
+        floor: Its value for the best answer that ignores the input; `None` where there is none.
+        ceiling: Its value for a perfect model; `None` where there is none.
+    """
+
+    name: str
+    unit: str
+    better: Direction
+    margin: float
+    description: str
+    floor: float | None = None
+    ceiling: float | None = None
+
+    def with_floor(self, floor: float | None) -> Outcome:
+        """Returns the outcome with the floor that a test set gives it."""
+        return replace(self, floor=floor)
+
+    def decide(self, reference: Sequence[float], arm: Sequence[float], **options: Any) -> Verdict:
+        """Decides between two arms.
+
+        Args:
+            reference: The reference's value for each seed.
+            arm: The arm's, in the same order of seeds.
+            options: More for `lowland.statistics.decide`, such as `adjusted_p`.
+        """
+        return decide(
+            compare_pairs(reference, arm),
+            margin=options.pop("margin", self.margin),
+            higher_is_better=self.better == "higher",
+            floor=self.floor,
+            ceiling=self.ceiling,
+            unit=self.unit,
+            **options,
+        )

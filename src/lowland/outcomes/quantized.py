@@ -1,0 +1,120 @@
+"""What is left of a model after its weights are rounded to 8 or 4 bits.
+
+Only the rounding is done, not the fast arithmetic: the weights are replaced by what int8 or int4 would make
+of them, in their own type, so that it can be measured on any machine. Activations stay as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    """How weights are rounded.
+
+    Attributes:
+        name: What it is called.
+        bits: Bits of a weight.
+        group: Neighbouring inputs of an output that share a scale; `None` for all of them (per channel).
+        symmetric: Whether the grid is symmetric around 0; if not, it spans the group's range.
+    """
+
+    name: str
+    bits: int
+    group: int | None
+    symmetric: bool
+
+
+INT8 = Rounding(name="int8", bits=8, group=None, symmetric=True)
+"""Per output channel, symmetric: torchao's and ONNX Runtime's weight-only int8."""
+
+INT4 = Rounding(name="int4", bits=4, group=128, symmetric=False)
+"""In groups of 128, over each group's range: the round-to-nearest of GPTQ's and AWQ's papers."""
+
+ROUNDINGS = (INT8, INT4)
+
+
+def round_weight(weight: Tensor, rounding: Rounding) -> Tensor:
+    """Rounds a weight to the nearest values that a few bits can hold.
+
+    Args:
+        weight: The weight of a linear layer. `# (outputs, inputs)`
+        rounding: How.
+
+    Returns:
+        The rounded weight, in the weight's own type. `# (outputs, inputs)`
+    """
+    outputs, inputs = weight.shape
+    group = min(rounding.group or inputs, inputs)
+    # Zeros at the end widen no group's range: a grid holds 0 anyway.
+    padded = nn.functional.pad(weight.detach().float(), (0, -inputs % group))
+    groups = padded.reshape(-1, group)  # (outputs * groups, group)
+    levels = 2**rounding.bits - 1
+    if rounding.symmetric:
+        least, most = -(levels // 2), levels // 2
+        scale = groups.abs().amax(1) / most
+        zero = torch.zeros_like(scale)
+    else:
+        least, most = 0, levels
+        low, high = groups.amin(1).clamp(max=0), groups.amax(1).clamp(min=0)
+        scale = (high - low) / levels
+        zero = torch.round(-low / torch.where(scale > 0, scale, 1.0))
+    scale = torch.where(scale > 0, scale, 1.0)  # a group of zeros stays as it is
+    rounded = torch.fake_quantize_per_channel_affine(groups, scale, zero.int(), 0, least, most)
+    return rounded.reshape(outputs, -1)[:, :inputs].to(weight.dtype)
+
+
+def linear_weights(model: nn.Module) -> list[tuple[nn.Parameter, bool]]:
+    """Lists the weights of a model's linear layers, each once, and whether it is stored as (inputs, outputs).
+
+    Embeddings stay as they are, and so does the output layer of a language model, tied to them or not, as in
+    the usual quantised checkpoints.
+    """
+    kept = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    if callable(head := getattr(model, "get_output_embeddings", None)) and (last := head()) is not None:
+        kept.add(id(last.weight))
+    found: dict[int, tuple[nn.Parameter, bool]] = {}
+    for module in model.modules():
+        if isinstance(module, nn.Linear | Conv1D) and id(module.weight) not in kept:
+            found[id(module.weight)] = (cast(nn.Parameter, module.weight), isinstance(module, Conv1D))
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def rounded_weights(model: nn.Module, rounding: Rounding) -> Iterator[int]:
+    """Rounds the weights of a model's linear layers for as long as the context lasts.
+
+    Afterwards every weight is bit for bit what it was: a copy of those of linear layers is kept meanwhile.
+
+    Args:
+        model: The model.
+        rounding: How.
+
+    Yields:
+        How many numbers were rounded.
+
+    Raises:
+        ValueError: If the model has no linear layer to round.
+    """
+    weights = linear_weights(model)
+    if not weights:
+        raise ValueError(f"{type(model).__name__} has no linear layer whose weights could be rounded.")
+    saved = [weight.detach().clone() for weight, _ in weights]
+    try:
+        with torch.no_grad():
+            for weight, transposed in weights:
+                as_linear = weight.T if transposed else weight
+                as_linear.copy_(round_weight(as_linear, rounding))
+        yield sum(weight.numel() for weight in saved)
+    finally:
+        with torch.no_grad():
+            for (weight, _), before in zip(weights, saved, strict=True):
+                weight.copy_(before)

@@ -1,0 +1,144 @@
+"""The answer of an experiment in four lines: what was compared, the score, the rest, and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lowland.report.words import count, signed
+from lowland.statistics import Kind, Verdict
+
+FIRST_SEEDS = 5
+"""Seeds to begin with, where nothing is known of the spread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A verdict and what it is about.
+
+    Attributes:
+        arm: The arm that is compared with the reference.
+        outcome: What was measured, for example `accuracy on glue/sst2`.
+        verdict: What came out.
+    """
+
+    arm: str
+    outcome: str
+    verdict: Verdict
+
+
+def answer(
+    reference: str, judged: Sequence[Judged], others: Sequence[Judged] = (), where: str = "at the last step"
+) -> tuple[str, str, str, str]:
+    """Says in four lines what came out and what to do.
+
+    Args:
+        reference: The arm with which the others are compared.
+        judged: The verdicts on the score that decides, one for each other arm.
+        others: The verdicts on whatever else was measured.
+        where: Where the scores are from.
+
+    Returns:
+        What was compared, the verdict for the score, the strongest other verdict, and what to do next.
+
+    Raises:
+        ValueError: If no arm was compared, or not all on the same outcome.
+    """
+    if not judged or len({one.outcome for one in judged}) > 1:
+        raise ValueError("An answer needs one outcome, and a verdict on it for each arm.")
+    seeds = max(one.verdict.comparison.n for one in judged)
+    compared = (
+        f"Compared: {', '.join(one.arm for one in judged)} with {reference} over {count(seeds, 'seed')}, "
+        f"{judged[0].outcome} {where}."
+    )
+    score = "; ".join(f"{one.arm} {describe(one.verdict)}" for one in judged)
+    return compared, f"Score: {score}.", _beside(others), _advice(reference, judged, others)
+
+
+def describe(verdict: Verdict) -> str:
+    """Writes a verdict with the figures behind it.
+
+    Args:
+        verdict: The verdict.
+
+    Returns:
+        For example `is undecided: -9.0 points (-18.6 to +0.6), worse in 4 of 4 seeds; about 6 seeds would
+        decide`.
+    """
+    found = verdict.comparison
+    match verdict.kind:
+        case Kind.NOTHING_LEARNED:
+            at = found.most if verdict.higher_is_better else found.least
+            return f"learned nothing, nor did the reference: no run is better than {_plain(at)}"
+        case Kind.NOTHING_LEFT:
+            return f"has nothing left to gain: every run of both arms is at {_plain(found.most)}"
+        case Kind.TOO_FEW_SEEDS if found.n == 0:
+            return "cannot be judged: no seed has finished in both arms"
+    figures = f"{signed(found.difference)} {verdict.unit}".rstrip()
+    if found.n > 1 and math.isfinite(verdict.interval.low) and not found.equal_differences:
+        figures += f" ({signed(verdict.interval.low)} to {signed(verdict.interval.high)})"
+    seeds = f"{verdict.seeds_better} of {count(found.n, 'seed')}"
+    if verdict.seeds_worse > verdict.seeds_better:
+        direction = f"worse in {verdict.seeds_worse} of {count(found.n, 'seed')}"
+    else:
+        direction = f"better in {seeds}"
+    match verdict.kind:
+        case Kind.TOO_FEW_SEEDS:
+            return f"cannot be judged by one seed: {figures}"
+        case Kind.UNDECIDED:
+            needed = f"; about {verdict.seeds_needed} seeds would decide" if verdict.seeds_needed else ""
+            return f"is undecided: {figures}, {direction}{needed}"
+        case Kind.EQUAL:
+            return f"is equal within {verdict.margin:g} {verdict.unit}".rstrip() + f": {figures}"
+        case _:
+            return f"is {verdict.kind.value}: {figures}, {direction}"
+
+
+def _beside(others: Sequence[Judged]) -> str:
+    """Says the strongest of the other verdicts: the decided one that chance explains worst."""
+    if not others:
+        return "Beside it: nothing else was measured."
+    decided = [one for one in others if one.verdict.kind in (Kind.BETTER, Kind.WORSE)]
+    if decided:
+        strongest = min(decided, key=lambda one: one.verdict.p)
+        return f"Beside it: {strongest.outcome}, where {strongest.arm} {describe(strongest.verdict)}."
+    kinds = dict.fromkeys(one.verdict.kind.value for one in others)
+    return f"Beside it: {count(len(others), 'other verdict')}, none better or worse ({', '.join(kinds)})."
+
+
+def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) -> str:
+    better = [one for one in judged if one.verdict.kind is Kind.BETTER]
+    if better:
+        best = max(better, key=lambda one: abs(one.verdict.comparison.difference))
+        chosen = " It was chosen among several: expect a smaller gain." if len(better) > 1 else ""
+        return f"Next: use {best.arm}.{chosen}"
+    kinds = {one.verdict.kind for one in judged}
+    if kinds == {Kind.NOTHING_LEARNED}:
+        return (
+            f"Next: make {reference} learn first: more steps, another learning rate, "
+            "or a look at the predictions."
+        )
+    if kinds == {Kind.NOTHING_LEFT}:
+        return f"Next: use {reference}; to tell the arms apart, test on more or harder examples."
+    if kinds == {Kind.TOO_FEW_SEEDS}:
+        return f"Next: run {FIRST_SEEDS} seeds or more; until then use {reference}."
+    open_ = [one for one in judged if one.verdict.kind is Kind.UNDECIDED]
+    if open_:
+        needed = min((one.verdict.seeds_needed or math.inf for one in open_), default=math.inf)
+        seeds = min(one.verdict.comparison.n for one in open_)
+        if math.isfinite(needed):
+            more = f"; a fresh comparison of {needed} seeds would probably decide"
+        else:
+            more = f"; run {FIRST_SEEDS} seeds or more" if seeds < FIRST_SEEDS else ""
+        return f"Next: use {reference}, since no gain is shown{more}."
+    gains = [one for one in others if one.verdict.kind is Kind.BETTER]
+    equal = {one.arm for one in judged if one.verdict.kind is Kind.EQUAL}
+    for one in sorted(gains, key=lambda one: one.verdict.p):
+        if one.arm in equal:
+            return f"Next: use {one.arm} where {one.outcome} counts, else {reference}."
+    return f"Next: use {reference}, since no gain is shown."
+
+
+def _plain(value: float) -> str:
+    return f"{value:.4g}"

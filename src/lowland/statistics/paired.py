@@ -1,0 +1,158 @@
+"""Compares two arms over the seeds that both of them ran.
+
+A seed fixes the order of the examples, the dropout and whatever else is random, for both
+arms alike. So the arms are compared seed by seed: the differences are the data, and
+Student's t gives the interval for their mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from lowland.statistics.interval import EQUAL_POINTS, critical, interval_holds
+from lowland.statistics.verdict import Finding, against_zero
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Mean and spread of some numbers.
+
+    Attributes:
+        mean: Their mean; nan when there are none.
+        sd: Their standard deviation with n - 1 below the line; nan for fewer than two.
+        n: How many there are.
+    """
+
+    mean: float
+    sd: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedComparison:
+    """SAM against standard training over pairs of runs that share a seed.
+
+    Attributes:
+        standard: The standard runs of the pairs.
+        sam: The SAM runs of the pairs.
+        difference: Mean of SAM minus standard, in points; nan without a pair.
+        low: Lower end of the 95% interval for the mean difference; nan for fewer than two pairs.
+        high: Upper end.
+        n: Number of pairs.
+        verdict: What the interval says about zero. `lowland.statistics.decide` says more.
+        equal_differences: Whether all of two or more pairs differ by the same amount.
+        sd: Standard deviation of the differences; nan for fewer than two pairs.
+        higher: In how many pairs SAM scored higher.
+        lower: In how many it scored lower.
+        least: The smallest score of all these runs; nan without a pair.
+        most: The largest.
+    """
+
+    standard: Summary
+    sam: Summary
+    difference: float
+    low: float
+    high: float
+    n: int
+    verdict: Finding
+    equal_differences: bool = False
+    sd: float = math.nan
+    higher: int = 0
+    lower: int = 0
+    least: float = math.nan
+    most: float = math.nan
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the interval means something: not where too few differences show no spread."""
+        return interval_holds(self.n, self.equal_differences)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p value of the paired t test, of the sign test where all differences are equal.
+
+        nan for fewer than two pairs.
+        """
+        if self.n < 2:
+            return math.nan
+        if self.equal_differences:
+            return 1.0 if abs(self.difference) <= EQUAL_POINTS else 2 / 2**self.n
+        return float(2 * special.stdtr(self.n - 1, -abs(self.difference) * math.sqrt(self.n) / self.sd))
+
+    @property
+    def probability_higher(self) -> float:
+        """Probability that SAM's true mean is the higher one, given these pairs and nothing else.
+
+        Source:
+            The posterior of a normal mean under the reference prior, a t distribution around the mean
+            difference: one minus half the two-sided p value on the side of the difference.
+        """
+        return 1 - self.p / 2 if self.difference > 0 else self.p / 2
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    """Returns the mean and standard deviation of some numbers."""
+    n = len(values)
+    return Summary(
+        mean=float(np.mean(values)) if n else math.nan,
+        sd=float(np.std(values, ddof=1)) if n > 1 else math.nan,
+        n=n,
+    )
+
+
+def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComparison:
+    """Compares paired scores.
+
+    SAM is called better or worse only where the 95% interval of Student's t for the mean
+    difference leaves out zero.
+
+    Where every pair differs by the same amount the differences show no spread, the interval
+    shrinks to a point and the t distribution has nothing to say. This happens by chance on small
+    evaluation sets, where scores move in large steps. The sign test still holds there: n equal
+    signs have the two-sided probability 2 / 2**n, which is below 5% from n = 6 on. So equal
+    differences other than zero count as better or worse from six seeds on, and not before.
+
+    Args:
+        standard: Scores of the standard runs, higher is better.
+        sam: Scores of the SAM runs, in the same order of seeds.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: If the two do not have the same length.
+
+    Source:
+        The interval is the one of the paired t test, `scipy.stats.ttest_rel`.
+    """
+    if len(standard) != len(sam):
+        raise ValueError(f"Invalid pairs: {len(standard)} standard scores and {len(sam)} SAM scores.")
+    differences = np.subtract(sam, standard, dtype=float)
+    n = len(differences)
+    difference = float(differences.mean()) if n else math.nan
+    low, high, sd, equal = math.nan, math.nan, math.nan, False
+    if n >= 2:
+        equal = float(np.ptp(differences)) <= EQUAL_POINTS
+        sd = 0.0 if equal else float(differences.std(ddof=1))
+        reach = critical(n) * (sd / math.sqrt(n))
+        low, high = difference - reach, difference + reach
+    return PairedComparison(
+        standard=summarize(standard),
+        sam=summarize(sam),
+        difference=difference,
+        low=low,
+        high=high,
+        n=n,
+        verdict=against_zero(difference, low, high, n, equal),
+        equal_differences=equal,
+        sd=sd,
+        higher=int((differences > EQUAL_POINTS).sum()),
+        lower=int((differences < -EQUAL_POINTS).sum()),
+        least=float(min([*standard, *sam], default=math.nan)),
+        most=float(max([*standard, *sam], default=math.nan)),
+    )

@@ -1,0 +1,188 @@
+"""What a number of seeds can see, and how many seeds a difference needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import optimize, special
+
+from lowland.statistics.interval import critical
+
+CASES = 0.8
+"""How often a difference that a number of seeds "sees" is called by its verdict: in 4 of 5 cases."""
+
+MOST_SEEDS = 1000
+"""No prediction goes beyond this many seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How much the difference of two arms varies from seed to seed.
+
+    Attributes:
+        value: Standard deviation of the difference, in the outcome's unit.
+        freedom: Degrees of freedom behind it; `None` where it is taken for exact.
+        source: Where it is from, for example `from 3 finished runs`.
+    """
+
+    value: float
+    freedom: int | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """What a number of seeds can see.
+
+    Attributes:
+        seeds: The seeds of each arm.
+        sees: The smallest true difference that they see in 4 of 5 cases; infinite for fewer than two seeds.
+        sees_if_exact: The same if the spread were known exactly.
+        spread: The spread that it is computed from.
+        unit: What the numbers are called.
+    """
+
+    seeds: int
+    sees: float
+    sees_if_exact: float
+    spread: Spread
+    unit: str = "points"
+
+    @property
+    def sentence(self) -> str:
+        """For example `5 seeds see 2.2 points in 4 of 5 cases (spread 1.3, from 3 finished runs)`."""
+        spread = f"spread {_short(self.spread.value)}, {self.spread.source}"
+        if math.isinf(self.sees):
+            return f"{self.seeds} seed{'s' * (self.seeds != 1)} can see no difference, however large."
+        if self.spread.freedom is not None and self.sees_if_exact < 0.9 * self.sees:
+            spread += f"; {_short(self.sees_if_exact)} if that spread is exact"
+        return f"{self.seeds} seeds see {_short(self.sees)} {self.unit} in 4 of 5 cases ({spread})"
+
+
+def spread_of_pairs(differences: Sequence[float], source: str | None = None) -> Spread:
+    """Estimates the spread from differences of finished pairs of runs.
+
+    Args:
+        differences: Arm minus reference, one for each seed, two or more.
+        source: Where they are from.
+
+    Raises:
+        ValueError: If there are fewer than two.
+    """
+    if len(differences) < 2:
+        raise ValueError("A spread needs two or more differences.")
+    return Spread(
+        value=float(np.std(differences, ddof=1)),
+        freedom=len(differences) - 1,
+        source=source or f"from {len(differences)} finished pairs of runs",
+    )
+
+
+def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None) -> Spread:
+    """Estimates the spread of a difference from finished runs that are no pairs.
+
+    The variance of a difference is taken as twice that of a score, pooled within the arms. Where a seed
+    moves both arms alike, pairs differ less than that.
+
+    Args:
+        scores: For each arm the scores of its runs.
+        source: Where they are from.
+
+    Raises:
+        ValueError: If no arm has two runs.
+    """
+    counted = [np.asarray(of_arm, dtype=float) for of_arm in scores if len(of_arm) >= 2]
+    freedom = sum(len(of_arm) - 1 for of_arm in counted)
+    if freedom == 0:
+        raise ValueError("A spread needs two or more finished runs of an arm.")
+    squares = sum(float(((of_arm - of_arm.mean()) ** 2).sum()) for of_arm in counted)
+    return Spread(
+        value=math.sqrt(2 * squares / freedom),
+        freedom=freedom,
+        source=source or f"from {sum(map(len, counted))} finished runs",
+    )
+
+
+def power(seeds: int, spread: Spread, unit: str = "points") -> Power:
+    """Says what a number of seeds can see.
+
+    A spread that was estimated from a few runs may be far off, and the statement allows for it: over
+    pilots as well as experiments, a difference of the size that it names is called in 4 of 5 cases.
+
+    Args:
+        seeds: The seeds of each arm.
+        spread: How much a difference varies from seed to seed.
+        unit: What the numbers are called.
+
+    Returns:
+        The statement.
+    """
+    exact = _visible(seeds, None) * spread.value if seeds >= 2 else math.inf
+    sees = _visible(seeds, spread.freedom) * spread.value if seeds >= 2 else math.inf
+    return Power(seeds=seeds, sees=sees, sees_if_exact=exact, spread=spread, unit=unit)
+
+
+def seeds_for(detect: float, spread: Spread, most: int = MOST_SEEDS) -> int | None:
+    """Finds the smallest number of seeds that sees a difference in 4 of 5 cases.
+
+    Args:
+        detect: The difference, in the spread's unit, above 0.
+        spread: How much a difference varies from seed to seed.
+        most: The largest number to think of.
+
+    Returns:
+        The seeds; `None` where `most` seeds do not suffice.
+
+    Raises:
+        ValueError: If `detect` is not above 0.
+    """
+    if not detect > 0:
+        raise ValueError(f"The difference to detect must be above 0, not {detect}.")
+    if power(most, spread).sees > detect:
+        return None
+    low, high = 1, most  # `low` seeds do not see it, `high` seeds do
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle, spread).sees <= detect else (middle, high)
+    return high
+
+
+@lru_cache(maxsize=1024)
+def _visible(seeds: int, freedom: int | None) -> float:
+    """Solves for the difference, in spreads, that is called in 4 of 5 cases."""
+    # The chance grows with the difference, from 2.5% to 1, so that the root is bracketed.
+    root = optimize.brentq(lambda log: _chance(math.exp(log), seeds, freedom) - CASES, -8, 16, xtol=1e-5)
+    return math.exp(root)
+
+
+def _chance(difference: float, seeds: int, freedom: int | None) -> float:
+    """Computes how often the interval of `seeds` pairs leaves out zero on the difference's side.
+
+    This is the mean of the normal distribution function over both standard deviations, that of the pairs
+    and the estimate in which the difference is measured: the noncentral t distribution, which libraries
+    compute badly for large shifts.
+
+    Args:
+        difference: The true difference, in units of the spread's estimate.
+        seeds: Number of pairs.
+        freedom: Degrees of freedom of the estimate; `None` where it is exact.
+    """
+    estimates = np.ones(1) if freedom is None else _deviations(freedom)
+    shift = difference * math.sqrt(seeds) * estimates[:, None]  # (slices, 1)
+    return float(special.ndtr(shift - critical(seeds) * _deviations(seeds - 1)).mean())
+
+
+@lru_cache(maxsize=256)
+def _deviations(freedom: int) -> np.ndarray:
+    """Gives the middles of 400 equally probable slices of a standard deviation's estimate, true value 1."""
+    upper = 1 - (np.arange(400) + 0.5) / 400
+    deviations: np.ndarray = np.sqrt(special.chdtri(freedom, upper) / freedom)
+    return deviations
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"

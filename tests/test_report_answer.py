@@ -1,0 +1,97 @@
+"""The answer in four lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from lowland.outcomes.likelihood import CALIBRATION
+from lowland.report.answer import Judged, answer, describe
+from lowland.statistics import compare_pairs, decide
+
+UNDECIDED = ([80.0, 81, 82, 80], [71.0, 60, 75, 78])
+BETTER = ([80.0, 81, 82, 80], [83.0, 84.5, 85, 83.2])
+EQUAL = ([80.0, 81, 82], [80.1, 81.2, 82.1])
+
+
+def judged(reference: list[float], arm: list[float], name: str = "SAM") -> Judged:
+    """A verdict on the accuracy."""
+    verdict = decide(compare_pairs(reference, arm), floor=0.0, ceiling=100.0)
+    return Judged(arm=name, outcome="accuracy on sst2", verdict=verdict)
+
+
+def test_undecided_says_how_it_leans_and_what_would_decide() -> None:
+    """An undecided answer has the interval, the signs, the seeds that would decide, and the baseline."""
+    lines = answer("Standard", [judged(*UNDECIDED)])
+    assert lines == (
+        "Compared: SAM with Standard over 4 seeds, accuracy on sst2 at the last step.",
+        "Score: SAM is undecided: -9.8 points (-22.6 to +3.1), worse in 4 of 4 seeds; "
+        "about 11 seeds would decide.",
+        "Beside it: nothing else was measured.",
+        "Next: use Standard, since no gain is shown; a fresh comparison of 11 seeds would probably decide.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "said", "advised"),
+    [
+        (([0.0, 0], [0.0, 0]), "learned nothing", "make Standard learn first"),
+        (([100.0, 100], [100.0, 100]), "nothing left to gain", "more or harder examples"),
+        (EQUAL, "equal within 0.5 points: +0.1 points", "use Standard, since no gain"),
+        (BETTER, "is better: +3.2 points", "Next: use SAM."),
+        (BETTER[::-1], "is worse: -3.2 points", "use Standard, since no gain"),
+        (([80.0], [90.0]), "cannot be judged by one seed: +10.0 points", "run 5 seeds or more"),
+        (([], []), "no seed has finished in both arms", "run 5 seeds or more"),
+        (
+            ([80.0] * 3, [81.0] * 3),
+            "is undecided: +1.0 points, better in 3 of 3 seeds; about 6",
+            "a fresh comparison of 6 seeds",
+        ),
+    ],
+)
+def test_each_kind_has_its_own_words(
+    scores: tuple[list[float], list[float]], said: str, advised: str
+) -> None:
+    """What used to be 'no difference detected' is four things, and each leads to another advice."""
+    lines = answer("Standard", [judged(*scores)])
+    assert said in lines[1]
+    assert advised in lines[3]
+
+
+def test_several_arms() -> None:
+    """Every arm has its verdict; the best of those that are better is advised, with a word of caution."""
+    more = (BETTER[0], [score + 1 for score in BETTER[1]])
+    lines = answer("baseline", [judged(*BETTER, "late"), judged(*more, "early"), judged(*EQUAL, "ema")])
+    assert lines[0].startswith("Compared: late, early, ema with baseline over 4 seeds")
+    assert lines[1].count("is better") == 2
+    assert lines[3].startswith("Next: use early. It was chosen among several")
+
+
+def test_strongest_other_verdict() -> None:
+    """Of the other outcomes the one that chance explains worst is told, and used where the score is equal."""
+    weak = CALIBRATION.decide([8.0, 9, 8.5], [6.0, 5.5, 6.8])
+    strong = CALIBRATION.decide([8.0, 9, 8.5], [4.0, 5.1, 4.4])
+    others = [
+        Judged(arm="SAM", outcome="calibration error on sst2", verdict=weak),
+        Judged(arm="SAM", outcome="calibration error on mrpc", verdict=strong),
+    ]
+    lines = answer("Standard", [judged(*EQUAL)], others)
+    assert lines[2].startswith("Beside it: calibration error on mrpc, where SAM is better: -4.0 points")
+    assert lines[3] == "Next: use SAM where calibration error on mrpc counts, else Standard."
+    undecided = [Judged(arm="SAM", outcome="x", verdict=decide(compare_pairs([1.0, 2], [2.0, 2])))]
+    assert "1 other verdict, none better or worse (undecided)" in answer("S", [judged(*EQUAL)], undecided)[2]
+
+
+def test_seeds_added_after_looking_show_the_interval_that_holds() -> None:
+    """The interval of the answer is the one that decided, wider than that of the pairs alone."""
+    comparison = compare_pairs(*BETTER)
+    assert "(-" not in describe(decide(comparison))
+    many = compare_pairs([80.0, 81.0] * 4, [83.0, 83.5] * 4)
+    looked = decide(many, sequential=True)
+    assert f"{looked.interval.high:+.1f}" in describe(looked)
+    assert looked.interval.high > many.high
+
+
+def test_one_outcome_is_needed() -> None:
+    """An answer about nothing, or about two outcomes at once, is refused."""
+    with pytest.raises(ValueError, match="one outcome"):
+        answer("Standard", [])
