@@ -41,6 +41,12 @@ def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None
     )
     own.add_argument("--metric", dest="data.custom.metrics", metavar="NAME", action="append", help=METRICS)
     own.add_argument(
+        "--positive",
+        dest="data.custom.positive",
+        metavar="LABEL",
+        help="the class that f1 is of (default: of two classes the one that sorts last)",
+    )
+    own.add_argument(
         "--answers",
         dest="data.custom.answers",
         metavar="FIELD",

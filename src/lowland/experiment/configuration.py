@@ -46,6 +46,7 @@ class CustomData:
         target: Template of the target text, such as `{label}`.
         metrics: Names of metrics.
         answers: Field with all right answers of a question.
+        positive: The class that the metric `f1` is of.
         name: Name of the task in reports.
     """
 
@@ -55,6 +56,7 @@ class CustomData:
     target: str
     metrics: tuple[str, ...] = ("accuracy",)
     answers: str | None = None
+    positive: str | None = None
     name: str = "custom"
 
 

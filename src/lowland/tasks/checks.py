@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from lowland.metrics import Limit
 from lowland.tasks.base import Example
 
 
@@ -33,6 +34,16 @@ def shared(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -
         f"{name}: {count} of {len(evaluation)} evaluation inputs occur in training too,"
         " which makes the model look better than it is."
     ]
+
+
+def limits(what: str, found: Sequence[Limit]) -> list[str]:
+    """Reports what the scores of a set of examples cannot tell.
+
+    Args:
+        what: What the set is called.
+        found: Why.
+    """
+    return [f"{what}: {limit.text}." for limit in found]
 
 
 def unseen(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:

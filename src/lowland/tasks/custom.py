@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowland import metrics
-from lowland.errors import UserError
+from lowland.errors import UserError, unknown_name
+from lowland.metrics import Domain, Limit
 from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.rows import place, read_rows
+
+MOST_SHOWN = 8
+"""Classes that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class CustomTask(Task):
         metrics: Names of `lowland.metrics.metric_names()`; accuracy where none is given.
         answers: The field that holds all right answers of a question: a list of texts in JSON, or texts
             with `|` between them. Without it the target is the one right answer.
+        positive: The class that `f1` is of; the one that sorts last by default.
+        classes: Classes that targets can have beside those in the files: of a model that was trained before.
 
     Raises:
         UserError: If a template or a metric is wrong, or two metrics write a number of the same name.
@@ -113,6 +119,8 @@ class CustomTask(Task):
         target_template: str,
         metrics: tuple[str, ...] | None = None,
         answers: str | None = None,
+        positive: str | None = None,
+        classes: tuple[str, ...] = (),
     ) -> None:
         # Results are stored in files of this name.
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
@@ -125,6 +133,9 @@ class CustomTask(Task):
         self.input_template = Template(input_template)
         self.target_template = Template(target_template)
         self.answers = answers
+        self.positive = positive
+        self.classes = classes
+        self.domain: Domain | None = None
         self.scores = _metrics(metrics or ("accuracy",))
         self.metrics = tuple(key for metric in self.scores for key in metric.keys)
         self.description = f"{(self.train or self.evaluation).name}: {input_template} -> {target_template}"
@@ -152,10 +163,16 @@ class CustomTask(Task):
         return [Example(inputs=self.input_template.fill(row), targets=targets, answers=answers)]
 
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        """Lists the targets that the examples have, where a metric takes them for classes."""
+        """Lists the classes of the data, or those of the examples where nothing was loaded."""
         if all(metric.kind != "class" for metric in self.scores):
             return ()
-        return tuple(sorted({example.targets for example in examples}))
+        return self._domain([example.targets for example in examples]).classes
+
+    def limits(self, examples: Sequence[Example]) -> list[Limit]:
+        """Says for which metrics the examples lack a class, or are too few."""
+        targets = [example.targets for example in examples]
+        found = [metric.limit(targets, self._domain(targets)) for metric in self.scores]
+        return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     def score(
         self,
@@ -165,15 +182,21 @@ class CustomTask(Task):
         answers: Sequence[Sequence[str]] | None = None,
         labels: Sequence[int] | None = None,
     ) -> dict[str, float]:
-        """Scores raw model outputs with the chosen metrics."""
+        """Scores raw model outputs with the chosen metrics, whose classes are those of the loaded data."""
         if len(targets) != len(predictions):
             raise ValueError(f"Got {len(targets)} targets and {len(predictions)} predictions.")
         right = [[target] if isinstance(target, str) else list(target) for target in targets]
         first = [group[0] if group else "" for group in right]
         numbers: dict[str, float] = {}
         for metric in self.scores:
-            numbers |= metric.score(first, predictions, answers if answers is not None else right)
+            numbers |= metric.score(
+                first, predictions, answers if answers is not None else right, self._domain(first)
+            )
         return numbers
+
+    def _domain(self, targets: Sequence[str]) -> Domain:
+        """Gives what the targets can be: those of the loaded data, else those at hand."""
+        return self.domain or Domain.of([*targets, *self.classes], self.positive)
 
     def load(self, source: Source | None = None) -> TaskData:
         """Reads both files, or the evaluation file where there is no other.
@@ -183,7 +206,10 @@ class CustomTask(Task):
         """
         train = [] if self.train is None else self._read(self.train, "train")
         evaluation = self._read(self.evaluation, "validation")
-        self._check_targets([*train, *evaluation])
+        targets = [example.targets for example in (*train, *evaluation)]
+        domain = Domain.of([*targets, *self.classes], self.positive)
+        self._check_targets(targets, domain)
+        self.domain = domain
         warnings = [
             *checks.blank(self.name, [*train, *evaluation]),
             *checks.one_class(self.name, train),
@@ -192,6 +218,7 @@ class CustomTask(Task):
         ]
         if train and any(metric.kind == "class" for metric in self.scores):
             warnings += checks.unseen(self.name, train, evaluation)
+        warnings += checks.limits(f"{self.name}, evaluation", self.limits(evaluation))
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 
     def _read(self, path: Path, split: str) -> list[Example]:
@@ -224,26 +251,19 @@ class CustomTask(Task):
                 )
             raise UserError(f"{path}, line 1, which must name the columns: {fields.missing(name, row)}")
 
-    def _check_targets(self, examples: Sequence[Example]) -> None:
-        classes = {example.targets for example in examples}
+    def _check_targets(self, targets: Sequence[str], task: Domain) -> None:
+        """Refuses targets that do not suit the metrics.
+
+        Raises:
+            UserError: If there are any.
+        """
+        if self.positive is not None:
+            if all(metric.name != "f1" for metric in self.scores):
+                raise UserError("--positive names the class of the metric f1; give --metric f1 with it.")
+            if self.positive not in task.classes:
+                raise unknown_name("class", self.positive, task.classes[:MOST_SHOWN])
         for metric in self.scores:
-            if metric.name == "f1" and len(classes) > 2:
-                raise UserError(
-                    f"The metric 'f1' needs two classes, but the targets have {len(classes)};"
-                    " take 'macro_f1', or name one class as in 'f1:spam'."
-                )
-            label = metric.name.removeprefix("f1:")
-            if label != metric.name and label not in classes:
-                raise UserError(f"The metric {metric.name!r} names a class that no target has.")
-            if metric.kind == "number":
-                for example in examples:
-                    # Two defaults tell a text that is no number from one that is.
-                    if metrics.parse_number(example.targets, 0.0) != metrics.parse_number(
-                        example.targets, 1.0
-                    ):
-                        raise UserError(
-                            f"The metric {metric.name!r} needs numbers, but a target is {example.targets!r}."
-                        )
+            metric.check(targets, task)
 
 
 def _visible(text: str) -> bool:
