@@ -18,6 +18,7 @@ from lowland.cli.generation import add_generation, check_model, generation_setti
 from lowland.cli.parser import at_least_one
 from lowland.errors import UserError
 from lowland.tasks import CustomTask, Source, Task, resolve
+from lowland.tasks.rows import task_name
 
 if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult
@@ -128,7 +129,7 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
                 raise UserError(f"Your own rows need --eval, --input and --target; {option} is missing.")
         tasks.append(
             CustomTask(
-                own.get("name", "custom"),
+                own.get("name") or task_name(own["evaluation"]),
                 None,
                 Path(own["evaluation"]),
                 own["input"],
@@ -138,6 +139,7 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
                 own.get("positive"),
                 # Of a model of several tasks, it is not known which classes are those of the rows.
                 trained.labels if trained is not None and len(trained.tasks) == 1 else (),
+                skip_empty=own.get("skip_empty", False),
             )
         )
     if not tasks:

@@ -26,10 +26,20 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None:
     """Adds a user's own files and how their rows become texts."""
-    own = parser.add_argument_group("your own data", "Files in JSONL, JSON, CSV or TSV, by their suffix.")
+    own = parser.add_argument_group(
+        "your own data", "Files in JSONL, JSON, CSV, TSV or Parquet, by their suffix; .gz is unpacked."
+    )
     if train:
         own.add_argument("--train", dest="data.custom.train", metavar="FILE", help="training rows")
     own.add_argument("--eval", dest="data.custom.evaluation", metavar="FILE", help="evaluation rows")
+    if train:
+        own.add_argument(
+            "--split",
+            dest="data.custom.split",
+            type=number,
+            metavar="X",
+            help="without --eval: the fraction of the training rows that is for evaluation, such as 0.2",
+        )
     own.add_argument(
         "--input",
         dest="data.custom.input",
@@ -53,7 +63,13 @@ def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None
         help="field that holds all right answers of a question, with | between them or as a list",
     )
     own.add_argument(
-        "--name", dest="data.custom.name", metavar="NAME", help="name in the results (default: custom)"
+        "--skip-empty",
+        dest="data.custom.skip_empty",
+        action="store_true",
+        help="leave out rows with an empty target (default: they are an error)",
+    )
+    own.add_argument(
+        "--name", dest="data.custom.name", metavar="NAME", help="name in the results (default: the file's)"
     )
 
 

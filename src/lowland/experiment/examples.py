@@ -79,12 +79,14 @@ def load_tasks(settings: DataSettings) -> list[Task]:
             CustomTask(
                 custom.name,
                 Path(custom.train),
-                Path(custom.evaluation),
+                Path(custom.evaluation) if custom.evaluation is not None else None,
                 custom.input,
                 custom.target,
                 custom.metrics,
                 custom.answers,
                 custom.positive,
+                split=custom.split,
+                skip_empty=custom.skip_empty,
             )
         )
     return tasks
