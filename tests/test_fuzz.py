@@ -14,7 +14,7 @@ from tests.fuzz_readers import GOOD, check, mutated
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig, build_config, read_layer
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
-from lowland.tasks.custom import Template
+from lowland.tasks.template import Template
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SUFFIX = st.sampled_from(sorted(GOOD))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lowland import metrics
 from lowland.errors import UserError
+from lowland.metrics import Domain
 
 CLASSES = st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 1)), min_size=1, max_size=30)
 
@@ -22,7 +23,9 @@ def test_accuracy_is_the_share_of_equal_items() -> None:
 
 @given(CLASSES)
 def test_f1_equals_its_definition(items: list[tuple[int, int]]) -> None:
-    """F1 is 2 TP / (2 TP + FP + FN), where an invalid prediction is the opposite of its target."""
+    """F1 is 2 TP / (2 TP + FP + FN), where an invalid prediction is the opposite of its target; a set without
+    positives has none.
+    """
     targets = [target for target, _ in items]
     predictions = [prediction for _, prediction in items]
     valid = [1 - target if prediction == -1 else prediction for target, prediction in items]
@@ -34,8 +37,8 @@ def test_f1_equals_its_definition(items: list[tuple[int, int]]) -> None:
 
 
 def test_macro_f1_counts_absent_classes_as_zero() -> None:
-    """A class that occurs on neither side still takes its share of the mean."""
-    assert metrics.macro_f1([0, 1], [0, 1], classes=3) == pytest.approx(200 / 3)
+    """A class that occurs on neither side still takes its share of T5's mean."""
+    assert metrics.macro_f1([0, 1], [0, 1], classes=range(3)) == pytest.approx(200 / 3)
 
 
 def test_matthews_of_a_constant_side_is_zero() -> None:
@@ -134,7 +137,7 @@ PREDICTIONS = ["ham", "spam", "spam", "eggs"]
 def test_metrics_by_name(name: str, expected: dict[str, float]) -> None:
     """Each name gives the numbers that its keys announce, computed by hand."""
     metric = metrics.by_name(name)
-    scores = metric.score(TARGETS, PREDICTIONS, [[target] for target in TARGETS])
+    scores = metric.score(TARGETS, PREDICTIONS, [[target] for target in TARGETS], Domain.of(TARGETS))
     assert scores == expected
     assert tuple(scores) == metric.keys
 
@@ -143,7 +146,7 @@ def test_metrics_by_name(name: str, expected: dict[str, float]) -> None:
 def test_perfect_predictions_correlate(name: str) -> None:
     """Perfect predictions give 100 with every correlation."""
     texts = ["1", "2.5", "1"]
-    scores = metrics.by_name(name).score(texts, texts, [])
+    scores = metrics.by_name(name).score(texts, texts, [], Domain.of(texts))
     assert list(scores.values()) == [pytest.approx(100)]
 
 
@@ -155,7 +158,7 @@ def test_every_name_can_be_chosen() -> None:
 def test_f1_refuses_three_classes() -> None:
     """F1 without a named class needs two classes, and the message says what to take instead."""
     with pytest.raises(UserError, match=r"two classes.*3; take 'macro_f1'"):
-        metrics.by_name("f1").score(["a", "b", "c"], ["a", "b", "c"], [])
+        metrics.by_name("f1").score(["a", "b", "c"], ["a", "b", "c"], [], Domain.of(["a", "b", "c"]))
 
 
 @pytest.mark.parametrize(("name", "message"), [("acuracy", "accuracy"), ("f1:", "lacks the class")])
@@ -163,3 +166,88 @@ def test_an_unknown_metric_names_the_nearest(name: str, message: str) -> None:
     """A misspelt metric is answered with the names that are nearest."""
     with pytest.raises(UserError, match=message):
         metrics.by_name(name)
+
+
+WORDS = st.sampled_from(["ham", "spam", "eggs", "?"])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["ham", "spam"]), WORDS), min_size=1, max_size=8), st.integers(0, 8)
+)
+def test_a_part_is_scored_as_part_of_its_task(rows: list[tuple[str, str]], size: int) -> None:
+    """What a metric of classes says of a part does not depend on which classes the part shows: adding rows of
+    the other class never turns what was right wrong, and a set without positives has no F1.
+    """
+    whole = [*rows, ("ham", "ham"), ("spam", "spam")]
+    task, part = Domain.of([target for target, _ in whole], "spam"), whole[:size]
+    targets, texts = [target for target, _ in part], [text for _, text in part]
+    f1 = metrics.by_name("f1").score(targets, texts, [], task)["f1"]
+    assert math.isnan(f1) == ("spam" not in targets)
+    if not math.isnan(f1):
+        assert f1 == metrics.by_name("f1:spam").score(targets, texts, [], task)["f1"]
+        assert (f1 > 0) == (("spam", "spam") in part)
+        assert (f1 == 100) == all(target == text for target, text in part)
+
+
+def test_the_positive_class_belongs_to_the_task() -> None:
+    """F1 is of the class that sorts last in the whole data, or the named one, whatever rows are scored."""
+    data = Domain.of(["ham", "spam"])
+    f1 = metrics.by_name("f1")
+    assert math.isnan(f1.score(["ham"] * 3, ["ham"] * 3, [], data)["f1"])
+    assert f1.score(["ham", "spam"], ["ham", "ham"], [], data) == {"f1": 0.0}
+    assert f1.score(["ham"] * 3, ["ham"] * 3, [], Domain.of(["ham", "spam"], "ham")) == {"f1": 100.0}
+    news = Domain.of(["ham", "news", "spam"], "spam")
+    # "news" is a class of the task, though no row at hand has it: no false positive.
+    assert f1.score(["ham", "spam"], ["news", "spam"], [], news) == {"f1": 100.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "said", "undefined"),
+    [
+        ("f1", ["ham"] * 20, "none of its 20 targets is 'spam'", True),
+        ("f1", ["ham"] * 20 + ["spam"], "only 1 of its 21 targets is 'spam'", False),
+        ("f1", ["spam"] * 20, "who always writes that scores 100", False),
+        ("f1:ham", ["spam"] * 20, "none of its 20 targets is 'ham'", True),
+        ("accuracy", ["ham"] * 20, "who always writes that scores 100", False),
+        ("macro_f1", ["ham"] * 20, "no example of 1 of 2 classes ('spam')", False),
+        ("matthews", ["ham"] * 20, "not defined", True),
+        ("pearson", ["1", "1.0", "1"], "not defined", True),
+        ("spearman", ["1", "2"], "2 numbers", False),
+    ],
+)
+def test_a_set_that_cannot_tell_is_told(name: str, targets: list[str], said: str, undefined: bool) -> None:
+    """A set that lacks what a metric needs is told, and where the score is nan whatever a model writes."""
+    task = Domain.of(
+        [*targets, "ham", "spam"] if name not in ("pearson", "spearman") else [*targets, "1", "3"]
+    )
+    limit = metrics.by_name(name).limit(targets, task)
+    assert limit is not None and said in limit.text and limit.undefined == undefined
+    (score,) = metrics.by_name(name).score(targets, targets, [[text] for text in targets], task).values()
+    assert math.isnan(score) == undefined
+
+
+@pytest.mark.parametrize("name", metrics.metric_names())
+def test_a_good_set_has_no_limits(name: str) -> None:
+    """A set with all classes, or many different numbers, is not complained of."""
+    targets = ["1", "2"] * 10
+    assert metrics.by_name(name).limit(targets, Domain.of(targets)) is None
+
+
+def test_what_is_no_number_counts_as_less_than_all() -> None:
+    """A text that is no finite number counts as below the task's range, as T5's -1 is below 0 to 5."""
+    assert Domain.of(["0", "2.5", "5"]).outside == -1.0
+    task = Domain.of(["-4", "-3", "-2", "-1"])
+    pearson = metrics.by_name("pearson")
+    wrong = pearson.score(["-4", "-3", "-2", "-1"], ["-4", "-3", "-2", "none"], [], task)
+    assert wrong["pearson_corrcoef"] < 50  # -1 would have been right
+    for text in ("nan", "inf", "1e999"):
+        assert pearson.score(["-4", "-3", "-2", "-1"], ["-4", "-3", "-2", text], [], task) == wrong
+    assert Domain.of(["7"]).outside < 7
+
+
+def test_a_macro_average_of_own_data_leaves_out_what_does_not_occur() -> None:
+    """A class on neither side has no F1; one that is predicted and never right counts as 0."""
+    task, macro = Domain.of(["a", "b", "c"]), metrics.by_name("macro_f1")
+    assert macro.score(["a", "b"], ["a", "b"], [], task) == {"macro_f1": 100.0}
+    assert macro.score(["a", "b"], ["a", "c"], [], task) == {"macro_f1": pytest.approx(100 / 3)}
+    assert macro.score(["a", "b"], ["a", "?"], [], task) == {"macro_f1": 50.0}  # no class of the task

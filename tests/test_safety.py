@@ -21,7 +21,7 @@ from lowland.cli.redact import redact
 from lowland.data import encode_texts
 from lowland.errors import UserError
 from lowland.models import load_model
-from lowland.tasks.custom import Template
+from lowland.tasks.template import Template
 
 ROOT = Path(__file__).resolve().parents[1]
 EVIL = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\nclass Config: pass\n"

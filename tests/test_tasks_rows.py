@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import datetime
+import decimal
+import gzip
 import io
 import json
+import math
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lowland.errors import UserError
-from lowland.tasks.rows import read_rows
+from lowland.tasks.rows import read_rows, task_name
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -45,6 +51,129 @@ def rows(path: Path) -> list[dict[str, object]]:
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str, content: str) -> None:
     """JSON lines, JSON, CSV and TSV, with or without BOM and carriage returns, hold the same rows."""
     assert rows(write(tmp_path, name, content)) == [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
+
+
+ROWS = [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("a.json", '{"text": "x", "label": "1"}\n{"text": "y", "label": "0"}\n', "read as JSON lines"),
+        ("a.json", '{"text": "x",\n "label": "1"}\n{"text": "y", "label": "0"}\n', "read as JSON lines"),
+        ("a.jsonl", '[{"text": "x", "label": "1"},\n {"text": "y", "label": "0"}]\n', "read as one list"),
+        ("a.jsonl", ' \n[\n{"text": "x", "label": "1"}, {"text": "y", "label": "0"}\n]', "read as one list"),
+        (
+            "a.jsonl",
+            '{"text": "x",\n "label": "1"}\n{"text": "y",\n "label": "0"}\n',
+            "go over several lines",
+        ),
+        ("a.jsonl", '{"data": [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]}', "holds all rows"),
+        ("a.jsonl", '{"text": ["x", "y"], "label": ["1", "0"]}', "read as columns"),
+        ("a.json", '{"text": ["x", "y"], "label": ["1", "0"]}', "read as columns"),
+        ("a.json", '{"text": {"0": "x", "1": "y"}, "label": {"0": "1", "1": "0"}}', "read as columns"),
+        (
+            "a.json",
+            '{"columns": ["text", "label"], "index": [0, 1], "data": [["x", "1"], ["y", "0"]]}',
+            "names of",
+        ),
+        ("a.json", '{"r": {"text": "x", "label": "1"}, "s": {"text": "y", "label": "0"}}', None),
+        ("a.csv", "text;label\nx;1\ny;0\n", "has semicolons between its fields, not commas"),
+        ("a.csv", "text\tlabel\nx\t1\ny\t0\n", "has tabs between its fields, not commas"),
+        ("a.csv", "text|label\nx|1\ny|0\n", "has vertical bars"),
+        ("a.tsv", 'text,label\n"x",1\ny,0\n', "has commas between its fields, not tabs"),
+        ("a.csv", "sep=;\r\ntext;label\r\nx;1\r\ny;0\r\n", "its first line says that ';'"),
+        ("a.csv", "text, label\nx, 1\ny, 0\n", "' label' is read as 'label', and a blank after commas"),
+        ("a.csv", "text ,label\nx,1\ny,0\n", "'text ' is read as 'text'."),
+        ("a.csv", 'text, label\n"x", "1"\n"y", "0"\n', "a blank after commas"),
+        ("a.csv", "text,label\rx,1\ry,0\r", "lines end in a carriage return alone"),
+        ("a.csv", "text,label\rx,1\ry,0", "lines end in a carriage return alone"),
+        ("a.csv", gzip.compress(b"text,label\nx,1\ny,0\n"), "is packed by gzip"),
+        ("a.csv.gz", gzip.compress(b"text,label\nx,1\ny,0\n"), None),
+        ("a.JSONL.GZ", gzip.compress(b'{"text": "x", "label": "1"}\n{"text": "y", "label": "0"}\n'), None),
+        ("a.ndjson", '{"text": "x", "label": "1"}\n{"text": "y", "label": "0"}\n', None),
+    ],
+)
+def test_what_can_only_be_meant_is_read(
+    tmp_path: Path, name: str, content: str | bytes, note: str | None
+) -> None:
+    """A file that is written otherwise than its suffix says is read where that is sure, with a note."""
+    notes: list[str] = []
+    path = write(tmp_path, name, content)
+    found = [dict(row) for _, row in read_rows(path, wanted=("text", "label"), notes=notes)]
+    assert found == ROWS
+    assert (len(notes) == 1 and note in notes[0]) if note else not notes
+
+
+def test_a_carriage_return_inside_a_line_is_text(tmp_path: Path) -> None:
+    """A carriage return that ends no line stays in its field, in quotes or not; only the first is told."""
+    notes: list[str] = []
+    path = write(tmp_path, "a.csv", 'text,label\nx\ry,1\n"x\rz",0\n\ufdd0,1\n'.replace("\ufdd0", "plain"))
+    found = [row["text"] for _, row in read_rows(path, wanted=("text", "label"), notes=notes)]
+    assert found == ["x\ry", "x\rz", "plain"]
+    assert notes == [f"{path}, line 2: a carriage return inside a line is read as part of the text."]
+
+
+def test_lines_of_a_list_are_numbered(tmp_path: Path) -> None:
+    """Rows of a list under .jsonl have the numbers of the lines that they begin in."""
+    path = write(tmp_path, "a.jsonl", '\n[\n  {"a": 1},\n\n  {"a":\n 2}, {"a": 3}\n]\n')
+    assert list(read_rows(path)) == [(3, {"a": 1}), (5, {"a": 2}), (6, {"a": 3})]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", '["x", "1"]\n["y", "0"]\n', ["a.jsonl, line 1", "a list"]),
+        ("a.jsonl", '[{"text": "x", "label": "1"},\n{"text": "y"', ["a.jsonl, line 1", "too soon"]),
+        ("a.json", '{"text": ["x", "y"], "label": ["1"]}', ["a.json", "list of objects"]),
+        ("a.json", '{"text": "x", "label": "1"}\n[1]', ["a.json", "Extra data"]),
+        ("a.csv.gz", gzip.compress(b"text,label\nx,1\n")[:-9], ["a.csv.gz", "cut off or damaged"]),
+        ("a.csv.gz", b"\x1f\x8b\x08" + b"x" * 40, ["a.csv.gz", "damaged"]),
+        ("a.parquet", b"PAR1" + b"x" * 40 + b"PAR1", ["a.parquet", "not a Parquet file"]),
+        ("a.parquet", b"", ["a.parquet", "not a Parquet file"]),
+    ],
+)
+def test_what_is_not_sure_is_refused(
+    tmp_path: Path, name: str, content: str | bytes, words: list[str]
+) -> None:
+    """Lists of values, columns of different lengths and damaged archives are refused with their place."""
+    with pytest.raises(UserError) as caught:
+        list(read_rows(write(tmp_path, name, content), wanted=("text", "label")))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """Parquet gives the rows as the other kinds do; dates and decimals are text, a missing number is null."""
+    table = {
+        "text": ["x", None],
+        "label": [1, 2],
+        "share": [0.5, math.nan],
+        "day": [datetime.date(2026, 1, 2), None],
+        "price": [decimal.Decimal("1.50"), None],
+        "kind": pyarrow.array(["a", "b"]).dictionary_encode(),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+    assert list(read_rows(tmp_path / "a.parquet")) == [
+        (1, {"text": "x", "label": 1, "share": 0.5, "day": "2026-01-02", "price": "1.50", "kind": "a"}),
+        (2, {"text": None, "label": 2, "share": None, "day": None, "price": None, "kind": "b"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("data/tickets_train.csv", "tickets_train"),
+        ("Tickets 2024 (new).csv.gz", "Tickets-2024-new"),
+        ("über.jsonl", "über"),
+        (".csv", "csv"),
+        ("..", "own-data"),
+        ("a\udcff.csv", "a"),
+    ],
+)
+def test_own_data_have_the_name_of_their_file(path: str, name: str) -> None:
+    """A task is named after its file, in characters that a file of results can have."""
+    assert task_name(path) == name
 
 
 def test_quotes_are_plain_characters_in_tsv(tmp_path: Path) -> None:
@@ -105,7 +234,7 @@ def test_csv_and_jsonl_give_back_what_was_written(tmp_path: Path, fields: list[t
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', ["a.jsonl, line 2", "byte 8", "UTF-8"]),
         ("a.tsv", "text\tlabel\n".encode("utf-16"), ["a.tsv is UTF-16"]),
         ("a.xlsx", b"PK", ["a.xlsx", "CSV"]),
-        ("a.doc", b"", ["a.doc", ".jsonl, .json, .csv and .tsv"]),
+        ("a.doc", b"", ["a.doc", ".jsonl, .json, .csv, .tsv and .parquet"]),
     ],
 )
 def test_a_damaged_file_is_reported_with_its_place(

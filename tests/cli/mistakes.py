@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet
 from tests.cli.command import Result, call, reviews, write_rows
 from tests.model_fixtures import write_checkpoint
 
@@ -27,6 +28,7 @@ Case = tuple[str, list[str]]
 
 ON_TASK = "compare facts/continents"
 ON_ROWS = "compare --train {d}/train.jsonl --eval {d}/dev.jsonl --input {{text}} --target {{label}}"
+ON_ONE = "compare --train {d}/train.jsonl --input {{text}} --target {{label}}"
 PLANNED = f"{ON_ROWS} --plan --held-out 0"
 
 
@@ -108,8 +110,6 @@ MISTAKES: dict[str, list[Case]] = {
         (_on("folder.jsonl"), ["folder.jsonl", "folder"]),
         (_on("notes/todo.txt"), ["todo.txt", ".jsonl"]),
         (_on("sheet.xlsx"), ["sheet.xlsx", "spreadsheet", "CSV"]),
-        (_on("train.jsonl.gz"), ["train.jsonl.gz", "unpack"]),
-        (_on("gzip.jsonl"), ["gzip.jsonl", "gzip", "unpack"]),
         (_on("zip.csv"), ["zip.csv", "zip archive", "CSV"]),
         (_on("empty.jsonl"), ["empty.jsonl", "empty"]),
         (_on("empty.csv"), ["empty.csv", "empty"]),
@@ -122,7 +122,16 @@ MISTAKES: dict[str, list[Case]] = {
         (_on("invalid-utf-8.jsonl"), ["invalid-utf-8.jsonl, line 3", "byte", "UTF-8"]),
         (_on("utf-16.csv"), ["utf-16.csv", "UTF-16", "UTF-8"]),
         (_on("utf-16-without-bom.csv"), ["utf-16-without-bom.csv", "UTF-8"]),
-        (_on("carriage-returns.csv"), ["carriage-returns.csv", "carriage return"]),
+        (_on("packed.gz"), ["packed.gz", "what is packed", ".csv.gz"]),
+        (_on("cut-off.csv.gz"), ["cut-off.csv.gz", "cannot be unpacked", "cut off"]),
+        (_on("packed.csv.xz"), ["packed.csv.xz", "unpack"]),
+        (_on("notes"), ["notes is a folder", ".jsonl"]),
+        (_on("no-suffix"), ["no-suffix", "no suffix"]),
+        (_on("text.parquet"), ["text.parquet", "not a Parquet file"]),
+        (_on("parquet.csv"), ["parquet.csv", "a Parquet file", ".parquet"]),
+        (_on("semicolons-misspelt.csv"), ["line 1", "'label' is missing", "did you mean 'lable'"]),
+        (_on("blank-in-key.jsonl"), ["blank-in-key.jsonl, line 1", "did you mean ' label'?"]),
+        (_on("values.json"), ["values.json, item 1", "a list"]),
         (_on("broken.jsonl"), ["broken.jsonl, line 3", "JSON"]),
         (_on("cut-off.json"), ["cut-off.json", "JSON", "too soon"]),
         (_on("cut-off.tsv"), ["cut-off.tsv, line 3", "cut off"]),
@@ -140,8 +149,6 @@ MISTAKES: dict[str, list[Case]] = {
         (_on("short-row.csv"), ["short-row.csv, line 3", "'label' is missing"]),
         (_on("long-row.csv"), ["long-row.csv, line 3", "3 fields"]),
         (_on("short-row.tsv"), ["short-row.tsv, line 3", "'label'"]),
-        (_on("semicolons.csv"), ["semicolons.csv, line 1", "semicolons", "commas"]),
-        (_on("commas.tsv"), ["commas.tsv, line 1", "commas", "tabs"]),
         (_on("no-header.csv"), ["no-header.csv, line 1", "name the columns", "'text'"]),
         ("predict --model embedded --template {{text}} --input {d}/nul.jsonl", ["nul.jsonl, line 2", "NUL"]),
         ("predict --model embedded --input {d}/picture.txt", ["picture.txt, line 1", "UTF-8"]),
@@ -167,14 +174,25 @@ MISTAKES: dict[str, list[Case]] = {
         (_on("null-text.jsonl"), ["null-text.jsonl, line 1", "'text'", "null"]),
         (_on("nested.jsonl"), ["nested.jsonl, line 1", "'text'", "an object"]),
         (_on("list-label.jsonl"), ["list-label.jsonl, line 1", "'label'", "a list"]),
-        (_on("empty-target.jsonl"), ["empty-target.jsonl, line 3", "'label'", "empty"]),
+        (_on("empty-target.jsonl"), ["empty-target.jsonl, line 3", "'label'", "empty", "--skip-empty"]),
+        (_on("empty-targets.csv"), ["empty-targets.csv, lines 3, 5 (2 rows)", "'label'", "--skip-empty"]),
+        (f"{_on('only-empty.csv')} --skip-empty", ["only-empty.csv", "every row has an empty target"]),
+        (f"{ON_ROWS} --positive yes", ["--positive", "--metric f1"]),
+        (f"{ON_ROWS} --metric f1 --positive maybe", ["class 'maybe'", "no, yes"]),
+        (_on("three.jsonl") + " --metric f1", ["'f1' needs two classes", "have 3", "--positive"]),
+        (f"{ON_ROWS} --split 0.2", ["--eval", "--split", "not both"]),
+        (f"{ON_ONE} --split 0", ["split=0.0", "0.2"]),
+        (f"{ON_ONE} --split 5", ["split=5", "0.2"]),
+        (ON_ONE, ["--eval (or --split 0.2", "--eval is missing"]),
+        (f"{ON_ONE} --train {{d}}/one.jsonl --split 0.2", ["one.jsonl", "hold out", "same input"]),
+        (f"{ON_ROWS} --metric pearson --target {{{{text}}}}", ["pearson", "number"]),
+        (f"{_on('infinite-text.jsonl')} --metric pearson", ["pearson", "'inf'"]),
         (_on("invisible-target.jsonl"), ["invisible-target.jsonl, line 3", "'label'", "empty"]),
         ("compare glue/sst2", ["glue/sst2", "SST-2/train.tsv"]),
         ("compare glue/sst2 --data-dir {d}/nowhere", ["nowhere"]),
         ("compare glue/sst2 --data-dir {d}/notes", ["glue/sst2", "train.tsv", "SST-2"]),
         ("compare glue/sst2 --data-dir {d}/glue", ["train.tsv, line 3", "'label'", "'good'", "negative"]),
         ("compare superglue/boolq --data-dir {d}/glue", ["train.jsonl, line 2", "'label'", "maybe"]),
-        (f"{_on('one.jsonl')} --held-out 0.1", ["custom", "1 training", "--held-out 0"]),
     ],
     "Models": [
         (f"{ON_TASK} --model {{d}}/nowhere", ["nowhere", "directory"]),
@@ -198,6 +216,22 @@ MISTAKES: dict[str, list[Case]] = {
 HANDLED: dict[str, list[Case]] = {
     "Odd but understood": [
         (_plan("bom.csv"), ["20 for training"]),
+        (_plan("lines.json"), ["20 for training", "lines.json is read as JSON lines", "20 objects"]),
+        (_plan("array.jsonl"), ["20 for training", "array.jsonl is read as one list"]),
+        (_plan("columns.json"), ["20 for training", "columns.json is read as columns"]),
+        (_plan("blank-in-header.csv"), ["20 for training", "the column ' label' is read as 'label'"]),
+        (_plan("stray-return.csv"), ["20 for training", "stray-return.csv, line 4: a carriage return"]),
+        (_plan("semicolons.csv"), ["20 for training", "semicolons.csv has semicolons between its fields"]),
+        (_plan("gzip.jsonl"), ["20 for training", "gzip.jsonl is packed by gzip"]),
+        (_plan("train.parquet"), ["20 for training"]),
+        (f"{_plan('empty-targets.csv')} --skip-empty", ["3 for training", "2 rows have an empty target"]),
+        (_plan("typos.csv"), ["'biling' (1) and 'billing' (29)", "'Billing ' (1) and 'billing' (29)"]),
+        (f"{ON_ONE} --plan --split 0.2", ["16 for training", "4 examples of 1 set"]),
+        (f"{_plan('one.jsonl')} --held-out 0.1", ["10% of the training examples are 1", "--held-out 1"]),
+        (
+            f"{PLANNED} --metric f1 --eval {{d}}/one-class.jsonl --positive no",
+            ["none of its 4 targets is 'no'"],
+        ),
         (_plan("bom.jsonl"), ["20 for training"]),
         (_plan("windows.csv"), ["20 for training"]),
         (_plan("windows.jsonl"), ["20 for training"]),
@@ -244,8 +278,28 @@ def prepare(folder: Path) -> Path:
         "section.toml": "train = 3\n",
         "remote.toml": "trust_remote_code = true\n",
         "sheet.xlsx": archive.read_bytes(),
-        "train.jsonl.gz": gzip.compress(good.encode()),
         "gzip.jsonl": gzip.compress(good.encode()),
+        "packed.gz": gzip.compress(good.encode()),
+        "cut-off.csv.gz": gzip.compress(table.encode())[:-20],
+        "packed.csv.xz": b"",
+        "no-suffix": good,
+        "text.parquet": good,
+        "parquet.csv": b"PAR1 and more",
+        "values.json": json.dumps([["a", "yes"]]),
+        "blank-in-key.jsonl": '{"text": "a", " label": "yes"}\n',
+        "semicolons-misspelt.csv": "text;lable\na;yes\n",
+        "lines.json": good,
+        "array.jsonl": json.dumps(rows),
+        "columns.json": json.dumps({name: [row[name] for row in rows] for name in rows[0]}),
+        "blank-in-header.csv": table.replace(",", ", "),
+        "stray-return.csv": table.replace("number 2", "number\r2"),
+        "empty-targets.csv": "text,label\na,yes\nb,\nc,no\nd, \ne,yes\n",
+        "only-empty.csv": "text,label\na,\n",
+        "three.jsonl": "".join(f'{{"text": "{name}", "label": "{name}"}}\n' for name in "abc"),
+        "infinite-text.jsonl": '{"text": "a", "label": "inf"}\n',
+        "typos.csv": "text,label\n"
+        + "".join(f"row {place},{('billing', 'technical')[place % 2]}\n" for place in range(58))
+        + "row 58,biling\nrow 59,Billing \n",
         "empty.jsonl": "",
         "empty.csv": "",
         "header-only.csv": "text,label\n",
@@ -258,7 +312,6 @@ def prepare(folder: Path) -> Path:
         + lines[2].encode().replace(b"warm", b"w\xe4rm"),
         "utf-16.csv": table.encode("utf-16"),
         "utf-16-without-bom.csv": table.encode("utf-16-le"),
-        "carriage-returns.csv": table.replace("\n", "\r"),
         "broken.jsonl": "".join([*lines[:2], '{"text": "a",\n', *lines[2:]]),
         "cut-off.json": '[{"text": "a", "label": "yes"},',
         "cut-off.tsv": "text\tlabel\na\tyes\nb",
@@ -276,8 +329,7 @@ def prepare(folder: Path) -> Path:
         "short-row.csv": "text,label\na,yes\nb\nc,no\n",
         "long-row.csv": "text,label\na,yes\nb,no,maybe\n",
         "short-row.tsv": "text\tlabel\na\tyes\nb\n",
-        "semicolons.csv": "text;label\na;yes\n",
-        "commas.tsv": "text,label\na,yes\n",
+        "semicolons.csv": table.replace(",", ";"),
         "no-header.csv": "the film was good,yes\nit was bad,no\n",
         "no-label.jsonl": '{"text": "a", "label": null}\n',
         "null-text.jsonl": '{"text": null, "label": "yes"}\n',
@@ -303,6 +355,7 @@ def prepare(folder: Path) -> Path:
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "train.parquet")
     _prepare_models(folder / "models")
     return folder
 

@@ -94,16 +94,16 @@ def test_eval_reproduces_the_log(own_experiment: Path, experiment: Path) -> None
     """`lowland eval` gives an exported model the scores that its run logged, for own rows and for a task."""
     dev = own_experiment.parent / "dev.tsv"
     own = ["--eval", dev, "--target", "{label}", "--metric", "accuracy", "--metric", "macro_f1"]
-    for folder, what, name in (
-        (own_experiment, own, "custom"),
-        (experiment, ["facts/continents", "--limit", "8"], "facts/continents"),
+    for folder, what, name, logged_as in (
+        (own_experiment, own, "dev", "train"),
+        (experiment, ["facts/continents", "--limit", "8"], "facts/continents", "facts/continents"),
     ):
         result = succeed("eval", *what, "--model", folder / "model", "--precision", "fp32", "--json")
         (found,) = json.loads(result.out)["sets"].items()
         assert found[0] == name
         logged = [
             json.loads(line)["metrics"]
-            for log in folder.glob(f"*/eval/{name}.jsonl")
+            for log in folder.glob(f"*/eval/{logged_as}.jsonl")
             for line in log.read_text().splitlines()
             if json.loads(line)["split"] == "evaluation"
         ]
@@ -133,7 +133,7 @@ def test_recipe(own_experiment: Path, experiment: Path) -> None:
     own, task = (
         json.loads((folder / "model" / "lowland.json").read_text()) for folder in (own_experiment, experiment)
     )
-    assert (own["tasks"], own["template"]) == (["custom"], "review: {text}")
+    assert (own["tasks"], own["template"]) == (["train"], "review: {text}")
     assert (task["tasks"], task["template"]) == (["facts/continents"], None)
 
 

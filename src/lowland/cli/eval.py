@@ -18,9 +18,11 @@ from lowland.cli.generation import add_generation, check_model, generation_setti
 from lowland.cli.parser import at_least_one
 from lowland.errors import UserError
 from lowland.tasks import CustomTask, Source, Task, resolve
+from lowland.tasks.rows import task_name
 
 if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult
+    from lowland.experiment.usage import Usage
 
 HELP = "score a checkpoint on tasks or on your own rows"
 USAGE = "[TASK ...] --model DIR [--option ...]"
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     generation = generation_settings(arguments)
     limit = getattr(arguments, "limit", 0)
     usage = read_usage(check_model(arguments))
-    tasks = find_tasks(arguments, usage.template if usage is not None else None)
+    tasks = find_tasks(arguments, usage)
     folder = getattr(arguments, "data.data_dir", None)
     source = Source(
         data_dir=Path(folder).expanduser() if folder is not None else None,
@@ -105,12 +107,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_tasks(arguments: argparse.Namespace, template: str | None) -> list[Task]:
+def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]:
     """Looks up the tasks that the arguments name, the user's own file among them.
 
     Args:
         arguments: The verb's arguments.
-        template: Template of the input with which the model was trained.
+        usage: How the model was trained: its template and classes are those of own rows, too.
 
     Raises:
         UserError: If there is nothing to score on, or something about it is wrong.
@@ -118,7 +120,8 @@ def find_tasks(arguments: argparse.Namespace, template: str | None) -> list[Task
     given = {key: value for key, value in vars(arguments).items() if key.startswith("data.")}
     tasks = resolve(given.get("data.tasks", ()))
     if any(key.startswith("data.custom.") for key in given):
-        own = {"input": template} | {
+        trained = usage if usage is not None and usage.template is not None else None
+        own = {"input": trained and trained.template, "positive": trained and trained.positive} | {
             key.removeprefix("data.custom."): value for key, value in given.items() if "custom" in key
         }
         for key, option in (("evaluation", "--eval"), ("target", "--target"), ("input", "--input")):
@@ -126,13 +129,17 @@ def find_tasks(arguments: argparse.Namespace, template: str | None) -> list[Task
                 raise UserError(f"Your own rows need --eval, --input and --target; {option} is missing.")
         tasks.append(
             CustomTask(
-                own.get("name", "custom"),
+                own.get("name") or task_name(own["evaluation"]),
                 None,
                 Path(own["evaluation"]),
                 own["input"],
                 own["target"],
                 own.get("metrics"),
                 own.get("answers"),
+                own.get("positive"),
+                # Of a model of several tasks, it is not known which classes are those of the rows.
+                trained.labels if trained is not None and len(trained.tasks) == 1 else (),
+                skip_empty=own.get("skip_empty", False),
             )
         )
     if not tasks:

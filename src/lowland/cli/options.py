@@ -29,10 +29,20 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None:
     """Adds a user's own files and how their rows become texts."""
-    own = parser.add_argument_group("your own data", "Files in JSONL, JSON, CSV or TSV, by their suffix.")
+    own = parser.add_argument_group(
+        "your own data", "Files in JSONL, JSON, CSV, TSV or Parquet, by their suffix; .gz is unpacked."
+    )
     if train:
         own.add_argument("--train", dest="data.custom.train", metavar="FILE", help="training rows")
     own.add_argument("--eval", dest="data.custom.evaluation", metavar="FILE", help="evaluation rows")
+    if train:
+        own.add_argument(
+            "--split",
+            dest="data.custom.split",
+            type=number,
+            metavar="X",
+            help="without --eval: the fraction of the training rows that is for evaluation, such as 0.2",
+        )
     own.add_argument(
         "--input",
         dest="data.custom.input",
@@ -44,13 +54,25 @@ def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None
     )
     own.add_argument("--metric", dest="data.custom.metrics", metavar="NAME", action="append", help=METRICS)
     own.add_argument(
+        "--positive",
+        dest="data.custom.positive",
+        metavar="LABEL",
+        help="the class that f1 is of (default: of two classes the one that sorts last)",
+    )
+    own.add_argument(
         "--answers",
         dest="data.custom.answers",
         metavar="FIELD",
         help="field that holds all right answers of a question, with | between them or as a list",
     )
     own.add_argument(
-        "--name", dest="data.custom.name", metavar="NAME", help="name in the results (default: custom)"
+        "--skip-empty",
+        dest="data.custom.skip_empty",
+        action="store_true",
+        help="leave out rows with an empty target (default: they are an error)",
+    )
+    own.add_argument(
+        "--name", dest="data.custom.name", metavar="NAME", help="name in the results (default: the file's)"
     )
 
 

@@ -22,6 +22,7 @@ from lowland.errors import UserError, unknown_name
 from lowland.files import fingerprint
 from lowland.sam.config import SAMConfig
 from lowland.sam.setting import changes, described
+from lowland.tasks.rows import task_name
 from lowland.train.settings import ARMS, Arm, TrainSettings
 
 Layer = Mapping[str, Any]
@@ -40,22 +41,36 @@ class CustomData:
     """A user's own files.
 
     Attributes:
-        train: Training file (JSONL, JSON, CSV or TSV).
+        train: Training file (JSONL, JSON, CSV, TSV or Parquet).
         evaluation: Evaluation file.
+        split: The fraction of the training file that is for evaluation, where there is no other file.
         input: Template of the input text, such as `review: {text}`.
         target: Template of the target text, such as `{label}`.
         metrics: Names of metrics.
         answers: Field with all right answers of a question.
-        name: Name of the task in reports.
+        positive: The class that the metric `f1` is of.
+        skip_empty: Whether rows with an empty target are left out; otherwise they are an error.
+        name: Name of the task in reports; by default that of the training file.
     """
 
     train: str
-    evaluation: str
+    evaluation: str | None = None
+    split: float | None = None
     input: str
     target: str
     metrics: tuple[str, ...] = ("accuracy",)
     answers: str | None = None
-    name: str = "custom"
+    positive: str | None = None
+    skip_empty: bool = False
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.evaluation is None) == (self.split is None):
+            raise ValueError(
+                "Own data need rows to be scored on: give a file with --eval, or split a part of the "
+                "training file off with --split, such as --split 0.2; not both."
+            )
+        object.__setattr__(self, "name", self.name or task_name(self.train))
 
 
 @dataclass(frozen=True, kw_only=True)

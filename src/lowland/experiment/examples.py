@@ -12,13 +12,15 @@ from transformers import PreTrainedTokenizerBase
 
 from lowland.data import EncodedExample, EncodedSet, MixtureSampler, collate, encode
 from lowland.errors import UserError
+from lowland.experiment.choosing import choose_by
 from lowland.experiment.configuration import DataSettings
 from lowland.report.words import count
+from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates, resolve
 from lowland.tasks.noise import flip_labels
-from lowland.tasks.subsample import class_coverage, hold_out, subsample
+from lowland.tasks.subsample import class_coverage, subsample
 from lowland.train import TrainSettings, derive_seed
 
 LEAST_EVALUATION = 10
@@ -77,11 +79,14 @@ def load_tasks(settings: DataSettings) -> list[Task]:
             CustomTask(
                 custom.name,
                 Path(custom.train),
-                Path(custom.evaluation),
+                Path(custom.evaluation) if custom.evaluation is not None else None,
                 custom.input,
                 custom.target,
                 custom.metrics,
                 custom.answers,
+                custom.positive,
+                split=custom.split,
+                skip_empty=custom.skip_empty,
             )
         )
     return tasks
@@ -128,17 +133,28 @@ def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> 
         data = task.load(source)
         if data.train:
             train[task.name] = data.train
-        for name, examples in data.evaluation.items():
-            evaluation[name] = examples[: evaluation_count(len(examples), limit)]
-            scorers[name] = task
         warnings += data.warnings
+        for name, examples in data.evaluation.items():
+            evaluation[name] = _first(examples, evaluation_count(len(examples), limit))
+            scorers[name] = task
+            warnings += checks.limits(f"{name}, evaluation", task.limits(evaluation[name]))
     return ExperimentData(
         tasks=by_name,
         train=train,
         evaluation=evaluation,
         scorers=scorers,
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _first(examples: Sequence[Example], number: int) -> Sequence[Example]:
+    """Takes the first examples, and those that belong to the same question as the last of them."""
+    while 0 < number < len(examples) and (last := examples[number - 1].ids) is not None:
+        following = examples[number].ids or {}
+        if any(following.get(name) != value for name, value in last.items() if name != "answer"):
+            break
+        number += 1
+    return examples[:number]
 
 
 def evaluation_count(size: int, limit: int | float) -> int:
@@ -160,28 +176,16 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
     Raises:
         UserError: If a task has too few examples to hold any out, or no labels to make wrong.
     """
-    train: dict[str, Sequence[Example]] = {}
-    held_out: dict[str, Sequence[Example]] = {}
-    warnings: list[str] = []
+    chosen: dict[str, Sequence[Example]] = {}
     for name, examples in data.train.items():
-        chosen = subsample(examples, settings.fraction, derive_seed(seed, "subsample"))
+        chosen[name] = subsample(examples, settings.fraction, derive_seed(seed, "subsample"))
         if settings.label_noise:
             labels = known_labels(data.tasks[name], examples)
             # Before any are held out: who has wrong labels has no right ones to choose a checkpoint by.
-            chosen = flip_labels(chosen, labels, settings.label_noise, derive_seed(seed, "label-noise"))
-        number = (
-            settings.held_out
-            if isinstance(settings.held_out, int)
-            else max(1, round(settings.held_out * len(chosen)))
-        )
-        if settings.held_out and settings.held_out_limit:
-            number = min(number, settings.held_out_limit)
-            try:
-                train[name], held_out[name] = hold_out(chosen, number, derive_seed(seed, "held-out"))
-            except UserError as error:
-                raise UserError(f"{name}: {error} Give --held-out 0 to train on all of them.") from None
-        else:
-            train[name] = chosen
+            noise = derive_seed(seed, "label-noise")
+            chosen[name] = flip_labels(chosen[name], labels, settings.label_noise, noise)
+    train, held_out, warnings = choose_by(chosen, data.tasks, settings, seed)
+    for name, examples in data.train.items():
         warnings += _missing_classes(name, examples, train[name], seed)
     sizes = {name: len(examples) for name, examples in train.items()}
     if (total := sum(sizes.values())) < batch_size:

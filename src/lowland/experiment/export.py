@@ -57,14 +57,15 @@ def export_best(
     Returns:
         The directory, or `None` if no run left a checkpoint.
     """
-    held_out = bool(config.data.held_out and config.data.held_out_limit)
     runs = {(run.arm, run.seed): run for run in read_experiment(path).runs}
-    candidates = [
-        candidate
-        for seed in config.seeds
-        for arm in config.arms
-        for candidate in _candidates(path, runs[arm, seed], data, held_out)
-    ]
+    chosen = [runs[arm, seed] for seed in config.seeds for arm in config.arms]
+    # A seed whose held-out examples cannot tell has none: then all runs are compared in the other way.
+    held_out = all(
+        any(evaluation.split == "held_out" for evaluation in run.evaluations)
+        for run in chosen
+        if run.state == "done"
+    )
+    candidates = [candidate for run in chosen for candidate in _candidates(path, run, data, held_out)]
     for best in sorted(candidates, key=lambda candidate: -candidate.score):
         try:
             check_sums(best.checkpoint)
@@ -85,6 +86,7 @@ def _export(
         usage = Usage(
             tasks=tuple(data.tasks),
             template=config.data.custom.input if config.data.custom is not None else None,
+            positive=config.data.custom.positive if config.data.custom is not None else None,
             input_length=config.train.input_length,
             target_length=config.train.target_length,
             labels=tuple(

@@ -17,9 +17,9 @@ from lowland.experiment.usage import FILE, Usage
 from lowland.files import write_atomic
 from lowland.models import LoadedModel
 from lowland.tasks.base import Row, Task
-from lowland.tasks.custom import Template
 from lowland.tasks.registry import get_task, task_names
 from lowland.tasks.rows import SUFFIXES, place, read_lines, read_rows, unknown_suffix
+from lowland.tasks.template import Template
 
 OUTPUT_SUFFIXES = (".jsonl", ".csv", ".tsv")
 CHUNK = 16

@@ -26,6 +26,7 @@ class Usage:
         input_length: Most tokens of an input; `None` for each task's own.
         target_length: Most tokens of a target; `None` for each task's own.
         labels: The class words that it was trained to write.
+        positive: The class that the metric f1 is of, where it was named.
     """
 
     version: str = __version__
@@ -34,6 +35,7 @@ class Usage:
     input_length: int | None = None
     target_length: int | None = None
     labels: tuple[str, ...] = ()
+    positive: str | None = None
 
     def write(self, directory: Path) -> None:
         """Writes the file into the directory of a model."""
@@ -70,6 +72,7 @@ def read_usage(directory: Path) -> Usage | None:
         raise UserError(f"{path}: not the file that lowland wrote beside the model ({error!r}).") from None
     for name, kinds in (
         ("template", (str, type(None))),
+        ("positive", (str, type(None))),
         ("input_length", (int, type(None))),
         ("target_length", (int, type(None))),
     ):

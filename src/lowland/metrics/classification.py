@@ -42,8 +42,8 @@ def binary_f1(targets: Sequence[int], predictions: Sequence[int]) -> float:
     return 100 * float(f1_score(targets, valid, zero_division=0.0))
 
 
-def macro_f1(targets: Sequence[int], predictions: Sequence[int], classes: int) -> float:
-    """Unweighted mean of the F1 of classes 0 to `classes` - 1; a class that never occurs counts as 0.
+def macro_f1(targets: Sequence[int], predictions: Sequence[int], classes: Sequence[int]) -> float:
+    """Unweighted mean of the F1 of these classes; one that never occurs counts as 0.
 
     Source:
         `mean_multiclass_f1` of the T5 library.
@@ -52,8 +52,9 @@ def macro_f1(targets: Sequence[int], predictions: Sequence[int], classes: int) -
 
     if not targets:
         return math.nan
-    labels = list(range(classes))
-    return 100 * float(f1_score(targets, predictions, labels=labels, average="macro", zero_division=0.0))
+    return 100 * float(
+        f1_score(targets, predictions, labels=list(classes), average="macro", zero_division=0.0)
+    )
 
 
 def matthews(targets: Sequence[int], predictions: Sequence[int]) -> float:

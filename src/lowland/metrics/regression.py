@@ -23,6 +23,15 @@ def parse_number(text: str, default: float = -1.0) -> float:
         return default
 
 
+def finite_number(text: str) -> float | None:
+    """Reads a finite number; `None` for any other text, `nan` and `inf` among them."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def pearson(targets: Sequence[float], predictions: Sequence[float]) -> float:
     """Pearson correlation in percent; `nan` where a side is constant, not finite, or shorter than two."""
     from scipy.stats import pearsonr

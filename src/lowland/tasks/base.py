@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lowland.metrics import Limit
+
 Row = Mapping[str, Any]
 """One row of a data set, as in its official file: column or key -> value."""
 
@@ -145,6 +147,14 @@ class Task(ABC):
             examples: Examples made by this task.
         """
         return self.labels(examples)
+
+    def limits(self, examples: Sequence[Example]) -> list[Limit]:
+        """Says what scores of these examples cannot tell, for example F1 where no target is positive.
+
+        Args:
+            examples: Examples that are to be scored together.
+        """
+        return []
 
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         """Scores predictions for examples made by this task, handing `score` what the examples carry.

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 
+from lowland.metrics import Limit
 from lowland.tasks.base import Example
+
+MOST_CLASSES = 200
+"""More different targets than this are no classes that anyone spelt."""
+
+RARE = 0.05
+"""A class this much rarer than the most frequent one may be a slip of the pen."""
+
+LEAST_LETTERS = 4
+"""Shorter words that are a letter apart are mostly different words."""
 
 
 def repeated(name: str, train: Sequence[Example]) -> list[str]:
@@ -33,6 +46,65 @@ def shared(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -
         f"{name}: {count} of {len(evaluation)} evaluation inputs occur in training too,"
         " which makes the model look better than it is."
     ]
+
+
+def limits(what: str, found: Sequence[Limit]) -> list[str]:
+    """Reports what the scores of a set of examples cannot tell.
+
+    Args:
+        what: What the set is called.
+        found: Why.
+    """
+    return [f"{what}: {limit.text}." for limit in found]
+
+
+def alike(name: str, targets: Sequence[str]) -> list[str]:
+    """Reports classes that look like spellings of another: by case and blanks, or rare and a letter apart.
+
+    Args:
+        name: The task.
+        targets: All its targets.
+    """
+    counts = Counter(targets)
+    if not 1 < len(counts) <= MOST_CLASSES:
+        return []
+    found: list[str] = []
+    for label, number in sorted(counts.items(), key=lambda item: (item[1], item[0])):
+        others = [other for other in counts if (counts[other], other) > (number, label)]
+        same = [other for other in others if _plain(other) == _plain(label)]
+        if not same and number <= RARE * max(counts.values()):
+            same = [other for other in others if counts[other] > number and _misspelt(label, other)]
+        if same:
+            other = max(same, key=lambda other: counts[other])
+            found.append(f"{label!r} ({number}) and {other!r} ({counts[other]})")
+    if not found:
+        return []
+    more = " and others" if len(found) > 5 else ""
+    return [
+        f"{name}: classes that look like one class in different spellings: {', '.join(found[:5])}{more}. If "
+        "they are, correct the file: each spelling is learned and scored as a class of its own."
+    ]
+
+
+def _plain(label: str) -> str:
+    """Writes a label without differences of case, width and blanks."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def _misspelt(label: str, other: str) -> bool:
+    """Whether a label is another with a letter missing, added, changed, or two in the wrong order."""
+    one, two = _plain(label), _plain(other)
+    if min(len(one), len(two)) < LEAST_LETTERS or re.sub(r"\d", "", one) == re.sub(r"\d", "", two):
+        return False  # short words and numbers are different on purpose
+    start = _alike_at_first(one, two)
+    one, two = one[start:], two[start:]
+    end = _alike_at_first(one[::-1], two[::-1])
+    one, two = one[: len(one) - end], two[: len(two) - end]
+    return max(len(one), len(two)) <= 1 or (len(one) == 2 and one == two[::-1])
+
+
+def _alike_at_first(one: str, two: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
 
 
 def unseen(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from lowland import metrics
+from lowland.metrics import domain
 from lowland.tasks import fields, sources
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 
@@ -68,6 +69,12 @@ class ClassificationTask(Task):
         """Lists the class words."""
         return self.classes
 
+    def limits(self, examples: Sequence[Example]) -> list[metrics.Limit]:
+        """Says for which metrics the examples lack a class."""
+        targets = [example.targets for example in examples]
+        found = [_LIMITS[key](targets, self.classes) for key in self.metrics]
+        return [limit for limit in found if limit is not None]
+
     def score(
         self,
         targets: Sequence[str] | Sequence[Sequence[str]],
@@ -105,5 +112,12 @@ _METRICS: dict[str, Callable[[Sequence[int], Sequence[int]], float]] = {
     "accuracy": metrics.accuracy,
     "f1": metrics.binary_f1,
     "matthews_corrcoef": metrics.matthews,
-    "mean_3class_f1": lambda targets, predictions: metrics.macro_f1(targets, predictions, 3),
+    "mean_3class_f1": lambda targets, predictions: metrics.macro_f1(targets, predictions, range(3)),
+}
+
+_LIMITS: dict[str, Callable[[Sequence[str], tuple[str, ...]], metrics.Limit | None]] = {
+    "accuracy": lambda targets, classes: domain.one_class(targets),
+    "f1": lambda targets, classes: domain.positives(targets, classes[1]),
+    "matthews_corrcoef": lambda targets, classes: domain.several_classes(targets),
+    "mean_3class_f1": lambda targets, classes: domain.all_classes(targets, classes),
 }

@@ -2,89 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import re
-import string
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lowland import metrics
-from lowland.errors import UserError
+from lowland.errors import UserError, unknown_name
+from lowland.metrics import Domain, Limit
 from lowland.metrics.text import check_installed
 from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
-from lowland.tasks.rows import place, read_rows
+from lowland.tasks.rows import kind_of, place, read_rows
+from lowland.tasks.subsample import hold_out
+from lowland.tasks.template import Template
+
+MOST_SHOWN = 8
+"""Classes, or numbers of lines, that a message lists."""
+
+SPLIT_SEED = 0
+"""Of the rows that are split off for evaluation: every seed of an experiment is scored on the same ones."""
 
 
-@dataclass(frozen=True)
-class Template:
-    """A text with fields of a row in braces, for example `review: {text}`; `{{` and `}}` write a brace.
+class EmptyTargetError(UserError):
+    """A row has no target."""
 
-    Nothing but plain field names is understood, and nothing of the user's is ever evaluated.
-
-    Attributes:
-        text: The template as the user wrote it.
-
-    Raises:
-        UserError: If a brace is unbalanced, or holds more than a field's name.
-    """
-
-    text: str
-
-    def __post_init__(self) -> None:
-        for _, name, format_spec, conversion in self._pieces():
-            if name is None:
-                continue
-            if not name.strip():
-                raise UserError(
-                    f"The template {self.text!r} has empty braces; write a field's name, as in {{text}}."
-                )
-            if format_spec or conversion:
-                raise UserError(
-                    f"The template {self.text!r} has a ':' or '!' after the field {name!r};"
-                    " only plain names such as {text} are understood."
-                )
-            if any(character in name for character in ".[]{"):
-                raise UserError(
-                    f"The template {self.text!r} reaches into a field with {name!r};"
-                    " only plain names such as {text} are understood."
-                )
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The names of the fields, each once, in order."""
-        return tuple(dict.fromkeys(name for _, name, _, _ in self._pieces() if name is not None))
-
-    def fill(self, row: Row) -> str:
-        """Writes a row's fields into the template.
-
-        Raises:
-            UserError: If a field is missing, empty (null), or neither text, number nor truth value.
-        """
-        pieces = []
-        for literal, name, _, _ in self._pieces():
-            pieces.append(literal)
-            if name is not None:
-                value = fields.find(row, name)
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise UserError(f"the field {name!r} is a number that is too large; write it as text.")
-                if not isinstance(value, (str, int, float)):
-                    raise UserError(
-                        f"the field {name!r} must be text or a number, but it is {fields.describe(value)}."
-                    )
-                pieces.append(str(value))
-        return "".join(pieces)
-
-    def _pieces(self) -> list[tuple[str, str | None, str | None, str | None]]:
-        try:
-            return list(string.Formatter().parse(self.text))
-        except ValueError as error:
-            raise UserError(
-                f"The template {self.text!r} has unbalanced braces ({error}); write {{{{ for a plain brace."
-            ) from None
+    def __init__(self, names: Sequence[str]) -> None:
+        named = " and ".join(map(repr, names))
+        super().__init__(f"the target is empty (the field {named}): there is nothing to learn.")
 
 
 class CustomTask(Task):
@@ -92,14 +38,19 @@ class CustomTask(Task):
 
     Args:
         name: The name under which results are stored.
-        train: Training file: `.jsonl`, `.json`, `.csv` or `.tsv` (see `lowland.tasks.rows`); `None` for a
-            task that is for evaluation only.
-        evaluation: Evaluation file, which may be of another kind.
+        train: Training file: `.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet` (see `lowland.tasks.rows`);
+            `None` for a task that is for evaluation only.
+        evaluation: Evaluation file, which may be of another kind; `None` for a part of the training file.
         input_template: Writes the input, for example `review: {text}`.
         target_template: Writes the target, for example `{label}`.
         metrics: Names of `lowland.metrics.metric_names()`; accuracy where none is given.
         answers: The field that holds all right answers of a question: a list of texts in JSON, or texts
             with `|` between them. Without it the target is the one right answer.
+        positive: The class that `f1` is of; the one that sorts last by default.
+        split: The fraction of the training file that is for evaluation, where there is no other file. The
+            rows are the same for every seed, and those with the same input stay together.
+        skip_empty: Whether rows with an empty target are left out; otherwise they are an error.
+        classes: Classes that targets can have beside those in the files: of a model that was trained before.
 
     Raises:
         UserError: If a template or a metric is wrong, or two metrics write a number of the same name.
@@ -109,11 +60,15 @@ class CustomTask(Task):
         self,
         name: str,
         train: Path | None,
-        evaluation: Path,
+        evaluation: Path | None,
         input_template: str,
         target_template: str,
         metrics: tuple[str, ...] | None = None,
         answers: str | None = None,
+        positive: str | None = None,
+        classes: tuple[str, ...] = (),
+        split: float | None = None,
+        skip_empty: bool = False,
     ) -> None:
         # Results are stored in files of this name.
         if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
@@ -122,13 +77,25 @@ class CustomTask(Task):
             )
         self.name = name
         self.train = None if train is None else Path(train).expanduser()
-        self.evaluation = Path(evaluation).expanduser()
+        self.evaluation = None if evaluation is None else Path(evaluation).expanduser()
+        self.split = split
+        self.skip_empty = skip_empty
         self.input_template = Template(input_template)
         self.target_template = Template(target_template)
         self.answers = answers
+        self.positive = positive
+        self.classes = classes
+        self.domain: Domain | None = None
         self.scores = _metrics(metrics or ("accuracy",))
         self.metrics = tuple(key for metric in self.scores for key in metric.keys)
-        self.description = f"{(self.train or self.evaluation).name}: {input_template} -> {target_template}"
+        file = self.train or self.evaluation
+        if file is None or (self.evaluation is None) == (split is None):
+            raise UserError(
+                "Own data needs an evaluation file, or the fraction of the training file to split off."
+            )
+        if split is not None and not 0 < split < 1:
+            raise UserError(f"Invalid split={split!r}. Must be a fraction between 0 and 1, such as 0.2.")
+        self.description = f"{file.name}: {input_template} -> {target_template}"
         for what, template in (("input", self.input_template), ("target", self.target_template)):
             if not template.fields:
                 raise UserError(
@@ -141,22 +108,25 @@ class CustomTask(Task):
         Raises:
             UserError: If a field is missing or of a wrong kind, or the target is empty.
         """
+        if self._is_empty(row):
+            raise EmptyTargetError(self.target_template.fields)
         targets = self.target_template.fill(row)
-        if not _visible(targets):
-            named = " and ".join(map(repr, self.target_template.fields))
-            raise UserError(
-                f"the target is empty (the field {named}): there is nothing to learn; leave the row out."
-            )
         answers = None
         if any(metric.kind == "text" for metric in self.scores):
             answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
         return [Example(inputs=self.input_template.fill(row), targets=targets, answers=answers)]
 
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        """Lists the targets that the examples have, where a metric takes them for classes."""
+        """Lists the classes of the data, or those of the examples where nothing was loaded."""
         if all(metric.kind != "class" for metric in self.scores):
             return ()
-        return tuple(sorted({example.targets for example in examples}))
+        return self._domain([example.targets for example in examples]).classes
+
+    def limits(self, examples: Sequence[Example]) -> list[Limit]:
+        """Says for which metrics the examples lack a class, or are too few."""
+        targets = [example.targets for example in examples]
+        found = [metric.limit(targets, self._domain(targets)) for metric in self.scores]
+        return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     def score(
         self,
@@ -166,15 +136,21 @@ class CustomTask(Task):
         answers: Sequence[Sequence[str]] | None = None,
         labels: Sequence[int] | None = None,
     ) -> dict[str, float]:
-        """Scores raw model outputs with the chosen metrics."""
+        """Scores raw model outputs with the chosen metrics, whose classes are those of the loaded data."""
         if len(targets) != len(predictions):
             raise ValueError(f"Got {len(targets)} targets and {len(predictions)} predictions.")
         right = [[target] if isinstance(target, str) else list(target) for target in targets]
         first = [group[0] if group else "" for group in right]
         numbers: dict[str, float] = {}
         for metric in self.scores:
-            numbers |= metric.score(first, predictions, answers if answers is not None else right)
+            numbers |= metric.score(
+                first, predictions, answers if answers is not None else right, self._domain(first)
+            )
         return numbers
+
+    def _domain(self, targets: Sequence[str]) -> Domain:
+        """Gives what the targets can be: those of the loaded data, else those at hand."""
+        return self.domain or Domain.of([*targets, *self.classes], self.positive)
 
     def load(self, source: Source | None = None) -> TaskData:
         """Reads both files, or the evaluation file where there is no other.
@@ -182,69 +158,112 @@ class CustomTask(Task):
         Raises:
             UserError: If a file is missing, malformed or empty, or does not suit the metrics.
         """
-        train = [] if self.train is None else self._read(self.train, "train")
-        evaluation = self._read(self.evaluation, "validation")
-        self._check_targets([*train, *evaluation])
-        warnings = [
-            *checks.blank(self.name, [*train, *evaluation]),
+        warnings: list[str] = []
+        train = [] if self.train is None else self._read(self.train, "train", warnings)
+        if self.evaluation is not None:
+            evaluation = self._read(self.evaluation, "validation", warnings)
+        elif self.split is not None:
+            train, evaluation = hold_out(train, self.split, SPLIT_SEED)
+        examples = [*train, *evaluation]
+        targets = [example.targets for example in examples]
+        domain = Domain.of([*targets, *self.classes], self.positive)
+        self._check_targets(targets, domain)
+        self.domain = domain
+        classes = any(metric.kind == "class" for metric in self.scores)
+        warnings += [
+            *checks.blank(self.name, examples),
             *checks.one_class(self.name, train),
             *checks.repeated(self.name, train),
             *checks.shared(self.name, train, evaluation),
+            *(checks.alike(self.name, targets) if classes else []),
+            *(checks.unseen(self.name, train, evaluation) if classes and train else []),
+            *checks.limits(f"{self.name}, evaluation", self.limits(evaluation)),
+            *self._wrong_targets(evaluation),
         ]
-        if train and any(metric.kind == "class" for metric in self.scores):
-            warnings += checks.unseen(self.name, train, evaluation)
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 
-    def _read(self, path: Path, split: str) -> list[Example]:
+    def _read(self, path: Path, split: str, warnings: list[str]) -> list[Example]:
+        wanted = (*self.input_template.fields, *self.target_template.fields)
+        wanted += () if self.answers is None else (self.answers,)
         examples: list[Example] = []
-        for number, row in read_rows(path):
-            if not examples and path.suffix.lower() in (".csv", ".tsv"):
-                self._check_columns(path, row)
+        empty: list[int] = []
+        for number, row in read_rows(path, wanted=tuple(dict.fromkeys(wanted)), notes=warnings):
+            if not examples and not empty and kind_of(path) in (".csv", ".tsv"):
+                for name in wanted:
+                    if name not in row:
+                        missing = fields.missing(name, row)
+                        raise UserError(f"{path}, line 1, which must name the columns: {missing}")
             try:
                 examples += self.examples(row, split)
+            except EmptyTargetError:
+                empty.append(number)
             except UserError as error:
                 raise UserError(f"{place(path, number)}: {error}") from None
+        if empty and not self.skip_empty:
+            raise _empty_targets(path, empty, self.target_template.fields)
+        if not examples:
+            raise UserError(f"{path}: every row has an empty target, so that there is nothing to learn.")
+        if empty:
+            warnings.append(
+                f"{path}: {len(empty)} rows have an empty target and are left out, the first at "
+                f"{place(path, empty[0]).removeprefix(f'{path}, ')}."
+            )
         return examples
 
-    def _check_columns(self, path: Path, row: Row) -> None:
-        """Refuses a table whose first line lacks a column of the templates.
+    def _is_empty(self, row: Row) -> bool:
+        """Whether a row has no target: nothing visible, or null in a field that it is written from."""
+        values = [fields.find(row, name) for name in self.target_template.fields]
+        return any(value is None for value in values) or not _visible(self.target_template.fill(row))
+
+    def _wrong_targets(self, examples: Sequence[Example]) -> list[str]:
+        """Reports targets that are none of their questions' right answers: writing them scores nothing."""
+        if self.answers is None:
+            return []
+        for metric in (metric for metric in self.scores if metric.kind == "text"):
+            wrong = [
+                (example.targets, right)
+                for example in examples
+                if (right := example.answers or ())
+                and max(
+                    metric.score([example.targets], [example.targets], [right], self._domain([])).values()
+                )
+                < 100
+            ]
+            if wrong:
+                target, right = wrong[0]
+                return [
+                    f"{self.name}: {len(wrong)} of {len(examples)} evaluation targets are none of their "
+                    f"right answers (such as {target!r}, where {right[0]!r} is right): a model that writes "
+                    f"what it was taught gets no full score in {metric.name} for them."
+                ]
+        return []
+
+    def _check_targets(self, targets: Sequence[str], task: Domain) -> None:
+        """Refuses targets that do not suit the metrics.
 
         Raises:
-            UserError: If it does; the message says what the columns are, or why there are none.
+            UserError: If there are any.
         """
-        for name in (*self.input_template.fields, *self.target_template.fields):
-            if name in row:
-                continue
-            (only, *more), right = row, "commas" if path.suffix.lower() == ".csv" else "tabs"
-            wrong = next((mark for mark in (";", "\t", ",") if not more and mark in only), None)
-            if wrong is not None:
-                kind = {";": "semicolons", "\t": "tabs", ",": "commas"}[wrong]
-                raise UserError(
-                    f"{path}, line 1: the columns have {kind} between them, not {right}; "
-                    f"save the file with {right}" + (", or name it .tsv." if wrong == "\t" else ".")
-                )
-            raise UserError(f"{path}, line 1, which must name the columns: {fields.missing(name, row)}")
-
-    def _check_targets(self, examples: Sequence[Example]) -> None:
-        classes = {example.targets for example in examples}
+        if self.positive is not None:
+            if all(metric.name != "f1" for metric in self.scores):
+                raise UserError("--positive names the class of the metric f1; give --metric f1 with it.")
+            if self.positive not in task.classes:
+                raise unknown_name("class", self.positive, task.classes[:MOST_SHOWN])
         for metric in self.scores:
-            if metric.name == "f1" and len(classes) > 2:
-                raise UserError(
-                    f"The metric 'f1' needs two classes, but the targets have {len(classes)};"
-                    " take 'macro_f1', or name one class as in 'f1:spam'."
-                )
-            label = metric.name.removeprefix("f1:")
-            if label != metric.name and label not in classes:
-                raise UserError(f"The metric {metric.name!r} names a class that no target has.")
-            if metric.kind == "number":
-                for example in examples:
-                    # Two defaults tell a text that is no number from one that is.
-                    if metrics.parse_number(example.targets, 0.0) != metrics.parse_number(
-                        example.targets, 1.0
-                    ):
-                        raise UserError(
-                            f"The metric {metric.name!r} needs numbers, but a target is {example.targets!r}."
-                        )
+            metric.check(targets, task)
+
+
+def _empty_targets(path: Path, numbers: Sequence[int], names: Sequence[str]) -> UserError:
+    """Builds the error for rows without a target, which names the first of them."""
+    if len(numbers) == 1:
+        where = place(path, numbers[0])
+    else:
+        more = ", ..." if len(numbers) > MOST_SHOWN else ""
+        unit = "items" if ", item " in place(path, 1) else "lines"
+        where = f"{path}, {unit} {', '.join(map(str, numbers[:MOST_SHOWN]))}{more} ({len(numbers)} rows)"
+    return UserError(
+        f"{where}: {EmptyTargetError(names)} Leave such rows out of the file, or give --skip-empty."
+    )
 
 
 def _visible(text: str) -> bool:

@@ -6,7 +6,6 @@ The errors name no file: whoever reads the file adds file and line.
 from __future__ import annotations
 
 import difflib
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +33,9 @@ def find(row: Row, *names: str) -> Any:
 
 def missing(name: str, row: Row) -> UserError:
     """Builds the error for a field that a row lacks."""
-    known = [textwrap.shorten(str(key), MOST_SHOWN, placeholder=" ...") for key in row]
+    # Blanks around a name are shown: they may be all that is wrong.
+    names = map(str, row)
+    known = [key if len(key) <= MOST_SHOWN else f"{key[: MOST_SHOWN - 4]} ..." for key in names]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     shown = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the row has {shown or 'none'}."
@@ -128,7 +129,13 @@ def has_none(row: Row, *names: str) -> bool:
 def describe(value: Any) -> str:
     """Describes a value for a message: its type, and a short value itself."""
     shown = repr(value)
-    kinds = {dict: "an object", list: "a list", type(None): "empty (null)", bool: "a truth value"}
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        type(None): "empty (null)",
+        bool: "a truth value",
+        bytes: "bytes",
+    }
     kind = kinds.get(type(value), "text" if isinstance(value, str) else "a number")
     return f"{kind} ({shown})" if len(shown) <= MOST_SHOWN and value is not None else kind
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from lowland import metrics
 from lowland.errors import UserError
+from lowland.metrics import domain
 from lowland.tasks import fields, sources
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.classification import ClassificationTask, Features, check_lengths
@@ -45,6 +46,11 @@ class STSBTask(Task):
         inputs = f"stsb sentence1: {fields.text(row, *SENTENCE1)} sentence2: {fields.text(row, *SENTENCE2)}"
         score = self._score(row)
         return [Example(inputs=inputs, targets="-1.0" if score is None else round_to_fifth(score))]
+
+    def limits(self, examples: Sequence[Example]) -> list[metrics.Limit]:
+        """Says where a correlation is not defined, or chance."""
+        limit = domain.several_numbers([example.targets for example in examples])
+        return [limit] if limit is not None else []
 
     def score(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lowland.errors import unknown_name
+from lowland.metrics import Limit
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.registry import get_task, task_names
 
@@ -34,6 +35,10 @@ class TrainingOnly(Task):
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """Lists the labels."""
         return self.task.labels(examples)
+
+    def limits(self, examples: Sequence[Example]) -> list[Limit]:
+        """Says what scores of these examples cannot tell."""
+        return self.task.limits(examples)
 
     def score(
         self,

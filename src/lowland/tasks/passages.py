@@ -12,6 +12,7 @@ from typing import Any
 
 from lowland import metrics
 from lowland.errors import UserError
+from lowland.metrics import Limit, domain
 from lowland.tasks import fields, sources
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.classification import check_lengths
@@ -59,6 +60,11 @@ class MultiRCTask(Task):
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """Lists the class words."""
         return FALSE_TRUE
+
+    def limits(self, examples: Sequence[Example]) -> list[Limit]:
+        """Says where too few answers are right for F1."""
+        limit = domain.positives([example.targets for example in examples], FALSE_TRUE[1])
+        return [limit] if limit is not None else []
 
     def score(
         self,

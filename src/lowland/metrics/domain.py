@@ -1,0 +1,131 @@
+"""What a metric is of: classes, the positive one, a range of numbers.
+
+That belongs to a task, not to the rows that happen to be scored. A part of a task (held-out rows, the
+first rows of a set) may lack a class; what its scores then say, and whether a checkpoint can be chosen by
+them, is told by limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lowland.metrics.regression import finite_number
+
+FEW = 5
+"""Fewer examples of the positive class than this make F1 jump by tens of points with one of them."""
+
+FEW_NUMBERS = 10
+"""Of fewer pairs than this a correlation is chance: two always correlate by 100 or -100."""
+
+MOST_NAMED = 5
+"""Missing classes that a sentence names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """What the targets of a task can be.
+
+    Attributes:
+        classes: The different targets, sorted.
+        positive: The positive class of F1: the one that is named, else the one that sorts last.
+        named: Whether the user named it.
+        low: The least number among the targets; 0 where they are no numbers.
+        high: The greatest one.
+    """
+
+    classes: tuple[str, ...]
+    positive: str
+    named: bool = False
+    low: float = 0.0
+    high: float = 0.0
+
+    @classmethod
+    def of(cls, targets: Sequence[str], positive: str | None = None) -> Domain:
+        """Finds out what all targets of a task are, those for training and those for evaluation.
+
+        Args:
+            targets: All of them.
+            positive: The positive class, where the user names it.
+        """
+        classes = tuple(sorted(set(targets)))
+        numbers = [number for text in classes if (number := finite_number(text)) is not None]
+        return cls(
+            classes=classes,
+            positive=positive if positive is not None else (classes[-1] if classes else ""),
+            named=positive is not None,
+            low=min(numbers, default=0.0),
+            high=max(numbers, default=0.0),
+        )
+
+    @property
+    def outside(self) -> float:
+        """The number that a prediction counts as which is no number: a fifth of the range below its end.
+
+        Source:
+            The T5 library's -1 for the numbers from 0 to 5 of STS-B.
+        """
+        return self.low - ((self.high - self.low) / 5 or 1.0)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Why a score of some rows says less than it seems to.
+
+    Attributes:
+        text: The reason: a clause that a sentence can end with.
+        undefined: Whether the score is `nan` whatever a model writes.
+    """
+
+    text: str
+    undefined: bool = False
+
+
+def one_class(targets: Sequence[str]) -> Limit | None:
+    """Looks for a set of one class, on which a model needs to know nothing."""
+    if len(targets) < 2 or len(set(targets)) > 1:
+        return None
+    return Limit(f"all its {len(targets)} targets are {targets[0]!r}: who always writes that scores 100")
+
+
+def positives(targets: Sequence[str], positive: str) -> Limit | None:
+    """Looks for examples of the positive class, which F1 is of."""
+    count = sum(target == positive for target in targets)
+    if not count:
+        return Limit(
+            f"none of its {len(targets)} targets is {positive!r}, so that f1 is not defined there", True
+        )
+    if count < min(FEW, len(targets)):
+        found = "is" if count == 1 else "are"
+        return Limit(
+            f"only {count} of its {len(targets)} targets {found} {positive!r}, the class of f1: one of them "
+            "moves it by tens of points"
+        )
+    return one_class(targets)
+
+
+def all_classes(targets: Sequence[str], classes: Sequence[str]) -> Limit | None:
+    """Looks for classes that are missing in a macro average."""
+    missing = sorted(set(classes) - set(targets))
+    if not missing:
+        return None
+    shown = ", ".join(map(repr, missing[:MOST_NAMED])) + (", ..." if len(missing) > MOST_NAMED else "")
+    return Limit(
+        f"it has no example of {len(missing)} of {len(classes)} classes ({shown}): macro F1 is of the others"
+    )
+
+
+def several_classes(targets: Sequence[str]) -> Limit | None:
+    """Looks for a set of one class, with which nothing correlates."""
+    if len(set(targets)) > 1:
+        return None
+    return Limit("all its targets are the same, so that matthews_corrcoef is not defined there", True)
+
+
+def several_numbers(targets: Sequence[str]) -> Limit | None:
+    """Looks for a set too small or too uniform for a correlation."""
+    if len({finite_number(target) for target in targets}) < 2:
+        return Limit("all its targets are the same, so that a correlation is not defined there", True)
+    if len(targets) < FEW_NUMBERS:
+        return Limit(f"a correlation of {len(targets)} numbers is mostly chance")
+    return None

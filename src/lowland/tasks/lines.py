@@ -1,0 +1,80 @@
+"""Lines of UTF-8 text files, packed by gzip or not, read with errors that name the line."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from io import BufferedIOBase
+from pathlib import Path
+
+from lowland.errors import UserError
+
+GZIP = b"\x1f\x8b"
+
+NO_TEXT = {
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"BZh": "compressed with bzip2; unpack it first",
+    b"\xfd7zXZ\0": "compressed with xz; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the sheet as CSV",
+    b"PAR1": "a Parquet file; name it .parquet",
+    b"%PDF": "a PDF file; save its rows as JSONL or CSV",
+    b"SQLite format 3": "an SQLite database; save the table as CSV",
+}
+"""How files begin that are no UTF-8 text, and what to do. Only gzip, which packs one file, is unpacked."""
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Reads a UTF-8 text file line by line; one that gzip has packed is unpacked on the way.
+
+    Yields:
+        The number of the line from 1, and the line with its line end. Only line feeds end a line.
+
+    Raises:
+        UserError: If the file cannot be read, is not UTF-8 or holds a NUL character.
+    """
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, raw in enumerate(file, start=1):
+                if number == 1:
+                    for beginning, what in NO_TEXT.items():
+                        if raw.startswith(beginning):
+                            raise UserError(f"{path} is {what}.")
+                    raw = raw.removeprefix(b"\xef\xbb\xbf")
+                if b"\0" in raw:
+                    raise UserError(
+                        f"{path}, line {number}: a NUL character; the file is damaged, no text, or not UTF-8."
+                    )
+                try:
+                    yield number, raw.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise UserError(
+                        f"{path}, line {number}: byte {error.start + 1} is not UTF-8; "
+                        "if this is text, save it as UTF-8."
+                    ) from None
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give a file.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(
+            f"{path}, after line {number}: the rest cannot be unpacked; it is cut off or damaged."
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def is_packed(path: Path) -> bool:
+    """Whether gzip has packed a file, whatever its name; `False` for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == GZIP
+    except OSError:
+        return False
+
+
+def _open(path: Path) -> BufferedIOBase:
+    return gzip.open(path) if is_packed(path) else path.open("rb")
