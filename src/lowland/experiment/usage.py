@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Usage:
         input_length: Most tokens of an input; `None` for each task's own.
         target_length: Most tokens of a target; `None` for each task's own.
         labels: The class words that it was trained to write.
+        family: How texts were put to it, as far as that differs from the defaults.
     """
 
     version: str = __version__
@@ -34,6 +36,7 @@ class Usage:
     input_length: int | None = None
     target_length: int | None = None
     labels: tuple[str, ...] = ()
+    family: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, directory: Path) -> None:
         """Writes the file into the directory of a model."""
@@ -72,6 +75,7 @@ def read_usage(directory: Path) -> Usage | None:
         ("template", (str, type(None))),
         ("input_length", (int, type(None))),
         ("target_length", (int, type(None))),
+        ("family", (dict,)),
     ):
         if not isinstance(getattr(usage, name), kinds):
             raise UserError(f"{path}: {name!r} is {getattr(usage, name)!r}, which is of a wrong kind.")
