@@ -1,4 +1,4 @@
-"""Tiny models of every kind through the real entry: trained, interrupted, evaluated, exported, loaded again."""
+"""Tiny models of every kind through the real entry: trained, interrupted, scored, exported, loaded again."""
 
 from __future__ import annotations
 
