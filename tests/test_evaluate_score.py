@@ -10,7 +10,7 @@ import pytest
 from tests.model_fixtures import tiny_loaded
 
 from lowland.evaluate import evaluate_sets, generate, write_predictions
-from lowland.families import EncoderDecoder
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 
 

@@ -14,7 +14,7 @@ from tests.model_fixtures import tiny_loaded
 from lowland.errors import UserError
 from lowland.experiment.configuration import DataSettings
 from lowland.experiment.examples import Encodings, ExperimentData, SeedData, known_labels, part
-from lowland.families import EncoderDecoder
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.tasks import Example, flip_labels, get_task
 from lowland.tasks.base import Source
 from lowland.tasks.classification import ClassificationTask

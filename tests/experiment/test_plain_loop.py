@@ -15,7 +15,7 @@ from lowland.cli import main
 from lowland.data import trim_padding
 from lowland.experiment.configuration import build_config
 from lowland.experiment.examples import Encodings, load_data, part
-from lowland.families import EncoderDecoder
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import load_model, weights_sha256
 from lowland.train import seed_dropout
 

@@ -14,7 +14,9 @@ from torch.nn.functional import log_softmax
 
 import lowland
 from lowland.errors import UserError
-from lowland.families import Family, FamilySettings, Start, load_family
+from lowland.families.base import Family, Start
+from lowland.families.recognise import load_family
+from lowland.families.settings import FamilySettings
 from lowland.tasks import get_task
 from lowland.tasks.base import Example
 

@@ -12,7 +12,7 @@ import transformers
 from tests.cli.command import call, succeed, trajectory
 from tests.families.tiny import CAUSAL, CLASSIFIERS, WRITERS, write_model, write_rows
 
-from lowland.families import FAMILIES
+from lowland.families.recognise import FAMILIES
 from lowland.models import quiet_transformers
 from lowland.train import Training
 

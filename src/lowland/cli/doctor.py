@@ -99,7 +99,7 @@ def model_and_steps(arguments: argparse.Namespace) -> list[Finding]:
 
     from lowland.cli import doctor_machine, doctor_model
     from lowland.experiment.configuration import MODEL_DEFAULTS
-    from lowland.families import family_defaults
+    from lowland.families.recognise import family_defaults
     from lowland.train import TrainSettings
 
     quiet_libraries()

@@ -25,7 +25,8 @@ from lowland.experiment.cost import (
     outline_of,
 )
 from lowland.experiment.plan import BF16_SHARE
-from lowland.families import Family, Start, load_family
+from lowland.families.base import Family, Start
+from lowland.families.recognise import load_family
 from lowland.models import LoadedModel, checkpoint_layers
 from lowland.models.head import has_separate_head, is_t5
 from lowland.sam import SAMConfig

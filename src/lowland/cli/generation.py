@@ -15,7 +15,7 @@ from lowland.errors import UserError
 
 if TYPE_CHECKING:
     from lowland.experiment.usage import Usage
-    from lowland.families import Family
+    from lowland.families.base import Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,8 @@ def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> t
     from accelerate import PartialState
 
     from lowland.experiment.configuration import build_section
-    from lowland.families import FamilySettings, load_family
+    from lowland.families.recognise import load_family
+    from lowland.families.settings import FamilySettings
     from lowland.train import resolve_precision
 
     device = PartialState().device

@@ -21,7 +21,7 @@ from lowland.experiment.guard import StopRequest, locked, stop_request
 from lowland.experiment.plan import Plan, count_workload, make_plan
 from lowland.experiment.run import Observer, processes, run
 from lowland.experiment.start import start_model
-from lowland.families import Family
+from lowland.families.base import Family
 from lowland.files import remove_asides, write_atomic
 from lowland.report import Report, write_report
 from lowland.train import Arm, TrainingError, be_deterministic

@@ -23,8 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, MT5Config, PreTrainedModel, T5Config
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from lowland.families import Family
-from lowland.families.base import plain_module
+from lowland.families.base import Family, plain_module
 from lowland.models import build_model, quiet_transformers
 from lowland.models.head import is_t5
 from lowland.sam import SAMConfig

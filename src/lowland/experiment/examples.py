@@ -12,7 +12,7 @@ from torch import Tensor
 from lowland.data import EncodedExample, EncodedSet, MixtureSampler
 from lowland.errors import UserError
 from lowland.experiment.configuration import DataSettings
-from lowland.families import Family
+from lowland.families.base import Family
 from lowland.report.words import count
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask

@@ -12,7 +12,9 @@ from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.examples import ExperimentData
 from lowland.experiment.run import mean_score
 from lowland.experiment.usage import Usage
-from lowland.families import Family, load_family, merge, recognise
+from lowland.families.adapters import merge
+from lowland.families.base import Family
+from lowland.families.recognise import load_family, recognise
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
 from lowland.models import read_config, save_model
 from lowland.report.formats import escape_markdown

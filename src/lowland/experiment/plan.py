@@ -25,7 +25,7 @@ from lowland.experiment.examples import (
     part,
 )
 from lowland.experiment.start import start_model
-from lowland.families import Family
+from lowland.families.base import Family
 from lowland.sam.schedule import scheduled_rho
 from lowland.tasks import tydiqa
 from lowland.tasks.mixture import TrainingOnly, rates

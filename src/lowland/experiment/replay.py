@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig, build_config, read_layer
 from lowland.experiment.start import start_model
-from lowland.families import Family
+from lowland.families.base import Family
 from lowland.train import Arm, Failure, Training, load_failure, resolve_precision, restore_streams
 
 FOLDER = "non-finite"

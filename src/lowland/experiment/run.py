@@ -19,7 +19,7 @@ from lowland.experiment.guard import StopRequest
 from lowland.experiment.health import Health
 from lowland.experiment.resumable import Listener, Resumable
 from lowland.experiment.start import start_model
-from lowland.families import Family
+from lowland.families.base import Family
 from lowland.files import DamagedError, check_sums
 from lowland.models import save_model, weights_sha256
 from lowland.tasks.base import Example, Task

@@ -19,7 +19,8 @@ from lowland.experiment.directory import RunDirectory, write_json
 from lowland.experiment.examples import ExperimentData, load_data, part
 from lowland.experiment.run import processes
 from lowland.experiment.start import start_model
-from lowland.families import Family, Start, load_family
+from lowland.families.base import Family, Start
+from lowland.families.recognise import load_family
 from lowland.files import fingerprint
 from lowland.models import weights_sha256
 from lowland.sharpness import (

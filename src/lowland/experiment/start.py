@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.examples import ExperimentData, load_data
-from lowland.families import Family, Start, load_family
-from lowland.families.base import TaskExamples
+from lowland.families.base import Family, Start, TaskExamples
+from lowland.families.recognise import load_family
 
 
 def start_model(config: ExperimentConfig, data: ExperimentData | None, seed: int) -> Family:
