@@ -17,6 +17,7 @@ from lowland.errors import UserError
 from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
+from lowland.sam import SAMConfig
 from lowland.tasks import get_task
 from lowland.tasks.base import Example
 
@@ -70,7 +71,8 @@ def test_a_causal_model_is_trained_on_targets_alone(tmp_path: Path) -> None:
     # Sums of a few hundred fp32 numbers in another order.
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
 
-    lowland.SAM(model, rho=0.1, ascent=1.0, m=2)(loss_fn, batch)
+    config = SAMConfig(rho=0.1, ascent=1.0, m=2)
+    lowland.SAM(model, config)(loss_fn, batch)
     found = [parameter.grad.clone() for parameter in model.parameters()]
     weights = [parameter.detach().clone() for parameter in model.parameters()]
     total = [torch.zeros_like(weight) for weight in weights]
