@@ -10,6 +10,7 @@ import pytest
 from tests.model_fixtures import tiny_loaded
 
 from lowland.evaluate import evaluate_sets, generate, write_predictions
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 
 
@@ -52,7 +53,9 @@ def test_scores_of_several_sets() -> None:
     written = generate(loaded, INPUTS, input_length=6, target_length=5)
     right = [Example(inputs=text, targets=target) for text, target in zip(INPUTS, written, strict=True)]
     half = [*right[:2], *(Example(inputs=text, targets="no such answer") for text in INPUTS[2:])]
-    results = evaluate_sets(loaded, {"half": Echo(), "all/right": Echo()}, {"all/right": right, "half": half})
+    results = evaluate_sets(
+        EncoderDecoder(loaded), {"half": Echo(), "all/right": Echo()}, {"all/right": right, "half": half}
+    )
     assert list(results) == ["all/right", "half"]
     assert results["all/right"].metrics == {"accuracy": 100.0, "count": 4.0}
     assert results["half"].metrics["accuracy"] == 50.0
@@ -65,7 +68,9 @@ def test_lengths_of_the_run_come_first() -> None:
     """Lengths given to the evaluation replace the task's."""
     loaded = tiny_loaded("t5.1.1")
     examples = [Example(inputs=text, targets="") for text in INPUTS]
-    results = evaluate_sets(loaded, {"set": Echo()}, {"set": examples}, input_length=4, target_length=2)
+    results = evaluate_sets(
+        EncoderDecoder(loaded), {"set": Echo()}, {"set": examples}, input_length=4, target_length=2
+    )
     assert list(results["set"].predictions) == generate(loaded, INPUTS, input_length=4, target_length=2)
 
 

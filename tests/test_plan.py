@@ -15,6 +15,7 @@ from lowland.experiment.advice import advise
 from lowland.experiment.configuration import ExperimentConfig, build_config
 from lowland.experiment.plan import Plan, Workload, make_plan, plan_experiment
 from lowland.experiment.recipes import preset_names, read_preset, read_recipe
+from lowland.families.recognise import load_family
 from lowland.models import load_model
 from lowland.train import TrainSettings
 from lowland.train.optimizers import build_optimizer
@@ -33,7 +34,7 @@ WORK = Workload(
 
 def _planned(*layers: dict[str, object]) -> Plan:
     config = build_config(*layers)
-    return make_plan(config, WORK, load_model("embedded", dropout=None).model)
+    return make_plan(config, WORK, load_family("embedded"))
 
 
 @pytest.mark.parametrize(

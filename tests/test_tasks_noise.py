@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.command import SMALL, call, reviews, succeed, trajectory, write_rows
-from transformers import ByT5Tokenizer
+from tests.model_fixtures import tiny_loaded
 
 from lowland.errors import UserError
 from lowland.experiment.configuration import DataSettings
 from lowland.experiment.examples import Encodings, ExperimentData, SeedData, known_labels, part
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.tasks import Example, flip_labels, get_task
 from lowland.tasks.base import Source
 from lowland.tasks.classification import ClassificationTask
@@ -123,10 +124,11 @@ def test_noise_comes_after_the_fraction_and_before_the_holding_out() -> None:
 def test_the_wrong_labels_are_what_is_trained_on() -> None:
     """Batches hold the token ids of the flipped targets with those of their inputs."""
     data, settings = made_up(), DataSettings(tasks=("superglue/cb",), label_noise=0.4, held_out=0)
-    tokenizer = ByT5Tokenizer()
-    encodings = Encodings(data, tokenizer, TrainSettings())
+    family = EncoderDecoder(tiny_loaded("t5"))
+    tokenizer = family.tokenizer
+    encodings = Encodings(data, family, TrainSettings())
     parted = part(data, settings, 0)
-    batch = next(encodings.batches(parted, 64, 0))
+    batch = next(encodings.batches(parted, 64, 0, family))
     wanted = everything(parted)
     clean = {example.inputs: example.targets for example in data.train["superglue/cb"]}
     labels = batch["labels"].clamp(min=0)

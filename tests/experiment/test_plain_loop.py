@@ -15,6 +15,7 @@ from lowland.cli import main
 from lowland.data import trim_padding
 from lowland.experiment.configuration import build_config
 from lowland.experiment.examples import Encodings, load_data, part
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import load_model, weights_sha256
 from lowland.train import seed_dropout
 
@@ -60,9 +61,10 @@ def test_a_loop_of_ones_own_ends_at_the_same_weights(tmp_path: Path, arm: str) -
         }
     )
     loaded = load_model("embedded", dropout=0.1)
+    family = EncoderDecoder(loaded)
     model = loaded.model.train()
     data = load_data(config.data)
-    loader = Encodings(data, loaded.tokenizer, config.train).batches(part(data, config.data, 0), 8, 0)
+    loader = Encodings(data, family, config.train).batches(part(data, config.data, 0), 8, 0, family)
     optimizer = Adafactor(
         model.parameters(), lr=5e-3, scale_parameter=True, relative_step=False, warmup_init=False
     )

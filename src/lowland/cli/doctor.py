@@ -99,16 +99,18 @@ def model_and_steps(arguments: argparse.Namespace) -> list[Finding]:
 
     from lowland.cli import doctor_machine, doctor_model
     from lowland.experiment.configuration import MODEL_DEFAULTS
+    from lowland.families.recognise import family_defaults
     from lowland.train import TrainSettings
 
     quiet_libraries()
     name = getattr(arguments, "model", "embedded")
-    defaults = MODEL_DEFAULTS.get(name, {}).get("train", {})
+    hub = getattr(arguments, "data.hub", False)
+    defaults = (MODEL_DEFAULTS.get(name) or family_defaults(name, {}, lora=False, hub=hub)).get("train", {})
     device = PartialState().device
     with errors.status("loading the model"):
-        loaded, findings = doctor_model.load(name, getattr(arguments, "data.hub", False))
+        family, findings = doctor_model.load(name, hub, defaults.get("dropout", TrainSettings.dropout))
     found = show("Model", findings)
-    if loaded is None:
+    if family is None:
         return found
     given = {
         field.name: getattr(arguments, field.name)
@@ -116,14 +118,14 @@ def model_and_steps(arguments: argparse.Namespace) -> list[Finding]:
         if field.name in arguments
     }
     settings = TrainSettings(**{**defaults, **given})
-    memory = doctor_model.expected_memory(loaded.model, settings, device)
+    memory = doctor_model.expected_memory(family, settings, device)
     result = None
     if "no_timing" not in arguments:
         with errors.status("measuring steps"):
-            result = doctor_model.trial(loaded, settings, device)
+            result = doctor_model.trial(family, settings, device)
     findings = list(doctor_model.memory_findings(memory, device, result))
     # Each of 3 seeds and 2 arms keeps up to two checkpoints, and the best model is kept once more.
-    needed = doctor_machine.LEAST_FREE + 13 * doctor_model.weight_bytes(loaded.model)
+    needed = doctor_machine.LEAST_FREE + 13 * doctor_model.weight_bytes(family.loaded.model)
     findings.append(doctor_machine.disk(Path(getattr(arguments, "out", "runs")).expanduser(), needed))
     if result is not None:
         findings += doctor_model.step_findings(result, settings.steps)

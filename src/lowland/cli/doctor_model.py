@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,9 @@ import psutil
 import torch
 from safetensors import safe_open
 from torch import nn
-from transformers import PreTrainedModel
 
 from lowland.cli.findings import Finding, Findings, gigabytes
-from lowland.data import EncodedExample, collate, encode
+from lowland.data import EncodedExample
 from lowland.errors import UserError
 from lowland.experiment.cost import (
     activation_bytes,
@@ -26,13 +25,14 @@ from lowland.experiment.cost import (
     outline_of,
 )
 from lowland.experiment.plan import BF16_SHARE
-from lowland.models import LoadedModel, checkpoint_layers, load_model
+from lowland.families.base import Family, Start
+from lowland.families.recognise import load_family
+from lowland.models import LoadedModel, checkpoint_layers
 from lowland.models.head import has_separate_head, is_t5
 from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task
 from lowland.train import ARMS, Arm, TrainSettings, keep_freed_memory, resolve_precision
 from lowland.train.gradients import build_gradient
-from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer
 from lowland.train.precision import resolve_operations
 
@@ -41,23 +41,28 @@ SECONDS = 20.0
 """Timing stops after so many rounds, or when it has taken so long."""
 
 TASK = "facts/capitals"
+CLASSES = "glue/sst2"
+"""A task whose labels stand for those of a classifier."""
+
 QUESTION = (16, 8)
 """Tokens of its questions and answers, padded."""
 
 
-def load(name: str, hub: bool) -> tuple[LoadedModel | None, list[Finding]]:
+def load(name: str, hub: bool, dropout: float) -> tuple[Family | None, list[Finding]]:
     """Loads a model as training does.
 
     Returns:
         The model, or `None` where it cannot be loaded, and what was found.
     """
     try:
-        loaded = load_model(name, dropout=TrainSettings.dropout, hub=hub)
+        start = Start(tasks=lambda: {CLASSES: (get_task(CLASSES), ())})
+        family = load_family(name, start=start, dropout=dropout, hub=hub)
     except UserError as error:
         return None, [Finding("problem", "model", str(error))]
+    loaded = family.loaded
     model, tokenizer = loaded.model, loaded.tokenizer
     count = sum(parameter.numel() for parameter in model.parameters())
-    text = f"{name}: {model.config.model_type}, {count / 1e6:.1f} million weights"
+    text = f"{name}: {model.config.model_type} ({family.name}), {count / 1e6:.1f} million weights"
     found = [Finding("ok", "model", text)]
     sample = "What is the capital of France?"
     ids = tokenizer(sample)["input_ids"]
@@ -69,7 +74,8 @@ def load(name: str, hub: bool) -> tuple[LoadedModel | None, list[Finding]]:
         found.append(Finding("note", "tokenizer", f"{text}; {sample!r} comes back as {back!r}"))
     if is_t5(model):
         found.append(head(loaded, Path(name).expanduser()))
-    return loaded, found
+    found += [Finding("note", "", sentence) for sentence in family.notes]
+    return family, found
 
 
 def head(loaded: LoadedModel, directory: Path) -> Finding:
@@ -108,7 +114,7 @@ class Trial:
     memory: int
 
 
-def trial(loaded: LoadedModel, settings: TrainSettings, device: torch.device) -> Trial:
+def trial(family: Family, settings: TrainSettings, device: torch.device) -> Trial:
     """Trains a few steps by both arms in turn, as training does, and times them. The model is changed.
 
     The examples are real questions, repeated up to the lengths of the settings where these are given.
@@ -116,20 +122,29 @@ def trial(loaded: LoadedModel, settings: TrainSettings, device: torch.device) ->
     keep_freed_memory()
     task = get_task(TASK)
     examples = task.load(Source()).train[: settings.batch_size]
-    encoded = encode(examples, loaded.tokenizer, task.input_length, task.target_length)
+    if family.labels:
+        examples = [
+            replace(example, targets=family.labels[number % 2]) for number, example in enumerate(examples)
+        ]
+    encoded = family.encode(examples, task.input_length, task.target_length)
     lengths = (settings.input_length, settings.target_length)
     rows = [
-        EncodedExample(*(np.resize(ids, n) if n else ids for ids, n in zip(encoded[i], lengths, strict=True)))
+        EncodedExample(
+            np.resize(encoded[i].inputs, lengths[0] or len(encoded[i].inputs)),
+            np.resize(
+                encoded[i].targets, (lengths[1] if not family.labels else None) or len(encoded[i].targets)
+            ),
+        )
         for i in (index % len(encoded) for index in range(settings.batch_size))
     ]
-    batch = collate(rows, int(loaded.tokenizer.pad_token_id))
+    batch = family.collate(rows)
     precision = resolve_precision(settings.precision, device)
-    model = loaded.model
+    model = family.loaded.model
     nn.Module.to(model, device)
     if settings.gradient_checkpointing:
         checkpoint_layers(model)
     fast = resolve_operations(settings.operations)
-    loss_fn = BatchLoss(model, device, bf16=precision == "bf16", fast=fast, z_loss=settings.z_loss)
+    loss_fn = family.loss(device, bf16=precision == "bf16", fast=fast, z_loss=settings.z_loss)
     loss_fn.module.train()
     optimizer = build_optimizer(model, settings, fast=fast)
     gradients = {arm: build_gradient(arm, loss_fn.module, settings, SAMConfig()) for arm in ARMS}
@@ -153,7 +168,7 @@ def trial(loaded: LoadedModel, settings: TrainSettings, device: torch.device) ->
         rounds=len(times["sam"]),
         slowest=max(max(values) / min(values) for values in times.values()),
         examples=settings.batch_size,
-        tokens=batch["input_ids"].numel() + batch["labels"].numel(),
+        tokens=settings.batch_size * sum(family.shape(batch)),
         precision=precision,
         memory=peak_memory(device),
     )
@@ -197,21 +212,23 @@ GAPS = 0.5
 """On CPUs, what memory cut for batches of many sizes takes besides: a share of what a step frees again."""
 
 
-def expected_memory(model: PreTrainedModel, settings: TrainSettings, device: torch.device) -> dict[str, int]:
+def expected_memory(family: Family, settings: TrainSettings, device: torch.device) -> dict[str, int]:
     """Estimates the parts of the memory of SAM training at its peak, in bytes, before any of it.
 
     Where the settings name no lengths, examples are taken to be as long as the questions of `trial`.
     """
+    model = family.loaded.model
     size = weight_bytes(model)
     bf16 = resolve_precision(settings.precision, device) == "bf16"
-    lengths = (settings.input_length or QUESTION[0], settings.target_length or QUESTION[1])
-    kept = activation_bytes(outline_of(model), *lengths, checkpointed=settings.gradient_checkpointing)
+    lengths = family.lengths(settings.input_length or QUESTION[0], settings.target_length or QUESTION[1])
+    shape = family.longest(*lengths)
+    kept = activation_bytes(outline_of(model), *shape, checkpointed=settings.gradient_checkpointing)
     pieces = min(settings.batch_size, settings.micro_batch_size or settings.batch_size)
     memory = {
         "weights": size,
         "gradients": size,
         "SAM's copy": copied_bytes(model, SAMConfig()),
-        "AdaFactor": optimizer_bytes(model, settings),
+        "optimizer": optimizer_bytes(model, settings),
         "activations": round(pieces * kept * (BF16_SHARE if bf16 else 1.0)),
     }
     if bf16:

@@ -82,12 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in data.warnings:
         note(f"Warning: {sentence}")
     quiet_libraries()
-    loaded, bf16 = load_for_generation(arguments)
+    family, bf16 = load_for_generation(arguments, usage)
     results: dict[str, EvaluationResult] = {}
     for number, (name, chosen) in enumerate(data.evaluation.items(), start=1):
         with errors.status(Text(f"{number} of {len(data.evaluation)}: {name}, {len(chosen)} examples")):
             results |= evaluate_sets(
-                loaded,
+                family,
                 data.scorers,
                 {name: chosen},
                 input_length=generation.input_length or (usage.input_length if usage else None),

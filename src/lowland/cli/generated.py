@@ -42,6 +42,8 @@ def add_settings(
 def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
+    if default == "\n":
+        return "a line end"
     return f"{default:g}" if isinstance(default, (int, float)) else str(default)
 
 
@@ -51,4 +53,6 @@ def _reader(types: tuple[Any, ...]) -> Callable[[str], Any]:
     ]
     if choices:
         return one_of(*choices)
+    if str in types:
+        return str
     return whole_or_fraction if float in types else whole

@@ -7,12 +7,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lowland.cli.console import note
+from lowland.cli.family_options import add_family
 from lowland.cli.options import PRECISION, PRECISION_HELP
 from lowland.cli.parser import whole
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.models import LoadedModel
+    from lowland.experiment.usage import Usage
+    from lowland.families.base import Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ def add_generation(group: argparse._ArgumentGroup) -> None:
             metavar="N",
             help=f"most tokens {what} (default: as in the training, else the task's)",
         )
+    add_family(group)
 
 
 def generation_settings(arguments: argparse.Namespace) -> Generation:
@@ -74,18 +78,36 @@ def check_model(arguments: argparse.Namespace) -> Path:
     return directory
 
 
-def load_for_generation(arguments: argparse.Namespace) -> tuple[LoadedModel, bool]:
+def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> tuple[Family, bool]:
     """Loads the model that the arguments name, on the accelerator where there is one.
+
+    Args:
+        arguments: The verb's arguments.
+        usage: How the model was trained, which holds where the arguments say nothing else.
 
     Returns:
         The model, and whether it computes under bf16 autocast.
+
+    Raises:
+        UserError: If the model cannot be loaded.
     """
     from accelerate import PartialState
 
-    from lowland.models import load_model
+    from lowland.experiment.configuration import build_section
+    from lowland.families.recognise import load_family
+    from lowland.families.settings import FamilySettings
     from lowland.train import resolve_precision
 
     device = PartialState().device
-    loaded = load_model(arguments.model, dropout=None, hub=getattr(arguments, "data.hub", False))
-    loaded.model.to(device)
-    return loaded, resolve_precision(generation_settings(arguments).precision, device) == "bf16"
+    given = {
+        name.removeprefix("family."): value
+        for name, value in vars(arguments).items()
+        if name.startswith("family.")
+    }
+    trained = usage.family if usage is not None else {}
+    settings = build_section(FamilySettings, {**trained, **given}, "family.")
+    family = load_family(arguments.model, settings, hub=getattr(arguments, "data.hub", False))
+    for sentence in family.notes:
+        note(sentence)
+    family.loaded.model.to(device)
+    return family, resolve_precision(generation_settings(arguments).precision, device) == "bf16"

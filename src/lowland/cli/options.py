@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from lowland.cli.family_options import add_adapters, add_family
 from lowland.cli.generated import add_settings
 from lowland.cli.parser import number, one_of, whole, whole_or_fraction
 from lowland.sam.config import SAMConfig
@@ -181,6 +182,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most tokens of a target (default: the task's)",
     )
+    add_family(model)
+    add_adapters(model)
     train = parser.add_argument_group(
         "training", "The same with and without SAM. In brackets: defaults of the embedded model."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from lowland.errors import UserError, unknown_name
@@ -91,6 +91,56 @@ def seed_list(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(
             f"must be a number of seeds or a list such as 4,7, not {text!r}"
         ) from None
+
+
+def comma_list(text: str) -> list[str]:
+    """Reads texts with commas between them."""
+    return [part for part in text.split(",") if part]
+
+
+def truth(text: str) -> bool:
+    """Reads true or false."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
+    return text == "true"
+
+
+class KeysAndValues(argparse.Action):
+    """Reads `r=16 alpha=32` as settings of a section.
+
+    Args:
+        option_strings: As in argparse.
+        dest: As in argparse.
+        keys: Key -> what reads its value.
+        options: As in argparse.
+    """
+
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        keys: Mapping[str, Callable[[str], Any]],
+        **options: Any,
+    ) -> None:
+        super().__init__(option_strings, dest, **options)
+        self.keys = keys
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        """Puts the settings into the namespace."""
+        found: dict[str, Any] = {}
+        for word in values:
+            key, equals, value = word.partition("=")
+            if not equals:
+                raise argparse.ArgumentError(self, f"{word!r} is no KEY=VALUE; put names of tasks before it")
+            if key not in self.keys:
+                raise argparse.ArgumentError(self, f"unknown {key!r}; it takes {', '.join(self.keys)}")
+            try:
+                found[key] = self.keys[key](value)
+            except argparse.ArgumentTypeError as error:
+                raise argparse.ArgumentError(self, f"{key} {error}") from None
+        setattr(namespace, self.dest, found)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

@@ -82,17 +82,19 @@ def run(arguments: argparse.Namespace) -> int:
     if any(field in row.row for row in rows):
         raise UserError(f"{source} has a field {field!r} already. Name the new one with --field NAME.")
 
-    loaded, bf16 = load_for_generation(arguments)
+    family, bf16 = load_for_generation(arguments, usage)
     input_length, target_length = writer.lengths()
-    length = generation.input_length or input_length
+    length, most = family.lengths(
+        generation.input_length or input_length, generation.target_length or target_length
+    )
     cut: list[int] = []
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as display:
         bar = display.add_task("predicting", total=sum(len(row.inputs) for row in rows))
         predictions = predict(
-            loaded,
+            family,
             rows,
             input_length=length,
-            target_length=generation.target_length or target_length,
+            target_length=most,
             batch_size=generation.batch_size,
             bf16=bf16,
             on_progress=lambda done: display.advance(bar, done),

@@ -22,7 +22,9 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name, value in vars(arguments).items():
         *sections, key = name.split(".")
-        if (not sections and key not in ("model", "seeds", "arms")) or (name == "data.tasks" and not value):
+        if (not sections and key not in ("model", "seeds", "arms", "lora", "merge")) or (
+            name == "data.tasks" and not value
+        ):
             continue
         place = settings
         for section in sections:

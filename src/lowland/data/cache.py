@@ -32,12 +32,16 @@ LEAST = 1_000_000
 UNUSED_DAYS = 30
 """Files that were not used for so long are deleted when another one is written."""
 
-FORMAT = "1"
+FORMAT = "2"
 """Of the files; another number makes all of them anew."""
 
 
 def cached_tokens(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, make: Callable[[], list[TokenIds]]
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    make: Callable[[], list[TokenIds]],
+    *,
+    target: bool = False,
 ) -> list[TokenIds]:
     """Gives the ids of texts from the cache, or makes and keeps them.
 
@@ -47,11 +51,12 @@ def cached_tokens(
         texts: The texts.
         tokenizer: What makes ids of them.
         make: Makes them.
+        target: Whether the texts are targets, for which some tokenizers have other ids.
     """
     folder = cache_folder()
     if folder is None or sum(map(len, texts)) < LEAST:
         return make()
-    path = folder / "tokens" / f"{_key(texts, tokenizer)}.safetensors"
+    path = folder / "tokens" / f"{_key(texts, tokenizer, target)}.safetensors"
     rows = _read(path, len(texts))
     if rows is None:
         rows = make()
@@ -67,13 +72,21 @@ def cache_folder() -> Path | None:
     return Path(named).expanduser() if named else None
 
 
-def _key(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> str:
+def _key(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, target: bool) -> str:
     """Hashes all that decides the ids: the texts, the tokenizer's files and the libraries' versions."""
     with tempfile.TemporaryDirectory() as name:
         tokenizer.save_pretrained(name)
         files = sorted(path for path in Path(name).rglob("*") if path.is_file())
         contents = [part for path in files for part in (path.name.encode(), path.read_bytes())]
-    versions = (FORMAT, transformers.__version__, tokenizers.__version__, type(tokenizer).__name__)
+    languages = [str(getattr(tokenizer, name, None)) for name in ("src_lang", "tgt_lang")]
+    versions = (
+        FORMAT,
+        str(target),
+        *languages,
+        transformers.__version__,
+        tokenizers.__version__,
+        type(tokenizer).__name__,
+    )
     return _digest(
         [
             *(part.encode() for part in versions),

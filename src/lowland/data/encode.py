@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -67,9 +67,9 @@ def encode(
     """
     inputs, truncated_inputs = encode_texts([example.inputs for example in examples], tokenizer, input_length)
     targets, truncated_targets = encode_texts(
-        [example.targets for example in examples], tokenizer, target_length
+        [example.targets for example in examples], tokenizer, target_length, target=True
     )
-    (empty,), _ = encode_texts([""], tokenizer, target_length)
+    (empty,), _ = encode_texts([""], tokenizer, target_length, target=True)
     for number, (example, target) in enumerate(zip(examples, targets, strict=True), start=1):
         if len(target) <= len(empty):
             raise UserError(
@@ -85,12 +85,12 @@ def encode(
 
 
 def encode_texts(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int, *, target: bool = False
 ) -> tuple[tuple[TokenIds, ...], int]:
     """Encodes texts by T5's rule: tokenise, cut to `length` - 1, append EOS.
 
-    A tokenizer with special tokens of its own (BART, BERT) puts them where it is used to, within
-    `length`; one that closes its texts with nothing (GPT-2) gets EOS appended as T5 does.
+    A tokenizer with special tokens of its own (BART, BERT, mBART's languages) puts them where it is used to,
+    within `length`; one that closes its texts with nothing (GPT-2) gets EOS appended as T5 does.
 
     Source: `t5.data` preprocessors (`trim_and_append_eos`).
 
@@ -98,6 +98,7 @@ def encode_texts(
         texts: The texts.
         tokenizer: The model's tokenizer.
         length: Most tokens, special ones included.
+        target: Whether the texts are targets, for which some tokenizers have other pieces.
 
     Returns:
         The ids of each text, and how many texts were cut.
@@ -105,21 +106,48 @@ def encode_texts(
     Raises:
         UserError: If `length` leaves no room for a token beside the special ones.
     """
-    before, after = special_tokens(tokenizer)
-    closes = bool(after) and after[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id)
+    before, after = special_tokens(tokenizer, target=target)
+    closes = any(token in (tokenizer.eos_token_id, tokenizer.sep_token_id) for token in after)
     closing = [] if closes else [tokenizer.eos_token_id]
     if closing == [None]:
         raise UserError(
             "The tokenizer has no end-of-sequence token; give a checkpoint whose tokenizer has one."
         )
-    room = length - len(before) - len(after) - len(closing)
+    return encode_between(texts, tokenizer, length, before, [*after, *closing], target=target)
+
+
+def encode_between(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    before: Sequence[int],
+    after: Sequence[int],
+    *,
+    target: bool = False,
+) -> tuple[tuple[TokenIds, ...], int]:
+    """Encodes texts between tokens that are always there, and cuts the texts alone.
+
+    Args:
+        texts: The texts.
+        tokenizer: The model's tokenizer.
+        length: Most tokens, those around the text included.
+        before: Tokens before each text.
+        after: Tokens after each text.
+        target: As in `encode_texts`.
+
+    Returns:
+        The ids of each text, and how many texts were cut.
+
+    Raises:
+        UserError: If `length` leaves no room for a token of the text.
+    """
+    room = length - len(before) - len(after)
     if room < 1:
         raise UserError(f"A length of {length} tokens leaves no room for text; give a greater one.")
-
     texts = literal(texts, tokenizer)
     kept = slice(-room, None) if tokenizer.truncation_side == "left" else slice(room)
-    rows = cached_tokens(texts, tokenizer, lambda: tokenize(texts, tokenizer))
-    first, last = (np.array(ids, dtype=np.int32) for ids in (before, [*after, *closing]))
+    rows = cached_tokens(texts, tokenizer, lambda: tokenize(texts, tokenizer, target=target), target=target)
+    first, last = (np.array(ids, dtype=np.int32) for ids in (before, after))
     encoded = tuple(np.concatenate([first, row[kept], last]) for row in rows)
     return encoded, sum(len(row) > room for row in rows)
 
@@ -148,19 +176,31 @@ def literal(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Sequenc
     return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
 
 
-def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[TokenIds]:
+def tokenize(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, target: bool = False
+) -> list[TokenIds]:
     """Gives the ids of texts, whole and without special tokens around them."""
     rows: list[TokenIds] = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
-        found = tokenizer(chunk, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        rows += [np.asarray(ids, dtype=np.int32) for ids in found["input_ids"]]
+        found = _call(
+            tokenizer, chunk, target, add_special_tokens=False, return_attention_mask=False, verbose=False
+        )
+        rows += [np.asarray(ids, dtype=np.int32) for ids in found]
     return rows
 
 
-def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+def special_tokens(
+    tokenizer: PreTrainedTokenizerBase, *, target: bool = False
+) -> tuple[list[int], list[int]]:
     """Gives the ids that a tokenizer puts before a text and after it."""
-    bare = list(tokenizer("a", add_special_tokens=False)["input_ids"])
-    whole = list(tokenizer("a")["input_ids"])
+    bare = list(_call(tokenizer, "a", target, add_special_tokens=False))
+    whole = list(_call(tokenizer, "a", target))
     start = next(i for i in range(len(whole) + 1) if whole[i : i + len(bare)] == bare)
     return whole[:start], whole[start + len(bare) :]
+
+
+def _call(tokenizer: Any, texts: str | list[str], target: bool, **options: Any) -> Any:
+    """Tokenises inputs, or targets as the tokenizer takes them (Marian, mBART, NLLB)."""
+    found = tokenizer(text_target=texts, **options) if target else tokenizer(texts, **options)
+    return found["input_ids"]

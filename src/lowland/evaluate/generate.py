@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,8 +13,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
+from lowland.data.cache import TokenIds
 from lowland.evaluate.greedy import greedy, is_plain
 from lowland.models import LoadedModel, quiet_transformers
+
+Encode: TypeAlias = Callable[[Sequence[str], int], tuple[Sequence[TokenIds], int]]
 
 LONGEST_LABEL = 512
 """Tokens of a class word, generously."""
@@ -30,8 +33,9 @@ def generate(
     bf16: bool = False,
     on_cut: Callable[[int], None] = lambda number: None,
     labels: Sequence[str] = (),
+    encode: Encode | None = None,
 ) -> list[str]:
-    """Lets the model write a text for each input, always taking the likeliest next token.
+    """Lets the model write a text for each input: the likeliest token each time, or by its beams.
 
     Args:
         loaded: The model and its tokenizer. The modes of its modules and every random stream are as
@@ -43,6 +47,7 @@ def generate(
         bf16: Whether to compute under bf16 autocast.
         on_cut: Called with the number of inputs that were cut, where there are any.
         labels: Words among which the model chooses; see `written_labels`.
+        encode: Encodes texts, cut to a length, and counts those that were cut; T5's rule by default.
 
     Returns:
         One string for each input, in the order of the inputs, without special tokens. A model whose
@@ -50,21 +55,25 @@ def generate(
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     decode = greedy if is_plain(model) else _library_generate
-    encoded, cut = encode_texts(texts, tokenizer, input_length)
+    encoded, cut = (encode or (lambda texts, n: encode_texts(texts, tokenizer, n)))(texts, input_length)
     if cut:
         on_cut(cut)
     # Inputs of like length share a batch, so that little padding is computed.
     order = np.argsort([len(ids) for ids in encoded], kind="stable")
     predictions = [""] * len(texts)
     autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
-    with _evaluation_mode(model), torch.inference_mode(), autocast, quiet_transformers():
+    with evaluation_mode(model), torch.inference_mode(), autocast, quiet_transformers():
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             rows = [torch.from_numpy(encoded[index]).long() for index in chosen]
+            # A model that goes on with its input must end at the input's last token.
+            side = "right" if model.config.is_encoder_decoder else "left"
             pad_token_id = model.generation_config.pad_token_id
-            input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_token_id)
-            mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+            input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_token_id, padding_side=side)
+            mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side=side)
             written = decode(model, input_ids.to(model.device), mask.to(model.device), target_length)
+            if side == "left":
+                written = written[:, input_ids.shape[1] :]
             strings = tokenizer.batch_decode(
                 written.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
@@ -89,7 +98,7 @@ def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
     """
     if not labels:
         return {}
-    encoded, _ = encode_texts(labels, tokenizer, LONGEST_LABEL)
+    encoded, _ = encode_texts(labels, tokenizer, LONGEST_LABEL, target=True)
     written = tokenizer.batch_decode(
         [ids.tolist() for ids in encoded], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
@@ -101,12 +110,11 @@ def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
 
 
 def _library_generate(model: Any, input_ids: Tensor, attention_mask: Tensor, max_new_tokens: int) -> Tensor:
-    """Decodes greedily as transformers does; the checkpoint's other generation settings hold."""
+    """Decodes as transformers does, without sampling; the model's other generation settings hold."""
     written: Tensor = model.generate(
         input_ids=input_ids,
         attention_mask=attention_mask,
         do_sample=False,
-        num_beams=1,
         num_return_sequences=1,
         return_dict_in_generate=False,
         max_new_tokens=max_new_tokens,
@@ -115,7 +123,7 @@ def _library_generate(model: Any, input_ids: Tensor, attention_mask: Tensor, max
 
 
 @contextlib.contextmanager
-def _evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
+def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
     """Switches dropout off, and afterwards gives each module its own mode back."""
     modes = [(module, module.training) for module in nn.Module.modules(model)]
     model.eval()

@@ -30,7 +30,6 @@ HARMLESS = frozenset(
         "length_penalty",
         "max_length",
         "max_new_tokens",
-        "num_beams",
         "num_return_sequences",
         "output_attentions",
         "output_hidden_states",

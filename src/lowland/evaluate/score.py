@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from lowland.evaluate.generate import generate
 from lowland.files import write_atomic
-from lowland.models import LoadedModel
 from lowland.tasks.base import Example, Task
+
+
+class Predictor(Protocol):
+    """A model of any family that answers texts."""
+
+    def lengths(self, inputs: int, targets: int) -> tuple[int, int]:
+        """Gives the most tokens of inputs and targets that are asked for and that the model can hold."""
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        input_length: int,
+        target_length: int,
+        batch_size: int = 64,
+        bf16: bool = False,
+        on_cut: Callable[[int], None] = lambda number: None,
+        labels: Sequence[str] = (),
+    ) -> list[str]:
+        """Answers each text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +53,7 @@ class EvaluationResult:
 
 
 def evaluate_sets(
-    loaded: LoadedModel,
+    model: Predictor,
     tasks_by_set: Mapping[str, Task],
     examples_by_set: Mapping[str, Sequence[Example]],
     *,
@@ -42,17 +61,20 @@ def evaluate_sets(
     target_length: int | None = None,
     batch_size: int = 64,
     bf16: bool = False,
+    labels: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, EvaluationResult]:
     """Scores a model on several evaluation sets.
 
     Args:
-        loaded: The model and its tokenizer.
+        model: The model.
         tasks_by_set: Evaluation set -> the task that scores it.
         examples_by_set: Evaluation set -> its examples.
         input_length: Most tokens of an input; `None` for each task's own.
         target_length: Most tokens that are written; `None` for each task's own.
         batch_size: Inputs at a time.
         bf16: Whether to compute under bf16 autocast.
+        labels: Evaluation set -> labels of which the model knows that there are no others; those of the set's
+            examples by default.
 
     Returns:
         Evaluation set -> result, in the order of `examples_by_set`.
@@ -62,16 +84,15 @@ def evaluate_sets(
         task = tasks_by_set[name]
         start = time.perf_counter()
         cut: list[int] = []
-        length = input_length or task.input_length
-        predictions = generate(
-            loaded,
+        length, most = model.lengths(input_length or task.input_length, target_length or task.target_length)
+        predictions = model.predict(
             [example.inputs for example in examples],
             input_length=length,
-            target_length=target_length or task.target_length,
+            target_length=most,
             batch_size=batch_size,
             bf16=bf16,
             on_cut=cut.append,
-            labels=task.labels(examples),
+            labels=(labels or {}).get(name) or task.labels(examples),
         )
         metrics = task.evaluate(examples, predictions)
         results[name] = EvaluationResult(

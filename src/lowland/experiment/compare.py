@@ -20,8 +20,9 @@ from lowland.experiment.export import export_best
 from lowland.experiment.guard import StopRequest, locked, stop_request
 from lowland.experiment.plan import Plan, count_workload, make_plan
 from lowland.experiment.run import Observer, processes, run
+from lowland.experiment.start import start_model
+from lowland.families.base import Family
 from lowland.files import remove_asides, write_atomic
-from lowland.models import LoadedModel, load_model
 from lowland.report import Report, write_report
 from lowland.train import Arm, TrainingError, be_deterministic
 
@@ -94,20 +95,20 @@ def run_experiment(
             f"A batch of {config.train.batch_size} examples cannot be spread over "
             f"{processes().num_processes} processes. Give a larger --batch-size, or fewer processes."
         )
-    loaded = None
+    family = None
     if prepared is None:
-        prepared, loaded = prepare(config)
+        prepared, family = prepare(config)
     data, encodings = prepared.data, prepared.encodings
     parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
     seed = config.seeds[0]
     left = {arm: sum(not RunDirectory(path, arm, seed).done for seed in config.seeds) for arm in config.arms}
-    if first and on_plan is not None and loaded is not None and any(left.values()):
-        workload = count_workload(config, data, parts[seed], encodings, seed)
+    if first and on_plan is not None and family is not None and any(left.values()):
+        workload = count_workload(config, data, parts[seed], encodings, seed, family)
         try:
-            on_plan(make_plan(config, workload, loaded.model, left))
+            on_plan(make_plan(config, workload, family, left))
         except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
             progress.on_note(f"Time and memory cannot be estimated for this model: {error}")
-    del loaded
+    del family
     if elsewhere is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # what the plan tried is of no use to other processes
     sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
@@ -217,18 +218,18 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def prepare(config: ExperimentConfig) -> tuple[Prepared, LoadedModel]:
+def prepare(config: ExperimentConfig) -> tuple[Prepared, Family]:
     """Reads and encodes the examples of an experiment.
 
     Returns:
-        The examples, and the model whose tokenizer encoded them.
+        The examples, and the model that they were encoded for.
 
     Raises:
         UserError: If something about the data or the model is wrong.
     """
     data = load_data(config.data)
-    loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
-    return Prepared(data=data, encodings=Encodings(data, loaded.tokenizer, config.train)), loaded
+    family = start_model(config, data, config.seeds[0])
+    return Prepared(data=data, encodings=Encodings(data, family, config.train)), family
 
 
 def refuse_other(config: ExperimentConfig, path: Path) -> None:

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import tomli_w
 
 from lowland.errors import UserError, unknown_name
+from lowland.families.recognise import family_defaults
+from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.files import fingerprint
 from lowland.sam.config import SAMConfig
 from lowland.sam.setting import changes, described
@@ -146,6 +148,9 @@ class ExperimentConfig:
         data: Examples.
         train: What both arms share.
         sam: What only the SAM arm uses.
+        family: How the model is used.
+        lora: Adapters that are trained instead of the model's weights; `None` for none.
+        merge: Whether the adapters of the best model are added to its weights when it is handed over.
     """
 
     model: str = "embedded"
@@ -154,6 +159,9 @@ class ExperimentConfig:
     data: DataSettings
     train: TrainSettings = field(default_factory=TrainSettings)
     sam: SAMConfig = field(default_factory=SAMConfig)
+    family: FamilySettings = field(default_factory=FamilySettings)
+    lora: LoRASettings | None = None
+    merge: bool = False
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
@@ -218,7 +226,14 @@ def build_config(*layers: Layer) -> ExperimentConfig:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = merge(merged, layer)
-    merged = merge(MODEL_DEFAULTS.get(str(merged.get("model", "embedded")), {}), merged)
+    model = str(merged.get("model", "embedded"))
+    known = family_defaults(
+        model,
+        merged.get("family", {}),
+        lora="lora" in merged,
+        hub=bool(merged.get("data", {}).get("hub")),
+    )
+    merged = merge(merge(known, MODEL_DEFAULTS.get(model, {})), merged)
     merged.setdefault("data", {})
     return build_section(ExperimentConfig, merged, "")
 

@@ -6,25 +6,29 @@ pass there tells exactly how many multiplications it takes and how much it keeps
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import psutil
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, MT5Config, PreTrainedModel, T5Config
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from lowland.models import build_model
+from lowland.families.base import Family, plain_module
+from lowland.models import build_model, quiet_transformers
+from lowland.models.head import is_t5
 from lowland.sam import SAMConfig
 from lowland.sam.rows import is_table
 from lowland.train import TrainSettings
-from lowland.train.loss import BatchLoss
 from lowland.train.precision import resolve_operations
 
 _SHAPES = {  # d_model, d_ff, heads, layers of encoder and decoder
@@ -76,18 +80,36 @@ def outline(name: str) -> PreTrainedModel:
 
 
 def outline_of(model: PreTrainedModel) -> PreTrainedModel:
-    """Builds a model of the same shapes on the meta device."""
+    """Builds a model of the same shapes without numbers; adapters, which are small, are left out.
+
+    A model whose forward pass asks for numbers (experts, LED) is given back itself: what it costs is then
+    counted in a real pass.
+    """
     if any(parameter.is_meta for parameter in model.parameters()):
         return model
-    with torch.device("meta"):
-        return build_model(model.config)
+    base = plain_module(model)
+    # Fake tensors tell the library that it is traced, and must not ask what a mask holds. T5 never asks.
+    mode = nullcontext() if is_t5(base) else FakeTensorMode()
+    try:
+        with mode, torch.device("meta"), quiet_transformers():
+            config = copy.deepcopy(base.config)
+            outlined: PreTrainedModel = (
+                build_model(config)
+                if is_t5(base)
+                else type(base)._from_config(config, attn_implementation="eager")
+            )
+        _forward(outlined, 2, 2)
+        return outlined
+    except Exception:  # whatever a strange architecture comes up with
+        real: PreTrainedModel = base
+        return real
 
 
 def forward_flops(model: PreTrainedModel, input_length: int, target_length: int) -> float:
     """Counts the floating-point operations of one example's forward pass.
 
     Args:
-        model: The model on the meta device.
+        model: What `outline_of` gives.
         input_length: Tokens of its input.
         target_length: Tokens of its target.
     """
@@ -102,7 +124,7 @@ def activation_bytes(
     """Counts the bytes that one example's forward pass keeps for the backward pass, in fp32.
 
     Args:
-        model: The model on the meta device.
+        model: What `outline_of` gives.
         input_length: Tokens of its input.
         target_length: Tokens of its target.
         checkpointed: Whether only the inputs of layers are kept, and one layer at a time is computed again.
@@ -149,13 +171,22 @@ def activation_bytes(
 
 
 def _forward(model: PreTrainedModel, input_length: int, target_length: int) -> Tensor:
-    inputs = torch.zeros(1, input_length, dtype=torch.long, device="meta")
-    targets = torch.zeros(1, target_length, dtype=torch.long, device="meta")
-    model.train()
-    logits = model(input_ids=inputs, decoder_input_ids=targets, use_cache=False).logits
-    # As `token_loss`, which chooses the real tokens by their numbers; here there are none.
-    scores = logits.float().flatten(0, 1)
-    loss: Tensor = cross_entropy(scores, targets.flatten()) + torch.logsumexp(scores, -1).square().mean()
+    first = next(model.parameters())
+    mode = first.fake_mode if isinstance(first, FakeTensor) else nullcontext()
+    # Dropout of a real model must not move the random streams.
+    with mode, torch.random.fork_rng(devices=[first.device] if first.device.type == "cuda" else []):
+        inputs = torch.zeros(1, input_length, dtype=torch.long, device=first.device)
+        arguments: dict[str, Any] = {"input_ids": inputs}
+        if model.config.is_encoder_decoder:
+            arguments["decoder_input_ids"] = inputs.new_zeros(1, max(1, target_length))
+        if model.can_generate():
+            arguments["use_cache"] = False
+        model.train()
+        scores = model(**arguments).logits.float()
+        # As `token_loss`, which chooses the real tokens by their numbers; here there are none.
+        scores = scores.reshape(-1, scores.shape[-1])
+        targets = inputs.new_zeros(len(scores))
+        loss: Tensor = cross_entropy(scores, targets) + torch.logsumexp(scores, -1).square().mean()
     return loss
 
 
@@ -165,10 +196,11 @@ def optimizer_bytes(model: nn.Module, settings: TrainSettings) -> int:
     AdaFactor keeps a row and a column for each matrix, AdamW two tensors of the size of each weight.
     """
     if settings.optimizer == "adamw":
-        return sum(8 * parameter.numel() for parameter in model.parameters())
+        return sum(8 * parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return sum(
         4 * (p.numel() // p.shape[-1] + p.numel() // p.shape[-2] if p.dim() >= 2 else p.numel())
         for p in model.parameters()
+        if p.requires_grad
     )
 
 
@@ -215,7 +247,7 @@ def matmul_speed(device: torch.device, bf16: bool) -> float:
 
 
 def training_speed(
-    model: PreTrainedModel,
+    family: Family | PreTrainedModel,
     flops: float,
     shape: tuple[int, int],
     batch_size: int,
@@ -225,7 +257,8 @@ def training_speed(
     """Measures floating-point operations a second of forward and backward passes of the model itself.
 
     Args:
-        model: The model; its gradients are cleared, its weights and the random streams stay.
+        family: The model, whose gradients are cleared, while its weights and the random streams stay; an
+            outline alone is not measured.
         flops: Those of an example's forward pass.
         shape: Tokens of its input and target.
         batch_size: Examples of a pass in training.
@@ -238,18 +271,14 @@ def training_speed(
     """
     products = matmul_speed(device, bf16)
     flops *= 1 + BACKWARD
-    meta = any(parameter.is_meta for parameter in model.parameters())
-    if meta or flops / (MATMUL_SHARE * products) > TRIAL_SECONDS:
+    if not isinstance(family, Family) or flops / (MATMUL_SHARE * products) > TRIAL_SECONDS:
         return MATMUL_SHARE * products, False
     examples = max(1, min(batch_size, int(TRIAL_SECONDS / 2 * MATMUL_SHARE * products / flops)))
-    batch = {
-        "input_ids": torch.ones(examples, shape[0], dtype=torch.long),
-        "attention_mask": torch.ones(examples, shape[0], dtype=torch.long),
-        "labels": torch.ones(examples, shape[1], dtype=torch.long),
-    }
+    batch = family.dummy(examples, shape)
+    model = family.loaded.model
     nn.Module.to(model, device)
     model.train()
-    loss = BatchLoss(model, device, bf16=bf16, fast=resolve_operations("auto"), z_loss=1e-4)
+    loss = family.loss(device, bf16=bf16, fast=resolve_operations("auto"), z_loss=1e-4)
 
     def one_pass() -> None:
         cast(Callable[[], None], loss(batch).backward)()

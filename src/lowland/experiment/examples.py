@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from lowland.data import EncodedExample, EncodedSet, MixtureSampler, collate, encode
+from lowland.data import EncodedExample, EncodedSet, MixtureSampler
 from lowland.errors import UserError
 from lowland.experiment.choosing import choose_by
 from lowland.experiment.configuration import DataSettings
+from lowland.families.base import Family
 from lowland.report.words import count
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
@@ -237,7 +237,7 @@ class Encodings:
 
     Args:
         data: All examples.
-        tokenizer: The model's tokenizer.
+        family: The model.
         settings: The lengths.
 
     Attributes:
@@ -245,21 +245,19 @@ class Encodings:
         longest: The most tokens of an input and of a target.
     """
 
-    def __init__(
-        self, data: ExperimentData, tokenizer: PreTrainedTokenizerBase, settings: TrainSettings
-    ) -> None:
-        self.pad_token_id = int(tokenizer.pad_token_id)
-        self.warnings: list[str] = []
+    def __init__(self, data: ExperimentData, family: Family, settings: TrainSettings) -> None:
+        self.warnings: list[str] = [*family.notes]
         self.longest = (1, 1)
         self._encoded: dict[str, EncodedSet] = {}
         self._inputs: dict[str, dict[str, int]] = {}
         self._targets: dict[str, dict[str, int]] = {}
         for name, examples in data.train.items():
             task = data.tasks[name]
-            input_length = settings.input_length or task.input_length
-            target_length = settings.target_length or task.target_length
+            input_length, target_length = family.lengths(
+                settings.input_length or task.input_length, settings.target_length or task.target_length
+            )
             try:
-                encoded = encode(examples, tokenizer, input_length, target_length)
+                encoded = family.encode(examples, input_length, target_length)
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
             for what, cut, length in (
@@ -280,13 +278,14 @@ class Encodings:
             self._inputs[name] = {example.inputs: index for index, example in enumerate(examples)}
             self._targets[name] = {example.targets: index for index, example in enumerate(examples)}
 
-    def batches(self, parted: SeedData, batch_size: int, seed: int) -> SampledBatches:
+    def batches(self, parted: SeedData, batch_size: int, seed: int, family: Family) -> SampledBatches:
         """Draws batches without end; tasks come at their rates.
 
         Args:
             parted: The examples to draw from, which must be among those encoded.
             batch_size: Examples of a batch.
             seed: The run's seed.
+            family: The model, which pads.
 
         Returns:
             `input_ids`, `attention_mask` and `labels`, padded, batch after batch.
@@ -296,7 +295,7 @@ class Encodings:
         sampler = MixtureSampler(sizes, parted.rates, batch_size, derive_seed(seed, "order"))
         return SampledBatches(
             sampler,
-            lambda drawn: collate([rows[name][index] for name, index in drawn], self.pad_token_id),
+            lambda drawn: family.collate([rows[name][index] for name, index in drawn]),
         )
 
     def select(self, name: str, examples: Sequence[Example]) -> list[EncodedExample]:

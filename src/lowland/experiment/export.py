@@ -12,7 +12,11 @@ from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.examples import ExperimentData
 from lowland.experiment.run import mean_score
 from lowland.experiment.usage import Usage
+from lowland.families.adapters import merge
+from lowland.families.base import Family
+from lowland.families.recognise import load_family, recognise
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
+from lowland.models import read_config, save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.runs import Run, read_experiment
 from lowland.train import Arm
@@ -82,7 +86,12 @@ def _export(
     """Copies a checkpoint, with all that the model's user needs."""
     aside = aside_of(target)
     try:
-        shutil.copytree(best.checkpoint, aside)
+        family = recognise(read_config(str(best.checkpoint)), config.family.name)
+        if config.merge:
+            trained = load_family(str(best.checkpoint), config.family, hub=config.data.hub)
+            save_model(merge(trained.loaded), aside)
+        else:
+            shutil.copytree(best.checkpoint, aside)
         usage = Usage(
             tasks=tuple(data.tasks),
             template=config.data.custom.input if config.data.custom is not None else None,
@@ -96,11 +105,12 @@ def _export(
                     for label in task.labels(data.train.get(name, ()))
                 )
             ),
+            family=config.to_dict().get("family", {}),
         )
         usage.write(aside)
         write_sums(aside)
         # Without a checksum: it is there to be edited.
-        (aside / "README.md").write_text(_card(config, data, best, held_out), encoding="utf-8")
+        (aside / "README.md").write_text(_card(config, data, best, held_out, family), encoding="utf-8")
         put_in_place(aside, target)
     finally:
         remove(aside)
@@ -135,7 +145,9 @@ def _scores(run: Run, names: list[str], split: str, step: int) -> dict[str, Mapp
     return {name: scores[name] for name in names if name in scores}
 
 
-def _card(config: ExperimentConfig, data: ExperimentData, best: Candidate, held_out: bool) -> str:
+def _card(
+    config: ExperimentConfig, data: ExperimentData, best: Candidate, held_out: bool, family: type[Family]
+) -> str:
     """Writes the model card."""
     arm = "Sharpness-Aware Minimization (SAM)" if best.arm == "sam" else "standard training"
     rows = "\n".join(
@@ -151,7 +163,7 @@ def _card(config: ExperimentConfig, data: ExperimentData, best: Candidate, held_
     )
     return f"""---
 library_name: transformers
-pipeline_tag: text2text-generation
+pipeline_tag: {family.pipeline}
 tags: [lowland, sharpness-aware-minimization]
 ---
 
@@ -160,8 +172,8 @@ tags: [lowland, sharpness-aware-minimization]
 Fine-tuned with lowland {__version__} by {arm}: seed {best.seed}, step {best.step} of {config.train.steps}.
 Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}.
 
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-    model = AutoModelForSeq2SeqLM.from_pretrained("this directory")
+    from transformers import {family.auto_class}, AutoTokenizer
+    model = {family.auto_class}.from_pretrained("this directory")
     tokenizer = AutoTokenizer.from_pretrained("this directory")
 
 Or, for a file of new rows: `lowland predict --model "this directory" --input FILE`

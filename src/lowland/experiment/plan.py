@@ -24,7 +24,8 @@ from lowland.experiment.examples import (
     load_tasks,
     part,
 )
-from lowland.models import load_model
+from lowland.experiment.start import start_model
+from lowland.families.base import Family
 from lowland.sam.schedule import scheduled_rho
 from lowland.tasks import tydiqa
 from lowland.tasks.mixture import TrainingOnly, rates
@@ -134,19 +135,24 @@ class Plan:
 
 
 def count_workload(
-    config: ExperimentConfig, data: ExperimentData, parted: SeedData, encodings: Encodings, seed: int
+    config: ExperimentConfig,
+    data: ExperimentData,
+    parted: SeedData,
+    encodings: Encodings,
+    seed: int,
+    family: Family,
 ) -> Workload:
     """Counts the examples of a seed, and looks at its first batches to see how long they are."""
-    stream = encodings.batches(parted, config.train.batch_size, seed)
-    batches = [next(stream) for _ in range(BATCHES)]
-    shape = [round(fmean(batch[name].shape[1] for batch in batches)) for name in ("input_ids", "labels")]
+    stream = encodings.batches(parted, config.train.batch_size, seed, family)
+    shapes = [family.shape(next(stream)) for _ in range(BATCHES)]
+    shape = [round(fmean(widths)) for widths in zip(*shapes, strict=True)]
     return Workload(
         train={name: len(examples) for name, examples in parted.train.items()},
         rates=parted.rates,
         evaluation={name: len(examples) for name, examples in data.evaluation.items()},
         held_out=sum(len(examples) for examples in parted.held_out.values()),
         shape=(shape[0], shape[1]),
-        longest=encodings.longest,
+        longest=family.longest(*encodings.longest),
         text_bytes=sum(
             len(example.inputs.encode()) + 2 * len(example.targets.encode())
             for examples in data.evaluation.values()
@@ -156,7 +162,7 @@ def count_workload(
     )
 
 
-def published_workload(config: ExperimentConfig) -> Workload:
+def published_workload(config: ExperimentConfig, family: Family | None = None) -> Workload:
     """Takes the published numbers of examples where the data are not here, and the longest lengths.
 
     Raises:
@@ -180,6 +186,8 @@ def published_workload(config: ExperimentConfig) -> Workload:
         config.train.input_length or max(task.input_length for task in tasks),
         config.train.target_length or max(task.target_length for task in tasks),
     )
+    if family is not None:
+        shape = family.longest(*family.lengths(*shape))
     return Workload(
         train=train,
         rates=rates(train, config.data.cap, config.data.temperature),
@@ -200,31 +208,25 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
         UserError: If something the user gave is wrong, or the model is neither here nor one of the
             paper's.
     """
-    known = config.model in cost.known_models()
-    if known:
-        model, tokenizer = cost.outline(config.model), None
-    else:
-        loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
-        model, tokenizer = loaded.model, loaded.tokenizer
+    if config.model in cost.known_models():
+        return make_plan(config, published_workload(config), cost.outline(config.model))
     try:
-        data = None if tokenizer is None else load_data(config.data)
+        data = load_data(config.data)
     except MissingFilesError:
         data = None
-    if data is None or tokenizer is None:
-        return make_plan(config, published_workload(config), model)
     seed = config.seeds[0]
-    encodings = Encodings(data, tokenizer, config.train)
-    return make_plan(
-        config,
-        count_workload(config, data, part(data, config.data, seed, config.train.batch_size), encodings, seed),
-        model,
-    )
+    family = start_model(config, data, seed)
+    if data is None:
+        return make_plan(config, published_workload(config, family), family)
+    encodings = Encodings(data, family, config.train)
+    parted = part(data, config.data, seed, config.train.batch_size)
+    return make_plan(config, count_workload(config, data, parted, encodings, seed, family), family)
 
 
 def make_plan(
     config: ExperimentConfig,
     workload: Workload,
-    model: PreTrainedModel,
+    family: Family | PreTrainedModel,
     runs: Mapping[Arm, int] | None = None,
 ) -> Plan:
     """Estimates what an experiment takes on this machine, in a second or two.
@@ -232,7 +234,7 @@ def make_plan(
     Args:
         config: The experiment.
         workload: Its examples.
-        model: The model; it may be moved to the device where it will train.
+        family: The model, which may be moved to the device where it will train; or its outline alone.
         runs: Arm -> runs that are left; all by default.
     """
     train, device, processes = config.train, PartialState().device, PartialState().num_processes
@@ -241,11 +243,13 @@ def make_plan(
     own = math.ceil(train.batch_size / processes)  # examples of a batch that this process gets
     pieces = min(own, train.micro_batch_size or own)
 
+    model = family.loaded.model if isinstance(family, Family) else family
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     weights, optimizer = 4 * parameters, cost.optimizer_bytes(model, train)
     shapes = cost.outline_of(model)
     flops = cost.forward_flops(shapes, *workload.shape)
-    speed, measured = cost.training_speed(model, flops, workload.shape, pieces, device, precision == "bf16")
+    speed, measured = cost.training_speed(family, flops, workload.shape, pieces, device, precision == "bf16")
     kept = cost.activation_bytes(shapes, *workload.longest, checkpointed=train.gradient_checkpointing)
     if precision == "bf16":
         kept *= BF16_SHARE
@@ -253,7 +257,7 @@ def make_plan(
     def activations(examples: int) -> float:
         return kept * examples
 
-    memory = {"weights": weights, "gradients": weights, "optimizer": optimizer}
+    memory = {"weights": weights, "gradients": 4 * trained, "optimizer": optimizer}
     if "sam" in config.arms:
         memory["SAM's copy of the weights"] = cost.copied_bytes(model, config.sam, processes)
         if config.sam.direction == "momentum":
@@ -269,7 +273,7 @@ def make_plan(
     number = sum(runs.values())
     available = cost.available_memory(device)
     disk = {
-        "checkpoints and the best model": weights * ((2 if workload.held_out else 1) * number + 1),
+        "checkpoints and the best model": 4 * trained * ((2 if workload.held_out else 1) * number + 1),
         "states to go on from, while a run lasts": 3 * (weights + optimizer),
         "predictions": workload.text_bytes * evaluations * number,
     }

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lowland.errors import UserError
-from lowland.evaluate import generate
+from lowland.evaluate.score import Predictor
 from lowland.experiment.usage import FILE, Usage
 from lowland.files import write_atomic
-from lowland.models import LoadedModel
 from lowland.tasks.base import Row, Task
 from lowland.tasks.registry import get_task, task_names
 from lowland.tasks.rows import SUFFIXES, place, read_lines, read_rows, unknown_suffix
@@ -135,7 +134,7 @@ class InputWriter:
 
 
 def predict(
-    loaded: LoadedModel,
+    model: Predictor,
     rows: Sequence[NewRow],
     *,
     input_length: int,
@@ -149,7 +148,7 @@ def predict(
     """Lets a model write for each row.
 
     Args:
-        loaded: The model and its tokenizer.
+        model: The model.
         rows: The rows.
         input_length: Most tokens of an input; longer ones are cut.
         target_length: Most tokens that are written.
@@ -167,8 +166,7 @@ def predict(
     size = CHUNK * batch_size
     for start in range(0, len(texts), size):
         chunk = texts[start : start + size]
-        written += generate(
-            loaded,
+        written += model.predict(
             chunk,
             input_length=input_length,
             target_length=target_length,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +12,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from lowland.data import IGNORED
 from lowland.errors import UserError
 from lowland.experiment.configuration import ExperimentConfig, build_config, read_layer
-from lowland.models import load_model
+from lowland.experiment.start import start_model
+from lowland.families.base import Family
 from lowland.train import Arm, Failure, Training, load_failure, resolve_precision, restore_streams
-from lowland.train.loss import sequence_loss
 
 FOLDER = "non-finite"
 
@@ -107,38 +105,31 @@ def replay(folder: Path) -> Replay:
     config = build_config(read_layer(run / "config.toml"))
     device = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available()).device
     bf16 = resolve_precision(config.train.precision, device) == "bf16"
-    loaded = load_model(config.model, dropout=config.train.dropout, hub=config.data.hub)
-    failure = load_failure(folder, loaded.model)
-    loaded.model.to(device)
-    loss, norm = _step(loaded.model, config, arm, failure, bf16)
-    loaded.model.eval()
+    family = start_model(config, None, int(run.name.rpartition("-seed")[2]))
+    model = family.loaded.model
+    failure = load_failure(folder, model)
+    model.to(device)
+    loss, norm = _step(family, config, arm, failure, bf16)
+    model.eval()
     examples = []
     for row in range(len(failure.batch["labels"])):
         one = {name: column[row : row + 1] for name, column in failure.batch.items()}
-        inputs = one["input_ids"][one["attention_mask"] != 0]
-        targets = one["labels"][one["labels"] != IGNORED]
-        examples.append(
-            ReplayedExample(
-                inputs=str(loaded.tokenizer.decode(inputs, skip_special_tokens=True)),
-                targets=str(loaded.tokenizer.decode(targets, skip_special_tokens=True)),
-                loss=_loss(loaded.model, one, config, device, bf16),
-            )
-        )
+        inputs, targets = family.texts({name: column[0] for name, column in one.items()})
+        found = _loss(family, one, config, device, bf16)
+        examples.append(ReplayedExample(inputs=inputs, targets=targets, loss=found))
     examples.sort(key=lambda example: -example.loss if math.isfinite(example.loss) else -math.inf)
-    with _first_non_finite(loaded.model) as found:
-        _loss(loaded.model, failure.batch, config, device, bf16)
+    with _first_non_finite(model) as names:
+        _loss(family, failure.batch, config, device, bf16)
     return Replay(
         step=failure.step,
         arm=arm,
         recorded=(failure.loss, failure.gradient_norm),
         loss=loss,
         gradient_norm=norm,
-        weights=tuple(
-            name for name, weight in loaded.model.named_parameters() if not bool(weight.isfinite().all())
-        ),
-        module=found[0] if found else None,
+        weights=tuple(name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())),
+        module=names[0] if names else None,
         examples=tuple(examples),
-        fp32_loss=_loss(loaded.model, failure.batch, config, device, bf16=False) if bf16 else None,
+        fp32_loss=_loss(family, failure.batch, config, device, bf16=False) if bf16 else None,
     )
 
 
@@ -159,14 +150,15 @@ class _OneBatch:
 
 
 def _step(
-    model: PreTrainedModel, config: ExperimentConfig, arm: Arm, failure: Failure, bf16: bool
+    family: Family, config: ExperimentConfig, arm: Arm, failure: Failure, bf16: bool
 ) -> tuple[float, float]:
     """Computes loss and gradient norm as the training did; gradients of the past are not kept."""
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     settings = replace(config.train, steps=max(config.train.steps, failure.step))
     training = Training(
-        model,
+        family.loaded.model,
         _OneBatch(dict(failure.batch)),
+        family.loss,
         arm=arm,
         settings=settings,
         sam=config.sam,
@@ -174,19 +166,17 @@ def _step(
         bf16=bf16,
     )
     training.step = failure.step - 1
-    model.train()
+    family.loaded.model.train()
     restore_streams(failure.streams)
     info, norm = training.gradient(dict(failure.batch))
     return float(info.loss), norm
 
 
 def _loss(
-    model: PreTrainedModel, batch: Any, config: ExperimentConfig, device: torch.device, bf16: bool
+    family: Family, batch: Mapping[str, Tensor], config: ExperimentConfig, device: torch.device, bf16: bool
 ) -> float:
-    moved = {name: column.to(device) for name, column in batch.items()}
-    prepare: Any = model.prepare_decoder_input_ids_from_labels
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        return float(sequence_loss(model, prepare, moved, config.train.z_loss))
+    with torch.no_grad():
+        return float(family.loss(device, bf16=bf16, z_loss=config.train.z_loss)(batch))
 
 
 @contextmanager

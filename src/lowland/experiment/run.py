@@ -18,8 +18,10 @@ from lowland.experiment.examples import Encodings, ExperimentData, SeedData
 from lowland.experiment.guard import StopRequest
 from lowland.experiment.health import Health
 from lowland.experiment.resumable import Listener, Resumable
+from lowland.experiment.start import start_model
+from lowland.families.base import Family
 from lowland.files import DamagedError, check_sums
-from lowland.models import LoadedModel, load_model, save_model, weights_sha256
+from lowland.models import save_model, weights_sha256
 from lowland.tasks.base import Example, Task
 from lowland.train import (
     StepReport,
@@ -84,16 +86,16 @@ class Evaluator:
         self._health = health
         self.best: Sequence[float] | None = None  # held-out score and step of the best kept checkpoint
 
-    def __call__(self, loaded: LoadedModel, step: int) -> dict[str, Mapping[str, float]]:
+    def __call__(self, family: Family, step: int) -> dict[str, Mapping[str, float]]:
         """Scores the model; returns evaluation set -> metric -> value."""
-        scores = self._score(loaded, step, "evaluation", self._data.scorers, self._data.evaluation)
-        held_out = self._score(loaded, step, "held_out", self._data.tasks, self._held_out)
-        self._keep(loaded, step, mean_score(held_out) if held_out else None)
+        scores = self._score(family, step, "evaluation", self._data.scorers, self._data.evaluation)
+        held_out = self._score(family, step, "held_out", self._data.tasks, self._held_out)
+        self._keep(family, step, mean_score(held_out) if held_out else None)
         return scores
 
     def _score(
         self,
-        loaded: LoadedModel,
+        family: Family,
         step: int,
         split: str,
         scorers: Mapping[str, Task],
@@ -101,12 +103,13 @@ class Evaluator:
     ) -> dict[str, Mapping[str, float]]:
         settings = self._config.train
         results = evaluate_sets(
-            loaded,
+            family,
             scorers,
             examples,
             input_length=settings.input_length,
             target_length=settings.target_length,
             bf16=self._bf16,
+            labels=self._labels(scorers),
         )
         for name, result in results.items():
             self._directory.evaluation(name, step, split, result.metrics, result.examples, result.seconds)
@@ -117,12 +120,19 @@ class Evaluator:
                 self._health.on_predictions(name, step, examples[name], result.predictions)
         return {name: result.metrics for name, result in results.items()}
 
-    def _keep(self, loaded: LoadedModel, step: int, score: float | None) -> None:
+    def _labels(self, scorers: Mapping[str, Task]) -> dict[str, tuple[str, ...]]:
+        """Gives the labels of each set's task, which are those of its training."""
+        trained = self._data.train
+        return {
+            name: task.labels(trained[task.name]) for name, task in scorers.items() if task.name in trained
+        }
+
+    def _keep(self, family: Family, step: int, score: float | None) -> None:
         better = score is not None and (self.best is None or score > self.best[0])
         if not better and step != self._config.train.steps:
             return
         # The one that was best until now is removed only when a state no longer needs it.
-        save_model(loaded, self._directory.checkpoint(step), overwrite=True)
+        save_model(family.loaded, self._directory.checkpoint(step), overwrite=True)
         if better and score is not None:
             self.best = (score, step)
 
@@ -175,12 +185,14 @@ def run(
     keep_freed_memory()
     precision = resolve_precision(settings.precision, processes().device)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
-    loaded = load_model(config.model, dropout=settings.dropout, hub=config.data.hub)
-    loaded.model.to(accelerator.device)
-    batches = encodings.batches(parted, settings.batch_size, seed)
+    family = start_model(config, data, seed)
+    model = family.loaded.model
+    model.to(accelerator.device)
+    batches = encodings.batches(parted, settings.batch_size, seed, family)
     training = Training(
-        loaded.model,
+        model,
         batches,
+        family.loss,
         arm=directory.arm,
         settings=settings,
         sam=config.sam,
@@ -215,10 +227,10 @@ def run(
         observer.on_log(report)
         health.on_log(report)
 
-    finished = resumable.run(on_log, lambda step: observer.on_scores(step, evaluate(loaded, step)), stop)
+    finished = resumable.run(on_log, lambda step: observer.on_scores(step, evaluate(family, step)), stop)
     if finished:
         health.end(training.skipped)
         directory.keep_checkpoints({*evaluate.best_step, settings.steps})
-        directory.finish(weights_sha256=weights_sha256(loaded.model), realised_rates=batches.realised_rates())
+        directory.finish(weights_sha256=weights_sha256(model), realised_rates=batches.realised_rates())
     accelerator.wait_for_everyone()
     return finished

@@ -8,18 +8,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from lowland.data import IGNORED, EncodedExample, collate, encode
+from lowland.data import EncodedExample
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.directory import RunDirectory, write_json
 from lowland.experiment.examples import ExperimentData, load_data, part
 from lowland.experiment.run import processes
+from lowland.experiment.start import start_model
+from lowland.families.base import Family, Start
+from lowland.families.recognise import load_family
 from lowland.files import fingerprint
-from lowland.models import LoadedModel, load_model, weights_sha256
+from lowland.models import weights_sha256
 from lowland.sharpness import (
     Objective,
     climb,
@@ -34,7 +37,6 @@ from lowland.sharpness.hessian import estimate
 from lowland.sharpness.objective import scaled
 from lowland.tasks.base import Example, Task
 from lowland.train import derive_seed
-from lowland.train.loss import sequence_loss
 
 FOLDER = "sharpness"
 UP = 0.5
@@ -149,13 +151,13 @@ def measure_all(
     first = checkpoints[0].seed
     for checkpoint in checkpoints:
         own = settings if checkpoint.seed == first else dataclasses.replace(settings, grid=0)
-        loaded = load_model(checkpoint.model, dropout=None, hub=config.data.hub)
+        family = _load(config, data, checkpoint)
         file = folder / f"{checkpoint.name}.json"
         identity = {
             "arm": checkpoint.arm,
             "seed": checkpoint.seed,
             "step": checkpoint.step,
-            "weights_sha256": weights_sha256(loaded.model),
+            "weights_sha256": weights_sha256(family.loaded.model),
             "settings": json.loads(json.dumps(dataclasses.asdict(own))),
             "examples": _examples_of(config),
         }
@@ -163,7 +165,7 @@ def measure_all(
         on_start(checkpoint, done)
         if not done:
             start = None if checkpoint.arm == "model" else config.model
-            write_json(file, identity | measure(loaded, config, data, checkpoint.seed, own, start))
+            write_json(file, identity | measure(family, config, data, checkpoint.seed, own, start))
 
 
 def _examples_of(config: ExperimentConfig) -> str:
@@ -175,7 +177,7 @@ def _examples_of(config: ExperimentConfig) -> str:
 
 
 def measure(
-    loaded: LoadedModel,
+    family: Family,
     config: ExperimentConfig,
     data: ExperimentData,
     seed: int,
@@ -185,7 +187,7 @@ def measure(
     """Measures one model.
 
     Args:
-        loaded: The model. It computes in fp32 and without dropout.
+        family: The model. It computes in fp32 and without dropout.
         config: The experiment.
         data: All its examples.
         seed: The seed whose training and held-out examples are taken.
@@ -195,9 +197,9 @@ def measure(
     Returns:
         The figures, as they are written to the file.
     """
-    model = loaded.model.to(processes().device, torch.float32).eval()
+    model = family.loaded.model.to(processes().device, torch.float32).eval()
     model.set_attn_implementation("eager")  # fused kernels cannot be differentiated twice
-    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = _trained(model)
     figures: dict[str, Any] = {
         "weights": sum(weight.numel() for weight in weights),
         "weight_norm": norm(weights),
@@ -206,16 +208,17 @@ def measure(
         "plane": None,
     }
     if start is not None:
-        before = load_model(start, dropout=None, hub=config.data.hub).model.to(model.device)
+        begun = dataclasses.replace(config, model=start)
+        before = start_model(begun, data, seed).loaded.model.to(model.device)
         figures["distance"] = norm(
-            [weight.detach() - other for weight, other in zip(weights, before.parameters(), strict=True)]
+            [weight.detach() - other for weight, other in zip(weights, _trained(before), strict=True)]
         )
         del before
     for name, (tasks, examples) in _splits(config, data, seed, known=start is not None).items():
-        encoded = _draw(loaded, config, tasks, examples, settings)
-        whole = _objective(loaded, config, encoded, settings)
+        encoded = _draw(family, config, tasks, examples, settings)
+        whole = _objective(family, config, encoded, settings)
         few = encoded[: settings.hessian_examples or len(encoded)]
-        small = _objective(loaded, config, few, settings)
+        small = _objective(family, config, few, settings)
         figures["splits"][name] = {
             "examples": len(encoded),
             **_flatness(whole, small if settings.hessian_examples else None, settings),
@@ -288,7 +291,7 @@ def _splits(
 
 
 def _draw(
-    loaded: LoadedModel,
+    family: Family,
     config: ExperimentConfig,
     tasks: Mapping[str, Task],
     examples: Mapping[str, Sequence[Example]],
@@ -303,31 +306,38 @@ def _draw(
         task, train = tasks[name], config.train
         inputs = train.input_length or task.input_length
         targets = train.target_length or task.target_length
-        encoded.append(encode([example], loaded.tokenizer, inputs, targets)[0])
+        encoded.append(family.encode([example], inputs, targets)[0])
     return encoded
 
 
 def _objective(
-    loaded: LoadedModel,
+    family: Family,
     config: ExperimentConfig,
     encoded: Sequence[EncodedExample],
     settings: SharpnessSettings,
 ) -> Objective:
     """Makes the training loss over examples."""
-    model, pad = loaded.model, int(loaded.tokenizer.pad_token_id)
-    decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
     size = settings.batch_size
-    batches = [
-        {name: column.to(model.device) for name, column in collate(encoded[i : i + size], pad).items()}
-        for i in range(0, len(encoded), size)
-    ]
-    tokens = [float((batch["labels"] != IGNORED).sum()) for batch in batches]
+    batches = [family.collate(encoded[i : i + size]) for i in range(0, len(encoded), size)]
+    model = family.loaded.model
     return Objective(
-        lambda batch: sequence_loss(model, decoder_inputs, batch, config.train.z_loss),
+        family.loss(model.device, z_loss=config.train.z_loss),
         model.parameters(),
         batches,
-        tokens,
+        [float(family.count(batch)) for batch in batches],
     )
+
+
+def _load(config: ExperimentConfig, data: ExperimentData, checkpoint: Checkpoint) -> Family:
+    """Loads a checkpoint; the one before training is as the seed's runs began."""
+    if checkpoint.arm == "start":
+        return start_model(config, data, checkpoint.seed)
+    start = Start(tasks=dict, seed=checkpoint.seed) if config.lora is not None else None
+    return load_family(checkpoint.model, config.family, start=start, hub=config.data.hub)
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _plain(figures: Any) -> dict[str, Any]:

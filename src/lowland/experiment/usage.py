@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Usage:
         target_length: Most tokens of a target; `None` for each task's own.
         labels: The class words that it was trained to write.
         positive: The class that the metric f1 is of, where it was named.
+        family: How texts were put to it, as far as that differs from the defaults.
     """
 
     version: str = __version__
@@ -36,6 +38,7 @@ class Usage:
     target_length: int | None = None
     labels: tuple[str, ...] = ()
     positive: str | None = None
+    family: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, directory: Path) -> None:
         """Writes the file into the directory of a model."""
@@ -75,6 +78,7 @@ def read_usage(directory: Path) -> Usage | None:
         ("positive", (str, type(None))),
         ("input_length", (int, type(None))),
         ("target_length", (int, type(None))),
+        ("family", (dict,)),
     ):
         if not isinstance(getattr(usage, name), kinds):
             raise UserError(f"{path}: {name!r} is {getattr(usage, name)!r}, which is of a wrong kind.")

@@ -1,13 +1,15 @@
-"""Sequence-to-sequence models: load a checkpoint, build one, save one, and run one fast in training."""
+"""Language models: load a checkpoint, build one, save one, and run one fast in training."""
 
 from lowland.models.build import build_model
 from lowland.models.checkpointing import checkpoint_layers
-from lowland.models.load import LoadedModel, load_model
+from lowland.models.load import EMBEDDED, Kind, LoadedModel, load_model, read_config, resolve
 from lowland.models.packed import PackedT5, is_packable, pack
 from lowland.models.quiet import quiet_transformers
 from lowland.models.save import save_model, weights_sha256
 
 __all__ = [
+    "EMBEDDED",
+    "Kind",
     "LoadedModel",
     "PackedT5",
     "build_model",
@@ -16,6 +18,8 @@ __all__ = [
     "load_model",
     "pack",
     "quiet_transformers",
+    "read_config",
+    "resolve",
     "save_model",
     "weights_sha256",
 ]

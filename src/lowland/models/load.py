@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,16 +31,21 @@ from lowland.models.quiet import quiet_transformers
 EMBEDDED = "embedded"
 """The name of the small checkpoint that the package carries."""
 
+ADAPTER = "adapter_config.json"
+"""The file that tells a directory of adapters from one of a model."""
+
 DROPOUT_SETTINGS = (
     "dropout_rate",  # T5, mT5, UMT5, LongT5, Switch
     "dropout",  # BART, Marian, Pegasus, ...
     "attention_dropout",
     "activation_dropout",
-    "hidden_dropout_prob",  # BERT and relatives inside an encoder-decoder pair
+    "hidden_dropout_prob",  # BERT and relatives
     "attention_probs_dropout_prob",
     "resid_pdrop",  # GPT-2 as a decoder
     "embd_pdrop",
     "attn_pdrop",
+    "embedding_dropout",  # ModernBERT
+    "mlp_dropout",
 )
 """Configuration fields that hold a dropout rate of the network itself (not of a classifier on top)."""
 
@@ -50,7 +55,7 @@ class LoadedModel:
     """A model and its tokenizer.
 
     Attributes:
-        model: A sequence-to-sequence language model, in evaluation mode, on the CPU.
+        model: A language model, in evaluation mode, on the CPU.
         tokenizer: The tokenizer of its vocabulary.
         name: The name by which it was loaded.
     """
@@ -60,10 +65,39 @@ class LoadedModel:
     name: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Which class of transformers a checkpoint is loaded with.
+
+    Attributes:
+        auto: The class.
+        name: What such a model is called in messages.
+        wanted: What to give instead of a model of another kind.
+        is_fresh: Says of a weight by its name whether it may be missing, and is drawn anew then.
+        options: What `from_pretrained` is given besides.
+        change: Changes the configuration before the model is built.
+        finish: Changes the model after it was read.
+    """
+
+    auto: Any = AutoModelForSeq2SeqLM
+    name: str = "sequence-to-sequence language model"
+    wanted: str = "a checkpoint of T5, mT5, ByT5, BART or another encoder-decoder"
+    is_fresh: Callable[[str], bool] = lambda name: False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    change: Callable[[PreTrainedConfig], None] = lambda config: None
+    finish: Callable[[PreTrainedModel], None] = lambda model: None
+
+
 def load_model(
-    name: str, *, dropout: float | None, dtype: torch.dtype = torch.float32, hub: bool = False
+    name: str,
+    *,
+    dropout: float | None,
+    dtype: torch.dtype = torch.float32,
+    hub: bool = False,
+    kind: Kind | None = None,
+    config: PreTrainedConfig | None = None,
 ) -> LoadedModel:
-    """Loads a sequence-to-sequence checkpoint (T5, T5.1.1, mT5, UMT5, ByT5, BART, encoder-decoder pairs).
+    """Loads a checkpoint: T5, T5.1.1, mT5, UMT5, ByT5, BART, encoder-decoder pairs, or one of another kind.
 
     Only safetensors are read, and code that comes with a checkpoint is never run.
 
@@ -73,6 +107,8 @@ def load_model(
             the checkpoint's own rates. (T5.1.1 was pre-trained without dropout and says 0.)
         dtype: What the weights are cast to.
         hub: Whether a name that is no directory may be looked up on the hub (or in its local cache).
+        kind: What it is loaded as; a sequence-to-sequence model by default.
+        config: Its configuration, where it is another than the checkpoint's; changed in place.
 
     Returns:
         The model, whose separate output matrix (T5.1.1) stays separate, and its tokenizer.
@@ -83,22 +119,24 @@ def load_model(
     """
     if dropout is not None and not 0 <= dropout < 1:
         raise UserError(f"Invalid {dropout=}. Must be at least 0 and less than 1.")
-    source, local = _resolve(name, hub)
+    kind = kind or Kind()
+    source, local = resolve(name, hub)
+    if local and (Path(source) / ADAPTER).exists():
+        raise UserError(
+            f"Model directory {name!r} holds an adapter ({ADAPTER}), which names another "
+            "model to load; merge it into its model and save that."
+        )
+    config = config or read_config(name, hub)
     with quiet_transformers(), _as_user_error(name):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local)
-        if "/" in str(getattr(config, "_attn_implementation", None) or ""):
+        if type(config) not in kind.auto._model_mapping:
             raise UserError(
-                f"The config.json of model {name!r} names an attention to be fetched from the hub, which "
-                "is code; take that line out."
+                f"Model {name!r} is of the type {config.model_type!r}, which is no {kind.name}; "
+                f"give {kind.wanted}."
             )
-        if type(config) not in AutoModelForSeq2SeqLM._model_mapping:
-            raise UserError(
-                f"Model {name!r} is of the type {config.model_type!r}, which is no sequence-to-sequence "
-                "language model; give a checkpoint of T5, mT5, ByT5, BART or another encoder-decoder."
-            )
-        if dropout is not None and _set_dropout(config, dropout) == 0:
+        if dropout is not None and _set_dropout(config, dropout) == 0 and dropout > 0:
             raise UserError(f"Model {name!r} has no dropout setting that lowland knows; leave dropout unset.")
-        model, info = AutoModelForSeq2SeqLM.from_pretrained(
+        kind.change(config)
+        model, info = kind.auto.from_pretrained(
             source,
             config=config,
             dtype=dtype,
@@ -107,26 +145,28 @@ def load_model(
             local_files_only=local,
             ignore_mismatched_sizes=True,  # refused below, with the name of the weight
             output_loading_info=True,
+            **kind.options,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
         _check_tokenizer_files(name, source, local, tokenizer)
-    if mismatched := sorted(info["mismatched_keys"]):
+    if mismatched := sorted(found for found in info["mismatched_keys"] if not kind.is_fresh(found[0])):
         weight, found, wanted = mismatched[0]
         raise UserError(
             f"The weight {weight} of model {name!r} has the shape {tuple(found)}, but config.json wants "
             f"{tuple(wanted)}; give a checkpoint whose config.json belongs to it."
         )
-    if missing := sorted(info["missing_keys"]):
+    if missing := sorted(key for key in info["missing_keys"] if not kind.is_fresh(key)):
         raise UserError(
             f"Model {name!r} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
-            f"{missing[0]}); give a checkpoint of a sequence-to-sequence language model."
+            f"{missing[0]}); give a checkpoint of a {kind.name}."
         )
-    if unused := sorted(info["unexpected_keys"]):
+    if unused := sorted(key for key in info["unexpected_keys"] if not kind.is_fresh(key)):
         warnings.warn(
             f"Model {name!r} has {len(unused)} weights that a {type(model).__name__} of its config.json "
             f"does not use (the first is {unused[0]}).",
             stacklevel=2,
         )
+    kind.finish(model)
     if is_t5(model) and has_separate_head(model):
         keep_head_separate(model)
     _check_vocabulary(name, model, tokenizer)
@@ -135,14 +175,37 @@ def load_model(
     return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name)
 
 
+def read_config(name: str, hub: bool = False) -> PreTrainedConfig:
+    """Reads the configuration of a checkpoint.
+
+    Raises:
+        UserError: If there is none, or it asks for code.
+    """
+    source, local = resolve(name, hub)
+    with quiet_transformers(), _as_user_error(name):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            source, trust_remote_code=False, local_files_only=local
+        )
+    if "/" in str(getattr(config, "_attn_implementation", None) or ""):
+        raise UserError(
+            f"The config.json of model {name!r} names an attention to be fetched from the hub, which "
+            "is code; take that line out."
+        )
+    return config
+
+
 def forget_source(tokenizer: PreTrainedTokenizerBase) -> None:
     """Takes out of a tokenizer where it was read from, which is nothing that its next save should say."""
     for leftover in ("is_local", "local_files_only"):
         tokenizer.init_kwargs.pop(leftover, None)
 
 
-def _resolve(name: str, hub: bool) -> tuple[str, bool]:
-    """Returns where to read and whether that is this machine's disk."""
+def resolve(name: str, hub: bool) -> tuple[str, bool]:
+    """Returns where to read and whether that is this machine's disk.
+
+    Raises:
+        UserError: If nothing there can be read.
+    """
     if name == EMBEDDED:
         return str(Path(__file__).parent / "embedded"), True
     path = Path(name).expanduser()
@@ -150,11 +213,6 @@ def _resolve(name: str, hub: bool) -> tuple[str, bool]:
         if not (path / "config.json").is_file():
             raise UserError(
                 f"Model directory {name!r} holds no config.json; give a directory with a saved model."
-            )
-        if (path / "adapter_config.json").exists():
-            raise UserError(
-                f"Model directory {name!r} holds an adapter (adapter_config.json), which names another "
-                "model to load; merge it into its model and save that."
             )
         if not any(path.glob("*.safetensors")):
             raise UserError(
@@ -191,9 +249,9 @@ def _check_sums(name: str, path: Path) -> None:
 def _set_dropout(config: PreTrainedConfig, rate: float) -> int:
     """Writes the rate to every dropout field of a configuration and its parts, and counts them."""
     found = 0
-    for field in DROPOUT_SETTINGS:
-        if hasattr(config, field):
-            setattr(config, field, rate)
+    for name in DROPOUT_SETTINGS:
+        if hasattr(config, name):
+            setattr(config, name, rate)
             found += 1
     for part in config.sub_configs:
         found += _set_dropout(getattr(config, part), rate)
@@ -215,6 +273,7 @@ def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTo
     rows = min(
         len(cast(Tensor, matrix.weight))
         for matrix in (model.get_input_embeddings(), model.get_output_embeddings())
+        if matrix is not None
     )
     if len(tokenizer) > rows:
         raise UserError(
@@ -225,26 +284,27 @@ def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTo
 
 def _complete_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Fills in ids that training and generation need and that some checkpoints leave to the tokenizer."""
-    fallbacks = {
+    fallbacks: dict[str, tuple[int | None, ...]] = {
         "pad_token_id": (tokenizer.pad_token_id,),
         "eos_token_id": (tokenizer.eos_token_id, tokenizer.sep_token_id),
-        # T5 starts with padding; BART and encoder-decoder pairs have a token for it.
-        "decoder_start_token_id": (tokenizer.pad_token_id,)
-        if is_t5(model)
-        else (tokenizer.bos_token_id, tokenizer.cls_token_id),
     }
-    for field, candidates in fallbacks.items():
-        known = (
-            getattr(model.config, field, None),
-            getattr(model.generation_config, field, None),
-            *candidates,
+    if model.config.is_encoder_decoder:
+        # T5 starts with padding; BART and encoder-decoder pairs have a token for it.
+        fallbacks["decoder_start_token_id"] = (
+            (tokenizer.pad_token_id,) if is_t5(model) else (tokenizer.bos_token_id, tokenizer.cls_token_id)
         )
+    else:  # a decoder alone often has no padding: what is padded is masked
+        fallbacks["pad_token_id"] += (tokenizer.eos_token_id,)
+    generation = getattr(model, "generation_config", None)  # a classifier has none
+    owners = [model.config, *([generation] if generation is not None else [])]
+    for wanted, candidates in fallbacks.items():
+        known = (*(getattr(owner, wanted, None) for owner in owners), *candidates)
         value: Any = next((value for value in known if value is not None), None)
         if value is None:
-            raise UserError(f"Model {name!r} has no {field}; add it to its config.json.")
-        for owner in (model.config, model.generation_config):
-            if getattr(owner, field, None) is None:
-                setattr(owner, field, value)
+            raise UserError(f"Model {name!r} has no {wanted}; add it to its config.json.")
+        for owner in owners:
+            if getattr(owner, wanted, None) is None:
+                setattr(owner, wanted, value)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = model.config.pad_token_id
 

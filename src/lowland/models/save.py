@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from lowland.errors import UserError
 from lowland.files import aside_of, put_in_place, remove, system_errors, write_sums
@@ -41,13 +43,16 @@ def save_model(
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(directory)
-    model = loaded.model
+    model: nn.Module = loaded.model
     if dtype is not None:
         model = copy.deepcopy(model)
         nn.Module.to(model, dtype)
     try:
         with quiet_transformers(), system_errors(aside):
-            model.save_pretrained(aside)
+            writer: Any = model
+            writer.save_pretrained(aside)
+            if not isinstance(model, PreTrainedModel):  # adapters, whose model may have labels of its own
+                writer.config.save_pretrained(aside)
             loaded.tokenizer.save_pretrained(aside)
         write_sums(aside)
         put_in_place(aside, directory)

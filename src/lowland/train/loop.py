@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,8 +93,9 @@ class Training:
     """The training of one model, which can be saved between any two steps.
 
     Args:
-        model: An encoder-decoder on the accelerator's device. It is trained in place.
+        model: A language model on the accelerator's device. It is trained in place.
         batches: What it is trained on.
+        loss: Makes the loss of the model on a device; that of encoder-decoders, `BatchLoss`, by default.
         arm: `standard` or `sam`: which gradient.
         settings: What both arms share.
         sam: What only the SAM arm uses.
@@ -106,6 +108,7 @@ class Training:
         self,
         model: PreTrainedModel,
         batches: Batches,
+        loss: Callable[..., Any] | None = None,
         *,
         arm: Arm,
         settings: TrainSettings,
@@ -126,8 +129,7 @@ class Training:
         if settings.gradient_checkpointing:
             checkpoint_layers(model)
         fast = resolve_operations(settings.operations)
-        self._loss = BatchLoss(
-            model,
+        self._loss = (loss or partial(BatchLoss, model))(
             accelerator.device,
             bf16=bf16,
             fast=fast,

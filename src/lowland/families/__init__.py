@@ -1,0 +1,4 @@
+"""Kinds of language models: encoder-decoders, causal models and classifiers, each in one file.
+
+Nothing is imported here, so that the settings can be read without torch.
+"""

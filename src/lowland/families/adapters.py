@@ -1,0 +1,178 @@
+"""Adapters beside a model's weights: LoRA, DoRA and IA3, computed by PEFT."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedConfig
+
+from lowland.errors import UserError
+from lowland.families.settings import FamilySettings, LoRASettings
+from lowland.models import Kind, LoadedModel, quiet_transformers, read_config
+from lowland.models.load import ADAPTER
+
+
+def find(name: str, hub: bool) -> tuple[str, Path | None]:
+    """Tells a directory of adapters from one of a model.
+
+    Args:
+        name: A model's name.
+        hub: Whether the hub may be asked for the model that adapters are for.
+
+    Returns:
+        The name of the model itself, and the directory of its adapters, if there are any.
+
+    Raises:
+        UserError: If the adapters cannot be read.
+    """
+    folder = Path(name).expanduser()
+    if not (folder / ADAPTER).is_file():
+        return name, None
+    try:
+        base = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{folder / ADAPTER} does not name the model that its adapters are for.")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise UserError(f"Directory {name!r} of adapters has no adapter_model.safetensors.")
+    if not hub and not Path(base).is_dir():
+        raise UserError(
+            f"The adapters in {name!r} are for the model {base!r}, which is not here; write its directory "
+            f"into {ADAPTER}, or, for a name on the Hugging Face hub, allow it with --hub."
+        )
+    return base, folder
+
+
+def config_of(name: str, base: str, hub: bool) -> PreTrainedConfig:
+    """Reads the configuration of a model, or the one beside adapters, which knows their labels."""
+    folder = Path(name).expanduser()
+    if name == base or not (folder / "config.json").is_file():
+        return read_config(base, hub)
+    with quiet_transformers():
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            str(folder), trust_remote_code=False, local_files_only=True
+        )
+    return config
+
+
+def quantized(kind: Kind, settings: FamilySettings) -> Kind:
+    """Lets matrices be held in 4 bits, where that is asked for.
+
+    Raises:
+        UserError: If there is no CUDA or no bitsandbytes.
+    """
+    if not settings.load_in_4bit:
+        return kind
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise UserError("--load-in-4bit needs bitsandbytes: run pip install bitsandbytes.") from None
+    if not torch.cuda.is_available():
+        raise UserError("--load-in-4bit needs a CUDA device, and there is none.")
+    from transformers import BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return dataclasses.replace(
+        kind, options={**kind.options, "quantization_config": quantization, "device_map": {"": 0}}
+    )
+
+
+def attach(
+    loaded: LoadedModel,
+    name: str,
+    folder: Path | None,
+    lora: LoRASettings | None,
+    settings: FamilySettings,
+    *,
+    trainable: bool,
+) -> LoadedModel:
+    """Puts adapters beside a model: those of a directory, new ones, or the latter on the former merged.
+
+    Args:
+        loaded: The model.
+        name: The name by which it was asked for.
+        folder: The directory of adapters.
+        lora: New adapters.
+        settings: How the model is used.
+        trainable: Whether it is trained.
+
+    Raises:
+        UserError: If PEFT is missing, or finds no place for the adapters.
+    """
+    if settings.load_in_4bit and trainable and lora is None and folder is None:
+        raise UserError("Weights in 4 bits cannot be trained; give --lora to train adapters beside them.")
+    if folder is None and lora is None:
+        return loaded
+    peft = _peft()
+    model: Any = loaded.model
+    if settings.load_in_4bit and trainable:
+        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    try:
+        if folder is not None:
+            model = peft.PeftModel.from_pretrained(
+                model, str(folder), is_trainable=trainable and lora is None, use_safetensors=True
+            )
+            if lora is not None:
+                model = model.merge_and_unload()
+        if lora is not None:
+            model = peft.get_peft_model(model, _config(peft, lora, loaded))
+    except (ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise UserError(f"Adapters do not fit the model {loaded.name!r}: {reason}.") from None
+    return dataclasses.replace(loaded, model=model.eval(), name=name)
+
+
+def merge(loaded: LoadedModel) -> LoadedModel:
+    """Adds adapters to the weights that they stand beside; a model without any stays as it is."""
+    model: Any = loaded.model
+    if not hasattr(model, "merge_and_unload"):
+        return loaded
+    return dataclasses.replace(loaded, model=model.merge_and_unload())
+
+
+def _config(peft: Any, lora: LoRASettings, loaded: LoadedModel) -> Any:
+    """Writes settings as PEFT has them; a head that is new is trained whole, beside the adapters."""
+    config = loaded.model.config
+    task = "SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM"
+    if type(loaded.model).__name__.endswith("ForSequenceClassification"):
+        task = "SEQ_CLS"
+    targets: Any = list(lora.targets) or None
+    if lora.targets == ("all-linear",):
+        targets = "all-linear"
+    shared = {
+        "task_type": task,
+        "target_modules": targets,
+        "base_model_name_or_path": _absolute(loaded.name),
+    }
+    if lora.kind == "ia3":
+        return peft.IA3Config(**shared)
+    return peft.LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_dora=lora.dora,
+        **shared,
+    )
+
+
+def _absolute(name: str) -> str:
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise UserError("Adapters need PEFT: run pip install 'lowland[peft]'.") from None
+    return peft

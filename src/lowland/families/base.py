@@ -1,0 +1,176 @@
+"""What a family of models is: how texts become batches, what the loss is, and how answers come out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from lowland.data import IGNORED, EncodedExample, EncodedSet
+from lowland.families.positions import most_positions
+from lowland.families.settings import FamilySettings
+from lowland.models import Kind, LoadedModel
+from lowland.tasks.base import Example, Task
+
+TaskExamples = Mapping[str, tuple[Task, Sequence[Example]]]
+"""Name of a task -> the task and its training examples."""
+
+
+class Loss(Protocol):
+    """The mean loss over what `Family.count` counts in a batch.
+
+    Attributes:
+        module: The module whose forward pass is called.
+    """
+
+    module: nn.Module
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Computes the loss of a batch, a scalar."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a family may need to know of a training to load a model for it.
+
+    Attributes:
+        tasks: Gives the tasks and their training examples; called by families that need them.
+        seed: The run's seed, from which new weights are drawn.
+    """
+
+    tasks: Callable[[], TaskExamples]
+    seed: int = 0
+
+
+class Family(ABC):
+    """A model with its tokenizer, and all that is particular of models of its kind.
+
+    Args:
+        loaded: The model and its tokenizer.
+        settings: How it is used.
+
+    Attributes:
+        name: The name of the family.
+        auto_class: The class of transformers that loads such a model.
+        pipeline: The name of the pipeline of transformers that runs it.
+        defaults: Settings of training that differ from T5's.
+        labels: The labels that it can give; none where it writes, or gives numbers.
+        notes: What the user should know of the model: what of the checkpoint was set aside.
+    """
+
+    name: ClassVar[str]
+    auto_class: ClassVar[str]
+    pipeline: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
+        self.loaded = loaded
+        self.settings = settings or FamilySettings()
+        self.notes: tuple[str, ...] = ()
+        self.labels: tuple[str, ...] = ()
+        self._most = most_positions(loaded.model)
+
+    @classmethod
+    @abstractmethod
+    def kind(cls, config: PreTrainedConfig, start: Start | None) -> Kind:
+        """Says how such a model is loaded; `start` is `None` where nothing is trained.
+
+        Raises:
+            UserError: If such a model cannot be trained on the tasks.
+        """
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return self.loaded.tokenizer
+
+    def lengths(self, inputs: int, targets: int) -> tuple[int, int]:
+        """Gives the most tokens of inputs and targets: what is asked for, or what the model can hold."""
+        return min(inputs, self._most[0] or inputs), min(targets, self._most[1] or targets)
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
+        """Encodes examples for training, each input and each target by itself.
+
+        Raises:
+            UserError: If a target cannot be learnt by such a model.
+        """
+
+    @abstractmethod
+    def collate(self, rows: Sequence[EncodedExample]) -> dict[str, Tensor]:
+        """Makes a batch: columns whose first dimension is the example, `labels` among them."""
+
+    @abstractmethod
+    def loss(
+        self,
+        device: torch.device,
+        *,
+        bf16: bool = False,
+        fast: bool = False,
+        z_loss: float = 0.0,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> Loss:
+        """Makes the training loss of the model; see `lowland.train.loss.BatchLoss`."""
+
+    @abstractmethod
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        input_length: int,
+        target_length: int,
+        batch_size: int = 64,
+        bf16: bool = False,
+        on_cut: Callable[[int], None] = lambda number: None,
+        labels: Sequence[str] = (),
+    ) -> list[str]:
+        """Answers each text; see `lowland.evaluate.generate`."""
+
+    @abstractmethod
+    def likelihoods(
+        self,
+        texts: Sequence[str],
+        answers: Sequence[Sequence[str]],
+        *,
+        input_length: int,
+        target_length: int,
+        batch_size: int = 64,
+        bf16: bool = False,
+    ) -> list[list[float]]:
+        """Computes the logarithm of the probability of each given answer to each text.
+
+        Raises:
+            UserError: If the model gives no probability to an answer.
+        """
+
+    @abstractmethod
+    def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
+        """Reads one example of a batch back: its input and its target, as far as the model sees them."""
+
+    def count(self, batch: Mapping[str, Tensor]) -> int:
+        """Counts what the loss is a mean of: target tokens, or examples."""
+        return int((batch["labels"] != IGNORED).sum())
+
+    def shape(self, batch: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Gives the width of a batch's inputs and of what a decoder computes besides."""
+        return batch["input_ids"].shape[1], 0
+
+    def longest(self, inputs: int, targets: int) -> tuple[int, int]:
+        """Gives what `shape` would be for an example of so many tokens."""
+        return inputs, 0
+
+    def dummy(self, examples: int, shape: tuple[int, int]) -> dict[str, Tensor]:
+        """Makes a batch of a shape, to try what it costs."""
+        ids = torch.ones(examples, shape[0], dtype=torch.long)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
+
+
+def plain_module(module: Any) -> Any:
+    """Gives the model of transformers inside of adapters."""
+    base = getattr(module, "get_base_model", None)
+    return module if base is None else base()

@@ -1,0 +1,205 @@
+"""Causal language models: Llama, Qwen, Gemma, GPT-2 and their kin. A target is what follows its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+import torch
+from jinja2 import TemplateError
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, PreTrainedConfig
+
+from lowland.data import IGNORED, EncodedExample, EncodedSet
+from lowland.data.cache import TokenIds
+from lowland.data.encode import encode_between, special_tokens
+from lowland.errors import UserError
+from lowland.families.base import Loss, Start
+from lowland.families.settings import FamilySettings
+from lowland.families.writer import Writer
+from lowland.models import Kind, LoadedModel
+from lowland.tasks.base import Example
+from lowland.train.loss import token_loss
+
+INPUT, TARGET = "\ue000", "\ue001"
+"""Characters of private use that stand for the texts in a chat template."""
+
+
+class Causal(Writer):
+    """A model that reads the input and goes on with the target."""
+
+    name: ClassVar[str] = "causal"
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    pipeline: ClassVar[str] = "text-generation"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "optimizer": "adamw",
+        "batch_size": 32,
+        "z_loss": 0.0,
+        "learning_rate": 2e-5,
+        "dropout": 0.0,
+    }
+
+    def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
+        super().__init__(loaded, settings)
+        self._before, self._after, self._closing = self._frame()
+
+    @classmethod
+    def kind(cls, config: PreTrainedConfig, start: Start | None) -> Kind:
+        """Says how such a model is loaded."""
+        return Kind(
+            auto=AutoModelForCausalLM,
+            name="causal language model",
+            wanted="a checkpoint of Llama, Qwen, Gemma, GPT-2 or another decoder",
+        )
+
+    def lengths(self, inputs: int, targets: int) -> tuple[int, int]:
+        """Shares the model's positions between input and target."""
+        most = self._most[1]
+        if most is None:
+            return inputs, targets
+        targets = min(targets, max(1, most // 2))
+        return min(inputs, most - targets), targets
+
+    def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
+        """Encodes inputs with what stands around them, and targets with their end."""
+        input_length, target_length = self.lengths(input_length, target_length)
+        for number, example in enumerate(examples, start=1):
+            if not example.targets:
+                raise UserError(
+                    f"Example {number} has an empty target, which holds no token to learn; give it a target "
+                    "text or leave the row out."
+                )
+        inputs, cut_inputs = self.encode_inputs([example.inputs for example in examples], input_length)
+        targets, cut_targets = self.encode_targets([example.targets for example in examples], target_length)
+        return EncodedSet(
+            inputs=inputs, targets=targets, truncated_inputs=cut_inputs, truncated_targets=cut_targets
+        )
+
+    def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
+        """Encodes inputs; what is cut is the text, never what stands around it."""
+        return encode_between(texts, self.tokenizer, length, self._before, self._after)
+
+    def encode_targets(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
+        """Encodes targets."""
+        return encode_between(texts, self.tokenizer, length, [], self._closing)
+
+    def collate(self, rows: Sequence[EncodedExample], multiple: int = 8) -> dict[str, Tensor]:
+        """Puts each target behind its input, and pads on the right; inputs have no labels.
+
+        Returns:
+            `input_ids`, `attention_mask` and `labels`, all of one width. A label stands at its own token.
+        """
+        ids, labels = [], []
+        for row in rows:
+            inputs, targets = (torch.from_numpy(part).long() for part in row)
+            ids.append(torch.cat([inputs, targets]))
+            labels.append(torch.cat([torch.full_like(inputs, IGNORED), targets]))
+            labels[-1][0] = IGNORED  # nothing stands before the first token that could tell it
+        mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
+        extra = (0, -mask.shape[1] % multiple)
+        padding = int(self.tokenizer.pad_token_id)
+        return {
+            "input_ids": pad(
+                pad_sequence(ids, batch_first=True, padding_value=padding), extra, value=padding
+            ),
+            "attention_mask": pad(mask, extra),
+            "labels": pad(
+                pad_sequence(labels, batch_first=True, padding_value=IGNORED), extra, value=IGNORED
+            ),
+        }
+
+    def loss(
+        self,
+        device: torch.device,
+        *,
+        bf16: bool = False,
+        fast: bool = False,
+        z_loss: float = 0.0,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> Loss:
+        """Makes the mean loss over the targets' tokens."""
+        return _CausalLoss(wrap(self.loaded.model), self.scores, device, bf16, z_loss)
+
+    def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Scores each token after those before it."""
+        output = module(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+        return output.logits[:, :-1], batch["labels"][:, 1:]
+
+    def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
+        """Decodes input and target."""
+        ids, labels = row["input_ids"], row["labels"]
+        inputs = ids[(row["attention_mask"] != 0) & (labels == IGNORED)]
+        read: Any = self.tokenizer.decode
+        return (
+            str(read(inputs, skip_special_tokens=True)),
+            str(read(labels[labels != IGNORED], skip_special_tokens=True)),
+        )
+
+    def longest(self, inputs: int, targets: int) -> tuple[int, int]:
+        """Gives the length of both together."""
+        return inputs + targets, 0
+
+    def _frame(self) -> tuple[list[int], list[int], list[int]]:
+        """Gives the tokens before an input, between input and target, and after a target."""
+        end = self.tokenizer.eos_token_id
+        if end is None:
+            raise UserError(
+                "The tokenizer has no end-of-sequence token; give a checkpoint whose tokenizer has one."
+            )
+        if not self.settings.chat:
+            before, _ = special_tokens(self.tokenizer)
+            return before, self._ids(self.settings.separator), [end]
+        before_text, after_text, closing_text = self._chat()
+        closing = self._ids(closing_text.rstrip())
+        return self._ids(before_text), self._ids(after_text), closing if end in closing else [*closing, end]
+
+    def _chat(self) -> tuple[str, str, str]:
+        """Cuts what the chat template writes around a text of the user and an answer."""
+        tokenizer: Any = self.tokenizer
+        if not tokenizer.chat_template:
+            raise UserError(f"The tokenizer of {self.loaded.name} has no chat template; leave out --chat.")
+        system = self.settings.system
+        asked = [{"role": "system", "content": system}] if system is not None else []
+        asked.append({"role": "user", "content": INPUT})
+        answered = [*asked, {"role": "assistant", "content": TARGET}]
+        options = {"tokenize": False, "enable_thinking": False}  # templates that cannot think ignore it
+        try:
+            prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, **options)
+            whole = tokenizer.apply_chat_template(answered, **options)
+        except TemplateError as error:
+            raise UserError(
+                f"The chat template of {self.loaded.name} cannot be used so: {str(error).rstrip('.')}."
+            ) from None
+        if prompt.count(INPUT) != 1 or whole.count(TARGET) != 1:
+            raise UserError(
+                f"The chat template of {self.loaded.name} does not write each message once; leave out --chat."
+            )
+        before, _, after = prompt.partition(INPUT)
+        return before, after, whole.partition(TARGET)[2]
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+
+class _CausalLoss:
+    """The mean loss over the targets' tokens of a batch."""
+
+    def __init__(
+        self, module: nn.Module, scores: Any, device: torch.device, bf16: bool, z_loss: float
+    ) -> None:
+        self.module = module
+        self._scores, self._device, self._bf16, self._z_loss = scores, device, bf16, z_loss
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
+        # The ascent's few examples are often shorter than the whole batch's longest.
+        width = int(batch["attention_mask"].sum(1).max())
+        width = min(width + -width % 8, batch["attention_mask"].shape[1])
+        moved = {
+            name: column[:, :width].to(self._device, non_blocking=True) for name, column in batch.items()
+        }
+        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
+            scores, labels = self._scores(self.module, moved)
+            return token_loss(scores, labels, self._z_loss)

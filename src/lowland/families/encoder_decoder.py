@@ -1,0 +1,151 @@
+"""Encoder-decoders: T5, mT5, ByT5, BART, Marian, mBART and their kin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from lowland.data import IGNORED, EncodedExample, EncodedSet, collate, encode, encode_texts
+from lowland.data.cache import TokenIds
+from lowland.data.encode import special_tokens
+from lowland.errors import UserError
+from lowland.families.base import Loss, Start
+from lowland.families.settings import FamilySettings
+from lowland.families.writer import Writer
+from lowland.models import Kind, LoadedModel
+from lowland.tasks.base import Example
+from lowland.train.loss import BatchLoss
+
+
+class EncoderDecoder(Writer):
+    """A model that reads the input with an encoder and writes the target with a decoder."""
+
+    name: ClassVar[str] = "encoder-decoder"
+    auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"
+    pipeline: ClassVar[str] = "text2text-generation"
+
+    def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
+        settings = settings or FamilySettings()
+        told = set_languages(loaded, settings)
+        super().__init__(loaded, settings)
+        self.notes += tuple(told)
+
+    @classmethod
+    def kind(cls, config: PreTrainedConfig, start: Start | None) -> Kind:
+        """Says how such a model is loaded."""
+        return Kind()
+
+    def first_target(self) -> int | None:
+        """Gives the token before all targets: BART's opening, or a language."""
+        before, _ = special_tokens(self.tokenizer, target=True)
+        return before[0] if before else None
+
+    def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
+        """Encodes inputs and targets by T5's rule."""
+        return encode(examples, self.tokenizer, *self.lengths(input_length, target_length))
+
+    def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
+        """Encodes inputs."""
+        return encode_texts(texts, self.tokenizer, length)
+
+    def encode_targets(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
+        """Encodes targets, in the target's language where the tokenizer has several."""
+        return encode_texts(texts, self.tokenizer, length, target=True)
+
+    def collate(self, rows: Sequence[EncodedExample]) -> dict[str, Tensor]:
+        """Pads inputs and targets on the right."""
+        return collate(rows, int(self.tokenizer.pad_token_id))
+
+    def loss(
+        self,
+        device: torch.device,
+        *,
+        bf16: bool = False,
+        fast: bool = False,
+        z_loss: float = 0.0,
+        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    ) -> Loss:
+        """Takes the fast operations where there are some."""
+        return BatchLoss(self.loaded.model, device, bf16=bf16, fast=fast, z_loss=z_loss, wrap=wrap)
+
+    def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Scores the target's tokens, each after those before it."""
+        output = module(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            decoder_input_ids=module.prepare_decoder_input_ids_from_labels(batch["labels"]),
+            use_cache=False,
+        )
+        return output.logits, batch["labels"]
+
+    def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
+        """Decodes input and target."""
+        inputs = row["input_ids"][row["attention_mask"] != 0]
+        targets = row["labels"][row["labels"] != IGNORED]
+        read: Any = self.tokenizer.decode
+        return str(read(inputs, skip_special_tokens=True)), str(read(targets, skip_special_tokens=True))
+
+    def shape(self, batch: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Gives the widths of inputs and targets."""
+        return batch["input_ids"].shape[1], batch["labels"].shape[1]
+
+    def longest(self, inputs: int, targets: int) -> tuple[int, int]:
+        """Gives both lengths."""
+        return inputs, targets
+
+    def dummy(self, examples: int, shape: tuple[int, int]) -> dict[str, Tensor]:
+        """Makes a batch of a shape."""
+        return super().dummy(examples, shape) | {"labels": torch.ones(examples, shape[1], dtype=torch.long)}
+
+
+def set_languages(loaded: LoadedModel, settings: FamilySettings) -> list[str]:
+    """Chooses the languages of a tokenizer that has some (mBART, M2M100, NLLB).
+
+    Args:
+        loaded: The model and its tokenizer; the model's first written token becomes the target's language.
+        settings: The languages; where they name none, the tokenizer's own hold.
+
+    Returns:
+        A sentence that says which languages these are.
+
+    Raises:
+        UserError: If a language is missing or unknown, or the tokenizer has none.
+    """
+    tokenizer: Any = loaded.tokenizer
+    wanted = {"src_lang": settings.source_language, "tgt_lang": settings.target_language}
+    options = {"src_lang": "--source-language", "tgt_lang": "--target-language"}
+    if not hasattr(tokenizer, "src_lang") or not hasattr(tokenizer, "tgt_lang"):
+        if any(wanted.values()):
+            raise UserError(
+                f"The tokenizer of {loaded.name} has no languages; leave out --source-language and "
+                "--target-language."
+            )
+        return []
+    for name, language in wanted.items():
+        language = language or getattr(tokenizer, name)
+        if language is None:
+            raise UserError(
+                f"The tokenizer of {loaded.name} wants a language; give {options[name]}, as in de_DE."
+            )
+        try:
+            setattr(tokenizer, name, language)
+            before, after = special_tokens(tokenizer, target=name == "tgt_lang")
+        except (KeyError, TypeError, ValueError):
+            before, after = [], []
+        if {*before, *after} <= {tokenizer.eos_token_id, tokenizer.unk_token_id}:
+            raise UserError(
+                f"{options[name]}: the tokenizer of {loaded.name} knows no language {language!r}."
+            )
+    config: Any = loaded.model.generation_config
+    if before:  # mBART-50, M2M100, NLLB: the language is the first token that is written
+        config.forced_bos_token_id = before[0]
+    else:  # mBART-25: the decoder starts with it
+        config.decoder_start_token_id = after[-1]
+    return [
+        f"Inputs are read as {tokenizer.src_lang}, and targets as {tokenizer.tgt_lang}; --source-language "
+        "and --target-language take others."
+    ]

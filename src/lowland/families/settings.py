@@ -1,0 +1,74 @@
+"""How a model is used: its family, how texts are put to it, what of its checkpoint is kept, and adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from lowland.sam.setting import check, setting
+
+FamilyName: TypeAlias = Literal["auto", "encoder-decoder", "causal", "classifier"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilySettings:
+    """How a model is used; each field says what it is."""
+
+    name: FamilyName = setting(
+        "auto", "kind of model; auto tells it from its configuration", option="family", metavar="NAME"
+    )
+    chat: bool = setting(False, "ask a causal model through its tokenizer's chat template")
+    system: str | None = setting(None, "system text of the chat", metavar="TEXT")
+    separator: str = setting(
+        "\n", "what stands between input and target of a causal model without --chat", metavar="TEXT"
+    )
+    rank: bool = setting(
+        False, "let a model that writes choose the likeliest of the task's labels", option="rank-labels"
+    )
+    keep_generation: bool = setting(
+        False, "keep the checkpoint's generation settings, such as beams and least lengths"
+    )
+    source_language: str | None = setting(
+        None, "language of inputs, where the tokenizer has several", metavar="CODE"
+    )
+    target_language: str | None = setting(
+        None, "language of targets, where the tokenizer has several", metavar="CODE"
+    )
+    load_in_4bit: bool = setting(
+        False,
+        "hold the matrices in 4 bits by bitsandbytes (CUDA only); training needs --lora",
+        option="load-in-4bit",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.system is not None and not self.chat:
+            raise ValueError("A system text is part of a chat. Give --chat, too.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRASettings:
+    """Adapters that are trained instead of the model's own weights.
+
+    Attributes:
+        kind: `lora`, or `ia3` (vectors that scale activations, which have no other settings but targets).
+        r: Rank.
+        alpha: The adapters' output is scaled by alpha / r.
+        dropout: Dropout rate of the adapters' input.
+        targets: Ends of the names of the modules that get adapters; PEFT's choice for the architecture by
+            default, and `all-linear` for all matrices but the output's.
+        dora: Whether LoRA learns the length of each matrix's columns apart from their direction.
+
+    Source:
+        Hu et al. (2021), LoRA; Liu et al. (2024), DoRA; Liu et al. (2022), IA3. Computed by PEFT.
+    """
+
+    kind: Literal["lora", "ia3"] = setting("lora", "lora or ia3")
+    r: int = setting(16, "rank", least=1)
+    alpha: float = setting(32.0, "the output is scaled by alpha / r", above=0)
+    dropout: float = setting(0.0, "dropout rate of the input", least=0, below=1)
+    targets: tuple[str, ...] = ()
+    dora: bool = setting(False, "learn the columns' lengths apart from their direction")
+
+    def __post_init__(self) -> None:
+        check(self)

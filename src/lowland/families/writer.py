@@ -1,0 +1,159 @@
+"""Models that write their answers token by token: what encoder-decoders and causal models share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from lowland.data import IGNORED, EncodedExample
+from lowland.data.cache import TokenIds
+from lowland.evaluate.generate import evaluation_mode, generate
+from lowland.evaluate.greedy import HARMLESS
+from lowland.families.base import Family
+from lowland.families.settings import FamilySettings
+from lowland.models import LoadedModel
+
+
+class Writer(Family):
+    """A model that writes."""
+
+    def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
+        super().__init__(loaded, settings)
+        if not self.settings.keep_generation:
+            self.notes += tuple(set_aside(loaded, self.first_target()))
+
+    def first_target(self) -> int | None:
+        """Gives the token with which every target begins, where there is one."""
+        return None
+
+    @abstractmethod
+    def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
+        """Encodes what the model reads before it writes; gives the ids, and how many texts were cut."""
+
+    @abstractmethod
+    def encode_targets(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
+        """Encodes what the model writes, its end included."""
+
+    @abstractmethod
+    def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Runs the model; gives the scores of the vocabulary and the label that stands at each place.
+
+        Returns:
+            `# (batch, target_len, vocabulary)` and `# (batch, target_len)`, with `IGNORED` where none is.
+        """
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        *,
+        input_length: int,
+        target_length: int,
+        batch_size: int = 64,
+        bf16: bool = False,
+        on_cut: Callable[[int], None] = lambda number: None,
+        labels: Sequence[str] = (),
+    ) -> list[str]:
+        """Lets the model write for each text, or choose the likeliest label where the settings say so."""
+        input_length, target_length = self.lengths(input_length, target_length)
+        if self.settings.rank and labels:
+            _, cut = self.encode_inputs(texts, input_length)
+            if cut:
+                on_cut(cut)
+            found = self.likelihoods(
+                texts,
+                [labels] * len(texts),
+                input_length=input_length,
+                target_length=target_length,
+                batch_size=batch_size,
+                bf16=bf16,
+            )
+            return [labels[int(np.argmax(row))] for row in found]
+        return generate(
+            self.loaded,
+            texts,
+            input_length=input_length,
+            target_length=target_length,
+            batch_size=batch_size,
+            bf16=bf16,
+            on_cut=on_cut,
+            labels=labels,
+            encode=self.encode_inputs,
+        )
+
+    def likelihoods(
+        self,
+        texts: Sequence[str],
+        answers: Sequence[Sequence[str]],
+        *,
+        input_length: int,
+        target_length: int,
+        batch_size: int = 64,
+        bf16: bool = False,
+    ) -> list[list[float]]:
+        """Adds up the logarithms of the probabilities of each answer's tokens, its end included."""
+        input_length, target_length = self.lengths(input_length, target_length)
+        inputs, _ = self.encode_inputs(texts, input_length)
+        known = list(dict.fromkeys(answer for row in answers for answer in row))
+        targets = dict(zip(known, self.encode_targets(known, target_length)[0], strict=True))
+        pairs = [
+            EncodedExample(ids, targets[answer])
+            for ids, row in zip(inputs, answers, strict=True)
+            for answer in row
+        ]
+        found = np.zeros(len(pairs))
+        order = np.argsort([len(pair.inputs) + len(pair.targets) for pair in pairs], kind="stable")
+        model: Any = self.loaded.model
+        with (
+            evaluation_mode(model),
+            torch.inference_mode(),
+            torch.autocast(model.device.type, torch.bfloat16, enabled=bf16),
+        ):
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                batch = self.collate([pairs[index] for index in chosen])
+                moved = {name: column.to(model.device) for name, column in batch.items()}
+                scores, labels = self.scores(model, moved)
+                logarithms = scores.float().log_softmax(-1)
+                each = logarithms.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+                found[chosen] = (each * (labels != IGNORED)).sum(-1).cpu().numpy()
+        left = iter(found.tolist())
+        return [[next(left) for _ in row] for row in answers]
+
+
+def set_aside(loaded: LoadedModel, first_target: int | None) -> list[str]:
+    """Takes out of a model's generation settings what would change what is written.
+
+    A summariser's least length or forbidden repetitions make it impossible to write a short label. What a
+    model was trained to begin its targets with stays forced.
+
+    Args:
+        loaded: The model; its generation_config is changed in place.
+        first_target: The token with which its targets begin; `None` where they begin with their text.
+
+    Returns:
+        A sentence where anything was taken out.
+    """
+    config: Any = loaded.model.generation_config
+    if config is None:
+        return []
+    plain = GenerationConfig()
+    taken = []
+    for name, value in config.to_diff_dict().items():
+        if name in {*HARMLESS, "forced_eos_token_id"} or (
+            name == "forced_bos_token_id" and value == first_target
+        ):
+            continue
+        taken.append(f"{name} {value}")
+        setattr(config, name, getattr(plain, name, None))
+    if not taken:
+        return []
+    return [
+        f"Generation settings of {loaded.name} are set aside, so that nothing stands against the task's "
+        f"targets ({', '.join(taken)}); --keep-generation keeps them."
+    ]

@@ -1,0 +1,95 @@
+"""Tiny models of every kind through the real entry: trained, interrupted, scored, exported, loaded again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tests.cli.command import call, succeed, trajectory
+from tests.families.tiny import CAUSAL, CLASSIFIERS, WRITERS, write_model, write_rows
+
+from lowland.families.recognise import FAMILIES
+from lowland.models import quiet_transformers
+from lowland.train import Training
+
+QUICK = ("bart", "llama", "bert")
+KINDS = [
+    pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
+    for kind in (*WRITERS, *CAUSAL, *CLASSIFIERS)
+]
+SHORT = [
+    *("--steps", "4", "--evaluate-every", "2", "--batch-size", "8", "--log-every", "1"),
+    *("--target-length", "8", "--precision", "fp32", "--learning-rate", "0.01"),
+]
+
+
+def family_of(kind: str) -> Any:
+    """The class that `kind` is to be recognised as."""
+    name = "causal" if kind in CAUSAL else "classifier" if kind in CLASSIFIERS else "encoder-decoder"
+    return FAMILIES[name]
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, words: list[str | Path], step: int = 3) -> None:
+    """Runs a command and interrupts it in the middle of a step; then the same command again, to its end."""
+    take_step = Training._take_step
+
+    def stop(self: Training, rate: float) -> float | None:
+        if self.step == step:
+            raise KeyboardInterrupt
+        return take_step(self, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_take_step", stop)
+        assert call(*words).code == 130
+    succeed(*words)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run ends as one that was interrupted, and its model is an ordinary one that answers as it did."""
+    words = ["train", *write_rows(tmp_path), "--model", write_model(tmp_path / "start", kind), *SHORT]
+    out = tmp_path / "whole"
+    succeed(*words, "--out", out)
+    interrupted(monkeypatch, [*words, "--out", tmp_path / "halves"])
+    assert trajectory(out / "sam-seed0") == trajectory(tmp_path / "halves" / "sam-seed0")
+
+    family, model = family_of(kind), out / "model"
+    card = (model / "README.md").read_text()
+    assert family.auto_class in card and family.pipeline in card
+    with quiet_transformers():
+        loaded = getattr(transformers, family.auto_class).from_pretrained(model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    batch = tokenizer(["the big cat"], return_tensors="pt")
+    batch.pop("token_type_ids", None)
+    extra = {"decoder_input_ids": torch.zeros(1, 1, dtype=torch.long)} if kind in WRITERS else {}
+    assert loaded(**batch, **extra).logits.isfinite().all()
+
+    # The model that was chosen is one of the two that were scored.
+    result = succeed("eval", "--eval", tmp_path / "dev.csv", "--target", "{label}", "--model", model,
+                     "--json", "--predictions", tmp_path / "found", "--precision", "fp32")  # fmt: skip
+    assert json.loads(result.out)["sets"]["custom"]["examples"] == 8
+    found = (tmp_path / "found" / "custom.jsonl").read_text()
+    written = [path.read_text() for path in (out / "sam-seed0" / "predictions").glob("custom-*.jsonl")]
+    assert found in written
+    succeed("predict", "--model", model, "--input", tmp_path / "dev.csv", "--output", tmp_path / "done.jsonl",
+            "--precision", "fp32")  # fmt: skip
+    predictions = [
+        json.loads(line)["prediction"] for line in (tmp_path / "done.jsonl").read_text().splitlines()
+    ]
+    assert predictions == [json.loads(line)["prediction"] for line in found.splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_both_arms_start_alike(kind: str, tmp_path: Path) -> None:
+    """At a radius of 0 both arms of a comparison are the same, bit for bit: they start from one head."""
+    options = write_rows(tmp_path)
+    model = write_model(tmp_path / "start", kind)
+    out = tmp_path / "out"
+    words = [*SHORT, "--rho", "0", "--seeds", "2", "--dropout", "0.1"]
+    succeed("compare", *options, "--model", model, *words, "--out", out)
+    runs = {run: trajectory(out / run).weights for run in ("standard-seed0", "sam-seed0", "sam-seed1")}
+    assert runs["standard-seed0"] == runs["sam-seed0"] != runs["sam-seed1"]
