@@ -9,6 +9,7 @@ import torch
 from tests.integrations.toys import SAMTrainer, arguments, rows, tiny, weights
 from transformers import Trainer
 
+from lowland import SAMConfig
 from lowland.integrations import t5_adafactor
 
 
@@ -27,6 +28,7 @@ def test_steps_are_relative_to_the_weights(tmp_path: Path) -> None:
                 arguments(tmp_path, optim="adafactor", learning_rate=1e-3, max_steps=1),
                 train_dataset=rows("t5"),
                 optimizers=(t5_adafactor(model) if optimizer == "t5" else None, None),
+                sam=SAMConfig(),
             )
             trainer.train()
             steps = [float((a - b).norm()) for a, b in zip(weights(model), before, strict=True)]

@@ -87,14 +87,14 @@ MUTATIONS = {
         "test_reference.py::test_mlp",
     ),
     "the weights are not restored": Mutation(
-        "perturb.py",
+        "weights.py",
         "back",
         "torch._foreach_copy_(self.now, self.saved)",
         "None",
         "test_restore.py::test_success",
     ),
     "the weights are restored by subtraction": Mutation(
-        "perturb.py",
+        "weights.py",
         "back",
         "torch._foreach_copy_(self.now, self.saved)",
         "[w.sub_(1.001 * (w - s)) for w, s in zip(self.now, self.saved)]",
@@ -149,24 +149,24 @@ MUTATIONS = {
         "preserve.py", "buffers", "undo.later(back)", "None", "test_rho_zero.py::test_equals_loss_backward"
     ),
     "a cast of w is used at w_adv": Mutation(
-        "perturb.py",
+        "weights.py",
         "move",
         "torch.clear_autocast_cache()",
         "None",
         "test_mixed_precision.py::test_autocast_outside",
     ),
     "a cast of w_adv is used at w": Mutation(
-        "perturb.py",
+        "weights.py",
         "back",
         "torch.clear_autocast_cache()",
         "None",
         "test_mixed_precision.py::test_autocast_outside",
     ),
     "rows of a table stay at w_adv": Mutation(
-        "perturb.py", "back", "rows.put(self.saved[index])", "None", "test_rows.py::test_the_same_gradient"
+        "weights.py", "back", "rows.put(self.saved[index])", "None", "test_rows.py::test_the_same_gradient"
     ),
     "rows of a table stay at w": Mutation(
-        "perturb.py", "move", "rows.put(self.now[index])", "None", "test_rows.py::test_the_same_gradient"
+        "weights.py", "move", "rows.put(self.now[index])", "None", "test_rows.py::test_the_same_gradient"
     ),
     "micro-batches weigh the same": Mutation(
         "standard.py",

@@ -16,6 +16,7 @@ weighs.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -30,8 +31,9 @@ from lowland.integrations.examples import Examples, examples_of
 from lowland.integrations.figures import figures_aside
 from lowland.integrations.put_off import LossOf, LossPutOff
 from lowland.integrations.refusals import refuse
-from lowland.sam import GradientInfo, SAMConfig, SAMGradient
+from lowland.sam import GradientInfo, PlateauWatch, SAMConfig, SAMGradient
 from lowland.sam.batch import batch_size
+from lowland.sam.plateau import HELD
 
 if TYPE_CHECKING:
     from transformers import Trainer as _Trainer
@@ -145,6 +147,9 @@ class SAMTrainerMixin(_Trainer):
             gradient = SAMGradient(model, self.sam, count=self._weigh, scaler=self.accelerator.scaler)
             gradient.ascent_context = partial(figures_aside, self)
             self._sam_gradient = gradient
+            self._sam_plateau = PlateauWatch(
+                0.0 if self.sam.direction != "ascent" else self._share(micro_batches)
+            )
         gradient.at(self.state.global_step, max(self.state.max_steps, 1))
         early = {id(micro_batch) for micro_batch in micro_batches[:-1]}
 
@@ -174,7 +179,15 @@ class SAMTrainerMixin(_Trainer):
             self._sam_figures = {name: [] for name in FIGURES}
         super().log(logs, *args, **kwargs)
 
+    def _share(self, micro_batches: list[Any]) -> float:
+        """Gives the share of the batch that the ascent uses."""
+        size = sum(batch_size(micro_batch) for micro_batch in micro_batches)
+        return 1.0 if self._sam_gradient is None else self._sam_gradient.ascent_size(size) / size
+
     def _note(self, info: GradientInfo) -> None:
+        loss = info.loss if info.ascent_loss is None else info.ascent_loss
+        if info.cosine is not None and self._sam_plateau(float(loss), info.cosine):
+            warnings.warn(f"{HELD} The loss has not fallen since SAM began.", UserWarning, stacklevel=2)
         if self.args.logging_strategy == "no":
             return
         for name in FIGURES:

@@ -7,14 +7,17 @@ if TYPE_CHECKING:
     from lowland.sam.batch import target_count
     from lowland.sam.config import SAMConfig
     from lowland.sam.gradient import SAM, SAMGradient
+    from lowland.sam.info import GradientInfo
     from lowland.sam.perturb import Perturbation, perturbed
-    from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient
+    from lowland.sam.plateau import PlateauWatch
+    from lowland.sam.standard import LossFunction, StandardGradient
 
 __all__ = [
     "SAM",
     "GradientInfo",
     "LossFunction",
     "Perturbation",
+    "PlateauWatch",
     "SAMConfig",
     "SAMGradient",
     "StandardGradient",
@@ -22,6 +25,8 @@ __all__ = [
     "target_count",
 ]
 _HOMES = {
+    "GradientInfo": "info",
+    "PlateauWatch": "plateau",
     "SAM": "gradient",
     "SAMConfig": "config",
     "SAMGradient": "gradient",

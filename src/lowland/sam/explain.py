@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from torch import Tensor
+
+from lowland.sam.perturb import Perturbation
 
 REENTRANT = (
     "The model uses reentrant activation checkpointing, which hides parameters from the ascent. Use "
     "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), in a Trainer "
     "gradient_checkpointing_kwargs={'use_reentrant': False}."
 )
+
+COARSE = 0.9
+"""Below this share of rho the measured radius is worth a warning; in fp32 it is 1 up to rounding."""
 
 SILENT = 3
 """Steps of SAM in a row that perturb nothing, after which a warning says so: one may have had no target."""
@@ -43,20 +51,46 @@ def explained(examples: int) -> Iterator[None]:
         raise
 
 
-def silence(norm: float, examples: int, size: int) -> str:
-    """Says that SAM has had no effect.
+class Silence:
+    """Warns, once each, where the perturbation does not reach the weights."""
 
-    Args:
-        norm: Norm of the last ascent gradient.
-        examples: Examples of the ascent on this process.
-        size: Examples of the batch on this process.
+    def __init__(self) -> None:
+        self._unperturbed = 0  # steps in a row
+        self._coarse = False
 
-    Returns:
-        The sentence of the warning.
-    """
-    cause = "is zero" if math.isfinite(norm) else "is not finite"
-    return (
-        f"SAM had no effect in {SILENT} steps in a row: the gradient of the ascent examples ({examples} of "
-        f"{size}) {cause}, so that it gives no direction. A loss over several examples, such as one with "
-        "in-batch negatives, needs more of them: set ascent_examples= or a larger fraction ascent=."
-    )
+    def __call__(
+        self, done: Perturbation, w: Sequence[Tensor], rho: float, examples: int, size: int, scaled: bool
+    ) -> None:
+        """Looks at a step.
+
+        Args:
+            done: What was done to the weights.
+            w: The weights that were perturbed.
+            rho: Radius.
+            examples: Examples of the ascent on this process.
+            size: Examples of the batch on this process.
+            scaled: Whether a scaler looks for its scale, and skips steps that overflow.
+        """
+        silent = not done.taken and rho > 0 and not scaled
+        self._unperturbed = self._unperturbed + 1 if silent else 0
+        if self._unperturbed == SILENT:
+            cause = "is zero" if math.isfinite(done.norm) else "is not finite"
+            warnings.warn(
+                f"SAM had no effect in {SILENT} steps in a row: the gradient of the ascent examples "
+                f"({examples} of {size}) {cause}, so that it gives no direction. A loss over several "
+                "examples, such as one with in-batch negatives, needs more of them: set ascent_examples= or a "
+                "larger fraction ascent=.",
+                UserWarning,
+                stacklevel=3,
+            )
+        if self._coarse or not done.taken or done.radius is None or done.radius >= COARSE * rho:
+            return
+        self._coarse = True
+        types = ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in w}))
+        warnings.warn(
+            f"Of rho={rho:g} only {done.radius:.3g} reached the weights, and {done.moved:.0%} of them moved "
+            f"at all: {types} is too coarse for so small a step. Keep the weights in fp32 and compute under "
+            "autocast.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,22 +15,17 @@ from lowland.sam import preserve
 from lowland.sam.ascent import ascent_size, points
 from lowland.sam.batch import batch_size, target_count
 from lowland.sam.config import SAMConfig
-from lowland.sam.cosine import descent_cosine
-from lowland.sam.explain import SILENT, explained, silence
+from lowland.sam.explain import Silence, explained
+from lowland.sam.info import GradientInfo, mean_info
+from lowland.sam.measure import descent_cosine, must_measure
 from lowland.sam.parameters import Parameters, Selection
 from lowland.sam.past import Past
-from lowland.sam.perturb import Perturbation, must_measure, perturb
+from lowland.sam.perturb import Perturbation, perturb
 from lowland.sam.reentrant import GraphOf, refuse_reentrant
 from lowland.sam.rows import by_rows, dense_tables
 from lowland.sam.schedule import scheduled_rho
-from lowland.sam.standard import GradientInfo, LossFunction, StandardGradient, times
+from lowland.sam.standard import LossFunction, StandardGradient, times
 from lowland.sam.undo import Undo
-
-COARSE = 0.9
-"""Below this share of rho the measured radius is worth a warning; in fp32 it is 1 up to rounding."""
-
-Ascent: TypeAlias = tuple[Tensor | None, list[Tensor], list[Tensor]]
-"""The loss of the ascent examples, the parameters that have an ascent gradient, and these gradients."""
 
 
 class SAMGradient(StandardGradient):
@@ -98,16 +92,10 @@ class SAMGradient(StandardGradient):
         self.measure = True
         self.ascent_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._told = not (self.config.start or self.config.warmup or self.config.every > 1)
-        self._unperturbed = 0  # steps in a row
-        self._warned_of_coarse_weights = False
+        self._silence = Silence()
 
     def at(self, step: int, steps: int) -> None:
-        """Sets `rho` and `active` for a step by the configuration's schedule.
-
-        Args:
-            step: The step that comes, from 0.
-            steps: Steps of the whole training.
-        """
+        """Sets `rho` and `active` for the step that comes, counted from 0, by the schedule."""
         rho = scheduled_rho(self.config, step, steps)
         self.active = rho is not None
         self.rho = self.config.rho if rho is None else rho
@@ -161,11 +149,15 @@ class SAMGradient(StandardGradient):
             except BaseException:  # an interrupt, while the weights are put back
                 undo()
                 raise
-        self._warn(done, w, pieces)
-        return _mean(infos) if len(infos) > 1 else infos[0]
+        if infos[-1].points:
+            size = sum(batch_size(piece) for piece in pieces)
+            self._silence(done, w, self.rho, self.ascent_size(size), size, self.scaler is not None)
+        return mean_info(infos)
 
-    def _ascent(self, loss_fn: LossFunction, examples: Sequence[Any], undo: Undo) -> Ascent:
-        """Takes the gradient of the ascent examples at w, and leaves everything else as it was."""
+    def _ascent(
+        self, loss_fn: LossFunction, examples: Sequence[Any], undo: Undo
+    ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
+        """Gives the loss of the ascent examples at w, the parameters with a gradient of it, and that."""
         perturbed = self.selection.perturbed()
         if self._past is not None:
             preserve.found_gradients(perturbed, undo)
@@ -237,47 +229,6 @@ class SAMGradient(StandardGradient):
             super().load_state_dict(state)
         else:
             self._past.load_state_dict(state, self.selection.named())
-
-    def _warn(self, done: Perturbation, w: Sequence[Tensor], pieces: Sequence[Any]) -> None:
-        """Warns, once each, where the perturbation did not reach the weights."""
-        if self._past is not None and not w:
-            return
-        # A scaler that looks for its scale overflows for some steps, and skips them.
-        silent = not done.taken and self.rho > 0 and self.scaler is None
-        self._unperturbed = self._unperturbed + 1 if silent else 0
-        if self._unperturbed == SILENT:
-            size = sum(batch_size(piece) for piece in pieces)
-            warnings.warn(silence(done.norm, self.ascent_size(size), size), UserWarning, stacklevel=3)
-        if not done.taken or done.radius is None or done.radius >= COARSE * self.rho:
-            return
-        if not self._warned_of_coarse_weights:
-            self._warned_of_coarse_weights = True
-            types = ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in w}))
-            warnings.warn(
-                f"Of rho={self.rho:g} only {done.radius:.3g} reached the weights, and {done.moved:.0%} of "
-                f"them moved at all: {types} is too coarse for so small a step. Keep the weights in fp32 "
-                "and compute under autocast.",
-                UserWarning,
-                stacklevel=3,
-            )
-
-
-def _mean(infos: Sequence[GradientInfo]) -> GradientInfo:
-    """Joins the points of one step: the losses carry their shares already, the rest is averaged."""
-    return GradientInfo(
-        loss=torch.stack([info.loss for info in infos]).sum(),
-        ascent_loss=torch.stack([info.ascent_loss for info in infos if info.ascent_loss is not None]).mean(),
-        ascent_norm=_average([info.ascent_norm for info in infos]),
-        radius=_average([info.radius for info in infos]),
-        moved=_average([info.moved for info in infos]),
-        cosine=_average([info.cosine for info in infos]),
-        points=len(infos),
-    )
-
-
-def _average(figures: Sequence[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) / len(known) if known else None
 
 
 SAM = SAMGradient

@@ -1,8 +1,4 @@
-"""The perturbation: w_adv = w + rho * g / ||g||, and the way back to exactly w.
-
-Nothing is subtracted on the way back: adding and subtracting epsilon leaves a rounding error in every weight,
-in bf16 one larger than epsilon itself. Weights are copied, written over and copied back in place.
-"""
+"""The perturbation: w_adv = w + rho * g / ||g||."""
 
 from __future__ import annotations
 
@@ -14,16 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lowland.sam.norms import global_norm, nonzero_count
+from lowland.sam.measure import measured, must_measure
+from lowland.sam.norms import global_norm
 from lowland.sam.parallel import local
-from lowland.sam.rows import Rows
 from lowland.sam.undo import Undo
-
-WIDE = (torch.float32, torch.float64, torch.complex64, torch.complex128)
-"""Types that hold w_adv wherever w is finite: below `LARGEST`, epsilon rounds away before they overflow."""
-
-LARGEST = 1e18
-"""The largest rho of which that is said; its square is finite, too."""
+from lowland.sam.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +88,7 @@ def perturb(
         weights.move(directions, scale)  # w_adv = w + rho * g / ||g||
         narrow = must_measure(parameters, rho)
         if measure or narrow:
-            radius, moved = _measure(weights, gradients, adaptive)
+            radius, moved = measured(weights, gradients, adaptive)
         if narrow and radius is not None and not math.isfinite(radius):
             weights.back()
             taken, radius, moved = False, 0.0, 0.0
@@ -125,68 +116,3 @@ def perturbed(
         except BaseException:  # an interrupt, while the weights are put back
             undo()
             raise
-
-
-def must_measure(parameters: Sequence[Tensor], rho: float) -> bool:
-    """Tells whether the weights may not hold w_adv, so that what reaches them is measured in every step."""
-    return rho > LARGEST or any(parameter.dtype not in WIDE for parameter in parameters)
-
-
-class Weights:
-    """Weights that are moved and put back.
-
-    Args:
-        parameters: The weights that are perturbed.
-        gradients: Their gradients, one each. Sparse ones of tables are replaced by those of the rows
-            that occur.
-
-    Attributes:
-        now: The weights to move, without autograd, then w_adv; of tables the rows that occur.
-        saved: w, as soon as they are moved.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], gradients: list[Tensor]) -> None:
-        self.parameters = list(parameters)
-        self.now = [local(parameter) for parameter in parameters]
-        self.rows: dict[int, Rows] = {}
-        for index in range(len(gradients)):  # no name is left for a gradient, which is to be freed
-            if gradients[index].is_sparse:
-                gradients[index] = gradients[index].coalesce()
-                self.rows[index] = Rows(self.now[index], gradients[index].indices()[0])
-                self.now[index] = self.rows[index].weight
-                gradients[index] = gradients[index].values()
-        self.saved = list(self.now)
-
-    def move(self, directions: list[Tensor], scale: float) -> None:
-        """Moves the weights by scale times the directions."""
-        for index, weight in enumerate(self.now):
-            self.saved[index] = weight.clone()
-        torch._foreach_add_(self.now, directions, alpha=scale)
-        for index, rows in self.rows.items():
-            rows.put(self.now[index])
-        # A cast that autocast made of w must not be used at w_adv.
-        torch.clear_autocast_cache()
-
-    def back(self) -> None:
-        """Puts the weights back, wherever `move` was broken off; a second time does no harm."""
-        torch._foreach_copy_(self.now, self.saved)
-        for index, rows in self.rows.items():
-            rows.put(self.saved[index])
-        torch.clear_autocast_cache()
-
-
-def _measure(weights: Weights, gradients: list[Tensor], adaptive: bool) -> tuple[float, float]:
-    """Measures what arrived, in the gradients' own memory: in bf16 most of epsilon rounds away.
-
-    Returns:
-        Its norm, by the weights' size where adaptive, and the share of the weights that moved.
-    """
-    epsilons = [local(gradient) for gradient in gradients]
-    torch._foreach_copy_(epsilons, weights.now)
-    torch._foreach_sub_(epsilons, weights.saved)
-    moved = nonzero_count(gradients)
-    if adaptive:
-        for epsilon, weight in zip(epsilons, weights.saved, strict=True):
-            epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
-    size = sum(parameter.numel() * (2 if parameter.is_complex() else 1) for parameter in weights.parameters)
-    return global_norm(gradients), moved / size

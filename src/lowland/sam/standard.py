@@ -9,46 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from lowland.sam.batch import batch_size, rows, target_count
+from lowland.sam.info import GradientInfo
 from lowland.sam.parallel import Replicas, refuse_flattened
 from lowland.sam.parameters import Parameters, Selection
 
 LossFunction: TypeAlias = Callable[[Any], Tensor]
 """Gives the mean loss of a batch as a scalar tensor with a graph."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradientInfo:
-    """What one call of a gradient saw.
-
-    Attributes:
-        loss: Mean loss of the batch at the point where the descent gradient was taken: at w in standard
-            training, at w_adv under SAM. A 0-d tensor without a graph, so that reading it is up to you.
-        ascent_loss: Mean loss of the ascent examples at w, a 0-d tensor; `None` without an ascent pass.
-        ascent_norm: Global norm of the direction of the ascent, a float; `None` in standard training.
-        radius: Measured ||w_adv - w||_2, a float (adaptive: of (w_adv - w) / |w|): rho up to rounding, 0
-            where the ascent gradient was zero or not finite, less than rho where the weights' type is too
-            coarse (bf16).
-        moved: Share of the perturbed weights that changed at all, from 0 to 1.
-        cosine: Cosine between w_adv - w and the descent gradient, from -1 to 1: around 0 or below, the
-            perturbation steps over what the descent could follow. `None` where it was not measured, or where
-            `.grad` held something before.
-        points: Number of adversarial points (m).
-    """
-
-    loss: Tensor
-    ascent_loss: Tensor | None = None
-    ascent_norm: float | None = None
-    radius: float | None = 0.0
-    moved: float | None = 0.0
-    cosine: float | None = None
-    points: int = 0
 
 
 class StandardGradient:

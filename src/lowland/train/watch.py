@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lowland.sam.config import SAMConfig
+from lowland.sam.plateau import HELD, PlateauWatch
 from lowland.train.settings import Arm, TrainSettings
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Watch:
         self._lowest_step = 0
         self._high = 0
         self._said: set[str] = set()
+        number = sam.ascent_examples
+        share = sam.ascent if number is None else min(1.0, number / settings.batch_size)
+        self._plateau = PlateauWatch(share if sam.direction == "ascent" else 0.0)
 
     def beforehand(self) -> list[str]:
         """Says what the settings alone tell."""
@@ -62,6 +66,7 @@ class Watch:
             "explosion": self._explosion(report),
             "rate": self._rate(report),
             "radius": self._radius(report),
+            "plateau": self._held(report),
         }
         new = {kind: sentence for kind, sentence in found.items() if sentence and kind not in self._said}
         self._said |= set(new)
@@ -99,6 +104,12 @@ class Watch:
         if report.learning_rate > 0 or report.step == 1:
             return None
         return f"The learning rate is 0 at step {report.step}: nothing is learnt there."
+
+    def _held(self, report: StepReport) -> str | None:
+        loss = report.loss if report.ascent_loss is None else report.ascent_loss
+        if loss is None or report.cosine is None or not self._plateau(loss, report.cosine):
+            return None
+        return f"{HELD} By step {report.step} the loss has not fallen since SAM began (now {loss:.3g})."
 
     def _radius(self, report: StepReport) -> str | None:
         if self._arm != "sam" or self._rho == 0 or report.radius is None:

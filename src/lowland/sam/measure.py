@@ -1,13 +1,44 @@
-"""The cosine between the perturbation and the descent gradient: does SAM climb and descend one slope?"""
+"""What really reached the weights: radius, share of moved weights, and the cosine with the descent."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
+from lowland.sam.norms import global_norm, nonzero_count
 from lowland.sam.parallel import local, shard_sums
-from lowland.sam.perturb import Weights
+from lowland.sam.weights import Weights
+
+WIDE = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+"""Types that hold w_adv wherever w is finite: below `LARGEST`, epsilon rounds away before they overflow."""
+
+LARGEST = 1e18
+"""The largest rho of which that is said; its square is finite, too."""
+
+
+def must_measure(parameters: Sequence[Tensor], rho: float) -> bool:
+    """Tells whether the weights may not hold w_adv, so that what reaches them is measured in every step."""
+    return rho > LARGEST or any(parameter.dtype not in WIDE for parameter in parameters)
+
+
+def measured(weights: Weights, gradients: list[Tensor], adaptive: bool) -> tuple[float, float]:
+    """Measures what arrived, in the gradients' own memory: in bf16 most of epsilon rounds away.
+
+    Returns:
+        Its norm, by the weights' size where adaptive, and the share of the weights that moved.
+    """
+    epsilons = [local(gradient) for gradient in gradients]
+    torch._foreach_copy_(epsilons, weights.now)
+    torch._foreach_sub_(epsilons, weights.saved)
+    moved = nonzero_count(gradients)
+    if adaptive:
+        for epsilon, weight in zip(epsilons, weights.saved, strict=True):
+            epsilon.div_(weight).masked_fill_(weight == 0, 0)  # a weight of 0 never moves
+    size = sum(parameter.numel() * (2 if parameter.is_complex() else 1) for parameter in weights.parameters)
+    return global_norm(gradients), moved / size
 
 
 def descent_cosine(weights: Weights) -> float | None:
