@@ -100,7 +100,7 @@ conformance: $(STAMP) ## run the conformance suite on other implementations of S
 # The local label of a build (torch 2.13.0+cpu) is taken off, so that the lock installs on any machine.
 lock: ## resolve requirements.lock again
 	test -x $(BIN)/pip-compile || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet 'pip-tools>=7.5'; }
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --extra cluster --extra dev --extra hub --extra peft --extra report --extra text \
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --extra cluster --extra dev --extra hub --extra lab --extra peft --extra report --extra text \
 	  --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	  $(UPGRADE) --output-file requirements.lock pyproject.toml
 	sed -i -E 's/^([A-Za-z0-9._-]+==[^+ ]+)\+[A-Za-z0-9.]+/\1/' requirements.lock

@@ -74,6 +74,9 @@ def main() -> None:
         )
         # A directory named in a .pth file is put on the path, but its own .pth files, the checkout's among
         # them, are not read.
+        bare = subprocess.run([binaries / "lowland", "compare"], cwd=folder, capture_output=True, text=True)
+        if bare.returncode != 2 or 'pip install "lowland[lab]"' not in bare.stderr:
+            sys.exit(f"Without the extra lab the command line does not say so: {bare.stdout}{bare.stderr}")
         (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
         run(binaries / "lowland", "--help", cwd=folder)

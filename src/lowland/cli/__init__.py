@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import metadata
 from types import ModuleType
 
 from lowland.cli.parser import Parser
@@ -80,6 +82,25 @@ def verb_module(name: str) -> ModuleType:
     return importlib.import_module(f"lowland.cli.{name}")
 
 
+def missing_packages(requirements: Iterable[str]) -> list[str]:
+    """Lists the packages of the extra `lab` that are not installed.
+
+    Args:
+        requirements: Requirements of the package, as its metadata has them.
+    """
+    missing = []
+    for requirement in requirements:
+        package, _, condition = requirement.partition(";")
+        name = re.match(r"[A-Za-z0-9._-]+", package)
+        if name is None or not re.search(r"extra\s*==\s*['\"]lab['\"]", condition):
+            continue
+        try:
+            metadata.distribution(name[0])
+        except metadata.PackageNotFoundError:
+            missing.append(name[0])
+    return missing
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
@@ -90,6 +111,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for a mistake of the user's, 1 for anything else, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    missing = missing_packages(metadata.requires("lowland") or [])
+    if missing:
+        print(
+            f"lowland: The command line needs packages that are not installed: {', '.join(missing)}. "
+            'Install them with: pip install "lowland[lab]"',
+            file=sys.stderr,
+        )
+        return 2
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     interrupted = "interrupted."
     try:

@@ -35,7 +35,7 @@ def packages() -> Findings:
     else:
         yield Finding("ok", "Python", found)
     required = [Requirement(line) for line in requires("lowland") or []]
-    needed = [need for need in required if need.marker is None or need.marker.evaluate({"extra": ""})]
+    needed = [need for need in required if need.marker is None or need.marker.evaluate({"extra": "lab"})]
     unfit = [(need, what) for need in needed if (what := _unfit(need)) is not None]
     for need, what in unfit:
         yield Finding("problem", need.name, f"{what}: run pip install '{need.name}{need.specifier}'")

@@ -78,8 +78,8 @@ class Silence:
             warnings.warn(
                 f"SAM had no effect in {SILENT} steps in a row: the gradient of the ascent examples "
                 f"({examples} of {size}) {cause}, so that it gives no direction. A loss over several "
-                "examples, such as one with in-batch negatives, needs more of them: set ascent_examples= or a "
-                "larger fraction ascent=.",
+                "examples, such as one with in-batch negatives, needs more of them: set ascent_examples= or "
+                "a larger fraction ascent=.",
                 UserWarning,
                 stacklevel=3,
             )

@@ -32,10 +32,7 @@ class SAMGradient(StandardGradient):
     """The gradient of Sharpness-Aware Minimization: that of the batch's loss at w_adv.
 
         sam = lowland.SAM(model, rho=0.15)
-        for batch in loader:
-            info = sam(loss_fn, batch)  # instead of loss_fn(batch).backward()
-            optimizer.step()
-            optimizer.zero_grad()
+        info = sam(loss_fn, batch)  # instead of loss_fn(batch).backward()
 
     Args:
         parameters: As in `StandardGradient`; `optimizer.param_groups` stays up to date when groups are added.
@@ -72,9 +69,9 @@ class SAMGradient(StandardGradient):
         scaler: torch.amp.GradScaler | None = None,
         backward: Callable[..., None] | None = None,
     ) -> None:
-        if config is not None and not isinstance(config, SAMConfig):
-            raise ValueError(f"SAM takes a lowland.SAMConfig or nothing, but got {type(config).__name__}.")
         config = SAMConfig() if config is None else config
+        if not isinstance(config, SAMConfig):
+            raise ValueError(f"SAM takes a lowland.SAMConfig or nothing, but got {type(config).__name__}.")
         config = config if rho is None else replace(config, rho=rho)
         self.config = config if ascent is None else replace(config, ascent=ascent)
         super().__init__(
