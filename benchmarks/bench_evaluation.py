@@ -50,9 +50,8 @@ def fine_tune(
     Training(
         loaded.model,
         SampledBatches(sampler, lambda drawn: collate([rows[index] for _, index in drawn], 0)),
-        arm="standard",
         settings=TrainSettings(steps=steps, learning_rate=5e-3, evaluate_every=steps),
-        sam=SAMConfig(),
+        sam=SAMConfig(rho=0.0),
         accelerator=Accelerator(cpu=device.type == "cpu"),
         bf16=bf16,
     ).run(lambda report: None, lambda step: None)

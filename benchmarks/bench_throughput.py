@@ -105,9 +105,8 @@ def lowland_run(
     training = Training(
         model,
         batches,
-        arm="standard",
         settings=settings,
-        sam=SAMConfig(),
+        sam=SAMConfig(rho=0.0),
         accelerator=Accelerator(cpu=device.type == "cpu"),
         bf16=precision_of(options) == "bf16",
     )

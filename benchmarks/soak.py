@@ -55,7 +55,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--arm", default="sam", choices=["sam", "standard"])
+    parser.add_argument("--arm", default="sam", choices=["sam", "baseline"])
     arguments = parser.parse_args()
     steps, every = arguments.steps, max(10, arguments.steps // 10)
     resumable.SECONDS_BETWEEN_STATES = 10.0  # many states, which are part of the test

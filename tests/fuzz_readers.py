@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from lowland.errors import UserError
-from lowland.experiment.configuration import build_config, read_layer
+from lowland.experiment.configuration import build_config
+from lowland.experiment.layers import read_layer
 from lowland.tasks.custom import CustomTask
 from lowland.tasks.rows import SUFFIXES, read_rows
 

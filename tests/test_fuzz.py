@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.fuzz_readers import GOOD, check, mutated
 
 from lowland.errors import UserError
-from lowland.experiment.configuration import ExperimentConfig, build_config, read_layer
+from lowland.experiment.configuration import ExperimentConfig, build_config
+from lowland.experiment.layers import read_layer
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
 from lowland.tasks.template import Template
 

@@ -99,5 +99,5 @@ def test_the_real_checkpoint_trains_in_both_arms(tmp_path: Path) -> None:
     own = ["--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}", *SMALL]
     own += ["--model", tmp_path / "minilm", "--optimizer", "adamw", "--learning-rate", "3e-4", "--seeds", "1"]
     succeed("compare", *own, "--out", tmp_path / "out")
-    standard, sam = (trajectory(tmp_path / "out" / f"{arm}-seed0") for arm in ("standard", "sam"))
+    standard, sam = (trajectory(tmp_path / "out" / f"{arm}-seed0") for arm in ("baseline", "sam"))
     assert standard.weights != sam.weights

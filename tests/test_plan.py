@@ -125,7 +125,7 @@ def test_steps_tokens_and_evaluations_are_counted() -> None:
     assert plan.tokens == 30 * 32 * (16 + 8)
     assert plan.epochs == 30 * 32 / 640
     assert plan.evaluations == 5
-    assert plan.runs == {"standard": 3, "sam": 3}
+    assert plan.runs == {"baseline": 3, "sam": 3}
 
 
 def test_time_follows_the_passes_of_sam() -> None:
@@ -135,14 +135,14 @@ def test_time_follows_the_passes_of_sam() -> None:
     cheaper = ((late, 1.125), (rare, 1.05), ({"direction": "momentum"}, 1.0))
     for sam, factor in (({}, 1.25), ({"ascent_examples": 32}, 2.0), (full, 2.25), ({"m": 2}, 1.25), *cheaper):
         seconds = _planned(FACTS, {"sam": sam}).step_seconds
-        assert seconds["sam"] / seconds["standard"] == pytest.approx(factor)  # one division of floats
+        assert seconds["sam"] / seconds["baseline"] == pytest.approx(factor)  # one division of floats
 
 
 def test_sam_takes_one_copy_of_the_weights() -> None:
     """SAM takes one copy of the weights more, without the table of embeddings, of which few rows move."""
     plan = _planned(FACTS)
     both = plan.memory
-    standard = _planned(FACTS, {"arms": ["standard"]}).memory
+    standard = _planned(FACTS, {"arms": ["baseline"]}).memory
     assert both["weights"] == 4 * plan.parameters
     table = 4 * 4800 * 256  # of the embedded model, whose table is not tied
     assert sum(both.values()) - sum(standard.values()) == both["weights"] - table
@@ -176,8 +176,8 @@ def _advice(config: ExperimentConfig, **values: object) -> str:
         "fixed": 4e9,
         "activations": lambda examples: 1e9 * examples,
         "available": 1e12,
-        "run_seconds": {"standard": 10.0, "sam": 12.0},
-        "runs": {"standard": 1, "sam": 1},
+        "run_seconds": {"baseline": 10.0, "sam": 12.0},
+        "runs": {"baseline": 1, "sam": 1},
         "speed": 1e12,
     }
     return " ".join(advise(config, **(given | values)))  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ def test_advice_is_given_where_it_is_needed() -> None:
 def test_long_experiments_are_told_how_to_spread() -> None:
     """An experiment of more than a day gets jobs, devices and a rehearsal."""
     config = replace(read_recipe("paper-glue-base").config(), seeds=(0, 4))
-    text = _advice(config, run_seconds={"standard": 1e6, "sam": 1.25e6}, runs={"standard": 2, "sam": 2})
+    text = _advice(config, run_seconds={"baseline": 1e6, "sam": 1.25e6}, runs={"baseline": 2, "sam": 2})
     for expected in (
         "(--jobs 2,",
         "seed=0,4, --jobs 2 and --launcher slurm",

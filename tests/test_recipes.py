@@ -11,8 +11,9 @@ import pytest
 from lowland.cli import main
 from lowland.cli.recipes import flatten
 from lowland.errors import UserError
-from lowland.experiment.configuration import build_config, merge
+from lowland.experiment.configuration import build_config
 from lowland.experiment.examples import load_tasks
+from lowland.experiment.layers import merge
 from lowland.experiment.recipes import Recipe, expand, preset_names, read_preset, read_recipe
 from lowland.report.paper.printed import printed_rows
 

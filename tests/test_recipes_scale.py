@@ -6,7 +6,8 @@ import pytest
 
 from lowland.cli import build_verb_parser, settings
 from lowland.errors import UserError
-from lowland.experiment.configuration import ExperimentConfig, build_config, differences
+from lowland.experiment.configuration import ExperimentConfig, build_config
+from lowland.experiment.layers import differences
 from lowland.experiment.recipes import read_recipe
 from lowland.experiment.scale import scale
 

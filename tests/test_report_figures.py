@@ -18,7 +18,7 @@ def directory(tmp_path: Path) -> Path:
     """Two seeds of two arms on two sets, one of them with a name that is hard to draw."""
     metrics = {"a": ["em", "f1"], "$\\x_1$ 首都": ["em"]}
     directory = write_experiment(tmp_path / "run", metrics=metrics, seeds=[0, 1])
-    for arm in ("standard", "sam"):
+    for arm in ("baseline", "sam"):
         for seed in (0, 1):
             scores = {
                 name: {step: dict.fromkeys(keys, step / 10 + seed) for step in (0, 100, 200)}

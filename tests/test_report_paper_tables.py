@@ -61,7 +61,7 @@ def experiment(
     file = directory / "experiment.json"
     trained = sorted({name.removesuffix("/matched").removesuffix("/mismatched") for name in metrics})
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model": model, "tasks": trained}))
-    for arm, scores in (("standard", standard), ("sam", sam)):
+    for arm, scores in (("baseline", standard), ("sam", sam)):
         for seed in seeds:
             evaluation = {
                 name: {

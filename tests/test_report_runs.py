@@ -19,7 +19,7 @@ SCORES = {"facts/capitals": {100: {"em": 40.0}, 200: {"em": 50.0}}}
 def experiment(tmp_path: Path) -> Path:
     """An experiment with one finished pair."""
     directory = write_experiment(tmp_path / "run", metrics={"facts/capitals": ["em"]}, seeds=[0])
-    for arm in ("standard", "sam"):
+    for arm in ("baseline", "sam"):
         write_run(directory, arm, 0, SCORES)
     return directory
 
@@ -27,7 +27,7 @@ def experiment(tmp_path: Path) -> Path:
 def test_reads_what_was_written(experiment: Path) -> None:
     """A directory comes back as typed data, with one run for every planned arm and seed."""
     found = read_experiment(experiment)
-    assert (found.name, found.arms, found.seeds, found.steps) == ("example", ("standard", "sam"), (0,), 200)
+    assert (found.name, found.arms, found.seeds, found.steps) == ("example", ("baseline", "sam"), (0,), 200)
     assert found.metrics == {"facts/capitals": ("em",)}
     run = found.finished("sam")[0]
     assert [(e.name, e.split, e.step, e.metrics) for e in run.evaluations] == [
@@ -103,8 +103,9 @@ def test_a_malformed_line_is_named(experiment: Path, line: str, problem: str) ->
 @pytest.mark.parametrize(
     ("field", "value", "problem"),
     [
-        ("arms", ["sam", "adam"], "'arms' must name standard, sam or both"),
-        ("arms", [], "'arms' must name standard, sam or both"),
+        ("arms", {"sam": 1}, "'arms' must give an object of changed settings for each arm"),
+        ("arms", {}, "'arms' must give an object of changed settings for each arm"),
+        ("arms", {"../sam": {}}, "'arms' holds a name that no arm can have"),
         ("seeds", [0, 0], "'seeds' must be a list of different whole numbers"),
         ("seeds", ["../x"], "'seeds' must be a list of different whole numbers"),
         ("metrics", {}, "'metrics' names no evaluation set"),

@@ -40,7 +40,7 @@ def cell(
     metrics: Mapping[str, Sequence[str]] | None = None,
     model: str = "embedded",
 ) -> Path:
-    """An experiment: standard scores 50 + seed, SAM scores `gain` more."""
+    """An experiment: the baseline scores 50 + seed, SAM scores `gain` more."""
     metrics = metrics or {"a": ["em"]}
     settings: dict[str, Any] = {
         "model": model,
@@ -52,7 +52,7 @@ def cell(
         settings["sam"]["ascent_examples"] = ascent_examples
     write_experiment(directory, metrics=metrics, seeds=seeds, name=directory.name, settings=settings)
     for seed in seeds:
-        for arm, more in (("standard", 0.0), ("sam", gain)):
+        for arm, more in (("baseline", 0.0), ("sam", gain)):
             scores = {name: {200: dict.fromkeys(keys, 50 + seed + more)} for name, keys in metrics.items()}
             write_run(directory, arm, seed, scores)
     return directory
@@ -126,7 +126,7 @@ def test_equal_settings_are_pooled(tmp_path: Path) -> None:
     row = comparison.headline_row
     assert row is not None and row.paired is not None
     # The first experiment's run of seed 1 counts: the gains are 2, 2 and 3.
-    assert row.paired.difference == pytest.approx(7 / 3, rel=1e-12)  # sums in another order
+    assert row.paired["sam"].difference == pytest.approx(7 / 3, rel=1e-12)  # sums in another order
 
 
 def test_a_finished_run_goes_before_an_unfinished_one(tmp_path: Path) -> None:
@@ -141,11 +141,11 @@ def test_points_are_means_and_standard_errors(tmp_path: Path) -> None:
     """A point is the mean over seeds, its error the standard error, and a missing score is nan."""
     comparisons = read(cell(tmp_path / "a", rho=0.05, gain=1), cell(tmp_path / "b", rho=0.15, gain=4))
     (axis,) = find_axes(comparisons)
-    means, errors, counts = points(axis, Selection.LAST_STEP, ("a", "em"), "sam")
+    means, errors, counts = points(axis, Selection.LAST_STEP, ("a", "em"), 1)
     np.testing.assert_array_equal(means, [51.5, 54.5])
     np.testing.assert_allclose(errors, 0.5, rtol=1e-12)  # a square root of a sum
     assert counts == {2}
-    assert np.isnan(points(axis, Selection.LAST_STEP, ("b", "em"), "sam")[0]).all()
+    assert np.isnan(points(axis, Selection.LAST_STEP, ("b", "em"), 1)[0]).all()
 
 
 def test_figures_do_not_change(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_report_is_written_whole(tmp_path: Path) -> None:
     assert [row[1] for row in report.summary.rows] == ["0.05", "0.15", "0.4"]
     page = (tmp_path / "out" / "report.md").read_text()
     assert "![sensitivity](figures/sensitivity.png)" in page
-    assert "have the same standard runs" in page
+    assert "have the same baseline runs" in page
     for kind in ("md", "csv", "tex"):
         assert (tmp_path / "out" / "tables" / f"scores.{kind}").exists()
     with (tmp_path / "out" / "tables" / "scores.csv").open() as file:

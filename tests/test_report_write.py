@@ -14,6 +14,7 @@ from tests.report_fixtures import write_experiment, write_run
 
 from lowland.errors import UserError
 from lowland.report import report_many, write_report
+from lowland.report.tables import ARM_COLUMNS
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
 
@@ -38,7 +39,7 @@ def pair(tmp_path: Path) -> Path:
     metrics = {"glue/sst2": ["accuracy"], "glue/mrpc": ["f1", "accuracy"]}
     directory = write_experiment(tmp_path / "pair", metrics=metrics, name="sst2 | mrpc")
     for seed in range(3):
-        for arm, gain in (("standard", 0.0), ("sam", 1.0 + seed / 4)):
+        for arm, gain in (("baseline", 0.0), ("sam", 1.0 + seed / 4)):
             if (arm, seed) == ("sam", 2):
                 write_run(directory, arm, seed, {}, state="failed", error="The loss is not finite at step 7.")
                 continue
@@ -52,7 +53,7 @@ def pair(tmp_path: Path) -> Path:
                     "glue/sst2": {100: {"accuracy": top + 1}, 200: {"accuracy": top}},
                     "glue/mrpc": mrpc,
                 },
-                seconds=100.0 + 10 * seed if arm == "standard" else 125.0 + 20 * seed,
+                seconds=100.0 + 10 * seed if arm == "baseline" else 125.0 + 20 * seed,
                 warnings=["The set is small."] if seed == 0 else [],
             )
     return directory
@@ -73,7 +74,7 @@ def one_score(directory: Path, scores: Sequence[tuple[float, float]], **settings
         directory, metrics={"a": ["em"]}, seeds=list(seeds), name=directory.name, settings=settings or None
     )
     for seed, (standard, sam) in enumerate(scores):
-        write_run(directory, "standard", seed, {"a": {200: {"em": standard}}})
+        write_run(directory, "baseline", seed, {"a": {200: {"em": standard}}})
         write_run(directory, "sam", seed, {"a": {200: {"em": sam}}}, seconds=127.0)
     return directory
 
@@ -116,7 +117,7 @@ def test_the_step_chosen_on_held_out_data_gives_the_headline(tmp_path: Path) -> 
     """With held-out scores in every run the headline rests on them, and the other ways are told too."""
     directory = one_score(tmp_path / "x", [(50, 51), (60, 63), (55, 54)])
     for seed in range(3):
-        for arm in ("standard", "sam"):
+        for arm in ("baseline", "sam"):
             scores = {100: {"em": 40.0 + seed}, 200: {"em": 50.0}}
             held_out = {"t": {100: {"loss": 9.0}, 200: {"loss": 1.0}}}
             write_run(directory, arm, seed, {"a": scores}, held_out=held_out)
@@ -136,18 +137,18 @@ def test_unpaired_and_failed_runs_are_named(pair: Path) -> None:
     """A seed that only one arm finished is left out of every number, and the reader is told why."""
     report = write_report(pair)
     assert report.comparison.seeds == (0, 1)
-    assert {row.paired.n for row in report.comparison.scored[0].rows if row.paired} == {2}
-    assert report.comparison.cost.seconds["standard"].n == 2
-    assert "Standard seed 2 is left out, because the other arm has not finished this seed." in report.caveats
+    assert {row.paired["sam"].n for row in report.comparison.scored[0].rows} == {2}
+    assert report.comparison.cost.seconds["baseline"].n == 2
+    assert "Baseline seed 2 is left out, because no other arm has finished this seed." in report.caveats
     assert "SAM seed 2 failed and is left out: The loss is not finite at step 7." in report.caveats
-    assert report.caveats.count("The set is small. (Standard seed 0, SAM seed 0)") == 1
+    assert report.caveats.count("The set is small. (Baseline seed 0, SAM seed 0)") == 1
 
 
 def test_time_is_the_median_of_paired_ratios(pair: Path) -> None:
     """The ratio of training times is taken seed by seed: 125 / 100 and 145 / 110."""
-    cost = write_report(pair).comparison.cost
+    cost = write_report(pair).comparison.cost.ratios["sam"]
     assert (cost.low, cost.high) == (1.25, 145 / 110)
-    assert cost.ratio == pytest.approx((1.25 + 145 / 110) / 2)
+    assert cost.median == pytest.approx((1.25 + 145 / 110) / 2)
 
 
 def test_an_undefined_score_leaves_its_pair_out(tmp_path: Path) -> None:
@@ -156,8 +157,7 @@ def test_an_undefined_score_leaves_its_pair_out(tmp_path: Path) -> None:
     write_run(directory, "sam", 1, {"a": {200: {"em": float("nan")}}})
     report = write_report(directory)
     row = report.comparison.scored[0].rows[0]
-    assert row.paired is not None
-    assert (row.paired.n, row.paired.difference) == (2, 0)
+    assert (row.paired["sam"].n, row.paired["sam"].difference) == (2, 0)
     assert any("SAM seed 1 has no em on a" in caveat for caveat in report.caveats)
     assert "NaN" not in (directory / "report" / "report.json").read_text()
 
@@ -178,18 +178,18 @@ def test_one_arm_has_a_score_table(tmp_path: Path) -> None:
         write_run(directory, "sam", seed, {"a": {200: {"em": 50.0 + 2 * seed}}})
     report = write_report(directory)
     assert report.headline == "SAM: em on a 51.0 ± 1.4 at the last step (2 seeds); training took 100 s a run."
-    assert report.scores[0].columns == ("Evaluation set", "Metric", "SAM", "Seeds")
-    assert report.scores[0].rows == (("a", "em", "51.0 ± 1.4", "2"),)
+    assert report.scores[0].columns == ("Evaluation set", "Metric", *ARM_COLUMNS)
+    assert report.scores[0].rows == (("a", "em", "SAM", "51.0 ± 1.4", "-", "2", "-"),)
 
 
 def test_shared_metrics_are_averaged_apart_as_well(tmp_path: Path) -> None:
     """Where every set has the same metrics, each metric has an average of its own."""
     metrics = {"ar": ["f1", "em"], "bn": ["f1", "em"]}
-    directory = write_experiment(tmp_path / "x", metrics=metrics, arms=["standard"], seeds=[0])
+    directory = write_experiment(tmp_path / "x", metrics=metrics, arms=["baseline"], seeds=[0])
     scores = {"ar": {200: {"f1": 10.0, "em": 0.0}}, "bn": {200: {"f1": 30.0, "em": 20.0}}}
-    write_run(directory, "standard", 0, scores)
+    write_run(directory, "baseline", 0, scores)
     rows = write_report(directory).comparison.scored[0].rows[:3]
-    assert [(row.metric, row.arms["standard"].mean) for row in rows] == [("all", 15), ("f1", 20), ("em", 10)]
+    assert [(row.metric, row.arms["baseline"].mean) for row in rows] == [("all", 15), ("f1", 20), ("em", 10)]
 
 
 def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
     directory = one_score(tmp_path / "x", [(50, 51)])
     assert write_report(directory).figures
     write_run(directory, "sam", 0, {}, state="running", seconds=None)
-    write_run(directory, "standard", 0, {}, state="running", seconds=None)
+    write_run(directory, "baseline", 0, {}, state="running", seconds=None)
     for scores in directory.glob("*/eval/a.jsonl"):
         scores.unlink()
     report = write_report(directory)
@@ -209,10 +209,13 @@ def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
 def test_half_an_experiment_is_summed_up_without_a_verdict(tmp_path: Path) -> None:
     """With one arm still to run, the other one's scores are shown and nothing is compared."""
     directory = write_experiment(tmp_path / "x", metrics={"a": ["em"]}, seeds=[0])
-    write_run(directory, "standard", 0, {"a": {200: {"em": 50.0}}})
+    write_run(directory, "baseline", 0, {"a": {200: {"em": 50.0}}})
     report = write_report(directory)
     assert report.headline == "SAM: not enough seeds, because no seed has a score in both arms yet."
-    assert report.scores[0].rows == (("a", "em", "50.0", "-", "-", "0", "too few seeds"),)
+    assert report.scores[0].rows == (
+        ("a", "em", "Baseline", "50.0", "-", "1", "-"),
+        ("a", "em", "SAM", "-", "-", "0", "too few seeds"),
+    )
 
 
 def test_json_holds_everything_in_full(pair: Path) -> None:
@@ -227,11 +230,11 @@ def test_json_holds_everything_in_full(pair: Path) -> None:
         ("glue/mrpc", "f1"),
         ("glue/mrpc", "accuracy"),
     ]
-    assert rows[1]["paired"]["difference"] == 1.125
+    assert rows[1]["paired"]["sam"]["difference"] == 1.125
     run = content["scores"]["last-step"]["runs"][-1]
     assert (run["arm"], run["seed"], run["step"]) == ("sam", 1, 200)
     assert run["scores"][0] == {"evaluation_set": "glue/sst2", "metric": "accuracy", "value": 82.25}
-    assert content["training_time"]["high"] == 145 / 110
+    assert content["training_time"]["ratios"]["sam"]["high"] == 145 / 110
 
 
 @pytest.mark.usefixtures("drawn")
@@ -273,7 +276,7 @@ def test_several_experiments_have_one_summary(tmp_path: Path) -> None:
     ]
     reports = report_many([*directories, directories[0]])
     assert reports.summary is not None
-    assert reports.summary.columns[:3] == ("Experiment", "rho", "Standard")
+    assert reports.summary.columns[:3] == ("Experiment", "rho", "Reference")
     assert [row[:2] for row in reports.summary.rows] == [("rho0.05", "0.05"), ("rho0.15", "0.15")]
     assert "2 comparisons, 0 called better or worse" in reports.summary.notes[0]
     shown = printed(reports)

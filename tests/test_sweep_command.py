@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,10 @@ SMALL = [
 
 
 def test_the_plan_is_printed_alone(tmp_path: Path) -> None:
-    """--plan tells cells, runs, steps and shared runs, and writes nothing."""
+    """--plan tells experiments, runs and steps, the baseline once, and writes nothing."""
     out = tmp_path / "sweep"
     result = succeed("sweep", "rho=0.02,0.05,0.1", *SMALL, "--out", out, "--plan")
-    assert "3 cells: 4 runs to train, 8 steps; 2 standard runs shared; about" in result.out
+    assert "1 experiment: 4 runs to train, 8 steps; about" in result.out
     assert not out.exists()
 
 
@@ -46,8 +45,8 @@ def test_a_preset_brings_its_grid(tmp_path: Path) -> None:
     [
         (["facts/capitals"], "There is no grid."),
         (["rho=0.1", "--rho", "0.2", "facts/capitals"], "sam.rho is in the grid and given as an option too"),
-        (["rho=0.1,x", "facts/capitals"], "rho-x: Invalid sam.rho='x'. Must be a number"),
-        (["rho=0.1", "factz"], "rho-0.1: Unknown task or mixture 'factz'"),
+        (["rho=0.1,x", "facts/capitals"], "arms: Arm 'rho=x': Invalid rho='x'. Must be a finite number"),
+        (["rho=0.1", "factz"], "arms: Unknown task or mixture 'factz'"),
         (["preset=demo,dema"], "preset-dema: Unknown preset 'dema'. Did you mean demo"),
         (["rho=0.1", "facts/capitals", "--jobs", "0"], "--jobs: must be at least 1"),
         (["rho=0.1", "facts/capitals", "--launcher", "ray"], "--launcher: must be processes, slurm or"),
@@ -77,7 +76,7 @@ def test_the_report_of_a_sweep(tmp_path: Path) -> None:
     for rho in (0.05, 0.15):
         settings = {"sam": {"rho": rho}}
         cell = write_experiment(tmp_path / f"rho-{rho}", metrics={"a": ["em"]}, seeds=[0], settings=settings)
-        for arm in ("standard", "sam"):
+        for arm in ("baseline", "sam"):
             write_run(cell, arm, 0, {"a": {200: {"em": 50 + 10 * rho}}})
     result = succeed("report", tmp_path)
     assert "sam.rho" in result.out
@@ -92,30 +91,29 @@ def test_a_directory_without_experiments_is_one_sentence(tmp_path: Path) -> None
     assert "no experiment is here, and none in a directory inside it" in result.err
 
 
+def test_a_sweep_and_comparisons_share_their_runs(tmp_path: Path) -> None:
+    """What a sweep trained, the baseline once for all radii, neither it nor another command trains again."""
+    out, runs = tmp_path / "sweep", ["--runs", tmp_path / "all"]
+    first = succeed("sweep", "rho=0.05,0.15", *SMALL, "--out", out, *runs)
+    assert "3 runs to train" in first.out
+    assert len(list((tmp_path / "all").glob("*-seed0"))) == 3
+    assert (out / "report" / "figures" / "sensitivity.png").exists()
+    result = succeed("compare", *SMALL, "--rho", "0.15", "--out", tmp_path / "compare", *runs)
+    assert result.out.count("done before") == 2
+    for run, other in (("baseline-seed0", "baseline-seed0"), ("rho=0.15-seed0", "sam-seed0")):
+        assert trajectory(out / "arms" / run) == trajectory(tmp_path / "compare" / other)
+    again = succeed("sweep", "rho=0.05,0.15", *SMALL, "--out", out, *runs)
+    assert "0 runs to train, 0 steps; 3 done before" in " ".join(again.out.split())
+
+
 @pytest.mark.slow
 def test_a_sweep_trains_what_compare_trains(tmp_path: Path) -> None:
-    """A cell's runs, the shared one too, are those of compare with the same settings, bit for bit."""
+    """The runs of a sweep are those of compare with the same settings, bit for bit."""
     out = tmp_path / "sweep"
-    succeed("sweep", "rho=0.05,0.15", *SMALL, "--out", out)
-    succeed("compare", *SMALL, "--rho", "0.15", "--out", tmp_path / "compare")
-    for run in ("standard-seed0", "sam-seed0"):
-        assert trajectory(out / "rho-0.15" / run) == trajectory(tmp_path / "compare" / run)
-    assert "copied_from" in json.loads((out / "rho-0.15" / "standard-seed0" / "status.json").read_text())
-    assert "copied_from" not in json.loads((out / "rho-0.05" / "standard-seed0" / "status.json").read_text())
-    assert (out / "report" / "figures" / "sensitivity.png").exists()
-
-
-@pytest.mark.slow
-def test_a_diverging_standard_run_is_trained_once(tmp_path: Path) -> None:
-    """Where training blows up, the cells that share its standard run do not train it again."""
-    out = tmp_path / "sweep"
-    result = call(
-        "sweep", "rho=0,0.05", *SMALL, "--optimizer", "adamw", "--learning-rate", "1e30", "--out", out
-    )
-    assert result.code == 1
-    assert "It failed in rho-0, which trains it for this cell too." in result.out
-    assert (out / "rho-0" / "standard-seed0" / "config.toml").exists()
-    assert [path.name for path in (out / "rho-0.05" / "standard-seed0").iterdir()] == ["status.json"]
+    succeed("sweep", "rho=0.05,0.15", *SMALL, "--out", out, "--runs", tmp_path / "one")
+    succeed("compare", *SMALL, "--rho", "0.15", "--out", tmp_path / "compare", "--runs", tmp_path / "other")
+    for run, other in (("baseline-seed0", "baseline-seed0"), ("rho=0.15-seed0", "sam-seed0")):
+        assert trajectory(out / "arms" / run) == trajectory(tmp_path / "compare" / other)
 
 
 @pytest.mark.slow
@@ -129,5 +127,5 @@ def test_two_workers_run_a_sweep(tmp_path: Path, launcher: str) -> None:
     result = call("sweep", *words)
     assert result.code == 1
     assert "Failed: fraction-0.0001: " in result.out
-    assert (out / "jobs" / "fraction-0.0001.log").read_text()
+    assert (out / "jobs" / "fraction-0.0001-baseline-seed0.log").read_text()
     assert (out / "fraction-1" / "report" / "report.json").exists()

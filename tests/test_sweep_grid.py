@@ -20,21 +20,31 @@ def grid(*words: str) -> Grid:
 
 def test_cells_are_all_combinations() -> None:
     """Two settings with two values each give four cells, named after them, the last setting fastest."""
-    points = grid("rho=0.02,0.05", "fraction=0.05,0.2").combinations()
-    assert [point.name for point in points] == [
-        "rho-0.02_fraction-0.05",
-        "rho-0.02_fraction-0.2",
-        "rho-0.05_fraction-0.05",
-        "rho-0.05_fraction-0.2",
+    cells = grid("steps=2,5", "fraction=0.05,0.2").cells()
+    assert [point.name for point, _ in cells] == [
+        "steps-2_fraction-0.05",
+        "steps-2_fraction-0.2",
+        "steps-5_fraction-0.05",
+        "steps-5_fraction-0.2",
     ]
-    assert points[1].values == {"sam.rho": 0.02, "data.fraction": 0.2}
+    assert cells[1][0].values == {"train.steps": 2, "data.fraction": 0.2}
+
+
+def test_settings_of_sam_are_arms_of_a_cell() -> None:
+    """Radii and fractions give a cell for each fraction with an arm for each radius."""
+    cells = grid("rho=0.02,0.05", "fraction=0.05,0.2").cells()
+    assert [(point.name, [arm.name for arm in arms]) for point, arms in cells] == [
+        ("fraction-0.05", ["rho=0.02", "rho=0.05"]),
+        ("fraction-0.2", ["rho=0.02", "rho=0.05"]),
+    ]
+    assert cells[1][1][0].values == {"sam.rho": 0.02}
 
 
 def test_words_are_read_as_values() -> None:
     """Whole numbers, numbers, texts, truth, tasks and seeds each become what their setting wants."""
     (point,) = grid(
         *("a=8", "learning-rate=1e-3", "descent=full", "data.hub=true", "task=glue/rte+glue/sst2", "seed=4")
-    ).combinations()
+    ).arms()
     assert point.values == {
         "sam.ascent": 8,
         "train.learning_rate": 0.001,
@@ -47,12 +57,10 @@ def test_words_are_read_as_values() -> None:
 
 def test_the_papers_grids() -> None:
     """The words rho, a, m and fraction stand for the paper's values, 8 to 128 of 128 examples for a."""
-    assert [p.values["sam.rho"] for p in grid("rho").combinations()] == [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4]
-    assert [p.values["sam.ascent"] * 128 for p in grid("a").combinations()] == [8, 24, 32, 64, 128]
-    assert [p.values for p in grid("m").combinations()] == [
-        {"sam.m": m, "sam.descent": "full"} for m in (1, 2, 4)
-    ]
-    rates = [p.values["data.fraction"] for p in grid("fraction").combinations()]
+    assert [p.values["sam.rho"] for p in grid("rho").arms()] == [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4]
+    assert [p.values["sam.ascent"] * 128 for p in grid("a").arms()] == [8, 24, 32, 64, 128]
+    assert [p.values for p in grid("m").arms()] == [{"sam.m": m, "sam.descent": "full"} for m in (1, 2, 4)]
+    rates = [p.values["data.fraction"] for p in grid("fraction").arms()]
     assert (rates[0], rates[-1]) == (0.02, 0.8)
 
 
@@ -73,26 +81,28 @@ def test_a_file_holds_axes_and_points(tmp_path: Path) -> None:
     )
     made = Grid()
     made.add_file(file)
-    points = made.combinations()
-    assert [point.name for point in points] == [
-        "model-t5-v1_1-small_rho-0.05_fraction-0.05",
-        "model-t5-v1_1-small_rho-0.05_fraction-1",
-        "model-t5-v1_1-base_rho-0.15_fraction-0.05",
-        "model-t5-v1_1-base_rho-0.15_fraction-1",
+    cells = made.cells()
+    assert [point.name for point, _ in cells] == [
+        "model-t5-v1_1-small_fraction-0.05",
+        "model-t5-v1_1-small_fraction-1",
+        "model-t5-v1_1-base_fraction-0.05",
+        "model-t5-v1_1-base_fraction-1",
     ]
-    assert all(point.values["sam.descent"] == "full" for point in points)
+    assert [arm.values for _, arms in cells for arm in arms] == [
+        {"sam.rho": rho, "sam.descent": "full"} for rho in (0.05, 0.05, 0.15, 0.15)
+    ]
 
 
 def test_names_of_cells_differ() -> None:
     """Models whose paths end alike get cells of different names, without a slash."""
-    names = [point.name for point in grid("model=/a/base,/b/base").combinations()]
+    names = [point.name for point, _ in grid("model=/a/base,/b/base").cells()]
     assert len(set(names)) == 2
     assert not any("/" in name for name in names)
 
 
 def test_equal_values_are_one_cell() -> None:
     """A value that is given twice makes one cell."""
-    assert len(grid("rho=0.1,0.1").combinations()) == 1
+    assert len(grid("rho=0.1,0.1").arms()) == 1
 
 
 @pytest.mark.parametrize(
@@ -109,7 +119,7 @@ def test_equal_values_are_one_cell() -> None:
 def test_mistakes_are_one_sentence(words: list[str], sentence: str) -> None:
     """A mistake in a grid is answered in one sentence."""
     with pytest.raises(UserError, match=sentence):
-        grid(*words).combinations()
+        grid(*words).arms()
 
 
 @pytest.mark.parametrize("content", ["rho = [", "cells = 3", "[[cells]]\nrhoo = 1", "seed = [true]"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cli.command import SMALL, call, reviews, succeed, trajectory, write_rows
+from tests.cli.command import SMALL, call, reviews, succeed, write_rows
 from tests.model_fixtures import tiny_loaded
 
 from lowland.errors import UserError
@@ -164,17 +165,23 @@ def test_impossible_shares_are_refused(share: float) -> None:
         DataSettings(tasks=("glue/sst2",), label_noise=share)
 
 
+def read_losses(run: Path) -> list[float]:
+    """The losses of a run."""
+    return [json.loads(line)["loss"] for line in (run / "train.jsonl").read_text().splitlines()]
+
+
 def test_both_arms_train_on_the_same_wrong_labels(tmp_path: Path) -> None:
-    """Through the command line, SAM at rho 0 equals standard training under noise, and noise tells."""
+    """Through the command line, both arms learn under noise, each by its own gradient, and noise tells."""
     train, dev = write_rows(tmp_path / "t.jsonl", reviews(40)), write_rows(tmp_path / "d.jsonl", reviews(8))
     own = ["--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}", *SMALL]
     succeed(
-        "compare", *own, "--rho", "0", "--seeds", "1", "--label-noise", "0.4", "--out", tmp_path / "noisy"
+        "compare", *own, "--rho", "1e-9", "--seeds", "1", "--label-noise", "0.4", "--out", tmp_path / "noisy"
     )
-    noisy = trajectory(tmp_path / "noisy" / "standard-seed0")
-    assert noisy == trajectory(tmp_path / "noisy" / "sam-seed0")
-    succeed("train", *own, "--arm", "standard", "--out", tmp_path / "clean")
-    assert trajectory(tmp_path / "clean" / "standard-seed0").log != noisy.log
+    noisy, sam = (read_losses(tmp_path / "noisy" / f"{arm}-seed0") for arm in ("baseline", "sam"))
+    # 1e-4: the same batches and masks; the gradient is off by a radius below what fp32 resolves.
+    assert sam == pytest.approx(noisy, rel=1e-4)
+    succeed("train", *own, "--arm", "baseline", "--out", tmp_path / "clean")
+    assert read_losses(tmp_path / "clean" / "baseline-seed0") != pytest.approx(noisy, rel=1e-2)
 
 
 def test_noise_is_an_axis_of_a_sweep(tmp_path: Path) -> None:

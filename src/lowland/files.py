@@ -130,9 +130,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(plain: Any) -> str:
-    """Gives eight hexadecimal digits of plain values: dictionaries, lists, numbers, texts."""
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
+def fingerprint(plain: Any, digits: int = 8) -> str:
+    """Gives hexadecimal digits of plain values: dictionaries, lists, numbers, texts."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:digits]
 
 
 @contextmanager

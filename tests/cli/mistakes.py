@@ -52,7 +52,7 @@ MISTAKES: dict[str, list[Case]] = {
         (f"{ON_TASK} --seeds 1,1", ["seeds", "different"]),
         (f"{ON_TASK} --seeds 0", ["seeds"]),
         ("train facts/continents --seed -1", ["seeds", ">= 0"]),
-        ("train facts/continents --arm sgd", ["--arm", "sam or standard"]),
+        ("train facts/continents --arm sgd", ["Unknown arm 'sgd'"]),
         ("compare fact/continents", ["Unknown task or mixture 'fact/continents'", "facts/continents"]),
         (f"{ON_TASK} --preset dem", ["preset 'dem'", "demo"]),
         (f"{ON_TASK} --out {{d}}/notes", ["notes", "--out"]),

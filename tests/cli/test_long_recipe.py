@@ -56,7 +56,7 @@ def test_starts_checkpoints_and_goes_on(tmp_path: Path, shared: Path) -> None:
         *("--eval-limit", "2", "--evaluate-every", "4", "--log-every", "1", "--precision", "fp32"),
     )
     command = ["compare", *data, "--preset", "paper-base", *small]
-    run = RunDirectory(out, "standard", 0)
+    run = RunDirectory(out, "baseline", 0)
     log = run.path / "train.jsonl"
 
     def after_a_state() -> bool:
@@ -79,5 +79,8 @@ def test_starts_checkpoints_and_goes_on(tmp_path: Path, shared: Path) -> None:
     # The state of the end was saved, too, beside that of the last checkpoint.
     assert int(run.states()[0].name.removeprefix("step-")) == len(found)
 
-    succeed(*command, "--steps", str(saved + 4), "--seeds", "1", "--out", tmp_path / "through")
-    assert lines(RunDirectory(tmp_path / "through", "standard", 0).path / "train.jsonl") == found[: saved + 4]
+    succeed(*command, "--steps", str(saved + 4), "--seeds", "1", "--out", tmp_path / "other" / "through")
+    assert (
+        lines(RunDirectory(tmp_path / "other" / "through", "baseline", 0).path / "train.jsonl")
+        == found[: saved + 4]
+    )

@@ -23,11 +23,12 @@ def test_official_and_own_rows_agree(tmp_path: Path, shared: Path) -> None:
         (tmp_path / "SST-2").mkdir(exist_ok=True)
         (tmp_path / "SST-2" / f"{name}.tsv").write_text("\n".join(rows) + "\n")
     options = [*SMALL, "--model", shared / "models" / "nano-t5"]
-    succeed("train", "glue/sst2", "--data-dir", tmp_path, *options, "--out", tmp_path / "task")
+    succeed("train", "glue/sst2", "--data-dir", tmp_path, *options, "--out", tmp_path / "task" / "out")
     succeed(
         "train", "--train", tmp_path / "train.tsv", "--eval", tmp_path / "dev.tsv",
         "--name", "glue/sst2",  # each task draws from a random stream of its own name
-        "--input", "sst2 sentence: {text}", "--target", "{label}", *options, "--out", tmp_path / "own",
+        "--input", "sst2 sentence: {text}", "--target", "{label}", *options,
+        "--out", tmp_path / "own" / "out",
     )  # fmt: skip
-    task, own_rows = (trajectory(tmp_path / name / "sam-seed0") for name in ("task", "own"))
+    task, own_rows = (trajectory(tmp_path / name / "out" / "sam-seed0") for name in ("task", "own"))
     assert (task.log, task.weights) == (own_rows.log, own_rows.weights)

@@ -158,8 +158,10 @@ class Machine:
         log = self.folder / "log"
         for old in self.folder.glob("log*"):
             old.unlink()
+        # All that a command writes is below its directory, to be killed at and looked at.
+        runs = [] if name == "pretrain" else ["--runs", str(out / "runs")]
         request = {
-            "words": [*COMMANDS[name], *self._options[name], *more, "--out", str(out)],
+            "words": [*COMMANDS[name], *self._options[name], *more, "--out", str(out), *runs],
             "root": str(out),
             "log": str(log),
             "processes": processes,
@@ -198,7 +200,7 @@ def picture(out: Path) -> dict[str, Any]:
     return {
         str(path.relative_to(out)): _content(path, out)
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and not path.name.startswith(".lock")
     }
 
 
@@ -241,7 +243,7 @@ def check_trust(out: Path, before: dict[Path, int]) -> dict[Path, int]:
     found: dict[Path, int] = {}
     for folder in {status.parent for status in out.rglob("status.json") if ".aside" not in str(status)}:
         arm, _, seed = folder.name.partition("-seed")
-        run = RunDirectory(folder.parent, arm, int(seed))  # type: ignore[arg-type]
+        run = RunDirectory(folder.parent, arm, int(seed))
         if run.done:
             found[folder] = 10**9
             check_sums(run.checkpoint(json.loads((folder / "status.json").read_text())["steps"]))

@@ -20,7 +20,7 @@ from lowland.models import load_model, weights_sha256
 from lowland.train import seed_dropout
 
 
-@pytest.mark.parametrize("arm", ["standard", "sam"])
+@pytest.mark.parametrize("arm", ["baseline", "sam"])
 def test_a_loop_of_ones_own_ends_at_the_same_weights(tmp_path: Path, arm: str) -> None:
     """Three steps by the library's operations give a hand-written loop's weights, dropout on, bit for bit."""
     command = [

@@ -11,7 +11,7 @@ import pytest
 
 from lowland.experiment.configuration import ExperimentConfig, build_config
 from lowland.experiment.remaining import Remaining
-from lowland.train import Arm, StepReport
+from lowland.train import StepReport
 
 MINUTES = 60.0
 
@@ -48,7 +48,7 @@ def report_of(step: int, seconds: float) -> StepReport:
 
 
 def simulate(
-    config: ExperimentConfig, step_seconds: dict[Arm, float], evaluation: float, start: float, done: int = 0
+    config: ExperimentConfig, step_seconds: dict[str, float], evaluation: float, start: float, done: int = 0
 ) -> list[tuple[float, float | None]]:
     """Plays an experiment; returns time and estimate after each event, counted from the beginning."""
     chance, clock = random.Random(0), Clock()
@@ -90,7 +90,7 @@ def test_the_end_is_foreseen(
     speeds, the evaluations, and the runs that were done before.
     """
     config = config_of(seeds, log_every, evaluate_every)
-    told = simulate(config, {"standard": 1.0, "sam": sam}, evaluation, start=5.0, done=done)
+    told = simulate(config, {"baseline": 1.0, "sam": sam}, evaluation, start=5.0, done=done)
     end = told[-1][0]
     late = [(now, left) for now, left in told if now > 3 * MINUTES]
     assert late
@@ -103,8 +103,8 @@ def test_the_end_is_foreseen(
 def test_an_interrupted_run_counts_what_is_left() -> None:
     """A run that goes on at an evaluation counts its steps from there, and that evaluation, too."""
     config, clock = config_of(1), Clock()
-    remaining = Remaining(config, [("standard", 0)], 400, clock)
-    remaining.on_run("standard", 0)
+    remaining = Remaining(config, [("baseline", 0)], 400, clock)
+    remaining.on_run("baseline", 0)
     remaining.on_run("sam", 0)
     assert remaining.seconds() is None
     remaining.on_resume(200)

@@ -54,7 +54,7 @@ def test_it_learns(tmp_path: Path, text: Path, optimizer: str) -> None:
     options = ["--steps", "60", "--evaluate-every", "20", "--optimizer", optimizer, "--learning-rate", rate]
     out = tmp_path / "out"
     result = succeed("pretrain", text, *TINY, *options, "--out", out, "--save-as", "bf16")
-    losses = _outcome(out / "standard-seed0")[2]
+    losses = _outcome(out / "baseline-seed0")[2]
     assert len(losses) == 3
     assert losses[-1] < losses[0] - 0.2  # of about 5 nats at the start; chance moves it by hundredths
     assert "validation loss" in result.out
@@ -75,7 +75,7 @@ def test_it_goes_on_from_a_checkpoint(tmp_path: Path, text: Path) -> None:
     further = ["pretrain", text, *rest, *options, "--evaluate-every", "1", "--learning-rate", "1e-12"]
     result = succeed(*further, "--steps", "1", "--model", first / "model", "--out", second)
     assert "Training a vocabulary" not in result.out
-    before, after = (_outcome(out / "standard-seed0")[2][-1] for out in (first, second))
+    before, after = (_outcome(out / "baseline-seed0")[2][-1] for out in (first, second))
     # A step this small leaves the loss as it was, but for the rounding of fp32.
     assert after == pytest.approx(before, abs=1e-5)
     one, other = (load_model(str(out / "model"), dropout=None) for out in (first, second))
@@ -113,7 +113,7 @@ def test_only_a_t5_goes_on(tmp_path: Path, text: Path, kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("arm", ["standard", "sam"])
+@pytest.mark.parametrize("arm", ["baseline", "sam"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_it_goes_on(tmp_path: Path, text: Path, number: signal.Signals, arm: str) -> None:
     """Killed or stopped on the way, a pre-training ends with the weights and logs of one that was not."""

@@ -71,7 +71,7 @@ def test_equal_weights_would_be_wrong() -> None:
     assert distance(gradients(model), gradients(other)) > 1e-3
 
 
-@pytest.mark.parametrize("make", [StandardGradient, SAM], ids=["standard", "sam"])
+@pytest.mark.parametrize("make", [StandardGradient, SAM], ids=["baseline", "sam"])
 def test_pieces_without_targets(make: type[StandardGradient]) -> None:
     """A piece without any target token, whose mean loss is NaN, adds nothing."""
     model, other = Tagger(), Tagger()

@@ -31,7 +31,7 @@ def train(
     source = model if with_module else model.parameters()
     gradient = {
         "sam": lambda: SAM(source, rho=0.0, ascent=0.5, micro_batch_size=micro_batch_size),
-        "standard": lambda: StandardGradient(source, micro_batch_size=micro_batch_size),
+        "baseline": lambda: StandardGradient(source, micro_batch_size=micro_batch_size),
         "backward": lambda: None,
     }[how]()
     loss_fn = loss_of(model)
@@ -49,7 +49,7 @@ def train(
 
 
 @pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
-@pytest.mark.parametrize("how", ["sam", "standard"])
+@pytest.mark.parametrize("how", ["sam", "baseline"])
 @pytest.mark.parametrize("with_module", [True, False], ids=["module", "parameters"])
 def test_equals_loss_backward(how: str, optimizer_name: str, with_module: bool) -> None:
     """Five steps at rho = 0, with dropout and BatchNorm, end in the very state of loss.backward()."""
@@ -58,7 +58,7 @@ def test_equals_loss_backward(how: str, optimizer_name: str, with_module: bool) 
 
 def test_equals_standard_in_micro_batches() -> None:
     """In micro-batches, too, rho = 0 equals the standard gradient bit for bit."""
-    assert same(train("sam", "adamw", micro_batch_size=4), train("standard", "adamw", micro_batch_size=4))
+    assert same(train("sam", "adamw", micro_batch_size=4), train("baseline", "adamw", micro_batch_size=4))
 
 
 def test_sam_is_not_standard() -> None:

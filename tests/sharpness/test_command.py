@@ -62,7 +62,7 @@ def record(folder: Path, name: str) -> dict[str, Any]:
 
 def test_everything_is_measured_and_written(measured: Path) -> None:
     """Each arm and seed has its figures on both kinds of examples, and tables and pictures are there."""
-    names = {f"{arm}-seed{seed}" for arm in ("start", "standard", "sam") for seed in (0, 1)}
+    names = {f"{arm}-seed{seed}" for arm in ("start", "baseline", "sam") for seed in (0, 1)}
     assert {path.stem for path in measured.glob("*-seed*.json")} == names
     for name in names:
         found = record(measured, name)
@@ -111,7 +111,7 @@ def test_the_same_command_measures_nothing_again(finished: Path, measured: Path)
 def test_figures_are_the_same_for_the_same_seed(finished: Path, measured: Path, tmp_path: Path) -> None:
     """Measuring anew gives the same numbers bit for bit, and another seed draws other examples."""
     succeed("sharpness", finished, "--seeds", "1", *QUICK, "--out", tmp_path / "again")
-    for name in ("standard-seed0", "sam-seed0"):
+    for name in ("baseline-seed0", "sam-seed0"):
         assert (tmp_path / "again" / f"{name}.json").read_bytes() == (measured / f"{name}.json").read_bytes()
     succeed(
         "sharpness", finished, "--seeds", "1", *QUICK, "--hessian-examples", "0", "--grid", "0",
@@ -150,16 +150,16 @@ def test_arms_in_directories_of_their_own_are_compared(
     finished: Path, measured: Path, tmp_path: Path
 ) -> None:
     """Two directories with an arm each give the figures of one with both; a run given twice is refused."""
-    for arm, other in (("standard", "sam"), ("sam", "standard")):
+    for arm, other in (("baseline", "sam"), ("sam", "baseline")):
         shutil.copytree(
             finished, tmp_path / arm, ignore=shutil.ignore_patterns(f"{other}-seed*", "sharpness")
         )
-    both = [tmp_path / "standard", tmp_path / "sam"]
+    both = [tmp_path / "baseline", tmp_path / "sam"]
     succeed("sharpness", *both, "--seeds", "1", *QUICK, "--out", tmp_path / "out")
-    for name in ("standard-seed0", "sam-seed0"):
+    for name in ("baseline-seed0", "sam-seed0"):
         assert (tmp_path / "out" / f"{name}.json").read_bytes() == (measured / f"{name}.json").read_bytes()
     twice = call("sharpness", finished, both[0], "--out", tmp_path / "out")
-    assert twice.code == 2 and "Two of the directories hold standard-seed0" in twice.err
+    assert twice.code == 2 and "Two of the directories hold baseline-seed0" in twice.err
 
 
 @pytest.mark.parametrize("kind", [*T5_KINDS, *OTHER_KINDS])
@@ -193,7 +193,7 @@ def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
 
 def test_figures_by_other_settings_are_not_mixed(measured: Path, tmp_path: Path) -> None:
     """A directory with figures that were measured unlike is refused in one sentence."""
-    for name, radius in (("sam-seed0", 0.1), ("standard-seed0", 0.2)):
+    for name, radius in (("sam-seed0", 0.1), ("baseline-seed0", 0.2)):
         found = record(measured, name)
         found["settings"]["radii"] = [radius]
         (tmp_path / f"{name}.json").write_text(json.dumps(found))

@@ -35,8 +35,8 @@ def test_closed_form_for_two_seeds() -> None:
     # Student's t for one degree of freedom is tan(0.475 pi) = 12.7062; the standard error is 1.
     assert found.high == pytest.approx(2 + math.tan(0.475 * math.pi))
     assert found.verdict == "no difference detected"
-    assert found.standard.mean == 55
-    assert found.sam.sd == pytest.approx(12 / math.sqrt(2))
+    assert found.reference.mean == 55
+    assert found.arm.sd == pytest.approx(12 / math.sqrt(2))
 
 
 @given(st.lists(st.tuples(scores, scores), max_size=12))
@@ -107,5 +107,5 @@ def test_summary_of_few() -> None:
 
 def test_pairs_must_match() -> None:
     """Unequal numbers of scores are refused."""
-    with pytest.raises(ValueError, match="2 standard scores and 1 SAM"):
+    with pytest.raises(ValueError, match="2 scores of the reference and 1 of the arm"):
         compare_pairs([1.0, 2.0], [1.0])

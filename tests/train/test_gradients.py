@@ -12,9 +12,9 @@ from lowland.train.gradients import build_gradient
 
 
 def test_arms() -> None:
-    """The baseline takes the plain gradient and SAM its own with its settings, in micro-batches alike."""
+    """Without a radius it is the plain gradient, and SAM's own with its settings, in micro-batches alike."""
     sam, train = SAMConfig(rho=0.3, direction="previous"), TrainSettings(micro_batch_size=4)
-    baseline, built = (build_gradient(arm, mlp(), train, sam) for arm in ("standard", "sam"))  # type: ignore[arg-type]
+    baseline, built = (build_gradient(mlp(), train, own) for own in (SAMConfig(rho=0.0), sam))
     assert type(baseline) is StandardGradient and baseline.micro_batch_size == 4
     assert isinstance(built, SAM) and built.config == sam and built.micro_batch_size == 4
 
@@ -22,4 +22,4 @@ def test_arms() -> None:
 def test_patterns_that_match_nothing() -> None:
     """Patterns that match no parameter of the model are a user's mistake."""
     with pytest.raises(UserError, match="no trainable parameter matches"):
-        build_gradient("sam", mlp(), TrainSettings(), SAMConfig(perturb=["*nothing*"]))
+        build_gradient(mlp(), TrainSettings(), SAMConfig(perturb=["*nothing*"]))

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from lowland.sam import SAMConfig
-from lowland.train import Arm, StepReport, TrainSettings, Watch
+from lowland.train import StepReport, TrainSettings, Watch
 
 
-def watch_of(arm: Arm = "standard", rho: float = 0.1, **changes: Any) -> Watch:
+def watch_of(rho: float = 0.0, **changes: Any) -> Watch:
     """A watch over a training of 100 steps."""
-    return Watch(arm, TrainSettings(steps=100, **changes), SAMConfig(rho=rho))
+    return Watch(TrainSettings(steps=100, **changes), SAMConfig(rho=rho))
 
 
 def line(step: int, loss: float | None = 1.0, rate: float = 0.1, radius: float | None = None) -> StepReport:
@@ -52,7 +52,7 @@ def test_no_false_alarm(losses: list[float | None]) -> None:
 
 def test_explosion_is_said_once() -> None:
     """Three lines in a row above the first loss and twice the lowest are called an explosion, once."""
-    (sentence,) = said(watch_of("sam"), [2.0, 1.0, 4.0, 4.0, 4.0, 5.0, 6.0])
+    (sentence,) = said(watch_of(0.1), [2.0, 1.0, 4.0, 4.0, 4.0, 5.0, 6.0])
     assert "4 at step 5" in sentence and "1 at step 2" in sentence
     assert "learning rate or rho" in sentence
 
@@ -79,7 +79,7 @@ def test_log_read_again() -> None:
 )
 def test_inactive_sam(rho: float, radius: float | None, words: str | None) -> None:
     """A radius of nothing, or of less than half of rho, is said once with its reason."""
-    watch = watch_of("sam", rho)
+    watch = watch_of(rho)
     found = [*watch(line(10, radius=radius)), *watch(line(20, radius=radius))]
     assert len(found) == (words is not None)
     if words is not None:
@@ -87,9 +87,8 @@ def test_inactive_sam(rho: float, radius: float | None, words: str | None) -> No
 
 
 def test_known_beforehand() -> None:
-    """A radius of 0 and a warm-up that never ends are said before the first step."""
-    assert watch_of().beforehand() == watch_of("standard", 0.0).beforehand() == []
-    assert "rho is 0" in watch_of("sam", 0.0).beforehand()[0]
+    """A warm-up that never ends is said before the first step."""
+    assert watch_of().beforehand() == watch_of(0.1).beforehand() == []
     assert "never reaches 0.1" in watch_of(warmup_steps=100, learning_rate=0.1).beforehand()[0]
 
 
@@ -103,7 +102,7 @@ def test_learning_rate_of_zero() -> None:
 @pytest.mark.parametrize(("cosine", "loss", "words"), [(0.1, 1.0, 1), (0.6, 1.0, 0), (0.1, 0.5, 0)])
 def test_plateau(cosine: float, loss: float, words: int) -> None:
     """A loss at w that stands while the cosine is low is said once to be held by SAM."""
-    watch = watch_of("sam")
+    watch = watch_of(0.1)
     found = []
     for step in range(1, 41):
         report = replace(line(10 * step, radius=0.1), ascent_loss=1.0 if step < 10 else loss, cosine=cosine)

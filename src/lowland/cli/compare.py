@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from lowland.cli import options, settings
-from lowland.cli.parser import at_least_one, seed_list
+from lowland.cli.parser import at_least_one, comma_list, own_arm, seed_list
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.configuration import ExperimentConfig
+    from lowland.experiment.directory import RunDirectory
 
-HELP = "fine-tune with and without SAM, several seeds each, and compare"
+HELP = "fine-tune in several ways, with SAM and without, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
-Fine-tunes a model twice for every seed, by standard training and by SAM, from
-the same start with the same data in the same order, and says which is better
-and how sure that is. The best model is left in DIR/model, the report in
-DIR/report. After an interruption the same command goes on where it stopped."""
+Fine-tunes a model by every arm for every seed, with the same data in the same
+order, and says which arm is better than the first one and how sure that is. The
+arms are baseline and sam if you name no others. The best model is left in
+DIR/model, the report in DIR/report. A run is never repeated: after an
+interruption the same command goes on, and other commands use its runs."""
 EPILOG = """\
 examples:
   lowland compare --preset demo
@@ -32,6 +35,9 @@ examples:
   lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
   lowland compare --train reviews.csv --eval dev.csv \\
     --input "review: {text}" --target "{label}" --metric macro_f1
+  lowland compare --preset demo --arms baseline,sam,asam \
+    --arm "late: sam.rho=0.15 sam.start=0.2"
+  lowland compare --preset demo --grid sam.rho=0.02,0.05,0.1
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
@@ -40,6 +46,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_data_options(parser)
     options.add_training_options(parser)
+    arms = parser.add_argument_group(
+        "arms", "The first arm is the reference; each of the others is compared with it, seed by seed."
+    )
+    arms.add_argument(
+        "--arms",
+        type=comma_list,
+        metavar="NAMES",
+        help="baseline, sam, previous, momentum, asam, or arms of the file of settings, with commas between "
+        "(default: baseline,sam)",
+    )
+    arms.add_argument(
+        "--arm",
+        dest="own_arms",
+        type=own_arm,
+        action="append",
+        metavar="ARM",
+        help='one more, such as "late: sam.rho=0.15 sam.start=0.2": a name, and what it changes of the '
+        "settings, after the name of an arm that it begins with, if any; may be repeated",
+    )
+    arms.add_argument(
+        "--grid",
+        action="append",
+        metavar="SETTING=VALUES",
+        help="an arm for each value, such as sam.rho=0.02,0.05,0.1, in the place of the arms after the "
+        "first; repeated, an arm for each combination",
+    )
     runs = parser.add_argument_group("runs")
     runs.add_argument(
         "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: 3)"
@@ -48,16 +80,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=at_least_one,
         metavar="N",
-        help="seeds that run at the same time, each in a process with its share of the cores or, in turn, "
-        "one of the GPUs, and a log in DIR/jobs (default: 1, in this process)",
+        help="runs at the same time, each in a process with its share of the cores or, in turn, one of the "
+        "GPUs, and a log in DIR/jobs (default: 1, in this process)",
     )
-    # How such a process is called: it runs the seeds that it is told, and leaves the rest to who called it.
-    runs.add_argument("--seeds-alone", action="store_true", help=argparse.SUPPRESS)
+    # How such a process is called: it runs what it is told, and leaves the rest to who called it.
+    runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options.add_layer_options(parser)
+    options.add_runs_folder(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
+    if own := getattr(arguments, "own_arms", []):
+        arguments.more_arms = dict(own)
+        if len(arguments.more_arms) < len(own):
+            raise UserError("--arm: two of them have the same name. Give each a name of its own.")
     return run_arms(arguments, "compare")
 
 
@@ -67,11 +104,12 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.cli.disk import disk_error
     from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
-    from lowland.experiment.compare import run_experiment, run_seeds_alone
+    from lowland.experiment.compare import run_alone, run_experiment
+    from lowland.experiment.runs import store_of
     from lowland.train import TrainingError
 
     quiet_libraries()
-    config = settings.build(arguments)
+    config = build_arms(arguments, verb)
     jobs = jobs_of(arguments)
     if "plan" in arguments:
         from lowland.experiment.plan import plan_experiment
@@ -82,10 +120,11 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
             console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
         return 0
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
+    store = Path(arguments.runs) if "runs" in arguments else store_of(path)
     with ExperimentProgress(console, config, path) as progress:
         try:
-            if "seeds_alone" in arguments:
-                run_seeds_alone(config, path, progress)
+            if "alone" in arguments:
+                run_alone(config, store, progress)
                 return 0
             report = run_experiment(
                 config,
@@ -93,7 +132,10 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
                 arguments.command,
                 progress,
                 lambda plan: show_plan(plan, console, jobs),
-                elsewhere=None if jobs == 1 else lambda: run_side_by_side(config, path, jobs, progress),
+                store=store,
+                elsewhere=None
+                if jobs == 1
+                else lambda left: run_side_by_side(config, path, left, jobs, progress),
             )
         except TrainingError as error:
             raise UserError(str(error)) from None
@@ -111,8 +153,30 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     return 0
 
 
+def build_arms(arguments: argparse.Namespace, verb: str) -> ExperimentConfig:
+    """Builds the configuration, with the arms of a grid where there is one.
+
+    Raises:
+        UserError: If something is wrong with it, or there is only one arm to compare.
+    """
+    from lowland.experiment.sweep import Grid, with_grid
+
+    config = settings.build(arguments)
+    if "grid" in arguments:
+        grid = Grid()
+        for word in arguments.grid:
+            grid.add_word(word)
+        config = with_grid(config, grid.arms())
+    if verb == "compare" and len(config.arms) < 2 and "alone" not in arguments:
+        raise UserError(
+            f"There is only the arm {config.reference!r}. Name two or more to compare, such as "
+            "--arms baseline,sam, or train one with `lowland train`."
+        )
+    return config
+
+
 def jobs_of(arguments: argparse.Namespace) -> int:
-    """Reads how many seeds run at the same time.
+    """Reads how many runs are trained at the same time.
 
     Raises:
         UserError: If that goes against how this process was started.
@@ -128,13 +192,31 @@ def jobs_of(arguments: argparse.Namespace) -> int:
     return jobs
 
 
-def run_side_by_side(config: ExperimentConfig, path: Path, jobs: int, progress: ExperimentProgress) -> None:
-    """Runs what is left of an experiment, several seeds at a time."""
-    from lowland.cli.seeds_view import SeedsView
-    from lowland.experiment.sweep import plan_seeds, run_seeds
+def run_side_by_side(
+    config: ExperimentConfig,
+    path: Path,
+    left: Sequence[RunDirectory],
+    jobs: int,
+    progress: ExperimentProgress,
+) -> None:
+    """Runs what is left of an experiment, several runs at a time.
 
-    plan = plan_seeds(config, path)
-    run_seeds(plan, path, jobs, SeedsView(progress, config, plan))
+    Raises:
+        UserError: If a process ended before its run did. Runs that fail say so in their own directories.
+    """
+    from lowland.cli.jobs_view import JobsView
+    from lowland.experiment.sweep import JOBS, make_jobs, make_launcher, run_jobs
+
+    todo = make_jobs(config, path, left, path / JOBS)
+    workers = max(1, min(jobs, len(todo)))  # who waits for nothing needs no share of the cores
+    view = JobsView(progress, len(config.seeds) * len(config.arms), todo)
+    for job, problem in run_jobs(
+        todo, make_launcher("processes", path / JOBS, {}, workers), workers, view
+    ).items():
+        if job.run.status().get("state") not in ("done", "failed"):
+            raise UserError(
+                f"{job.name}: {problem} See {job.log}. The same command goes on where it stopped."
+            )
 
 
 def default_directory(config: ExperimentConfig, verb: str, arguments: argparse.Namespace) -> Path:

@@ -19,7 +19,7 @@ USAGE = "[--option ...]"
 DESCRIPTION = """\
 Says what this machine and this set-up can do, and what would go wrong: what is
 installed, cores and memory, whether the model loads as it was saved, what a
-step of standard training and of SAM costs, and which data sets are there.
+step costs with SAM and without, and which data sets are there.
 Each line is ok, a note, or a problem. The exit code is 1 if there is a problem."""
 EPILOG = """\
 examples:

@@ -93,7 +93,7 @@ def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> t
     """
     from accelerate import PartialState
 
-    from lowland.experiment.configuration import build_section
+    from lowland.experiment.layers import build_section
     from lowland.families.recognise import load_family
     from lowland.families.settings import FamilySettings
     from lowland.train import resolve_precision

@@ -285,3 +285,13 @@ def add_layer_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="directory of the results (default: one under runs/ named after the settings)",
     )
+
+
+def add_runs_folder(parser: argparse.ArgumentParser) -> None:
+    """Adds where runs lie."""
+    parser.add_argument_group("where runs lie").add_argument(
+        "--runs",
+        metavar="DIR",
+        help="folder whose runs are used and added to, each named by what it is made from (default: the "
+        "folder called runs that the results are in, or one beside them)",
+    )

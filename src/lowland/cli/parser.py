@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from lowland.errors import UserError, unknown_name
+from lowland.experiment.arms import parse_arm
 
 
 class Parser(argparse.ArgumentParser):
@@ -141,6 +142,19 @@ class KeysAndValues(argparse.Action):
             except argparse.ArgumentTypeError as error:
                 raise argparse.ArgumentError(self, f"{key} {error}") from None
         setattr(namespace, self.dest, found)
+
+
+def own_arm(text: str) -> tuple[str, dict[str, Any]]:
+    """Reads `late: sam.rho=0.15 sam.start=0.2`."""
+    try:
+        return parse_arm(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def arm_or_name(text: str) -> tuple[str, dict[str, Any] | None]:
+    """Reads the name of an arm, or one of the user's own."""
+    return own_arm(text) if ":" in text else (text, None)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

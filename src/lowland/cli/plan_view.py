@@ -12,15 +12,15 @@ from lowland.report.formats import plain
 from lowland.report.words import count
 
 if TYPE_CHECKING:
+    from lowland.experiment.configuration import ExperimentConfig
     from lowland.experiment.plan import Plan
     from lowland.sam import SAMConfig
 
 MOST_TASKS = 4
-NAMES = {"standard": "standard", "sam": "SAM"}
 
 
 def show_plan(plan: Plan, console: Console, jobs: int = 1) -> None:
-    """Prints what an experiment will do, `jobs` seeds at a time."""
+    """Prints what an experiment will do, `jobs` runs at a time."""
     table = make_table("Plan")
     table.show_header = False
     table.add_column(no_wrap=True, style="dim")
@@ -36,7 +36,7 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
     from lowland.experiment.advice import gigabytes, span
 
     config, work = plan.config, plan.workload
-    arms = " and ".join(NAMES[arm] for arm in config.arms)
+    arms = count(len(config.arms), "arm")
     most = "" if work.counted else "at most "
     published = "" if work.counted else ", as published: the data were not read"
     length = f"{work.shape[0]} + {work.shape[1]} tokens an example"
@@ -51,7 +51,7 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
             f"{config.train.steps:,} steps of {config.train.batch_size} examples",
         ),
         ("training", f"{config.train.optimizer} at {config.train.learning_rate:g}"),
-        *([("SAM", _sam(config.sam))] if "sam" in config.arms else []),
+        *((f"arm {name}", _arm(config, name, first=name == config.reference)) for name in config.arms),
         (
             "examples",
             f"{sum(work.train.values()):,} for training{published}; a run sees each "
@@ -74,11 +74,11 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
         (
             "time",
             f"{most or 'about '}{span(plan.seconds)} on this machine ({plan.device}, {plan.precision}): "
-            + ", ".join(f"{NAMES[arm]} {_time(seconds)} a step" for arm, seconds in plan.step_seconds.items())
+            + ", ".join(f"{arm} {_time(seconds)} a step" for arm, seconds in plan.step_seconds.items())
             + f", {span(plan.evaluation_seconds)} an evaluation"
             + ("" if plan.measured else "; computed, not measured"),
         ),
-        *([("jobs", _jobs(min(jobs, len(config.seeds)), plan.device))] if jobs > 1 else []),
+        *([("jobs", _jobs(min(jobs, sum(plan.runs.values())), plan.device))] if jobs > 1 else []),
         (
             "disk",
             f"{most or 'about '}{gigabytes(sum(plan.disk.values()))}: "
@@ -87,11 +87,21 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
     ]
 
 
-def _jobs(seeds: int, device: str) -> str:
+def _arm(config: ExperimentConfig, name: str, *, first: bool) -> str:
+    """Says what an arm is: the reference, or what it changes."""
+    from lowland.experiment.arms import describe
+
+    own, changes = config.of(name), config.arms[name]
+    how = _sam(own.sam) if own.sam.rho else "no SAM"
+    rest = {key: value for key, value in changes.items() if not key.startswith("sam.")}
+    return "; ".join([how, *([describe(rest)] if rest else []), *(["the reference"] if first else [])])
+
+
+def _jobs(runs: int, device: str) -> str:
     from lowland.experiment.sweep.launch import cores
 
-    text = f"{seeds} seeds at a time: as many times the memory; the time is for one after another"
-    if device == "CPU" and seeds > cores():
+    text = f"{runs} runs at a time: as many times the memory; the time is for one after another"
+    if device == "CPU" and runs > cores():
         text += f"; more than the {count(cores(), 'core')}, which is slower than fewer"
     return text
 

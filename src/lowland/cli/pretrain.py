@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from rich.console import Console
 
     from lowland.pretraining.run import TextReport
-    from lowland.train import Arm, StepReport
+    from lowland.train import StepReport
 
 HELP = "make a small model from plain text, for where there is no checkpoint"
 USAGE = "FILE ... [--option ...]"
@@ -145,9 +145,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
             group.add_argument(
                 "--arm",
-                type=one_of("standard", "sam"),
+                type=one_of("baseline", "sam"),
                 metavar="NAME",
-                help="which gradient (default: standard)",
+                help="with SAM or without (default: baseline)",
             )
     results = parser.add_argument_group("results")
     results.add_argument("--out", metavar="DIR", help="directory of the run (default: runs/pretrain-...)")
@@ -165,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from lowland.cli.console import console, quiet_libraries
     from lowland.cli.disk import disk_error
-    from lowland.experiment.configuration import build_section, merge
+    from lowland.experiment.layers import build_section, merge
     from lowland.pretraining.run import pretrain
     from lowland.pretraining.settings import PretrainSettings
     from lowland.train import TrainingError
@@ -182,7 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
                 nested = {part: nested}
             values = merge(values, nested)
     settings = build_section(PretrainSettings, values)
-    arm: Arm = getattr(arguments, "arm", "standard")
+    arm: str = getattr(arguments, "arm", "baseline")
     start: str | None = getattr(arguments, "model", None)
     vocabulary = Path(arguments.vocabulary) if "vocabulary" in arguments else None
     dtype = torch.bfloat16 if getattr(arguments, "save_as", "fp32") == "bf16" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,14 +15,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from lowland.experiment.advice import span
 from lowland.experiment.configuration import ExperimentConfig
-from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import ExperimentData
 from lowland.experiment.remaining import Remaining
 from lowland.experiment.run import mean_score
-from lowland.train import Arm, StepReport
+from lowland.train import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0
-NAMES: dict[Arm, str] = {"standard": "standard", "sam": "SAM"}
 
 
 class ExperimentProgress:
@@ -67,25 +65,28 @@ class ExperimentProgress:
     def _print(self, text: str) -> None:
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
-    def on_data(self, data: ExperimentData, sizes: Mapping[str, int], warnings: list[str]) -> None:
+    def on_data(
+        self,
+        data: ExperimentData,
+        sizes: Mapping[str, int],
+        warnings: list[str],
+        done: Collection[tuple[str, int]],
+    ) -> None:
         """Says what is odd about the data, and where the results will be."""
         for warning in warnings:
             self._print(f"Warning: {warning}")
         self._print(f"Results: {self._path}")
-        config = self._config
         examples = sum(len(part) for part in data.evaluation.values())
-        runs = [(arm, seed) for seed in config.seeds for arm in config.arms]
-        done = [(arm, seed) for arm, seed in runs if RunDirectory(self._path, arm, seed).done]
-        self._remaining = Remaining(config, done, examples)
+        self._remaining = Remaining(self._config, done, examples)
 
-    def on_run(self, arm: Arm, seed: int, done: bool) -> None:
+    def on_run(self, arm: str, seed: int, done: bool) -> None:
         """Turns to the next run."""
         self._begun += 1
         self._step = 0
         if self._remaining is not None:
             self._remaining.on_run(arm, seed)
         runs = len(self._config.seeds) * len(self._config.arms)
-        self._name = f"run {self._begun} of {runs}: {NAMES[arm]}, seed {seed}"
+        self._name = f"run {self._begun} of {runs}: {arm}, seed {seed}"
         if done:
             self._print(f"{self._name}: done before")
             # What was done before says nothing about the time that the rest will take.
@@ -94,7 +95,7 @@ class ExperimentProgress:
         else:
             self._display.update(self._bar, description=self._name, figures="")
 
-    def on_failure(self, arm: Arm, seed: int, sentence: str) -> None:
+    def on_failure(self, arm: str, seed: int, sentence: str) -> None:
         """Says that a run could not go on."""
         self._print(f"{self._name}: failed. {sentence}")
 

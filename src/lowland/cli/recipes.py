@@ -129,7 +129,7 @@ def _printed(recipe: Recipe, number: int) -> Table:
     def title(row: Any) -> str:
         if row.swept is not None:
             return f"{row.swept.removeprefix('sam.')} {row.swept_value:g}"
-        return "Standard" if row.sam_rho is None else f"SAM {row.sam_rho:g}"
+        return "Baseline" if row.sam_rho is None else f"SAM {row.sam_rho:g}"
 
     table = make_table(f"The paper's Table {number}, {recipe.model}", "Task", *map(title, rows))
     for column in table.columns[1:]:

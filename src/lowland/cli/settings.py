@@ -22,7 +22,7 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name, value in vars(arguments).items():
         *sections, key = name.split(".")
-        if (not sections and key not in ("model", "seeds", "arms", "lora", "merge")) or (
+        if (not sections and key not in ("model", "seeds", "arms", "more_arms", "lora", "merge")) or (
             name == "data.tasks" and not value
         ):
             continue
@@ -60,7 +60,7 @@ def scaled(config: ExperimentConfig, arguments: argparse.Namespace) -> Experimen
 
 def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
     """Gives the layers of settings, from the least to the most particular."""
-    from lowland.experiment.configuration import read_layer
+    from lowland.experiment.layers import read_layer
     from lowland.experiment.recipes import expand, read_preset
 
     given = settings_of(arguments)

@@ -22,9 +22,9 @@ USAGE = "DIR ... | TASK ... --model MODEL [--option ...]"
 DESCRIPTION = """\
 Measures what SAM minimises, L(w+eps) - L(w), at several radii, and the largest
 eigenvalue and the trace of the Hessian, on training and on held-out examples:
-for the finished runs of an experiment, both arms, or for any one model. Writes
+for the finished runs of an experiment, all arms, or for any one model. Writes
 tables, pictures and a file of figures for each model to DIR/sharpness. Where
-the arms were tuned apart, give the directories of both, and --out. After an
+the arms were tuned apart, give the directories of all, and --out. After an
 interruption the same command goes on."""
 EPILOG = """\
 examples:
@@ -144,7 +144,8 @@ def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> Sharpn
 
 def _of_experiment(path: Path, arguments: argparse.Namespace) -> ExperimentConfig:
     """Reads the settings of an experiment; where its data lie may be said anew."""
-    from lowland.experiment.configuration import build_config, read_layer
+    from lowland.experiment.configuration import build_config
+    from lowland.experiment.layers import read_layer
 
     if not (path / "experiment.toml").is_file():
         raise UserError(
@@ -157,7 +158,7 @@ def _of_experiment(path: Path, arguments: argparse.Namespace) -> ExperimentConfi
     if "seeds" not in arguments:
         runs = {int(folder.name.rpartition("-seed")[2]) for folder in path.glob("*-seed*") if folder.is_dir()}
         config = build_config(layer, given, {"seeds": sorted(runs) or list(config.seeds)})
-    return build_config(config.to_dict(), {"arms": ["standard", "sam"]})
+    return config
 
 
 def _of_model(arguments: argparse.Namespace) -> ExperimentConfig:

@@ -18,15 +18,17 @@ from lowland.report.words import count
 
 if TYPE_CHECKING:
     from lowland.experiment.configuration import ExperimentConfig
-    from lowland.experiment.sweep import Grid, Launcher, SweepCell
+    from lowland.experiment.directory import RunDirectory
+    from lowland.experiment.sweep import Cell, Examples, Grid
 
 HELP = "compare over a grid of settings, with figures along each"
 USAGE = "[SETTING=VALUES ...] [TASK ...] [--option ...]"
 DESCRIPTION = """\
-Runs `lowland compare` for every combination of some settings, each in a
-directory of its own in DIR, and reports on all of them together. Standard runs
-are shared between cells that differ in SAM's settings only; what is done is not
-repeated; a cell that fails does not stop the others.
+Compares with and without SAM for every combination of some settings, and
+reports on all of them together. Settings of SAM make arms of one experiment,
+which share its baseline; other settings make experiments, each in a directory
+of its own in DIR. What is done is not repeated; an experiment that fails does
+not stop the others.
 
 SETTING is rho, a, m, ascent-examples, descent, direction, sam-start,
 sam-warmup, sam-every, adaptive, fraction, label-noise, task, learning-rate,
@@ -64,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=at_least_one,
         metavar="N",
-        help="cells that run at the same time, each in a process with its share of the cores and a log in "
+        help="runs at the same time, each in a process with its share of the cores and a log in "
         "DIR/jobs (default: 1, in this process)",
     )
     sweep.add_argument(
@@ -81,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what submitit is told, such as timeout_min=600 or slurm_partition=gpu; may be repeated",
     )
     options.add_layer_options(parser)
+    options.add_runs_folder(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -90,11 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.cli.sweep_view import SweepView, show_plan
     from lowland.experiment import sweep
     from lowland.experiment.guard import locked, stop_request
+    from lowland.experiment.runs import store_of
     from lowland.report import find_experiments, write_sweep
 
     quiet_libraries()
-    jobs, launcher_name, launcher_options = _launching(arguments)
-    points = read_grid(arguments).combinations()
+    workers, launcher_name, launcher_options = _launching(arguments)
+    grid = read_grid(arguments)
 
     def build(values: Mapping[str, Any]) -> ExperimentConfig:
         own = argparse.Namespace(**vars(arguments))
@@ -103,41 +107,58 @@ def run(arguments: argparse.Namespace) -> int:
         return settings.build(own)
 
     out = Path(arguments.out) if "out" in arguments else None
-    cells = sweep.build_cells(points, out or Path(), build)
     if out is None:
-        out = default_directory(arguments, cells)
-        cells = sweep.build_cells(points, out, build)
+        out = default_directory(arguments, sweep.build_cells(grid, Path(), Path(), build))
+    store = Path(arguments.runs) if "runs" in arguments else store_of(out)
+    cells = sweep.build_cells(grid, out, store, build)
     _refuse_other(out, cells)
-    plan = sweep.make_plan(cells)
-    show_plan(plan, sweep.Speed(), jobs, console)
+    examples = sweep.Examples()
+    left = {cell.name: _left(examples, cell) for cell in cells}
+    show_plan(cells, left, sweep.Speed(), workers, console)
     if "plan" in arguments:
         return 0
 
-    launcher: Launcher | None = None
-    if jobs > 1 or launcher_name != "processes":
-        launcher = sweep.make_launcher(launcher_name, out / "jobs", launcher_options, jobs)
-    view = SweepView(console, plan)
+    folder = out / sweep.JOBS
+    apart = workers > 1 or launcher_name != "processes"
+    jobs = [
+        job
+        for cell in cells
+        if apart
+        for job in sweep.make_jobs(cell.config, cell.path, left[cell.name], folder, f"{cell.name}-")
+    ]
+    launcher = sweep.make_launcher(launcher_name, folder, launcher_options, workers) if apart else None
+    view = SweepView(console, cells, jobs)
     try:
         with locked(out):
             describe(arguments.command, cells, out)
-            if launcher is None:
-                failures = sweep.run_here(plan, view)
-            else:
+            tried: dict[Path, tuple[str, Path]] | None = None
+            if launcher is not None:
                 with stop_request(note) as stop, stop.at_once():
-                    failures = sweep.run_jobs(plan, launcher, jobs, view)
+                    failed = sweep.run_jobs(jobs, launcher, workers, view)
+                tried = {job.run.path: (problem, job.log) for job, problem in failed.items()}
+            failures = sweep.run_cells(cells, view, tried)
     except OSError as error:
         raise disk_error(error, out) from None
     if any((cell.path / "experiment.json").exists() for cell in cells):
-        # Cells of earlier commands in this directory are part of the grid, too.
+        # Experiments of earlier commands in this directory are part of the grid, too.
         write_sweep(find_experiments(out), out / "report").print(console)
     for failure in failures:
         more = f" See {failure.log}." if failure.log is not None and failure.log.exists() else ""
         console.print(Text(f"Failed: {failure.cell.name}: {failure.problem}{more}", style="red"))
     if failures:
-        console.print(
-            Text(f"{count(len(failures), 'cell')} of {len(cells)} failed; the same command tries again.")
-        )
+        number = count(len(failures), "experiment")
+        console.print(Text(f"{number} of {len(cells)} failed; the same command tries again."))
     return 1 if failures else 0
+
+
+def _left(examples: Examples, cell: Cell) -> list[RunDirectory]:
+    """Lists the runs of a cell that are not done: all where its data or model are not here."""
+    from lowland.experiment.directory import RunDirectory
+
+    try:
+        return examples.left(cell)
+    except UserError:  # it will be said again, and of the cell, when the cell is run
+        return [RunDirectory(cell.path, arm, seed) for seed in cell.config.seeds for arm in cell.config.arms]
 
 
 def read_grid(arguments: argparse.Namespace) -> Grid:
@@ -167,7 +188,7 @@ def read_grid(arguments: argparse.Namespace) -> Grid:
 
 def _ready_made(arguments: argparse.Namespace) -> Mapping[str, Any]:
     """Takes the grid `[sweep]` of the file of settings, or else that of the preset."""
-    from lowland.experiment.configuration import read_layer
+    from lowland.experiment.layers import read_layer
     from lowland.experiment.recipes import read_recipe
 
     if "config" in arguments:
@@ -180,7 +201,7 @@ def _ready_made(arguments: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _launching(arguments: argparse.Namespace) -> tuple[int, str, dict[str, Any]]:
-    from lowland.experiment.sweep.grid import parse
+    from lowland.experiment.arms import parse_value
 
     jobs = getattr(arguments, "jobs", 1)
     name = getattr(arguments, "launcher", "processes")
@@ -189,13 +210,13 @@ def _launching(arguments: argparse.Namespace) -> tuple[int, str, dict[str, Any]]
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UserError(f"--launcher-option: must be NAME=VALUE, not {word!r}.")
-        given[key] = parse(value)
+        given[key] = parse_value(value)
     if given and name == "processes":
         raise UserError("--launcher-option is for a cluster. Give --launcher slurm, or leave it out.")
     return jobs, name, given
 
 
-def default_directory(arguments: argparse.Namespace, cells: list[SweepCell]) -> Path:
+def default_directory(arguments: argparse.Namespace, cells: list[Cell]) -> Path:
     """Names the directory of a sweep after what it is, so that the same command finds it again."""
     names = sorted({name for cell in cells for name in cell.config.data.tasks})
     what = arguments.preset if "preset" in arguments else "-".join(names).replace("/", "-") or "custom"
@@ -203,7 +224,7 @@ def default_directory(arguments: argparse.Namespace, cells: list[SweepCell]) -> 
     return Path("runs") / f"sweep-{what[:60]}-{hashlib.sha256(prints.encode()).hexdigest()[:8]}"
 
 
-def describe(command: str, cells: list[SweepCell], out: Path) -> None:
+def describe(command: str, cells: list[Cell], out: Path) -> None:
     """Writes what the sweep is; earlier commands in the directory stay part of it."""
     from lowland.experiment.directory import now, write_json
 
@@ -216,7 +237,7 @@ def describe(command: str, cells: list[SweepCell], out: Path) -> None:
     write_json(out / FILE, {"commands": commands})
 
 
-def _refuse_other(out: Path, cells: list[SweepCell]) -> None:
+def _refuse_other(out: Path, cells: list[Cell]) -> None:
     """Refuses a directory that holds something else, before any cell is run."""
     from lowland.experiment.compare import refuse_other
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 
 from lowland.cli import compare, options
-from lowland.cli.parser import one_of, whole
+from lowland.cli.parser import arm_or_name, whole
 
-HELP = "fine-tune one model, by SAM or by standard training"
+HELP = "fine-tune one model, by SAM or without"
 USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
-Fine-tunes one model by SAM (or, with --arm standard, without) and scores it.
+Fine-tunes one model by SAM (or, with --arm baseline, without) and scores it.
 The model is left in DIR/model. Whether SAM helps on your data is what
 `lowland compare` tells."""
 EPILOG = """\
 examples:
   lowland train glue/rte --data-dir ~/glue --model ~/t5-v1_1-base --rho 0.15
   lowland train --train reviews.csv --eval dev.csv \\
-    --input "review: {text}" --target "{label}" --arm standard
+    --input "review: {text}" --target "{label}" --arm baseline
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
@@ -29,16 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("run")
     run.add_argument(
         "--arm",
-        type=one_of("sam", "standard"),
-        metavar="NAME",
-        help="which gradient: sam or standard (default: sam)",
+        type=arm_or_name,
+        metavar="ARM",
+        help="which arm: baseline, sam, previous, momentum or asam, one of the file of settings, or one of "
+        'your own such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
     )
     run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")
     options.add_layer_options(parser)
+    options.add_runs_folder(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    arguments.arms = [getattr(arguments, "arm", "sam")]
+    name, changes = getattr(arguments, "arm", ("sam", None))
+    if changes is not None:
+        arguments.more_arms = {name: changes}
+    arguments.arms = [name]
     arguments.seeds = [getattr(arguments, "seed", 0)]
-    return compare.run_arms(arguments, f"train-{arguments.arms[0]}")
+    return compare.run_arms(arguments, f"train-{name}")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 
 from lowland.experiment.configuration import ExperimentConfig
-from lowland.train import Arm
 
 USABLE = 0.9
 """The part of the free memory that is counted on; the rest is left for what no estimate knows."""
@@ -43,8 +42,8 @@ def advise(
     fixed: float,
     activations: Callable[[int], float],
     available: float,
-    run_seconds: Mapping[Arm, float],
-    runs: Mapping[Arm, int],
+    run_seconds: Mapping[str, float],
+    runs: Mapping[str, int],
     speed: float,
 ) -> tuple[str, ...]:
     """Says what to change, and how to spread an experiment over devices.

@@ -4,53 +4,49 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from lowland.errors import UserError
-from lowland.experiment.configuration import ExperimentConfig, differences
-from lowland.experiment.directory import Bystander, RunDirectory, now, write_json
-from lowland.experiment.examples import Encodings, ExperimentData, SeedData, load_data, part
+from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.directory import RunDirectory, now, write_json
+from lowland.experiment.examples import ExperimentData, SeedData, part
 from lowland.experiment.export import export_best
 from lowland.experiment.guard import StopRequest, locked, stop_request
+from lowland.experiment.layers import differences
 from lowland.experiment.plan import Plan, count_workload, make_plan
 from lowland.experiment.run import Observer, processes, run
-from lowland.experiment.start import start_model
-from lowland.families.base import Family
+from lowland.experiment.runs import Prepared, Runs, changes, prepare, store_of, tidy
 from lowland.files import remove_asides, write_atomic
 from lowland.report import Report, write_report
-from lowland.train import Arm, TrainingError, be_deterministic
+from lowland.train import TrainingError, be_deterministic
+
+SOON = 5
+"""How often a lock is asked for before that is worth a word: who holds it may be about to end."""
 
 
 class Progress(Observer, Protocol):
     """What is told of an experiment while it goes on."""
 
-    def on_data(self, data: ExperimentData, sizes: Mapping[str, int], warnings: list[str]) -> None:
-        """Called once, with the data and the numbers of training examples of the first seed."""
+    def on_data(
+        self,
+        data: ExperimentData,
+        sizes: Mapping[str, int],
+        warnings: list[str],
+        done: Collection[tuple[str, int]],
+    ) -> None:
+        """Called once, with the data, the numbers of training examples of the first seed, and done runs."""
 
-    def on_run(self, arm: Arm, seed: int, done: bool) -> None:
+    def on_run(self, arm: str, seed: int, done: bool) -> None:
         """Called before a run, or instead of it where it is done already."""
 
-    def on_failure(self, arm: Arm, seed: int, sentence: str) -> None:
+    def on_failure(self, arm: str, seed: int, sentence: str) -> None:
         """Called when a run could not go on; the others do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What an experiment's runs share.
-
-    Attributes:
-        data: All examples.
-        encodings: Their token ids.
-    """
-
-    data: ExperimentData
-    encodings: Encodings
 
 
 def run_experiment(
@@ -60,12 +56,13 @@ def run_experiment(
     progress: Progress,
     on_plan: Callable[[Plan], None] | None = None,
     prepared: Prepared | None = None,
-    elsewhere: Callable[[], None] | None = None,
+    store: Path | None = None,
+    elsewhere: Callable[[Sequence[RunDirectory]], None] | None = None,
 ) -> Report | None:
     """Runs an experiment, or what is left of it.
 
-    Finished runs are not repeated. The arms of a seed follow one another, so that a machine that slows
-    down slows both.
+    Finished runs are not repeated, whichever experiment they were trained for. The arms of a seed follow one
+    another, so that a machine that slows down slows all of them.
 
     Args:
         config: The experiment.
@@ -73,9 +70,10 @@ def run_experiment(
         command: The command line that redoes it, for the record.
         progress: Is told how it goes.
         on_plan: Is told what will be done before anything is, where anything is left to do.
-        prepared: Examples that were read and encoded before, in which case there is no plan; `None` to do
-            so here.
-        elsewhere: Runs what is left in processes of their own, by `run_seeds_alone`; `None` to run it here.
+        prepared: What the runs are made from where it was read before, in which case there is no plan;
+            `None` to do so here.
+        store: Where runs lie; `None` for the folder `runs` that the directory is in, or one beside it.
+        elsewhere: Runs what is left in processes of their own, by `run_alone`; `None` to run it here.
 
     Returns:
         The report, which is written to the directory too; `None` on all processes but the first.
@@ -99,13 +97,15 @@ def run_experiment(
     if prepared is None:
         prepared, family = prepare(config)
     data, encodings = prepared.data, prepared.encodings
+    runs = Runs(config, store or store_of(path), prepared.content)
     parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
     seed = config.seeds[0]
-    left = {arm: sum(not RunDirectory(path, arm, seed).done for seed in config.seeds) for arm in config.arms}
-    if first and on_plan is not None and family is not None and any(left.values()):
-        workload = count_workload(config, data, parts[seed], encodings, seed, family)
+    left = [run for run in runs if not run.done]
+    if first and on_plan is not None and family is not None and left:
+        own = encodings[config.reference]
+        workload = count_workload(config, data, parts[seed], own, seed, family)
         try:
-            on_plan(make_plan(config, workload, family, left))
+            on_plan(make_plan(config, workload, family, Counter(run.arm for run in left)))
         except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
             progress.on_note(f"Time and memory cannot be estimated for this model: {error}")
     del family
@@ -113,38 +113,43 @@ def run_experiment(
         torch.cuda.empty_cache()  # what the plan tried is of no use to other processes
     sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
 
-    warnings = [*data.warnings, *encodings.warnings]
+    warnings = [
+        *data.warnings,
+        *(sentence for own in dict.fromkeys(encodings.values()) for sentence in own.warnings),
+    ]
     warnings += [sentence for parted in parts.values() for sentence in parted.warnings]
     with locked(path) if first else nullcontext(), stop_request(progress.on_note) as stop:
         if first:
-            with _alone(path):
-                remove_asides(path)
-            _describe(config, path, command, data)
+            remove_asides(path)
+            for sentence in _describe(config, path, command, prepared):
+                progress.on_note(sentence)
+            runs.link(path)
         processes().wait_for_everyone()
-        progress.on_data(data, sizes, list(dict.fromkeys(warnings)))
+        done = {(run.arm, run.seed) for run in runs if run.done}
+        progress.on_data(data, sizes, list(dict.fromkeys(warnings)), done)
         if elsewhere is None:
-            problems = _train(config, path, prepared, parts, progress, stop)
+            problems = _train(config, runs, prepared, parts, progress, stop)
         else:
             with stop.at_once():
-                elsewhere()
-            problems = _ended(config, path)
+                elsewhere(left)
+            problems = [str(run.status().get("error")) for run in runs if not run.done]
         if len(problems) == len(config.seeds) * len(config.arms):
             raise TrainingError(f"Every run failed. The first one: {problems[0]}")
         if not first:
             return None
-        export_best(config, path, data, progress.on_note)
         report = write_report(path)
+        export_best(config, path, data, progress.on_note, report.headline)
         description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
         write_json(path / "experiment.json", {**description, "finished": now()}, durable=True)
     return report
 
 
-def run_seeds_alone(config: ExperimentConfig, path: Path, progress: Progress) -> None:
-    """Runs some seeds of an experiment, for the process that has its directory and reports on all of them.
+def run_alone(config: ExperimentConfig, store: Path, progress: Progress) -> None:
+    """Runs some runs of an experiment, for the process that has its directory and reports on all of them.
 
     Args:
-        config: The experiment, with these seeds alone.
-        path: Its directory.
+        config: The experiment, with their arms and seeds alone.
+        store: Where runs lie.
         progress: Is told how it goes.
 
     Raises:
@@ -157,40 +162,40 @@ def run_seeds_alone(config: ExperimentConfig, path: Path, progress: Progress) ->
     prepared, _ = prepare(config)
     data = prepared.data
     parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
-    with ExitStack() as stack:
-        for seed in config.seeds:
-            stack.enter_context(locked(path, f"seed{seed}"))
-        stop = stack.enter_context(stop_request(progress.on_note))
-        progress.on_data(data, {}, [])
-        problems = _train(config, path, prepared, parts, progress, stop)
+    runs = Runs(config, store, prepared.content)
+    with stop_request(progress.on_note) as stop:
+        progress.on_data(data, {}, [], ())
+        problems = _train(config, runs, prepared, parts, progress, stop)
     if len(problems) == len(config.seeds) * len(config.arms):
         raise TrainingError(problems[0])
 
 
 def _train(
     config: ExperimentConfig,
-    path: Path,
+    runs: Runs,
     prepared: Prepared,
     parts: Mapping[int, SeedData],
     progress: Progress,
     stop: StopRequest,
 ) -> list[str]:
-    """Runs what is not done; says of each run that failed, now or before, why."""
+    """Runs what is not done; says of each run that failed why."""
     first = processes().is_main_process
     problems: list[str] = []
-    for seed in config.seeds:
-        for arm in config.arms:
-            directory = (RunDirectory if first else Bystander)(path, arm, seed)
+    for directory in runs:
+        arm, seed = directory.arm, directory.seed
+        own = config.of(arm)
+        # Another experiment may be training it, whose run it will be.
+        with locked_run(directory, progress.on_note, stop) if first else nullcontext():
+            processes().wait_for_everyone()
             progress.on_run(arm, seed, directory.done)
             if directory.done:
                 directory.tidy()
                 continue
-            if directory.given_up:
-                problems.append(str(directory.status().get("error")))
-                progress.on_failure(arm, seed, problems[-1])
-                continue
+            if first:
+                tidy(directory)
+            encodings = prepared.encodings[arm]
             try:
-                if not run(config, directory, prepared.data, parts[seed], prepared.encodings, progress, stop):
+                if not run(own, directory, prepared.data, parts[seed], encodings, progress, stop):
                     raise KeyboardInterrupt
             except TrainingError as error:
                 problems.append(str(error))
@@ -198,38 +203,25 @@ def _train(
     return problems
 
 
-def _ended(config: ExperimentConfig, path: Path) -> list[str]:
-    """Clears up after runs that ended elsewhere; says of each that failed, why."""
-    runs = [RunDirectory(path, arm, seed) for seed in config.seeds for arm in config.arms]
-    for directory in runs:
-        if directory.done:
-            directory.tidy()
-    for lock in path.glob(".lock-*"):
-        lock.unlink()
-    return [str(directory.status().get("error")) for directory in runs if not directory.done]
-
-
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Waits for processes of an earlier command that was killed, which may still be saving their state."""
-    with ExitStack() as stack:
-        for lock in path.glob(".lock-*"):
-            stack.enter_context(locked(path, lock.name.removeprefix(".lock-")))
-        yield
-
-
-def prepare(config: ExperimentConfig) -> tuple[Prepared, Family]:
-    """Reads and encodes the examples of an experiment.
-
-    Returns:
-        The examples, and the model that they were encoded for.
+def locked_run(run: RunDirectory, on_note: Callable[[str], None], stop: StopRequest) -> Iterator[None]:
+    """Keeps a run to this process, after any other that is training it.
 
     Raises:
-        UserError: If something about the data or the model is wrong.
+        KeyboardInterrupt: If the user asked to stop while it waited.
     """
-    data = load_data(config.data)
-    family = start_model(config, data, config.seeds[0])
-    return Prepared(data=data, encodings=Encodings(data, family, config.train)), family
+    waited = 0
+
+    def wait(owner: str) -> None:
+        nonlocal waited
+        waited += 1
+        if stop():
+            raise KeyboardInterrupt
+        if waited == SOON:
+            on_note(f"{run.arm}, seed {run.seed}: {owner} is training {run.path.name}; waiting for it.")
+
+    with locked(run.path.parent / ".locks", run.path.name, wait):
+        yield
 
 
 def refuse_other(config: ExperimentConfig, path: Path) -> None:
@@ -254,12 +246,15 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
         raise UserError(f"{path} holds another experiment ({shown}). Give another directory with --out.")
 
 
-def _describe(config: ExperimentConfig, path: Path, command: str, data: ExperimentData) -> None:
-    """Writes what the experiment is; seeds and arms of earlier commands stay part of it."""
+def _describe(config: ExperimentConfig, path: Path, command: str, prepared: Prepared) -> list[str]:
+    """Writes what the experiment is; says what it is made from now that it was not made from before."""
     path.mkdir(parents=True, exist_ok=True)
+    try:
+        before = json.loads((path / "experiment.json").read_text(encoding="utf-8"))["content"]
+        found = changes(before, prepared.content, config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = []
     write_atomic(path / "experiment.toml", config.to_toml().encode(), durable=True)
-    runs = [folder.name for folder in path.iterdir() if (folder / "status.json").exists()]
-    runs += [f"{arm}-seed{seed}" for arm in config.arms for seed in config.seeds]
     write_json(
         path / "experiment.json",
         {
@@ -268,11 +263,13 @@ def _describe(config: ExperimentConfig, path: Path, command: str, data: Experime
             "created": now(),
             "finished": None,
             "model": config.model,
-            "tasks": list(data.tasks),
-            "arms": [arm for arm in ("standard", "sam") if any(run.startswith(f"{arm}-") for run in runs)],
-            "seeds": sorted({int(run.rpartition("-seed")[2]) for run in runs}),
+            "tasks": list(prepared.data.tasks),
+            "arms": config.arms,
+            "seeds": list(config.seeds),
             "steps": config.train.steps,
-            "metrics": {name: list(task.metrics) for name, task in data.scorers.items()},
+            "metrics": {name: list(task.metrics) for name, task in prepared.data.scorers.items()},
             "settings": config.decisive(),
+            "content": prepared.content,
         },
     )
+    return found

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import tomli_w
 
-from lowland.errors import UserError, unknown_name
+from lowland.errors import UserError
+from lowland.experiment.arms import DEFAULT, KNOWN, Changes, nest, read_arms
+from lowland.experiment.layers import Layer, build_section, merge, with_lists, without_none
 from lowland.families.recognise import family_defaults
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.files import fingerprint
 from lowland.sam.config import SAMConfig
-from lowland.sam.setting import changes, described
+from lowland.sam.setting import changes
 from lowland.tasks.rows import task_name
-from lowland.train.settings import ARMS, Arm, TrainSettings
-
-Layer = Mapping[str, Any]
-"""Nested settings, each section a mapping, holding only what is set."""
-
-T = TypeVar("T")
+from lowland.train.settings import TrainSettings
 
 MODEL_DEFAULTS: dict[str, Layer] = {
     # A small model wants larger steps and batches that a CPU gets through.
@@ -138,24 +131,20 @@ class DataSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
-    """Everything that decides an experiment's results.
+class RunConfig:
+    """Everything that decides a run's results besides its seed.
 
     Attributes:
         model: `embedded`, a directory, or a name on the hub.
-        arms: Which gradients are compared.
-        seeds: Seeds; every seed is one pair of runs.
         data: Examples.
-        train: What both arms share.
-        sam: What only the SAM arm uses.
+        train: How the model is trained, SAM apart.
+        sam: SAM's settings; at a radius of 0, which is the baseline, all others are at their defaults.
         family: How the model is used.
         lora: Adapters that are trained instead of the model's weights; `None` for none.
         merge: Whether the adapters of the best model are added to its weights when it is handed over.
     """
 
     model: str = "embedded"
-    arms: tuple[Arm, ...] = ARMS
-    seeds: tuple[int, ...] = (0, 1, 2)
     data: DataSettings
     train: TrainSettings = field(default_factory=TrainSettings)
     sam: SAMConfig = field(default_factory=SAMConfig)
@@ -164,15 +153,10 @@ class ExperimentConfig:
     merge: bool = False
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(
-                f"Invalid seeds={','.join(map(str, self.seeds)) or 'none'}. "
-                "Must be different whole numbers >= 0."
-            )
-        if not self.arms or any(arm not in ARMS for arm in self.arms):
-            raise ValueError(f"Invalid arms={self.arms!r}. Must be some of: {', '.join(ARMS)}.")
         size, a, m = self.train.batch_size, self.sam.ascent_examples, self.sam.m
-        if "sam" not in self.arms:
+        if self.sam.rho == 0:
+            # Runs without SAM are the same, however it is set.
+            object.__setattr__(self, "sam", SAMConfig(rho=0.0))
             return
         if a is not None and a > size:
             raise ValueError(f"Invalid ascent_examples={a}. Must be at most the batch size, {size}.")
@@ -186,28 +170,75 @@ class ExperimentConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the configuration as nested plain values, without what is unset."""
-        plain: dict[str, Any] = _without_none(dataclasses.asdict(self))
-        return plain
+        return dict(without_none(dataclasses.asdict(self)))
 
     def to_toml(self) -> str:
         """Writes the configuration as TOML."""
-        return tomli_w.dumps(_lists(self.to_dict()))
+        return tomli_w.dumps(with_lists(self.to_dict()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig(RunConfig):
+    """Everything that decides an experiment's results: what all arms share, the arms, and the seeds.
+
+    Attributes:
+        arms: Arm -> the dotted settings that it changes; the first one is the reference.
+        seeds: Seeds; every arm has a run of each.
+    """
+
+    arms: Mapping[str, Changes] = field(default_factory=lambda: {name: KNOWN[name] for name in DEFAULT})
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        # Settings that no arm takes as they are need not go together: `of` checks those of each arm.
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(
+                f"Invalid seeds={','.join(map(str, self.seeds)) or 'none'}. "
+                "Must be different whole numbers >= 0."
+            )
+        if not self.arms:
+            raise ValueError("There is no arm. Name some, such as baseline and sam.")
+        seen: dict[str, str] = {}
+        for name in self.arms:
+            own = self.of(name)
+            other = seen.setdefault(repr(own), name)
+            if other != name:
+                raise ValueError(
+                    f"The arms {other!r} and {name!r} are the same: nothing in their settings differs."
+                    + (" At rho=0 SAM is the baseline." if own.sam.rho == 0 else "")
+                )
+
+    @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return next(iter(self.arms))
+
+    def of(self, arm: str) -> RunConfig:
+        """Gives the settings of an arm.
+
+        Raises:
+            ValueError: If they are invalid; the message names the arm.
+        """
+        try:
+            return build_section(RunConfig, merge(self.decisive(), nest(self.arms[arm])))
+        except UserError as error:
+            raise ValueError(f"Arm {arm!r}: {error}" if self.arms[arm] else str(error)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives the configuration as nested plain values, without what is unset."""
+        return {**super().to_dict(), "arms": {name: nest(changed) for name, changed in self.arms.items()}}
 
     def decisive(self) -> dict[str, Any]:
-        """Gives what must agree between runs of one experiment: all but the seeds and arms."""
-        settings = self.to_dict()
-        del settings["seeds"], settings["arms"]
-        return settings
+        """Gives what must agree between the commands of one experiment: all but its arms and seeds."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("arms", "seeds")}
 
     def fingerprint(self) -> str:
-        """Gives eight hexadecimal digits of the decisive settings that differ from the defaults.
+        """Gives eight hexadecimal digits of all settings but the seeds that differ from the defaults.
 
-        So a setting that is added with its default leaves the fingerprints of other runs as they are.
+        So a setting that is added with its default leaves the fingerprints of other experiments as they are.
         """
-        different = changes(self)
-        for name in ("seeds", "arms"):
-            different.pop(name, None)
-        return fingerprint(_lists(different))
+        different = {key: value for key, value in changes(self).items() if key != "seeds"}
+        return fingerprint(with_lists({**different, "arms": self.arms}))
 
 
 def build_config(*layers: Layer) -> ExperimentConfig:
@@ -225,7 +256,9 @@ def build_config(*layers: Layer) -> ExperimentConfig:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = merge(merged, layer)
+        merged = merge(
+            merged, {key: value for key, value in layer.items() if key not in ("arms", "more_arms")}
+        )
     model = str(merged.get("model", "embedded"))
     known = family_defaults(
         model,
@@ -235,120 +268,4 @@ def build_config(*layers: Layer) -> ExperimentConfig:
     )
     merged = merge(merge(known, MODEL_DEFAULTS.get(model, {})), merged)
     merged.setdefault("data", {})
-    return build_section(ExperimentConfig, merged, "")
-
-
-def read_layer(path: Path) -> Layer:
-    """Reads a TOML file of settings.
-
-    Raises:
-        UserError: If the file cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start + 1} is not UTF-8; settings are text in TOML.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not a valid TOML file ({error}).") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{path}: a number is too long, or lists lie too deep in one another.") from None
-
-
-def merge(below: Layer, above: Layer) -> dict[str, Any]:
-    """Lays one layer over another, section by section."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def differences(one: Layer, other: Layer, prefix: str = "") -> list[str]:
-    """Names the settings in which two nested configurations differ, each with both values."""
-    found: list[str] = []
-    for key in sorted(set(one) | set(other)):
-        left, right = one.get(key), other.get(key)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{prefix}{key}.")
-        elif _lists(left) != _lists(right):
-            found.append(f"{prefix}{key}: {left} there, {right} here")
-    return found
-
-
-def build_section(kind: type[T], values: Layer, path: str = "") -> T:
-    """Builds a settings dataclass out of nested plain values, and checks them.
-
-    Args:
-        kind: The dataclass.
-        values: Field -> value; sections are mappings.
-        path: What the section is called in messages, with a dot at the end.
-
-    Raises:
-        UserError: If a name is unknown or a value invalid.
-    """
-    hints = typing.get_type_hints(kind)
-    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    checked = described(kind)
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in names:
-            raise unknown_name("setting", f"{path}{key}", [f"{path}{name}" for name in names])
-        # Described settings check themselves, and say what they must be.
-        arguments[key] = value if key in checked else _convert(hints[key], value, f"{path}{key}")
-    required = [
-        item.name
-        for item in dataclasses.fields(kind)  # type: ignore[arg-type]
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in arguments]
-    if missing:
-        raise UserError(f"The setting {path}{missing[0]} is missing. Give it a value.")
-    try:
-        return kind(**arguments)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Checks a plain value against a field's type, and builds sections and tuples."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-    for option in options:
-        if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
-            return build_section(option, value, f"{path}.")
-        origin = typing.get_origin(option)
-        if origin is tuple and isinstance(value, (list, tuple)):
-            return tuple(_convert(typing.get_args(option)[0], item, path) for item in value)
-        if origin is typing.Literal and value in typing.get_args(option):
-            return value
-        if isinstance(option, type) and type(value) is option:
-            return value
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if float in options and isinstance(value, float) and math.isnan(value):
-        raise UserError(f"Invalid {path}={value!r}. Must be a number.")
-    known = [
-        str(choice) for option in options for choice in typing.get_args(option) if isinstance(choice, str)
-    ]
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    if any(dataclasses.is_dataclass(option) for option in options):
-        raise UserError(f"Invalid {path}={value!r}. Must be a section of settings: a table [{path}] in TOML.")
-    expected = (
-        f"one of: {', '.join(known)}"
-        if known
-        else " or ".join(names.get(o, "") for o in options if o in names)
-    )
-    raise UserError(f"Invalid {path}={value!r}. Must be {expected or 'a list'}.")
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return value
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return build_section(ExperimentConfig, {**merged, "arms": read_arms(layers)}, "")

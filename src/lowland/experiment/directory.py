@@ -12,7 +12,7 @@ from typing import Any
 
 from lowland.errors import UserError
 from lowland.files import aside_of, put_in_place, remove, write_atomic
-from lowland.train import Arm, StepReport
+from lowland.train import StepReport
 
 
 def now() -> str:
@@ -36,14 +36,15 @@ class RunDirectory:
     """The directory of one arm and seed.
 
     Args:
-        experiment: The experiment's directory.
-        arm: `standard` or `sam`.
+        folder: The experiment's directory, or the folder where runs lie.
+        arm: The arm's name.
         seed: The seed.
+        name: The directory's name in the folder; in an experiment's directory it is `ARM-seedN`.
     """
 
-    def __init__(self, experiment: Path, arm: Arm, seed: int) -> None:
-        self.path = experiment / f"{arm}-seed{seed}"
-        self.arm: Arm = arm
+    def __init__(self, folder: Path, arm: str, seed: int, name: str | None = None) -> None:
+        self.path = folder / (name or f"{arm}-seed{seed}")
+        self.arm = arm
         self.seed = seed
         self._status: dict[str, Any] = {}
 
@@ -59,12 +60,6 @@ class RunDirectory:
     def done(self) -> bool:
         """Whether the run came to its end."""
         return self.status().get("state") == "done"
-
-    @property
-    def given_up(self) -> bool:
-        """Whether the run failed and the sweep that it belongs to does not try it again."""
-        status = self.status()
-        return status.get("state") == "failed" and status.get("given_up") is True
 
     def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
         """Begins the run anew; what an earlier one left is removed.

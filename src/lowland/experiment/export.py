@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from lowland.experiment.arms import describe
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.examples import ExperimentData
 from lowland.experiment.run import mean_score
@@ -19,7 +20,6 @@ from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remo
 from lowland.models import read_config, save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.runs import Run, read_experiment
-from lowland.train import Arm
 from lowland.version import __version__
 
 
@@ -36,7 +36,7 @@ class Candidate:
         scores: Evaluation set -> metric -> value, of this checkpoint.
     """
 
-    arm: Arm
+    arm: str
     seed: int
     step: int
     checkpoint: Path
@@ -45,7 +45,11 @@ class Candidate:
 
 
 def export_best(
-    config: ExperimentConfig, path: Path, data: ExperimentData, on_note: Callable[[str], None]
+    config: ExperimentConfig,
+    path: Path,
+    data: ExperimentData,
+    on_note: Callable[[str], None],
+    headline: str = "",
 ) -> Path | None:
     """Copies the best kept checkpoint to `model/` in the experiment's directory.
 
@@ -57,6 +61,7 @@ def export_best(
         path: Its directory.
         data: All examples.
         on_note: Is told of checkpoints that are damaged; the next best one is taken then.
+        headline: How the arms compare, for the card.
 
     Returns:
         The directory, or `None` if no run left a checkpoint.
@@ -76,12 +81,17 @@ def export_best(
         except DamagedError as error:
             on_note(f"A checkpoint is damaged and is not used: {error}")
             continue
-        return _export(best, path / "model", config, data, held_out)
+        return _export(best, path / "model", config, data, held_out, headline)
     return None
 
 
 def _export(
-    best: Candidate, target: Path, config: ExperimentConfig, data: ExperimentData, held_out: bool
+    best: Candidate,
+    target: Path,
+    config: ExperimentConfig,
+    data: ExperimentData,
+    held_out: bool,
+    headline: str,
 ) -> Path:
     """Copies a checkpoint, with all that the model's user needs."""
     aside = aside_of(target)
@@ -110,7 +120,9 @@ def _export(
         usage.write(aside)
         write_sums(aside)
         # Without a checksum: it is there to be edited.
-        (aside / "README.md").write_text(_card(config, data, best, held_out, family), encoding="utf-8")
+        (aside / "README.md").write_text(
+            _card(config, data, best, held_out, family, headline), encoding="utf-8"
+        )
         put_in_place(aside, target)
     finally:
         remove(aside)
@@ -146,10 +158,16 @@ def _scores(run: Run, names: list[str], split: str, step: int) -> dict[str, Mapp
 
 
 def _card(
-    config: ExperimentConfig, data: ExperimentData, best: Candidate, held_out: bool, family: type[Family]
+    config: ExperimentConfig,
+    data: ExperimentData,
+    best: Candidate,
+    held_out: bool,
+    family: type[Family],
+    headline: str,
 ) -> str:
     """Writes the model card."""
-    arm = "Sharpness-Aware Minimization (SAM)" if best.arm == "sam" else "standard training"
+    own = config.of(best.arm)
+    how = "Sharpness-Aware Minimization (SAM)" if own.sam.rho else "training without SAM"
     rows = "\n".join(
         f"| {escape_markdown(name)} | {escape_markdown(metric)} | {value:.2f} |"
         for name, metrics in best.scores.items()
@@ -167,9 +185,10 @@ pipeline_tag: {family.pipeline}
 tags: [lowland, sharpness-aware-minimization]
 ---
 
-# {escape_markdown(", ".join(data.tasks))}, fine-tuned from {escape_markdown(config.model)}
+# {escape_markdown(", ".join(data.tasks))}, fine-tuned from {escape_markdown(own.model)}
 
-Fine-tuned with lowland {__version__} by {arm}: seed {best.seed}, step {best.step} of {config.train.steps}.
+Fine-tuned with lowland {__version__} by {how}.
+Arm {escape_markdown(best.arm)}, seed {best.seed}, step {best.step} of {config.train.steps}.
 Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}.
 
     from transformers import {family.auto_class}, AutoTokenizer
@@ -185,14 +204,25 @@ Or, for a file of new rows: `lowland predict --model "this directory" --input FI
 {rows}
 | average | | {average:.2f} |
 
-## Data
+{_arms(config, headline)}## Data
 
 {_data(config, data)}
 
 ## Settings
 
-    {config.to_toml().strip().replace(chr(10), chr(10) + "    ")}
+    {own.to_toml().strip().replace(chr(10), chr(10) + "    ")}
 """
+
+
+def _arms(config: ExperimentConfig, headline: str) -> str:
+    """Says what was compared, and how it came out."""
+    if len(config.arms) < 2:
+        return ""
+    lines = [
+        f"- {escape_markdown(arm)}: {escape_markdown(describe(changed) or 'as the settings below')}"
+        for arm, changed in config.arms.items()
+    ]
+    return "\n".join(["## Arms of the comparison", "", *lines, "", escape_markdown(headline), "", ""])
 
 
 def _data(config: ExperimentConfig, data: ExperimentData) -> str:

@@ -27,7 +27,7 @@ SWEEP = "LOWLAND_SWEEP"
 """Environment variable of a job: the process that started it, without which it is not to go on."""
 
 PATIENCE = 60.0
-"""Seconds to wait for the lock of a job: one that lost what started it may still be saving its state."""
+"""Seconds that a job waits for a lock: one that lost what started it may still be saving its state."""
 
 
 class StopRequest:
@@ -103,24 +103,27 @@ def stop_request(on_note: Callable[[str], None]) -> Iterator[StopRequest]:
 
 
 @contextmanager
-def locked(path: Path, name: str = "") -> Iterator[None]:
+def locked(path: Path, name: str = "", on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Keeps a directory to this process; the system lifts the lock when the process ends, however it does.
 
     What a dead process has left in the lock's file says nothing: the lock itself is the system's.
 
     Args:
         path: The directory.
-        name: Keeps the runs of one seed alone, by a lock of this name. Who waits for such a lock has the
-            directory's own one, or was started by who has it: in the way is a process that is about to stop.
+        name: Keeps one thing in it alone, by a lock of this name.
+        on_wait: Is told who has it, again and again until it is free; `None` does not wait.
 
     Raises:
-        UserError: If another process has it.
+        UserError: If another process has it, and it is not to be waited for.
     """
     path.mkdir(parents=True, exist_ok=True)
     with (path / f".lock{name and '-'}{name}").open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + (PATIENCE if name or SWEEP in os.environ else 0.0)
+        deadline = time.monotonic() + (PATIENCE if SWEEP in os.environ else 0.0)
         while not _lock(file):
-            if time.monotonic() < deadline:
+            if on_wait is not None or time.monotonic() < deadline:
+                if on_wait is not None:
+                    file.seek(0)
+                    on_wait(_owner(file.read()))
                 time.sleep(0.2)
                 continue
             file.seek(0)

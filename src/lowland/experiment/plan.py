@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from lowland.errors import UserError
 from lowland.experiment import cost
 from lowland.experiment.advice import advise
-from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.configuration import ExperimentConfig, RunConfig
 from lowland.experiment.examples import (
     Encodings,
     ExperimentData,
@@ -30,7 +30,7 @@ from lowland.sam.schedule import scheduled_rho
 from lowland.tasks import tydiqa
 from lowland.tasks.mixture import TrainingOnly, rates
 from lowland.tasks.sources import MissingFilesError
-from lowland.train import Arm, resolve_precision
+from lowland.train import resolve_precision
 
 BATCHES = 8
 """How many batches are looked at to see how long they are."""
@@ -82,7 +82,7 @@ class Plan:
         workload: Its examples.
         runs: Runs that are left.
         parameters: Weights of the model.
-        memory: What takes memory -> bytes, in training by SAM (or without, where that is all there is).
+        memory: What takes memory -> bytes, in training by the arm that takes the most.
         available: Bytes that are free on the device.
         device: The device, in words.
         precision: `fp32` or `bf16`.
@@ -95,13 +95,13 @@ class Plan:
 
     config: ExperimentConfig
     workload: Workload
-    runs: Mapping[Arm, int]
+    runs: Mapping[str, int]
     parameters: int
     memory: Mapping[str, int]
     available: int
     device: str
     precision: str
-    step_seconds: Mapping[Arm, float]
+    step_seconds: Mapping[str, float]
     evaluation_seconds: float
     measured: bool
     disk: Mapping[str, int]
@@ -124,7 +124,7 @@ class Plan:
         train = self.config.train
         return train.steps * train.batch_size * sum(self.workload.shape)
 
-    def run_seconds(self, arm: Arm) -> float:
+    def run_seconds(self, arm: str) -> float:
         """Estimates the time of a run."""
         return self.config.train.steps * self.step_seconds[arm] + self.evaluations * self.evaluation_seconds
 
@@ -208,14 +208,15 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
         UserError: If something the user gave is wrong, or the model is neither here nor one of the
             paper's.
     """
-    if config.model in cost.known_models():
-        return make_plan(config, published_workload(config), cost.outline(config.model))
+    first = config.of(config.reference)
+    if first.model in cost.known_models():
+        return make_plan(config, published_workload(config), cost.outline(first.model))
     try:
         data = load_data(config.data)
     except MissingFilesError:
         data = None
     seed = config.seeds[0]
-    family = start_model(config, data, seed)
+    family = start_model(first, data, seed)
     if data is None:
         return make_plan(config, published_workload(config, family), family)
     encodings = Encodings(data, family, config.train)
@@ -227,7 +228,7 @@ def make_plan(
     config: ExperimentConfig,
     workload: Workload,
     family: Family | PreTrainedModel,
-    runs: Mapping[Arm, int] | None = None,
+    runs: Mapping[str, int] | None = None,
 ) -> Plan:
     """Estimates what an experiment takes on this machine, in a second or two.
 
@@ -251,6 +252,9 @@ def make_plan(
     flops = cost.forward_flops(shapes, *workload.shape)
     speed, measured = cost.training_speed(family, flops, workload.shape, pieces, device, precision == "bf16")
     kept = cost.activation_bytes(shapes, *workload.longest, checkpointed=train.gradient_checkpointing)
+    # The arm that takes the most memory; what arms change besides SAM is not looked at here.
+    arms = [config.of(arm) for arm in config.arms]
+    most = max(arms, key=lambda arm: sum(_sam_memory(arm, model, weights, processes).values()))
     if precision == "bf16":
         kept *= BF16_SHARE
 
@@ -258,16 +262,13 @@ def make_plan(
         return kept * examples
 
     memory = {"weights": weights, "gradients": 4 * trained, "optimizer": optimizer}
-    if "sam" in config.arms:
-        memory["SAM's copy of the weights"] = cost.copied_bytes(model, config.sam, processes)
-        if config.sam.direction == "momentum":
-            memory["momentum of the direction"] = weights
+    memory |= _sam_memory(most, model, weights, processes)
     fixed = sum(memory.values())
     memory["activations"] = round(activations(pieces))
 
     # Processes on CPUs are taken to share this machine.
     passes = (1 + cost.BACKWARD) * flops * (own if device.type == "cuda" else train.batch_size) / speed
-    step_seconds = {arm: passes * (sam_passes(config) if arm == "sam" else 1.0) for arm in config.arms}
+    step_seconds = {arm: passes * sam_passes(config.of(arm)) for arm in config.arms}
     scored = sum(workload.evaluation.values()) + workload.held_out
     evaluations = math.ceil(train.steps / train.evaluate_every)
     number = sum(runs.values())
@@ -307,15 +308,27 @@ def make_plan(
     )
 
 
-def sam_passes(config: ExperimentConfig) -> float:
-    """What an average step of the SAM arm takes, in units of a standard one."""
+def _sam_memory(config: RunConfig, model: PreTrainedModel, weights: int, processes: int) -> dict[str, int]:
+    """Counts the bytes that SAM takes besides: what of it -> bytes."""
+    if not config.sam.rho:
+        return {}
+    memory = {"SAM's copy of the weights": cost.copied_bytes(model, config.sam, processes)}
+    if config.sam.direction == "momentum":
+        memory["momentum of the direction"] = weights
+    return memory
+
+
+def sam_passes(config: RunConfig) -> float:
+    """What an average step takes, in units of one of the baseline."""
     sam, steps = config.sam, config.train.steps
+    if sam.rho == 0:
+        return 1.0
     share = _ascent_share(config) if sam.direction == "ascent" else 0.0
     active = sum(scheduled_rho(sam, step, steps) is not None for step in range(steps)) / steps
     return 1 + active * (share + (sam.m - 1 if sam.descent == "full" else 0))
 
 
-def _ascent_share(config: ExperimentConfig) -> float:
+def _ascent_share(config: RunConfig) -> float:
     """The share of a batch that the ascent uses."""
     number = config.sam.ascent_examples
     return config.sam.ascent if number is None else number / config.train.batch_size

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from lowland.errors import UserError, unknown_name
-from lowland.experiment.configuration import ExperimentConfig, Layer, build_config, merge
+from lowland.experiment.configuration import ExperimentConfig, build_config
+from lowland.experiment.layers import Layer, merge
 from lowland.report.paper.printed import PrintedRow, printed_rows
 
 Sweep = Mapping[str, Sequence[Any]]

@@ -11,7 +11,7 @@ from statistics import fmean
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.cost import BACKWARD
 from lowland.experiment.plan import GENERATION, sam_passes
-from lowland.train import Arm, StepReport
+from lowland.train import StepReport
 
 SEEN = 50
 """How many of the last lines of the log tell the speed, which may be another now than an hour ago."""
@@ -20,7 +20,7 @@ SEEN = 50
 class Remaining:
     """Adds up what is left: the steps of each arm, the evaluations, and what comes before a first step.
 
-    What was not seen yet is told from what was: SAM's step from the standard one by its arithmetic, an
+    What was not seen yet is told from what was: the step of an arm from that of another by its arithmetic, an
     evaluation from its number of examples.
 
     Args:
@@ -33,26 +33,26 @@ class Remaining:
     def __init__(
         self,
         config: ExperimentConfig,
-        done: Collection[tuple[Arm, int]],
+        done: Collection[tuple[str, int]],
         examples: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._train = config.train
-        self._passes: dict[Arm, float] = {"standard": 1.0, "sam": sam_passes(config)}
+        self._passes = {arm: sam_passes(config.of(arm)) for arm in config.arms}
         self._examples = examples
         self._clock = clock
         # The runs that follow; that of now is none of them.
         self._runs = Counter(arm for arm in config.arms for seed in config.seeds if (arm, seed) not in done)
         self._done = set(done)
-        self._steps: dict[Arm, deque[float]] = {arm: deque(maxlen=SEEN) for arm in self._passes}
+        self._steps: dict[str, deque[float]] = {arm: deque(maxlen=SEEN) for arm in self._passes}
         self._evaluations: deque[float] = deque(maxlen=SEEN)
         self._starts: deque[float] = deque(maxlen=SEEN)
-        self._arm: Arm | None = None
+        self._arm: str | None = None
         self._step = self._logged = self._evaluated = 0
         self._fresh = True
         self._at = clock()
 
-    def on_run(self, arm: Arm, seed: int) -> None:
+    def on_run(self, arm: str, seed: int) -> None:
         """Turns to the next run."""
         self._at = self._clock()
         self._arm = None
@@ -94,7 +94,7 @@ class Remaining:
 
     def seconds(self) -> float | None:
         """Gives the time that is left; `None` as long as no step was seen."""
-        steps: dict[Arm, int] = {arm: self._runs[arm] * self._train.steps for arm in self._passes}
+        steps = {arm: self._runs[arm] * self._train.steps for arm in self._passes}
         total = math.ceil(self._train.steps / self._train.evaluate_every)
         evaluations = total * self._runs.total()
         if self._arm is not None:
@@ -110,7 +110,7 @@ class Remaining:
         left = training + evaluations * self._evaluation_seconds() + starts
         return max(0.0, left - (self._clock() - self._at))
 
-    def _step_seconds(self, arm: Arm) -> float | None:
+    def _step_seconds(self, arm: str) -> float | None:
         if self._steps[arm]:
             return fmean(self._steps[arm])
         other = next((other for other in self._steps if self._steps[other]), None)
@@ -119,5 +119,6 @@ class Remaining:
     def _evaluation_seconds(self) -> float:
         if self._evaluations:
             return fmean(self._evaluations)
-        standard = self._step_seconds("standard") or 0.0
-        return standard * GENERATION * self._examples / ((1 + BACKWARD) * self._train.batch_size)
+        arm = next(iter(self._passes))
+        baseline = (self._step_seconds(arm) or 0.0) / self._passes[arm]
+        return baseline * GENERATION * self._examples / ((1 + BACKWARD) * self._train.batch_size)

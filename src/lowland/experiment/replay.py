@@ -14,10 +14,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from lowland.errors import UserError
-from lowland.experiment.configuration import ExperimentConfig, build_config, read_layer
+from lowland.experiment.configuration import RunConfig
+from lowland.experiment.directory import RunDirectory
+from lowland.experiment.layers import build_section, read_layer
 from lowland.experiment.start import start_model
 from lowland.families.base import Family
-from lowland.train import Arm, Failure, Training, load_failure, resolve_precision, restore_streams
+from lowland.train import Failure, Training, load_failure, resolve_precision, restore_streams
 
 FOLDER = "non-finite"
 
@@ -43,7 +45,7 @@ class Replay:
 
     Attributes:
         step: The step.
-        arm: The arm.
+        arm: The arm's name.
         recorded: Loss and gradient norm as they were in training.
         loss: The loss as it is now, from the same weights, examples and random stream.
         gradient_norm: The gradient's norm as it is now.
@@ -55,7 +57,7 @@ class Replay:
     """
 
     step: int
-    arm: Arm
+    arm: str
     recorded: tuple[float, float]
     loss: float
     gradient_norm: float
@@ -101,15 +103,14 @@ def replay(folder: Path) -> Replay:
         UserError: If the folder or the run's settings cannot be read.
     """
     run = folder.absolute().parents[1]
-    arm: Arm = "sam" if run.name.startswith("sam-") else "standard"
-    config = build_config(read_layer(run / "config.toml"))
+    config = build_section(RunConfig, read_layer(run / "config.toml"))
     device = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available()).device
     bf16 = resolve_precision(config.train.precision, device) == "bf16"
     family = start_model(config, None, int(run.name.rpartition("-seed")[2]))
     model = family.loaded.model
     failure = load_failure(folder, model)
     model.to(device)
-    loss, norm = _step(family, config, arm, failure, bf16)
+    loss, norm = _step(family, config, failure, bf16)
     model.eval()
     examples = []
     for row in range(len(failure.batch["labels"])):
@@ -122,7 +123,11 @@ def replay(folder: Path) -> Replay:
         _loss(family, failure.batch, config, device, bf16)
     return Replay(
         step=failure.step,
-        arm=arm,
+        arm=str(
+            RunDirectory(run.parent, "", 0, name=run.name)
+            .status()
+            .get("arm", run.name.rpartition("-seed")[0])
+        ),
         recorded=(failure.loss, failure.gradient_norm),
         loss=loss,
         gradient_norm=norm,
@@ -149,9 +154,7 @@ class _OneBatch:
         pass
 
 
-def _step(
-    family: Family, config: ExperimentConfig, arm: Arm, failure: Failure, bf16: bool
-) -> tuple[float, float]:
+def _step(family: Family, config: RunConfig, failure: Failure, bf16: bool) -> tuple[float, float]:
     """Computes loss and gradient norm as the training did; gradients of the past are not kept."""
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     settings = replace(config.train, steps=max(config.train.steps, failure.step))
@@ -159,7 +162,6 @@ def _step(
         family.loaded.model,
         _OneBatch(dict(failure.batch)),
         family.loss,
-        arm=arm,
         settings=settings,
         sam=config.sam,
         accelerator=accelerator,
@@ -173,7 +175,7 @@ def _step(
 
 
 def _loss(
-    family: Family, batch: Mapping[str, Tensor], config: ExperimentConfig, device: torch.device, bf16: bool
+    family: Family, batch: Mapping[str, Tensor], config: RunConfig, device: torch.device, bf16: bool
 ) -> float:
     with torch.no_grad():
         return float(family.loss(device, bf16=bf16, z_loss=config.train.z_loss)(batch))

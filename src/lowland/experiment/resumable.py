@@ -37,7 +37,7 @@ class Resumable:
     Args:
         training: The training, at its beginning.
         directory: Its run directory; that of the first process writes.
-        settings: Fingerprint of what decides the run; states of other settings are refused.
+        settings: What decides the run, as a name; states of another one are refused.
         accelerator: The processes that train together.
         listener: Is told how the run goes on.
         values: Gives plain JSON values of the caller's own, which are saved with every state.

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from lowland.evaluate import evaluate_sets, write_predictions
-from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.configuration import RunConfig
 from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import Encodings, ExperimentData, SeedData
 from lowland.experiment.guard import StopRequest
@@ -61,7 +61,7 @@ class Evaluator:
     Kept are the last checkpoint and the one that is best on the held-out examples.
 
     Args:
-        config: The experiment.
+        config: The run's settings.
         directory: The run.
         data: All examples.
         held_out: Task name -> held-out examples.
@@ -71,7 +71,7 @@ class Evaluator:
 
     def __init__(
         self,
-        config: ExperimentConfig,
+        config: RunConfig,
         directory: RunDirectory,
         data: ExperimentData,
         held_out: Mapping[str, Sequence[Example]],
@@ -153,7 +153,7 @@ class Evaluator:
 
 
 def run(
-    config: ExperimentConfig,
+    config: RunConfig,
     directory: RunDirectory,
     data: ExperimentData,
     parted: SeedData,
@@ -166,7 +166,7 @@ def run(
     A run that was interrupted goes on from its last saved state, bit for bit as if it had not been.
 
     Args:
-        config: The experiment.
+        config: The run's settings.
         directory: Where to; it names arm and seed.
         data: All examples.
         parted: The seed's own.
@@ -193,20 +193,19 @@ def run(
         model,
         batches,
         family.loss,
-        arm=directory.arm,
         settings=settings,
         sam=config.sam,
         accelerator=accelerator,
         bf16=precision == "bf16",
         failures=directory.path / "non-finite",
     )
-    watch = Watch(directory.arm, settings, config.sam)
+    watch = Watch(settings, config.sam)
     health = Health(directory, watch, settings.steps, observer.on_note)
     evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16", health)
     resumable = Resumable(
         training,
         directory,
-        config.fingerprint(),
+        directory.path.name,
         accelerator,
         observer,
         values=lambda: {"best": evaluate.best},

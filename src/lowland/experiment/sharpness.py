@@ -48,7 +48,7 @@ class SharpnessSettings:
     """What is measured.
 
     Attributes:
-        examples: Most examples of each kind (training, held out); the same for both arms of a seed.
+        examples: Most examples of each kind (training, held out); the same for all arms of a seed.
         batch_size: Examples of a batch; each batch has an ascent of its own, as in training.
         radii: Radii of the ascent, L2 over all weights.
         steps: Steps of the longer ascent; 1 for SAM's single step alone.
@@ -85,7 +85,7 @@ class Checkpoint:
     """Weights to measure.
 
     Attributes:
-        arm: `standard`, `sam`, `start` for the weights before training, or `model` for any model.
+        arm: An arm, `start` for the weights before training, or `model` for any model.
         seed: The seed whose examples are taken.
         step: Steps of training; `None` where that is not known.
         model: Where the weights are, for `load_model`.
@@ -164,7 +164,8 @@ def measure_all(
         done = _agrees(file, identity)
         on_start(checkpoint, done)
         if not done:
-            start = None if checkpoint.arm == "model" else config.model
+            begun = config.of(checkpoint.arm).model if checkpoint.arm in config.arms else config.model
+            start = None if checkpoint.arm == "model" else begun
             write_json(file, identity | measure(family, config, data, checkpoint.seed, own, start))
 
 

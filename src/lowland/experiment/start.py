@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.configuration import RunConfig
 from lowland.experiment.examples import ExperimentData, load_data
 from lowland.families.base import Family, Start, TaskExamples
 from lowland.families.recognise import load_family
 
 
-def start_model(config: ExperimentConfig, data: ExperimentData | None, seed: int) -> Family:
-    """Loads the model of an experiment as a seed's runs begin with it, alike in all arms.
+def start_model(config: RunConfig, data: ExperimentData | None, seed: int) -> Family:
+    """Loads the model of an arm as a seed's run begins with it.
 
     Args:
-        config: The experiment.
+        config: The arm's settings.
         data: All examples, which tell the labels of a classifier; `None` to read them where it is one.
         seed: The run's seed, from which new weights (a head, adapters) are drawn.
 

@@ -18,7 +18,6 @@ from lowland.models.head import is_t5
 from lowland.pretraining.corpus import text_sha256
 from lowland.pretraining.settings import PretrainSettings, ShapeSettings
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids
-from lowland.train import Arm
 
 FILE = "pretraining.toml"
 ELSEWHERE = "Give another directory with --out."
@@ -28,7 +27,7 @@ def identity_of(
     settings: PretrainSettings,
     files: Sequence[Path],
     *,
-    arm: Arm,
+    arm: str,
     vocabulary: Path | None,
     model: str | None,
     dtype: torch.dtype | None,
@@ -41,7 +40,7 @@ def identity_of(
     Args:
         settings: What decides the outcome.
         files: Text files; their content counts, their names do not.
-        arm: `standard` or `sam`.
+        arm: `baseline` or `sam`.
         vocabulary: Directory of a tokenizer; `None` where one is trained or `model` gives it.
         model: The checkpoint to begin with; `None` for random weights.
         dtype: What the weights of the final model are cast to; `None` for fp32.

@@ -37,8 +37,8 @@ from lowland.pretraining.identity import (
 )
 from lowland.pretraining.settings import PretrainSettings
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids, train_vocabulary
+from lowland.sam import SAMConfig
 from lowland.train import (
-    Arm,
     StepReport,
     Training,
     be_deterministic,
@@ -100,7 +100,7 @@ def pretrain(
     path: Path | None,
     observer: Observer,
     *,
-    arm: Arm = "standard",
+    arm: str = "baseline",
     vocabulary: Path | None = None,
     model: str | None = None,
     dtype: torch.dtype | None = None,
@@ -112,7 +112,7 @@ def pretrain(
         files: Text files; blank lines part documents.
         path: The run's directory; `None` for one of its own in `runs`.
         observer: Is told how it goes.
-        arm: `standard` or `sam`.
+        arm: `baseline` or `sam`.
         vocabulary: Directory of a tokenizer; `None` trains one.
         model: The checkpoint to begin with, which gives shape and vocabulary; `None` for random weights.
         dtype: What the weights of the final model are cast to; `None` for fp32.
@@ -257,9 +257,8 @@ def _train(
     training = Training(
         model,
         batches,
-        arm=directory.arm,
         settings=train,
-        sam=settings.sam,
+        sam=settings.sam if directory.arm == "sam" else SAMConfig(rho=0.0),
         accelerator=accelerator,
         bf16=bf16,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowland.report.runs import Arm, Experiment, Run
+from lowland.report.runs import Experiment, Run, title_of
 from lowland.report.selection import Scores, Selection, average, score_run
 from lowland.report.words import count
 from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
@@ -24,14 +24,14 @@ class ScoreRow:
     Attributes:
         evaluation_set: The evaluation set, or `average`.
         metric: The metric, or `all` for the average over sets and metrics.
-        arms: Mean and spread of each arm; of its paired runs where there are any.
-        paired: The comparison of the arms; `None` for an experiment with one arm.
+        arms: Mean and spread of each arm, the reference first; of its paired runs where there are any.
+        paired: Each of the other arms -> its comparison with the reference; empty where there is one arm.
     """
 
     evaluation_set: str
     metric: str
-    arms: Mapping[Arm, Summary]
-    paired: PairedComparison | None
+    arms: Mapping[str, Summary]
+    paired: Mapping[str, PairedComparison]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,26 @@ class Scored:
 
     selection: Selection
     rows: tuple[ScoreRow, ...]
-    runs: Mapping[Arm, Mapping[int, Scores]]
-    steps: Mapping[Arm, Mapping[int, int | None]]
+    runs: Mapping[str, Mapping[int, Scores]]
+    steps: Mapping[str, Mapping[int, int | None]]
     undefined: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """The training time of an arm as a multiple of the reference's, over pairs of runs with a seed.
+
+    Attributes:
+        median: The median; nan without a pair.
+        low: The smallest.
+        high: The largest.
+        pairs: How many pairs there are.
+    """
+
+    median: float
+    low: float
+    high: float
+    pairs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +76,11 @@ class Cost:
 
     Attributes:
         seconds: Mean and spread of each arm's training seconds.
-        ratio: Median over the pairs of SAM's time as a multiple of standard training's; nan without a pair.
-        low: The smallest of these ratios.
-        high: The largest.
-        pairs: How many pairs there are.
+        ratios: Each arm but the reference -> its time as a multiple of the reference's.
     """
 
-    seconds: Mapping[Arm, Summary]
-    ratio: float
-    low: float
-    high: float
-    pairs: int
+    seconds: Mapping[str, Summary]
+    ratios: Mapping[str, Ratio]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +90,7 @@ class Comparison:
     Attributes:
         experiment: The experiment.
         scored: The selections that are available; the first one gives the headline.
-        seeds: The seeds that count: finished in both arms, or in the only one.
+        seeds: The seeds that count: finished in the reference and another arm, or in the only arm.
         cost: Training time.
         caveats: What a reader must know before quoting a number.
     """
@@ -99,8 +110,8 @@ class Comparison:
 def compare(experiment: Experiment) -> Comparison:
     """Scores an experiment in every way that is available.
 
-    With two arms, only the seeds that finished in both count. Where no seed did, each arm's
-    finished runs are summed up on their own and nothing is compared.
+    Of an arm the seeds count that finished in it and in the reference. Where there is none in any arm, each
+    arm's finished runs are summed up on their own and nothing is compared.
 
     Args:
         experiment: The experiment.
@@ -109,7 +120,12 @@ def compare(experiment: Experiment) -> Comparison:
         The comparison.
     """
     finished = {arm: experiment.finished(arm) for arm in experiment.arms}
-    seeds = tuple(seed for seed in experiment.seeds if all(seed in runs for runs in finished.values()))
+    first, *others = finished.values()
+    seeds = tuple(
+        seed
+        for seed in experiment.seeds
+        if seed in first and (not others or any(seed in runs for runs in others))
+    )
     counted = {
         arm: [run for seed, run in runs.items() if seed in seeds or not seeds]
         for arm, runs in finished.items()
@@ -123,16 +139,16 @@ def compare(experiment: Experiment) -> Comparison:
         experiment=experiment,
         scored=scored,
         seeds=seeds,
-        cost=_cost(counted, seeds),
+        cost=_cost(counted),
         caveats=_caveats(experiment, counted, seeds, scored),
     )
 
 
 def _score(
-    experiment: Experiment, counted: Mapping[Arm, Sequence[Run]], seeds: Sequence[int], selection: Selection
+    experiment: Experiment, counted: Mapping[str, Sequence[Run]], seeds: Sequence[int], selection: Selection
 ) -> Scored | None:
-    runs: dict[Arm, dict[int, Scores]] = {arm: {} for arm in counted}
-    steps: dict[Arm, dict[int, int | None]] = {arm: {} for arm in counted}
+    runs: dict[str, dict[int, Scores]] = {arm: {} for arm in counted}
+    steps: dict[str, dict[int, int | None]] = {arm: {} for arm in counted}
     undefined = []
     for arm, of_arm in counted.items():
         for run in of_arm:
@@ -179,37 +195,40 @@ def _averages(metrics: Mapping[str, tuple[str, ...]]) -> list[tuple[str, Mapping
     return averages
 
 
-def _row(name: str, metric: str, values: Mapping[Arm, Mapping[int, float]], seeds: Sequence[int]) -> ScoreRow:
-    """Builds a row from each run's value; pairs without a number on both sides drop out."""
-    if len(values) == 1 or not seeds:
-        arms = {
-            a: summarize([v for v in of_arm.values() if not math.isnan(v)]) for a, of_arm in values.items()
-        }
-        paired = compare_pairs([], []) if len(values) > 1 else None
-        return ScoreRow(evaluation_set=name, metric=metric, arms=arms, paired=paired)
-    pairs = [(values["standard"][seed], values["sam"][seed]) for seed in seeds]
-    whole = [pair for pair in pairs if not math.isnan(sum(pair))]
-    paired = compare_pairs([pair[0] for pair in whole], [pair[1] for pair in whole])
-    return ScoreRow(
-        evaluation_set=name,
-        metric=metric,
-        arms={"standard": paired.standard, "sam": paired.sam},
-        paired=paired,
-    )
+def _row(name: str, metric: str, values: Mapping[str, Mapping[int, float]], seeds: Sequence[int]) -> ScoreRow:
+    """Builds a row from each run's value; a pair without a number on both sides is left out."""
+    (_, first), *others = values.items()
+    kept = {
+        arm: [value for value in of_arm.values() if not math.isnan(value)] for arm, of_arm in values.items()
+    }
+    paired: dict[str, PairedComparison] = {}
+    for arm, of_arm in others:
+        pairs = [(first[seed], of_arm[seed]) for seed in seeds if seed in first and seed in of_arm]
+        whole = [pair for pair in pairs if not math.isnan(sum(pair))]
+        paired[arm] = compare_pairs([pair[0] for pair in whole], [pair[1] for pair in whole])
+    arms = {arm: summarize(of_arm) for arm, of_arm in kept.items()}
+    if len(others) == 1 and seeds:  # a run without its pair tells nothing of the difference
+        (comparison,) = paired.values()
+        arms = dict(zip(values, (comparison.reference, comparison.arm), strict=True))
+    return ScoreRow(evaluation_set=name, metric=metric, arms=arms, paired=paired)
 
 
-def _cost(counted: Mapping[Arm, Sequence[Run]], seeds: Sequence[int]) -> Cost:
+def _cost(counted: Mapping[str, Sequence[Run]]) -> Cost:
     seconds = {
         arm: {run.seed: run.train_seconds for run in runs if run.train_seconds is not None}
         for arm, runs in counted.items()
     }
-    ratios = []
-    if len(seconds) == 2:
-        standard, sam = seconds["standard"], seconds["sam"]
-        ratios = [sam[seed] / standard[seed] for seed in seeds if seed in sam and standard.get(seed, 0.0) > 0]
+    first, *others = seconds
     return Cost(
         seconds={arm: summarize(list(values.values())) for arm, values in seconds.items()},
-        ratio=float(np.median(ratios)) if ratios else math.nan,
+        ratios={arm: _ratio(seconds[first], seconds[arm]) for arm in others},
+    )
+
+
+def _ratio(reference: Mapping[int, float], arm: Mapping[int, float]) -> Ratio:
+    ratios = [arm[seed] / time for seed, time in reference.items() if seed in arm and time > 0]
+    return Ratio(
+        median=float(np.median(ratios)) if ratios else math.nan,
         low=min(ratios, default=math.nan),
         high=max(ratios, default=math.nan),
         pairs=len(ratios),
@@ -218,21 +237,23 @@ def _cost(counted: Mapping[Arm, Sequence[Run]], seeds: Sequence[int]) -> Cost:
 
 def _caveats(
     experiment: Experiment,
-    counted: Mapping[Arm, Sequence[Run]],
+    counted: Mapping[str, Sequence[Run]],
     seeds: Sequence[int],
     scored: Sequence[Scored],
 ) -> tuple[str, ...]:
     caveats = []
-    if len(experiment.arms) == 2 and 0 < len(seeds) < FEW_SEEDS:
+    if len(experiment.arms) > 1 and 0 < len(seeds) < FEW_SEEDS:
         caveats.append(
-            f"Only {count(len(seeds), 'seed')} in both arms: a real difference is easily missed; "
+            f"Only {count(len(seeds), 'seed')} to compare: a real difference is easily missed; "
             f"{FEW_SEEDS} or more seeds tell more."
         )
     for run in experiment.runs:
         if run.state != "done" or not run.evaluated_steps:
             caveats.append(_unfinished(run))
-        elif len(experiment.arms) == 2 and seeds and run.seed not in seeds:
-            caveats.append(f"{run.title} is left out, because the other arm has not finished this seed.")
+        elif len(experiment.arms) > 1 and seeds and run.seed not in seeds:
+            reference = run.arm == experiment.reference
+            why = "no other arm has" if reference else f"{title_of(experiment.reference)} has not"
+            caveats.append(f"{run.title} is left out, because {why} finished this seed.")
     runs = [run for of_arm in counted.values() for run in of_arm]
     if len({run.evaluated_steps for run in runs}) > 1:
         caveats.append(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lowland.errors import UserError
-from lowland.report.runs import Arm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,10 +15,17 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the markers and the dashes
 # tell the arms apart on grey paper as well.
-STYLES: Mapping[Arm, tuple[str, str, str]] = {
-    "standard": ("#0072B2", "o", "--"),
-    "sam": ("#D55E00", "s", "-"),
-}
+STYLES = (
+    ("#0072B2", "o", "--"),
+    ("#D55E00", "s", "-"),
+    ("#009E73", "^", "-"),
+    ("#CC79A7", "v", "-"),
+    ("#E69F00", "D", "-"),
+    ("#56B4E9", "P", "-"),
+    ("#000000", "X", "-"),
+)
+"""Colour, marker and dashes of the arms in their order, the reference first."""
+
 PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3
 SINGLE_WIDTH, SINGLE_HEIGHT = 3.4, 2.6
 """Inches: three panels fill the width of a page, and one alone a column."""
@@ -47,6 +53,12 @@ _STYLE: dict[Any, Any] = {
     # Names are data: a dollar sign in one is no formula.
     "text.parse_math": False,
 }
+
+
+def style_of(place: int) -> tuple[str, str, str]:
+    """Gives colour, marker and dashes of an arm by its place; beyond the last colour, dots tell apart."""
+    colour, marker, dashes = STYLES[place % len(STYLES)]
+    return colour, marker, dashes if place < len(STYLES) else ":"
 
 
 def draw(name: str, draw_on: Callable[[Figure], None]) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""The figure of a report: score against training steps, with and without SAM."""
+"""The figure of a report: score against training steps, a line for each arm."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowland.report.comparison import Comparison
-from lowland.report.drawing import PANELS_PER_ROW, STYLES, draw, give_room, set_size
+from lowland.report.drawing import PANELS_PER_ROW, draw, give_room, set_size, style_of
 from lowland.report.formats import plain
-from lowland.report.runs import ARM_TITLES, Arm, Run
+from lowland.report.runs import Run, title_of
 from lowland.report.words import count
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
     Raises:
         UserError: If matplotlib is not installed.
     """
+    experiment, seeds = comparison.experiment, comparison.seeds
     runs = {
-        arm: [run for seed, run in found.items() if seed in comparison.seeds or not comparison.seeds]
-        for arm in comparison.experiment.arms
-        if (found := comparison.experiment.finished(arm))
+        arm: [run for seed, run in experiment.finished(arm).items() if seed in seeds or not seeds]
+        for arm in experiment.arms
     }
-    if not runs:
+    if not any(runs.values()):
         return {}
-    return draw("scores", lambda figure: _draw(figure, comparison.experiment.metrics, runs))
+    return draw("scores", lambda figure: _draw(figure, experiment.metrics, runs))
 
 
 def curve(runs: Sequence[Run], metrics: Mapping[str, tuple[str, ...]]) -> Curve:
@@ -79,7 +79,7 @@ def curve(runs: Sequence[Run], metrics: Mapping[str, tuple[str, ...]]) -> Curve:
     return np.array(steps, dtype=float), table.mean(axis=0), errors
 
 
-def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[Arm, Sequence[Run]]) -> None:
+def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[str, Sequence[Run]]) -> None:
     panels = [
         (name, {name: keys}, keys[0] if len(keys) == 1 else f"mean of {', '.join(keys)}")
         for name, keys in metrics.items()
@@ -91,8 +91,9 @@ def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[
     set_size(figure, rows, columns)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, (title, listed, label) in zip(grid, panels, strict=False):
-        for arm, of_arm in runs.items():
-            _draw_arm(axes, arm, curve(of_arm, listed))
+        for place, of_arm in enumerate(runs.values()):
+            if of_arm:
+                _draw_arm(axes, place, curve(of_arm, listed))
         axes.set_title(plain(title))
         axes.set_ylabel(f"{plain(label)} (%)")
         axes.set_xlabel("training steps")
@@ -100,21 +101,21 @@ def _draw(figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[
         axes.locator_params(axis="x", integer=True, nbins=5)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    names = [f"{ARM_TITLES[arm]}, {count(len(of_arm), 'seed')}" for arm, of_arm in runs.items()]
+    names = [f"{title_of(arm)}, {count(len(of_arm), 'seed')}" for arm, of_arm in runs.items() if of_arm]
     band = any(len(of_arm) > 1 for of_arm in runs.values())
     figure.legend(
         figure.axes[0].get_lines(),
         names,
         loc="outside lower center",
-        ncols=2,
+        ncols=min(3, len(names)),
         frameon=False,
         title="mean over seeds; band: ± 1 standard error" if band else None,
     )
 
 
-def _draw_arm(axes: Axes, arm: Arm, drawn: Curve) -> None:
+def _draw_arm(axes: Axes, place: int, drawn: Curve) -> None:
     steps, means, errors = drawn
-    colour, marker, dashes = STYLES[arm]
+    colour, marker, dashes = style_of(place)
     axes.plot(steps, means, color=colour, marker=marker, linestyle=dashes)
     if not np.isnan(errors).any():
         axes.fill_between(steps, means - errors, means + errors, color=colour, alpha=0.2, linewidth=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,8 +31,13 @@ class Axis:
 
     @property
     def sam_only(self) -> bool:
-        """Whether standard training does not depend on the setting."""
+        """Whether the baseline does not depend on the setting."""
         return self.setting.startswith("sam.")
+
+    @property
+    def one_reference(self) -> bool:
+        """Whether all points are compared with the same runs."""
+        return self.sam_only or len({c.experiment.directory for c in self.comparisons}) == 1
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Value]:
@@ -47,9 +53,43 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, Value]:
     return flat
 
 
+def pairs_of(experiment: Experiment) -> list[Experiment]:
+    """Takes an experiment apart: for each arm but the reference one of the two, with that arm's settings."""
+    others = experiment.arms[1:] or experiment.arms
+    return [
+        replace(
+            experiment,
+            name=experiment.name if len(others) == 1 else f"{experiment.name} {arm}",
+            model=str(experiment.changes.get(arm, {}).get("model", experiment.model)),
+            arms=(experiment.reference, arm) if len(experiment.arms) > 1 else (arm,),
+            settings=_laid(experiment.settings, experiment.changes.get(arm, {})),
+            runs=tuple(run for run in experiment.runs if run.arm in (experiment.reference, arm)),
+        )
+        for arm in others
+    ]
+
+
+def _laid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lays what an arm changes, dotted, over nested settings."""
+    settings = {key: dict(value) if isinstance(value, Mapping) else value for key, value in below.items()}
+    for name, value in above.items():
+        *sections, key = name.split(".")
+        place = settings
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return settings
+
+
+def radius_of(experiment: Experiment, arm: str) -> float:
+    """Returns the radius of an arm; 0 is the baseline, nan stands where it is not known."""
+    value = flatten(_laid(experiment.settings, experiment.changes.get(arm, {}))).get("sam.rho")
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
 def settings_of(experiment: Experiment) -> dict[str, Value]:
     """Returns what decides an experiment's results, as one level, every setting once."""
-    flat = {"model": experiment.model, **flatten(experiment.settings)}
+    flat = {**flatten(experiment.settings), "model": experiment.model}
     return flat if "train.steps" in flat else {"model": flat.pop("model"), "steps": experiment.steps, **flat}
 
 
@@ -64,11 +104,21 @@ def pool(experiments: Sequence[Experiment]) -> list[Experiment]:
 
     Of two runs of the same arm and seed the finished one counts, or else the first one.
     """
-    groups: dict[str, list[Experiment]] = {}
+    groups: dict[str, list[list[Experiment]]] = {}
     for experiment in experiments:
         key = repr((sorted(settings_of(experiment).items(), key=str), sorted(experiment.metrics.items())))
-        groups.setdefault(key, []).append(experiment)
-    return [_merge(group) for group in groups.values()]
+        alike = groups.setdefault(key, [])
+        group = next((group for group in alike if all(_agree(experiment, other) for other in group)), None)
+        if group is None:
+            alike.append([experiment])
+        else:
+            group.append(experiment)
+    return [_merge(group) for alike in groups.values() for group in alike]
+
+
+def _agree(one: Experiment, other: Experiment) -> bool:
+    """Tells whether arms of the same name change the same."""
+    return all(changed == other.changes.get(arm, changed) for arm, changed in one.changes.items())
 
 
 def _merge(group: Sequence[Experiment]) -> Experiment:
@@ -77,9 +127,12 @@ def _merge(group: Sequence[Experiment]) -> Experiment:
         return first
     runs = {(run.arm, run.seed): run for e in reversed(group) for run in e.runs}
     runs |= {(run.arm, run.seed): run for e in reversed(group) for run in e.runs if run.state == "done"}
+    changes = {arm: changed for e in group for arm, changed in e.changes.items()}
+    merged = replace(first, changes=changes)
     return replace(
-        first,
-        arms=tuple(dict.fromkeys(arm for e in group for arm in e.arms)),
+        merged,
+        # Arms that were trained apart are compared with the one without SAM.
+        arms=tuple(sorted(changes, key=lambda arm: radius_of(merged, arm) != 0)),
         seeds=tuple(sorted({seed for e in group for seed in e.seeds})),
         runs=tuple(runs.values()),
         notes=tuple(dict.fromkeys(note for e in group for note in e.notes)),

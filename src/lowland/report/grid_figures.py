@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowland.report.comparison import AVERAGE
-from lowland.report.drawing import PANELS_PER_ROW, STYLES, draw, give_room, set_size
+from lowland.report.drawing import PANELS_PER_ROW, draw, give_room, set_size, style_of
 from lowland.report.formats import Value, plain
-from lowland.report.grid import Axis, common_selection, find_row, scored_by
-from lowland.report.runs import ARM_TITLES, Arm
+from lowland.report.grid import Axis, common_selection, find_row, radius_of, scored_by
+from lowland.report.runs import title_of
 from lowland.report.selection import Selection
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def axis_figures(axes: Sequence[Axis]) -> dict[str, bytes]:
 
 
 def sensitivity_figure(axes: Sequence[Axis]) -> dict[str, bytes]:
-    """Draws the score along SAM's own settings side by side, with the level of standard training.
+    """Draws the score along SAM's own settings side by side, with the level of the baseline.
 
     Source:
         The paper's Figure 2.
@@ -120,7 +120,7 @@ def _draw(figure: Figure, panels: Sequence[tuple[str, str, Axis, Key]], way: Sel
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     lines = {str(line.get_label()): line for line in reversed(figure.axes[0].get_lines())}
-    names = [name for name in ARM_TITLES.values() if name in lines]
+    names = list(lines)[::-1]
     number = (
         "1 seed" if seeds == {1} else f"{'-'.join(str(n) for n in sorted({min(seeds), max(seeds)}))} seeds"
     )
@@ -143,14 +143,14 @@ def draw_axis(axes: Axes, axis: Axis, way: Selection, key: Key) -> set[int]:
     # Values of an ablation are no even steps of anything: they are put at even distances, each labelled.
     places = np.array(axis.values if logarithmic else range(len(axis.values)), dtype=float)
     seeds: set[int] = set()
-    for arm in ARM_TITLES:
-        means, errors, counts = points(axis, way, key, arm)
+    for place, name in enumerate(names_of(axis)):
+        means, errors, counts = points(axis, way, key, place)
         seeds |= counts
         shown = ~np.isnan(means)
         if not shown.any():
             continue
-        colour, marker, dashes = STYLES[arm]
-        level = axis.sam_only and arm == "standard" and np.ptp(means[shown]) == 0
+        colour, marker, dashes = style_of(place)
+        level = axis.one_reference and place == 0 and np.ptp(means[shown]) == 0
         if level:  # one level for all values: no markers, they would look like measurements of their own
             marker = ""
         axes.plot(
@@ -159,7 +159,7 @@ def draw_axis(axes: Axes, axis: Axis, way: Selection, key: Key) -> set[int]:
             color=colour,
             marker=marker,
             linestyle=dashes,
-            label=ARM_TITLES[arm],
+            label=name,
         )
         band = shown & ~np.isnan(errors)
         axes.fill_between(
@@ -186,8 +186,22 @@ def apart(labels: Sequence[str], places: Floats) -> list[str]:
     return shown[::-1]
 
 
-def points(axis: Axis, way: Selection, key: Key, arm: Arm) -> tuple[Floats, Floats, set[int]]:
-    """Computes an arm's points along a setting.
+def names_of(axis: Axis) -> list[str]:
+    """Names the lines: the reference, and what is compared with it, whose name may differ by the value."""
+    names = []
+    for place in range(2):
+        arms = {
+            c.experiment.arms[place]: c.experiment for c in axis.comparisons if len(c.experiment.arms) > place
+        }
+        if len(arms) == 1:
+            names.append(title_of(next(iter(arms))))
+        elif arms:
+            names.append("SAM" if all(radius_of(e, arm) for arm, e in arms.items()) else "Arm")
+    return names
+
+
+def points(axis: Axis, way: Selection, key: Key, place: int) -> tuple[Floats, Floats, set[int]]:
+    """Computes the points of an arm along a setting; place 0 is the reference.
 
     Returns:
         Means and standard errors over seeds, each of shape (values,), nan where there is none, and the
@@ -196,7 +210,8 @@ def points(axis: Axis, way: Selection, key: Key, arm: Arm) -> tuple[Floats, Floa
     means, errors, counts = [], [], set()
     for comparison in axis.comparisons:
         row = find_row(comparison, way, *key)
-        summary = row.arms.get(arm) if row else None
+        arms = list(row.arms.values()) if row else []
+        summary = arms[place] if place < len(arms) else None
         means.append(summary.mean if summary else math.nan)
         errors.append(summary.sd / math.sqrt(summary.n) if summary and summary.n else math.nan)
         if summary and summary.n:

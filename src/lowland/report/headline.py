@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from lowland.report.answer import answer
 from lowland.report.comparison import Comparison, Scored
+from lowland.report.runs import title_of
 from lowland.report.selection import Selection
-from lowland.report.verdicts import Floors, judged, outcome_of, title, verdicts_of
+from lowland.report.verdicts import Floors, judged, outcome_of, verdicts_of
 from lowland.report.words import count, duration, signed, spread
 from lowland.statistics import PairedComparison
 
@@ -28,26 +29,38 @@ def headline(comparison: Comparison, floors: Floors = MappingProxyType({})) -> s
     first, cost = comparison.scored[0], comparison.cost
     row = first.rows[0]
     what, way = outcome_of(row), way_of(first)
-    if row.paired is None:
-        (arm, summary), *_ = row.arms.items()
+    if not row.paired:
+        ((arm, summary),) = row.arms.items()
         took = cost.seconds[arm].mean
         time = "" if math.isnan(took) else f"; training took {duration(took)} a run"
-        name = "SAM" if arm == "sam" else "Standard training"
-        return f"{name}: {what} {spread(summary)} {way} ({count(summary.n, 'seed')}){time}."
-    if row.paired.n == 0:
-        return "SAM: not enough seeds, because no seed has a score in both arms yet."
-    time = "" if math.isnan(cost.ratio) else f"; it took {cost.ratio:.2f} times the training time"
-    (verdict,) = verdicts_of(first.rows[:1], floors)[0].values()
-    return f"SAM: {verdict.words} in {what} ({_figures(row.paired)}, {way}){time}."
+        return f"{title_of(arm)}: {what} {spread(summary)} {way} ({count(summary.n, 'seed')}){time}."
+    reference = comparison.experiment.reference
+    against = "" if reference == "baseline" else f" against {title_of(reference)}"
+    verdicts = verdicts_of(first.rows[:1], floors)[0]
+    sentences = []
+    for arm, paired in row.paired.items():
+        if paired.n == 0:
+            sentences.append(
+                f"{title_of(arm)}: not enough seeds, because no seed has a score in both arms yet."
+            )
+            continue
+        ratio = cost.ratios[arm].median
+        time = "" if math.isnan(ratio) else f"; it took {ratio:.2f} times the training time"
+        sentences.append(
+            f"{title_of(arm)}: {verdicts[arm].words}{against} in {what} ({_figures(paired)}, {way}){time}."
+        )
+    return " ".join(sentences)
 
 
 def in_short(scored: Scored) -> str | None:
     """Says what came out under another selection; `None` where no two runs can be compared."""
-    paired = scored.rows[0].paired
-    if paired is None or paired.n == 0:
-        return None
-    (verdict,) = verdicts_of(scored.rows[:1], {})[0].values()
-    return f"{scored.selection.label.capitalize()}: {verdict.words} ({_figures(paired)})."
+    compared = {arm: paired for arm, paired in scored.rows[0].paired.items() if paired.n}
+    verdicts = verdicts_of(scored.rows[:1], {})[0]
+    parts = [
+        f"{f'{title_of(arm)} ' if len(compared) > 1 else ''}{verdicts[arm].words} ({_figures(paired)})"
+        for arm, paired in compared.items()
+    ]
+    return f"{scored.selection.label.capitalize()}: {'; '.join(parts)}." if parts else None
 
 
 def answer_of(comparison: Comparison, floors: Floors) -> tuple[str, ...]:
@@ -61,7 +74,7 @@ def answer_of(comparison: Comparison, floors: Floors) -> tuple[str, ...]:
         return ()
     first = comparison.scored[0]
     scores, others = judged(first.rows, verdicts_of(first.rows, floors))
-    return answer(title(comparison.experiment.arms[0]), scores, others, way_of(first))
+    return answer(title_of(comparison.experiment.reference), scores, others, way_of(first))
 
 
 def way_of(scored: Scored) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from lowland.report.formats import Table, Value, escape_markdown, plain, to_markdown
 from lowland.report.grid import flatten
 from lowland.report.result import Report
+from lowland.report.runs import title_of
 from lowland.report.selection import Selection
 
 
@@ -45,6 +46,21 @@ def to_page(report: Report) -> str:
     }
     rows = tuple((key, str(value)) for key, value in settings.items())
     table = Table(name="", title="", columns=("Setting", "Value"), align="ll", rows=rows, records=())
+    arms = Table(
+        name="",
+        title="",
+        columns=("Arm", "Changes"),
+        align="ll",
+        rows=tuple(
+            (
+                title_of(arm),
+                ", ".join(f"{key} = {value}" for key, value in flatten(changed).items()) or "nothing",
+            )
+            for arm, changed in experiment.changes.items()
+        ),
+        records=(),
+    )
+    parts += ["## Arms\n", "What each changes of the settings below:\n", to_markdown(arms)]
     parts += ["## Set-up\n", f"    {plain(experiment.command)}\n", to_markdown(table)]
     return "\n".join(parts)
 
@@ -65,7 +81,8 @@ def to_json(report: Report) -> str:
             "command": experiment.command,
             "model": experiment.model,
             "tasks": experiment.tasks,
-            "arms": experiment.arms,
+            "arms": experiment.changes,
+            "reference": experiment.reference,
             "seeds": experiment.seeds,
             "steps": experiment.steps,
             "metrics": experiment.metrics,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,15 @@ from typing import Any, Literal
 
 from lowland.errors import UserError
 
-Arm = Literal["standard", "sam"]
 State = Literal["done", "running", "failed", "missing"]
 Split = Literal["evaluation", "held_out"]
 
-ARMS: tuple[Arm, ...] = ("standard", "sam")
-ARM_TITLES: Mapping[Arm, str] = MappingProxyType({"standard": "Standard", "sam": "SAM"})
+TITLES: Mapping[str, str] = MappingProxyType({"baseline": "Baseline", "sam": "SAM"})
+
+
+def title_of(arm: str) -> str:
+    """Gives an arm's name as a reader sees it."""
+    return TITLES.get(arm, arm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class Run:
     """One arm trained from one seed.
 
     Attributes:
-        arm: `standard` or `sam`.
+        arm: Its name.
         seed: The seed.
         state: `running` also stands for a run that was killed; `missing` for one without a status file.
         train_seconds: Seconds spent in training steps, evaluation left out; `None` where unknown.
@@ -57,7 +61,7 @@ class Run:
         notes: What was odd in the run's files.
     """
 
-    arm: Arm
+    arm: str
     seed: int
     state: State
     train_seconds: float | None = None
@@ -69,7 +73,7 @@ class Run:
     @property
     def title(self) -> str:
         """The run in words, for example `SAM seed 2`."""
-        return f"{ARM_TITLES[self.arm]} seed {self.seed}"
+        return f"{title_of(self.arm)} seed {self.seed}"
 
     @property
     def evaluated_steps(self) -> tuple[int, ...]:
@@ -87,11 +91,12 @@ class Experiment:
         command: The command that started it.
         model: The model that was fine-tuned.
         tasks: What it was trained on.
-        arms: The arms that were planned, standard first.
+        arms: The arms that were planned, the reference first.
         seeds: The seeds that were planned.
         steps: Training steps of each run.
         metrics: Evaluation set -> its metrics, in the order in which they are printed.
         settings: Whatever else decides the results, for the reader.
+        changes: Arm -> what it changes of the settings, nested as they are.
         runs: One run for every planned arm and seed.
         notes: What was odd in the directory.
     """
@@ -101,15 +106,21 @@ class Experiment:
     command: str
     model: str
     tasks: tuple[str, ...]
-    arms: tuple[Arm, ...]
+    arms: tuple[str, ...]
     seeds: tuple[int, ...]
     steps: int
     metrics: Mapping[str, tuple[str, ...]]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: tuple[Run, ...]
     notes: tuple[str, ...] = ()
 
-    def finished(self, arm: Arm) -> dict[int, Run]:
+    @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return self.arms[0]
+
+    def finished(self, arm: str) -> dict[int, Run]:
         """Returns an arm's runs that are done and have scores, by seed, in the order of the seeds."""
         runs = (run for run in self.runs if run.arm == arm and run.state == "done")
         return {run.seed: run for run in runs if run.evaluated_steps}
@@ -137,9 +148,11 @@ def read_experiment(directory: Path) -> Experiment:
             "Give a directory that lowland compare, train or sweep has written."
         )
     record = _Record.read(file)
-    arms = record.strings("arms")
-    if not arms or not set(arms) <= set(ARMS):
-        raise record.error(f"'arms' must name standard, sam or both, not {list(arms)}")
+    arms = record.mapping("arms")
+    if not arms or not all(isinstance(changed, dict) for changed in arms.values()):
+        raise record.error(f"'arms' must give an object of changed settings for each arm, not {arms}")
+    if unfit := next((arm for arm in arms if not re.fullmatch(r"\w[\w.=,+-]*", arm)), None):
+        raise record.error(f"'arms' holds a name that no arm can have: {unfit!r}")
     seeds = record.items("seeds")
     if not seeds or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
         raise record.error(f"'seeds' must be a list of different whole numbers, not {seeds}")
@@ -150,9 +163,8 @@ def read_experiment(directory: Path) -> Experiment:
     if not metrics:
         raise record.error("'metrics' names no evaluation set, so there is nothing to report")
     listed = {name: tuple(keys) for name, keys in metrics.items()}
-    ordered = tuple(arm for arm in ARMS if arm in arms)
-    runs = tuple(_read_run(directory, arm, seed, listed) for arm in ordered for seed in seeds)
-    planned = {f"{arm}-seed{seed}" for arm in ordered for seed in seeds}
+    runs = tuple(_read_run(directory, arm, seed, listed) for arm in arms for seed in seeds)
+    planned = {f"{arm}-seed{seed}" for arm in arms for seed in seeds}
     extra = sorted(path.parent.name for path in directory.glob("*-seed*/status.json"))
     return Experiment(
         directory=directory,
@@ -160,11 +172,12 @@ def read_experiment(directory: Path) -> Experiment:
         command=record.string("command"),
         model=record.string("model"),
         tasks=record.strings("tasks"),
-        arms=ordered,
+        arms=tuple(arms),
         seeds=tuple(seeds),
         steps=record.whole("steps"),
         metrics=listed,
         settings=record.mapping("settings"),
+        changes=arms,
         runs=runs,
         notes=tuple(
             f"{name} is not a run that experiment.json plans; it is left out."
@@ -174,7 +187,7 @@ def read_experiment(directory: Path) -> Experiment:
     )
 
 
-def _read_run(directory: Path, arm: Arm, seed: int, metrics: Mapping[str, tuple[str, ...]]) -> Run:
+def _read_run(directory: Path, arm: str, seed: int, metrics: Mapping[str, tuple[str, ...]]) -> Run:
     folder = directory / f"{arm}-seed{seed}"
     if not (folder / "status.json").is_file():
         return Run(arm=arm, seed=seed, state="missing")

@@ -11,14 +11,17 @@ from typing import Any
 
 from lowland.errors import UserError
 from lowland.report.formats import Table, Value, to_markdown
-from lowland.report.sharpness_figures import line_figure, plane_figure
+from lowland.report.sharpness_figures import line_figure, name_of, plane_figure
 from lowland.report.statistics import PairedComparison, Verdict, compare_pairs, summarize
 from lowland.report.write import table_files, write_files
 
 Record = Mapping[str, Any]
 """The figures of one checkpoint, as they are in its file."""
 
-TITLES: Mapping[str, str] = {"start": "Before", "standard": "Standard", "sam": "SAM", "model": "Model"}
+REFERENCE = "baseline"
+ORDER: Mapping[str, int] = {"start": 0, REFERENCE: 1, "sam": 2, "model": 4}
+"""Places of what has one; other arms come after SAM."""
+
 SPLITS: Mapping[str, str] = {
     "train": "training examples",
     "held_out": "held-out examples",
@@ -68,7 +71,7 @@ def write_sharpness(directory: Path) -> SharpnessReport:
         UserError: If there is none, or one cannot be read.
     """
     records = read_records(directory)
-    arms = [arm for arm in TITLES if any(record["arm"] == arm for record in records)]
+    arms = list(dict.fromkeys(record["arm"] for record in sorted(records, key=_place)))
     splits = [split for split in SPLITS if all(split in record["splits"] for record in records)]
     tables = [_table(split, arms, records) for split in splits]
     tables.append(_make("weights", "The weights", _weight_measures(), arms, records))
@@ -103,8 +106,8 @@ def read_records(directory: Path) -> list[Record]:
             found = (record["arm"], record["seed"], record["splits"], record["settings"])
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{file}: these are no figures of sharpness. Remove it.") from None
-        if found[0] not in TITLES:
-            raise UserError(f"{file}: 'arm' must be one of {', '.join(TITLES)}, not {found[0]!r}.")
+        if not isinstance(found[0], str) or not isinstance(found[1], int):
+            raise UserError(f"{file}: 'arm' must be a text and 'seed' a number, not {found[:2]}.")
         records.append(record)
     if not records:
         raise UserError(f"{directory} holds no figures of sharpness.")
@@ -114,7 +117,11 @@ def read_records(directory: Path) -> list[Record]:
             f"{directory} holds figures that were measured by different settings. Give all seeds the same, "
             "or another directory with --out."
         )
-    return sorted(records, key=lambda record: (record["seed"], list(TITLES).index(record["arm"])))
+    return sorted(records, key=lambda record: (record["seed"], _place(record)))
+
+
+def _place(record: Record) -> tuple[int, str]:
+    return ORDER.get(record["arm"], 3), record["arm"]
 
 
 def _table(split: str, arms: Sequence[str], records: Sequence[Record]) -> Table:
@@ -159,10 +166,12 @@ def _weight_measures() -> list[Measure]:
 def _make(
     name: str, title: str, measures: Sequence[Measure], arms: Sequence[str], records: Sequence[Record]
 ) -> Table:
-    """Makes a table with a row for every measure; with both arms, their seeds are compared in pairs."""
-    paired = {"standard", "sam"} <= set(arms)
-    columns = ["Measure", *(TITLES[arm] for arm in arms)]
-    columns += ["SAM - standard (95% interval)", "Seeds", "SAM is"] if paired else ["Seeds"]
+    """Makes a table with a row for every measure; arms are compared with the baseline, seed by seed."""
+    others = [arm for arm in arms if ORDER.get(arm, 3) in (2, 3)] if REFERENCE in arms else []
+    columns = ["Measure", *(name_of(arm) for arm in arms)]
+    for arm in others:
+        columns += [f"{name_of(arm)} - {name_of(REFERENCE)} (95% interval)", "Seeds", f"{name_of(arm)} is"]
+    columns += [] if others else ["Seeds"]
     rows: list[tuple[str, ...]] = []
     entries: list[dict[str, Value]] = []
     for measure in measures:
@@ -178,16 +187,17 @@ def _make(
             found = summarize(list(of_arm.values()))
             cells.append(_spread(found.mean, found.sd))
             entry |= {f"{arm}_mean": found.mean, f"{arm}_sd": found.sd, f"{arm}_n": found.n}
-        if paired:
-            seeds = [seed for seed in values["standard"] if seed in values["sam"]]
+        for arm in others:
+            seeds = [seed for seed in values[REFERENCE] if seed in values[arm]]
             compared = compare_pairs(
-                [values["standard"][seed] for seed in seeds], [values["sam"][seed] for seed in seeds]
+                [values[REFERENCE][seed] for seed in seeds], [values[arm][seed] for seed in seeds]
             )
             verdict = WORDS.get(compared.verdict, compared.verdict) if measure.sharpness else ""
             cells += [_difference(compared), str(compared.n), verdict]
-            entry |= {"difference": compared.difference, "seeds": compared.n, "verdict": verdict}
-            entry |= {"interval_low": compared.low, "interval_high": compared.high}
-        else:
+            entry |= {f"{arm}_difference": compared.difference, f"{arm}_seeds": compared.n}
+            entry |= {f"{arm}_interval_low": compared.low, f"{arm}_interval_high": compared.high}
+            entry |= {f"{arm}_verdict": verdict}
+        if not others:
             cells.append(str(max(len(of_arm) for of_arm in values.values())))
         rows.append(tuple(cells))
         entries.append(entry)
@@ -196,7 +206,7 @@ def _make(
         name=name,
         title=title,
         columns=tuple(columns),
-        align="l" + "r" * len(arms) + ("rrl" if paired else "r"),
+        align="l" + "r" * len(arms) + ("rrl" * len(others) or "r"),
         rows=tuple(rows),
         notes=("Mean ± standard deviation over seeds.",) if several else (),
         records=tuple(entries),

@@ -1,4 +1,4 @@
-"""Figures of sharpness: the loss along the ascent's direction, and on a plane, both arms on one scale."""
+"""Figures of sharpness: the loss along the ascent's direction, and on a plane, all arms on one scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowland.report.drawing import PANEL_WIDTH, STYLES, draw
+from lowland.report.drawing import PANEL_WIDTH, draw, style_of
+from lowland.report.runs import title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
-LINES: Mapping[str, tuple[str, str, str]] = {
-    "standard": STYLES["standard"],
-    "sam": STYLES["sam"],
-    "start": ("#666666", "", ":"),
-    "model": ("#000000", "", "-"),
-}
-"""Arm -> colour, marker and dashes."""
+LINES: Mapping[str, tuple[str, str, str]] = {"start": ("#666666", "", ":"), "model": ("#000000", "", "-")}
+"""What is no arm -> colour, marker and dashes."""
 
-NAMES: Mapping[str, str] = {"start": "before", "standard": "standard", "sam": "SAM", "model": "model"}
+NAMES: Mapping[str, str] = {"start": "Before", "model": "Model"}
 PANELS: Mapping[str, str] = {"train": "training", "held_out": "held out", "evaluation": "evaluation"}
 LEVELS = 12
+
+
+def name_of(arm: str) -> str:
+    """Names an arm, the weights before training, or a model, as a reader sees it."""
+    return NAMES.get(arm) or title_of(arm)
 
 
 def line_figure(records: Sequence[Record], arms: Sequence[str], splits: Sequence[str]) -> dict[str, bytes]:
@@ -55,14 +56,14 @@ def _draw_lines(
     panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     seeds = 0
     for axes, split in zip(panels, splits, strict=True):
-        for arm in arms:
+        for place, arm in enumerate(arms):
             lines = [record["splits"][split] for record in records if record["arm"] == arm]
             places = np.array(lines[0]["line"]["distances"])
             rises = np.array([np.array(line["line"]["losses"]) - line["loss"] for line in lines])
-            colour, marker, dashes = LINES[arm]
+            colour, marker, dashes = LINES.get(arm) or style_of(place)
             mean, seeds = rises.mean(axis=0), max(seeds, len(rises))
             axes.plot(
-                places, mean, color=colour, marker=marker, linestyle=dashes, label=NAMES[arm], markevery=2
+                places, mean, color=colour, marker=marker, linestyle=dashes, label=name_of(arm), markevery=2
             )
             if len(rises) > 1:
                 error = rises.std(axis=0, ddof=1) / np.sqrt(len(rises))
@@ -74,7 +75,7 @@ def _draw_lines(
     title = f"mean over {seeds} seeds; band: ± 1 standard error" if seeds > 1 else None
     figure.legend(
         panels[0].get_lines(),
-        [NAMES[arm] for arm in arms],
+        [name_of(arm) for arm in arms],
         loc="outside lower center",
         ncols=len(arms),
         frameon=False,
@@ -113,7 +114,7 @@ def _draw_planes(figure: Figure, planes: Mapping[str, Any]) -> None:
     drawn = None
     for axes, (arm, plane) in zip(panels, planes.items(), strict=True):
         drawn = _draw_plane(axes, plane, losses[arm], levels)
-        axes.set_title(NAMES[arm])
+        axes.set_title(name_of(arm))
     panels[0].set_ylabel("random direction")
     figure.supxlabel("distance along the ascent", fontsize=8)
     if drawn is not None:

@@ -16,6 +16,7 @@ from lowland.report.grid import (
     common_selection,
     differing,
     find_axes,
+    pairs_of,
     pool,
     scored_by,
     settings_of,
@@ -24,7 +25,8 @@ from lowland.report.grid_figures import axis_figures, caption, figure_names, sen
 from lowland.report.paper.tables import paper_tables
 from lowland.report.result import Printer
 from lowland.report.runs import read_experiment
-from lowland.report.tables import ARM_COLUMNS, NONE, arm_cells, score_record, summary_table
+from lowland.report.tables import NONE, PAIR_COLUMNS, pair_cells, pair_record, summary_table
+from lowland.report.words import count
 from lowland.report.write import table_files, write_files
 
 
@@ -93,7 +95,11 @@ def write_sweep(directories: Sequence[Path], out: Path, *, paper: bool | None = 
     Raises:
         UserError: If a file is malformed, or the report cannot be written.
     """
-    comparisons = [compare(experiment) for experiment in pool([read_experiment(d) for d in directories])]
+    comparisons = [
+        compare(pair)
+        for experiment in pool([read_experiment(d) for d in directories])
+        for pair in pairs_of(experiment)
+    ]
     comparisons.sort(key=_order(comparisons))
     axes = find_axes(comparisons)
     caveats = _caveats(comparisons)
@@ -140,18 +146,18 @@ def scores_table(comparisons: Sequence[Comparison]) -> Table:
                 {
                     "experiment": name,
                     **{f"setting.{key}": of_one.get(key) for key in differ},
-                    **score_record(scored.selection.value, row),
+                    **pair_record(scored.selection.value, row),
                 }
                 for row in scored.rows
             ]
         first = scored_by(comparison, way) if way is not None else None
         for row in first.rows if first else ():
-            rows.append((*(own or [name]), row.evaluation_set, row.metric, *arm_cells(row)))
+            rows.append((*(own or [name]), row.evaluation_set, row.metric, *pair_cells(row)))
     label = "" if way is None else f": {way.label}"
     return Table(
         name="scores",
         title=f"Scores in percent{label}",
-        columns=(*(differ or ["Experiment"]), "Evaluation set", "Metric", *ARM_COLUMNS),
+        columns=(*(differ or ["Experiment"]), "Evaluation set", "Metric", *PAIR_COLUMNS),
         align="l" * (len(differ) or 1) + "ll" + "rrrrl",
         rows=tuple(rows),
         records=tuple(records),
@@ -180,7 +186,7 @@ def _caveats(comparisons: Sequence[Comparison]) -> list[str]:
     ]
     if len(set(others)) < len(others):
         caveats.append(
-            "Experiments that differ in SAM's settings only have the same standard runs: their differences "
+            "Experiments that differ in SAM's settings only have the same baseline runs: their differences "
             "share its luck, and times that are set in proportion to it may be of different moments."
         )
     for comparison in comparisons:
@@ -198,7 +204,7 @@ def _caveats(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _page(report: SweepReport) -> str:
-    parts = [f"# {len(report.summary.rows)} experiments\n"]
+    parts = [f"# {count(len(report.summary.rows), 'comparison')}\n"]
     if report.caveats:
         parts.append("## Before you quote a number\n")
         parts.append("\n".join(f"- {escape_markdown(caveat)}" for caveat in report.caveats) + "\n")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
 from lowland.report.comparison import AVERAGE, ScoreRow
-from lowland.report.runs import ARM_TITLES
-from lowland.statistics import PairedComparison, Verdict, decide, holm
+from lowland.report.runs import title_of
+from lowland.statistics import Verdict, decide, holm
 
 Floors = Mapping[tuple[str, str], float]
 """(evaluation set, metric) -> what a model scores that gives all examples the same answer."""
@@ -31,7 +31,7 @@ def verdicts_of(rows: Sequence[ScoreRow], floors: Floors) -> list[Verdicts]:
         A verdict for each row and arm but the reference; none for a single arm.
     """
     compared = [
-        (number, arm, paired) for number, row in enumerate(rows) for arm, paired in pairs(row).items()
+        (number, arm, paired) for number, row in enumerate(rows) for arm, paired in row.paired.items()
     ]
     p_values: dict[tuple[int, str], float] = {}
     for family in ([one for one in compared if one[0] == 0], [one for one in compared if one[0]]):
@@ -55,7 +55,10 @@ def verdicts_of(rows: Sequence[ScoreRow], floors: Floors) -> list[Verdicts]:
 def judged(rows: Sequence[ScoreRow], verdicts: Sequence[Verdicts]) -> tuple[list[Judged], list[Judged]]:
     """Puts verdicts as the answer wants them: those of the first row, and all others."""
     everything = [
-        [Judged(arm=title(arm), outcome=outcome_of(row), verdict=verdict) for arm, verdict in of_row.items()]
+        [
+            Judged(arm=title_of(arm), outcome=outcome_of(row), verdict=verdict)
+            for arm, verdict in of_row.items()
+        ]
         for row, of_row in zip(rows, verdicts, strict=True)
     ]
     return everything[0], [one for of_row in everything[1:] for one in of_row]
@@ -66,13 +69,3 @@ def outcome_of(row: ScoreRow) -> str:
     if row.evaluation_set == AVERAGE:
         return "average score" if row.metric == "all" else f"average {row.metric}"
     return f"{row.metric} on {row.evaluation_set}"
-
-
-def pairs(row: ScoreRow) -> Mapping[str, PairedComparison]:
-    """Gives each arm's comparison with the reference."""
-    return {} if row.paired is None else {"sam": row.paired}
-
-
-def title(arm: str) -> str:
-    """Gives an arm's name as a reader sees it."""
-    return dict(ARM_TITLES).get(arm, arm)  # type: ignore[call-overload, no-any-return]

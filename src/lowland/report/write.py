@@ -12,13 +12,13 @@ from lowland.report.examples import read_examples
 from lowland.report.examples_tables import example_tables, flips_file
 from lowland.report.figures import score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
+from lowland.report.grid import pairs_of
 from lowland.report.headline import answer_of, headline
 from lowland.report.page import to_json, to_page
 from lowland.report.result import Report, Reports
-from lowland.report.runs import read_experiment
+from lowland.report.runs import read_experiment, title_of
 from lowland.report.selection import Selection
 from lowland.report.tables import cost_table, score_table, summary_table
-from lowland.report.verdicts import title
 
 FIGURES = ("scores.png", "scores.svg")
 
@@ -55,7 +55,7 @@ def write_report(experiment_dir: Path) -> Report:
         headline=headline(comparison, floors),
         scores=scores,
         answer=answer_of(comparison, floors),
-        beyond=example_tables(examples, title),
+        beyond=example_tables(examples, title_of),
         cost=cost_table(comparison),
         caveats=tuple(caveats),
         directory=directory,
@@ -92,7 +92,8 @@ def report_many(experiment_dirs: Sequence[Path]) -> Reports:
     if not different:
         raise UserError("No experiment to report on; give at least one experiment's directory.")
     reports = tuple(write_report(directory) for directory in different)
-    summary = summary_table([report.comparison for report in reports]) if len(reports) > 1 else None
+    pairs = [compare(pair) for report in reports for pair in pairs_of(report.comparison.experiment)]
+    summary = summary_table(pairs) if len(reports) > 1 else None
     return Reports(reports=reports, summary=summary)
 
 

@@ -35,26 +35,26 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedComparison:
-    """SAM against standard training over pairs of runs that share a seed.
+    """An arm against the reference over pairs of runs that share a seed.
 
     Attributes:
-        standard: The standard runs of the pairs.
-        sam: The SAM runs of the pairs.
-        difference: Mean of SAM minus standard, in points; nan without a pair.
+        reference: The reference's runs of the pairs.
+        arm: The arm's runs of the pairs.
+        difference: Mean of the arm minus the reference, in points; nan without a pair.
         low: Lower end of the 95% interval for the mean difference; nan for fewer than two pairs.
         high: Upper end.
         n: Number of pairs.
         verdict: What the interval says about zero. `lowland.statistics.decide` says more.
         equal_differences: Whether all of two or more pairs differ by the same amount.
         sd: Standard deviation of the differences; nan for fewer than two pairs.
-        higher: In how many pairs SAM scored higher.
+        higher: In how many pairs the arm scored higher.
         lower: In how many it scored lower.
         least: The smallest score of all these runs; nan without a pair.
         most: The largest.
     """
 
-    standard: Summary
-    sam: Summary
+    reference: Summary
+    arm: Summary
     difference: float
     low: float
     high: float
@@ -86,7 +86,7 @@ class PairedComparison:
 
     @property
     def probability_higher(self) -> float:
-        """Probability that SAM's true mean is the higher one, given these pairs and nothing else.
+        """Probability that the arm's true mean is the higher one, given these pairs and nothing else.
 
         Source:
             The posterior of a normal mean under the reference prior, a t distribution around the mean
@@ -105,10 +105,10 @@ def summarize(values: Sequence[float]) -> Summary:
     )
 
 
-def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComparison:
+def compare_pairs(reference: Sequence[float], arm: Sequence[float]) -> PairedComparison:
     """Compares paired scores.
 
-    SAM is called better or worse only where the 95% interval of Student's t for the mean
+    The arm is called better or worse only where the 95% interval of Student's t for the mean
     difference leaves out zero.
 
     Where every pair differs by the same amount the differences show no spread, the interval
@@ -118,8 +118,8 @@ def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComp
     differences other than zero count as better or worse from six seeds on, and not before.
 
     Args:
-        standard: Scores of the standard runs, higher is better.
-        sam: Scores of the SAM runs, in the same order of seeds.
+        reference: Scores of the reference's runs, higher is better.
+        arm: Scores of the arm's runs, in the same order of seeds.
 
     Returns:
         The comparison.
@@ -130,9 +130,11 @@ def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComp
     Source:
         The interval is the one of the paired t test, `scipy.stats.ttest_rel`.
     """
-    if len(standard) != len(sam):
-        raise ValueError(f"Invalid pairs: {len(standard)} standard scores and {len(sam)} SAM scores.")
-    differences = np.subtract(sam, standard, dtype=float)
+    if len(reference) != len(arm):
+        raise ValueError(
+            f"Invalid pairs: {len(reference)} scores of the reference and {len(arm)} of the arm."
+        )
+    differences = np.subtract(arm, reference, dtype=float)
     n = len(differences)
     difference = float(differences.mean()) if n else math.nan
     low, high, sd, equal = math.nan, math.nan, math.nan, False
@@ -142,8 +144,8 @@ def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComp
         reach = critical(n) * (sd / math.sqrt(n))
         low, high = difference - reach, difference + reach
     return PairedComparison(
-        standard=summarize(standard),
-        sam=summarize(sam),
+        reference=summarize(reference),
+        arm=summarize(arm),
         difference=difference,
         low=low,
         high=high,
@@ -153,6 +155,6 @@ def compare_pairs(standard: Sequence[float], sam: Sequence[float]) -> PairedComp
         sd=sd,
         higher=int((differences > EQUAL_POINTS).sum()),
         lower=int((differences < -EQUAL_POINTS).sum()),
-        least=float(min([*standard, *sam], default=math.nan)),
-        most=float(max([*standard, *sam], default=math.nan)),
+        least=float(min([*reference, *arm], default=math.nan)),
+        most=float(max([*reference, *arm], default=math.nan)),
     )

@@ -6,13 +6,11 @@ from lowland.train.loop import StepReport, Training, TrainingError
 from lowland.train.memory import keep_freed_memory
 from lowland.train.precision import resolve_precision
 from lowland.train.seeds import derive_seed, seed_dropout
-from lowland.train.settings import ARMS, Arm, TrainSettings
+from lowland.train.settings import TrainSettings
 from lowland.train.state import DamagedStateError, read_values
 from lowland.train.watch import Watch
 
 __all__ = [
-    "ARMS",
-    "Arm",
     "DamagedStateError",
     "Failure",
     "StepReport",

@@ -6,17 +6,16 @@ from torch import nn
 
 from lowland.errors import UserError
 from lowland.sam import SAMConfig, SAMGradient, StandardGradient
-from lowland.train.settings import Arm, TrainSettings
+from lowland.train.settings import TrainSettings
 
 
-def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMConfig) -> StandardGradient:
-    """Builds the gradient of an arm.
+def build_gradient(model: nn.Module, train: TrainSettings, sam: SAMConfig) -> StandardGradient:
+    """Builds the gradient: SAM's, or the baseline's where the radius is 0.
 
     Args:
-        arm: `standard` or `sam`.
         model: The model as its forward pass is called.
-        train: The settings that both arms share.
-        sam: The settings of the SAM arm.
+        train: Size of the micro-batches.
+        sam: SAM's settings.
 
     Returns:
         What fills `.grad` in the training loop.
@@ -24,7 +23,7 @@ def build_gradient(arm: Arm, model: nn.Module, train: TrainSettings, sam: SAMCon
     Raises:
         UserError: If the model has no parameter of the names that are to be perturbed.
     """
-    if arm == "standard":
+    if sam.rho == 0:
         return StandardGradient(model, micro_batch_size=train.micro_batch_size)
     try:
         return SAMGradient(model, sam, micro_batch_size=train.micro_batch_size)

@@ -1,4 +1,4 @@
-"""The loop: gradient, clip, optimizer, schedule, `zero_grad`, for both arms alike."""
+"""The loop: gradient, clip, optimizer, schedule, `zero_grad`, for all arms alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lowland.train.gradients import build_gradient
 from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.precision import resolve_operations
-from lowland.train.settings import Arm, TrainSettings
+from lowland.train.settings import TrainSettings
 from lowland.train.state import load_state, save_state, stream_rows
 
 MOST_IN_A_ROW = 10
@@ -49,10 +49,10 @@ class StepReport:
         target_tokens: Real target tokens seen since the start.
         seconds: Time of the steps covered, evaluation left out.
         skipped: Updates left out since the start, because the loss or the gradient was not finite.
-        ascent_loss: Mean loss of the ascent examples at w; `None` in standard training.
-        ascent_norm: Mean norm of the ascent gradient; `None` in standard training.
-        radius: Measured radius of the last step of SAM; `None` in standard training.
-        moved: Share of perturbed weights that this step moved at all; `None` in standard training.
+        ascent_loss: Mean loss of the ascent examples at w; `None` without SAM.
+        ascent_norm: Mean norm of the ascent gradient; `None` without SAM.
+        radius: Measured radius of the last step of SAM; `None` without SAM.
+        moved: Share of perturbed weights that this step moved at all; `None` without SAM.
         cosine: Cosine between its perturbation and its descent gradient; `None` where it was not measured.
     """
 
@@ -96,9 +96,8 @@ class Training:
         model: A language model on the accelerator's device. It is trained in place.
         batches: What it is trained on.
         loss: Makes the loss of the model on a device; that of encoder-decoders, `BatchLoss`, by default.
-        arm: `standard` or `sam`: which gradient.
-        settings: What both arms share.
-        sam: What only the SAM arm uses.
+        settings: How it is trained.
+        sam: SAM's settings; the baseline's gradient where the radius is 0.
         accelerator: Device and processes.
         bf16: Whether to compute under bf16 autocast. The weights are fp32 in any case.
         failures: Folder for what is kept of a step at which training stops; `None` keeps nothing.
@@ -110,7 +109,6 @@ class Training:
         batches: Batches,
         loss: Callable[..., Any] | None = None,
         *,
-        arm: Arm,
         settings: TrainSettings,
         sam: SAMConfig,
         accelerator: Accelerator,
@@ -122,7 +120,6 @@ class Training:
         self._failures = failures
         self._model = model
         self._batches = batches
-        self._arm = arm
         self._settings = settings
         self._sam = sam
         self._accelerator = accelerator
@@ -138,7 +135,7 @@ class Training:
         )
         self._optimizer = build_optimizer(model, settings, fast=fast)
         self._schedule = build_schedule(self._optimizer, settings)
-        self._gradient = build_gradient(arm, self._loss.module, settings, sam)
+        self._gradient = build_gradient(self._loss.module, settings, sam)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._examples = 0
         self._target_tokens = 0
@@ -293,7 +290,7 @@ class Training:
         if (batch["labels"] == IGNORED).all():
             what = "its targets are all padding; leave such examples out."
         else:
-            other = " or rho" if self._arm == "sam" else ""
+            other = " or rho" if self._sam.rho else ""
             what = f"lower the learning rate (now {rate:g}){other}, or clip the gradient."
         sentence = (
             f"At step {self.step + 1} the loss is {loss:g} and the gradient's norm {norm:g}"

@@ -11,9 +11,6 @@ ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 Operations: TypeAlias = Literal["auto", "fast", "library"]
 NonFinite: TypeAlias = Literal["stop", "skip"]
-Arm: TypeAlias = Literal["standard", "sam"]
-
-ARMS: tuple[Arm, ...] = get_args(Arm)
 
 
 def _whole(name: str, value: object, minimum: int) -> None:
@@ -36,7 +33,7 @@ def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How a model is trained, in both arms.
+    """How a model is trained, SAM apart.
 
     Attributes:
         steps: Optimizer steps.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lowland.sam.config import SAMConfig
 from lowland.sam.plateau import HELD, PlateauWatch
-from lowland.train.settings import Arm, TrainSettings
+from lowland.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lowland.train.loop import StepReport
@@ -29,13 +29,11 @@ class Watch:
     goes on as if it had not stopped.
 
     Args:
-        arm: `standard` or `sam`.
-        settings: What both arms share.
-        sam: What only the SAM arm uses.
+        settings: How it is trained.
+        sam: SAM's settings.
     """
 
-    def __init__(self, arm: Arm, settings: TrainSettings, sam: SAMConfig) -> None:
-        self._arm = arm
+    def __init__(self, settings: TrainSettings, sam: SAMConfig) -> None:
         self._settings = settings
         self._rho = sam.rho
         self._first: float | None = None
@@ -51,8 +49,6 @@ class Watch:
         """Says what the settings alone tell."""
         found = []
         settings = self._settings
-        if self._arm == "sam" and self._rho == 0:
-            found.append("SAM is inactive: its radius rho is 0, which makes it standard training.")
         if settings.warmup_steps >= settings.steps:
             found.append(
                 f"The learning rate never reaches {settings.learning_rate:g}: its warm-up of "
@@ -93,7 +89,7 @@ class Watch:
             self._lowest, self._lowest_step = loss, report.step
         if self._high < PATIENCE:
             return None
-        other = " or rho" if self._arm == "sam" else ""
+        other = " or rho" if self._rho else ""
         return (
             f"The loss exploded: it is {loss:.3g} at step {report.step} and was {self._lowest:.3g} at step "
             f"{self._lowest_step}; lower the learning rate{other}, or clip the gradient."
@@ -112,7 +108,7 @@ class Watch:
         return f"{HELD} By step {report.step} the loss has not fallen since SAM began (now {loss:.3g})."
 
     def _radius(self, report: StepReport) -> str | None:
-        if self._arm != "sam" or self._rho == 0 or report.radius is None:
+        if self._rho == 0 or report.radius is None:
             return None
         if report.radius == 0:
             why = "the direction of its ascent examples was zero or not finite"

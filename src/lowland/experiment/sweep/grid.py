@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lowland.errors import UserError, unknown_name
+from lowland.experiment.arms import parse_value
 
 SETTINGS: Mapping[str, str] = {
     "rho": "sam.rho",
@@ -45,6 +46,9 @@ SETTINGS: Mapping[str, str] = {
 
 SHORT: Mapping[str, str] = {setting: short for short, setting in reversed(list(SETTINGS.items()))}
 """Setting -> the short name that is used in the names of points, the first one above."""
+
+ARMS = "arms"
+"""Name of the experiment where there is only one."""
 
 PAPER: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "rho": {"sam.rho": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)},
@@ -108,7 +112,7 @@ class Grid:
                 self.add(setting, values)
             return
         name, _, listed = word.partition("=")
-        self.add(name, [parse(value) for value in listed.split(",") if value])
+        self.add(name, [parse_value(value) for value in listed.split(",") if value])
 
     def add_file(self, path: Path) -> None:
         """Adds a TOML file: a setting with a list of values a line, and tables `[[cells]]` of single points.
@@ -138,7 +142,32 @@ class Grid:
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 
-    def combinations(self) -> list[Point]:
+    def cells(self) -> list[tuple[Point, list[Point]]]:
+        """Lists the experiments of the grid, each with its arms.
+
+        Raises:
+            UserError: If the grid is empty.
+        """
+        groups: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+        for values in self._combinations():
+            shared = {setting: value for setting, value in values.items() if not _makes_arms(setting)}
+            own = {setting: value for setting, value in values.items() if _makes_arms(setting)}
+            groups.setdefault(repr(sorted(shared.items())), (shared, []))[1].append(own)
+        names = [point.name for point in _points([shared for shared, _ in groups.values()], "-")]
+        return [
+            (Point(name=name or ARMS, values=shared), _points(arms, "="))
+            for name, (shared, arms) in zip(names, groups.values(), strict=True)
+        ]
+
+    def arms(self) -> list[Point]:
+        """Lists all combinations as arms of one experiment.
+
+        Raises:
+            UserError: If the grid is empty.
+        """
+        return _points(self._combinations(), "=")
+
+    def _combinations(self) -> list[dict[str, Any]]:
         """Lists all combinations, the last setting running fastest.
 
         Raises:
@@ -154,38 +183,37 @@ class Grid:
             for point in self.points or [{}]
             for values in itertools.product(*self.axes.values())
         ]
-        different = list({repr(sorted(values.items())): values for values in combinations}.values())
-        # A setting with one value everywhere is no part of the names, unless there is nothing else.
-        seen: dict[str, set[str]] = {}
-        for values in different:
-            for setting, value in values.items():
-                seen.setdefault(setting, set()).add(repr(value))
-        fixed = {s for s, found in seen.items() if len(found) == 1 and all(s in v for v in different)}
-        shown = [set(values) - fixed or set(values) for values in different]
-        names = [
-            _name({setting: value for setting, value in values.items() if setting in listed})
-            for values, listed in zip(different, shown, strict=True)
-        ]
-        return [
-            # Two models may have the same last part of their paths.
-            Point(name=name if names.count(name) == 1 else f"{name}_{index}", values=values)
-            for index, (name, values) in enumerate(zip(names, different, strict=True), start=1)
-        ]
+        return list({repr(sorted(values.items())): values for values in combinations}.values())
+
+
+def _makes_arms(setting: str) -> bool:
+    """Says whether a setting makes arms of one experiment rather than experiments."""
+    return setting.startswith("sam.")
+
+
+def _points(different: Sequence[dict[str, Any]], sign: str) -> list[Point]:
+    """Names combinations by what differs between them."""
+    # A setting with one value everywhere is no part of the names, unless there is nothing else.
+    seen: dict[str, set[str]] = {}
+    for values in different:
+        for setting, value in values.items():
+            seen.setdefault(setting, set()).add(repr(value))
+    fixed = {s for s, found in seen.items() if len(found) == 1 and all(s in v for v in different)}
+    shown = [set(values) - fixed or set(values) for values in different]
+    names = [
+        _name({setting: value for setting, value in values.items() if setting in listed}, sign)
+        for values, listed in zip(different, shown, strict=True)
+    ]
+    return [
+        # Two models may have the same last part of their paths.
+        Point(name=name if names.count(name) == 1 else f"{name}_{index}", values=values)
+        for index, (name, values) in enumerate(zip(names, different, strict=True), start=1)
+    ]
 
 
 def is_grid_word(word: str) -> bool:
     """Says whether a word of a command line belongs to the grid rather than naming a task."""
     return word in PAPER or "=" in word
-
-
-def parse(text: str) -> Any:
-    """Reads a value: a whole number, a number, true or false, or else a text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return {"true": True, "false": False}.get(text, text)
 
 
 def _setting(name: str) -> str:
@@ -219,10 +247,10 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def _name(values: Mapping[str, Any]) -> str:
+def _name(values: Mapping[str, Any], sign: str) -> str:
     """Names a point such as `rho-0.05_fraction-0.2`, fit for a directory on any system."""
     return "_".join(
-        f"{SHORT.get(setting, setting)}-{_word(setting, value)}" for setting, value in values.items()
+        f"{SHORT.get(setting, setting)}{sign}{_word(setting, value)}" for setting, value in values.items()
     )
 
 
@@ -232,4 +260,4 @@ def _word(setting: str, value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     if setting == "model":
         text = Path(text).name
-    return re.sub(r"[^\w.]+", "-", text).strip("-.")[:40] or "value"
+    return re.sub(r"[^\w.]+", "-", text).strip(".")[:40] or "value"

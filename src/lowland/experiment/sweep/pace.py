@@ -1,30 +1,26 @@
-"""How far a sweep has come, and how long the rest takes."""
+"""How far runs in other processes have come, and how long the rest takes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from lowland.experiment.directory import RunDirectory
 from lowland.experiment.plan import sam_passes
-from lowland.experiment.sweep.plan import Plan
+from lowland.experiment.sweep.jobs import Job
 
 
 class Pace:
-    """Follows the runs by what they write, wherever they run.
+    """Follows runs by what they write, wherever they run.
 
     Args:
-        plan: What is done.
+        jobs: The runs.
         clock: Gives the time in seconds.
     """
 
-    def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
+        different = {job.run.path.absolute(): job for job in jobs}.values()
         self._runs = [
-            (RunDirectory(planned.cell.path, arm, seed), config.train.steps, passes)
-            for planned in plan.cells
-            for arm, seed in planned.train
-            for config in [planned.cell.config]
-            for passes in [sam_passes(config) if arm == "sam" else 1.0]
+            (job.run, job.config.train.steps, sam_passes(job.config.of(job.run.arm))) for job in different
         ]
         self._total = sum(steps * passes for _, steps, passes in self._runs)
         self._clock = clock

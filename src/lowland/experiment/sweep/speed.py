@@ -6,11 +6,9 @@ import json
 from dataclasses import replace
 
 from lowland.errors import UserError
+from lowland.experiment.arms import KNOWN
 from lowland.experiment.configuration import ExperimentConfig
-from lowland.experiment.plan import Plan as ExperimentPlan
-from lowland.experiment.plan import plan_experiment, sam_passes
-from lowland.experiment.sweep.share import standard_settings
-from lowland.train import Arm
+from lowland.experiment.plan import Plan, plan_experiment, sam_passes
 
 
 class Speed:
@@ -22,23 +20,24 @@ class Speed:
 
     def __init__(self) -> None:
         self.unknown: list[str] = []
-        self._plans: dict[str, ExperimentPlan | None] = {}
+        self._plans: dict[str, Plan | None] = {}
 
-    def __call__(self, config: ExperimentConfig, arm: Arm) -> float | None:
+    def __call__(self, config: ExperimentConfig, arm: str) -> float | None:
         """Estimates the seconds of a run; `None` where they cannot be known."""
-        key = json.dumps(standard_settings(config), sort_keys=True, default=str)
+        config = replace(config, arms={"baseline": KNOWN["baseline"], **config.arms})
+        settings = config.of("baseline").to_dict()
+        key = json.dumps(settings, sort_keys=True, default=str)
         if key not in self._plans:
-            self._plans[key] = self._plan(config)
+            self._plans[key] = self._plan(replace(config, arms={"baseline": KNOWN["baseline"]}))
         plan = self._plans[key]
         if plan is None:
             return None
-        # Cells that differ in SAM's settings take steps of different lengths.
-        step = plan.step_seconds["standard"] * (sam_passes(config) if arm == "sam" else 1.0)
+        step = plan.step_seconds["baseline"] * sam_passes(config.of(arm))
         return config.train.steps * step + plan.evaluations * plan.evaluation_seconds
 
-    def _plan(self, config: ExperimentConfig) -> ExperimentPlan | None:
+    def _plan(self, config: ExperimentConfig) -> Plan | None:
         try:
-            return plan_experiment(replace(config, arms=("standard", "sam")))
+            return plan_experiment(config)
         except UserError as error:  # it will be said again, and of the cell, when the cell is run
             self.unknown.append(f"The time cannot be estimated: {error}")
         except Exception as error:  # a strange model must not stop the work

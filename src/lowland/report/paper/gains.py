@@ -9,7 +9,7 @@ from lowland.report.comparison import Comparison
 from lowland.report.formats import Table, Value
 from lowland.report.paper.layout import LAYOUTS, Layout
 from lowland.report.paper.printed import printed_rows
-from lowland.report.paper.results import Result, as_in_paper, columns_of, find_results, tables_of
+from lowland.report.paper.results import BASELINE, Result, as_in_paper, columns_of, find_results, tables_of
 from lowland.report.statistics import PairedComparison, compare_pairs
 from lowland.report.tables import DIFFERENCE, NONE, paired_cells, paired_record
 from lowland.report.words import spread
@@ -19,7 +19,7 @@ GAINS = (1, 2, 3, 4, 5, 6, 7)
 
 
 def relative_gain(standard: float, sam: float) -> float:
-    """Returns the gain in percent of the standard score, cut to one decimal as in the paper's text.
+    """Returns the gain in percent of the baseline's score, cut to one decimal as in the paper's text.
 
     Args:
         standard: Score without SAM.
@@ -50,15 +50,15 @@ def gains_table(comparisons: Sequence[Comparison]) -> Table:
                 paired = _paired(result, layout, column, metric)
                 if paired.n == 0:
                     continue
-                ours = relative_gain(paired.standard.mean, paired.sam.mean)
+                ours = relative_gain(paired.reference.mean, paired.arm.mean)
                 theirs = paper_gain(number, result.place.model, result.rho, column, metric)
                 rows.append(
                     (
                         str(number),
                         f"{result.place.model} + SAM ({result.rho:g})",
                         f"{column} {metric}",
-                        spread(paired.standard),
-                        spread(paired.sam),
+                        spread(paired.reference),
+                        spread(paired.arm),
                         *paired_cells(paired)[:2],
                         _percent(ours),
                         _percent(theirs),
@@ -72,8 +72,8 @@ def gains_table(comparisons: Sequence[Comparison]) -> Table:
                         "experiment": result.name,
                         "column": column,
                         "metric": metric,
-                        "standard_mean": paired.standard.mean,
-                        "sam_mean": paired.sam.mean,
+                        "baseline_mean": paired.reference.mean,
+                        "sam_mean": paired.arm.mean,
                         **paired_record(paired),
                         "relative_gain": ours,
                         "relative_gain_in_the_paper": theirs,
@@ -82,10 +82,10 @@ def gains_table(comparisons: Sequence[Comparison]) -> Table:
     return Table(
         name="gains",
         title="What SAM gains",
-        columns=("Table", "Model", "Score", "Standard", "SAM", DIFFERENCE, "Seeds", "Gain", "Paper's gain"),
+        columns=("Table", "Model", "Score", "Baseline", "SAM", DIFFERENCE, "Seeds", "Gain", "Paper's gain"),
         align="rllrrrrrr",
         rows=tuple(rows),
-        notes=("Gain: in percent of the standard score, cut to one decimal as in the paper's text.",),
+        notes=("Gain: in percent of the baseline's score, cut to one decimal as in the paper's text.",),
         records=tuple(records),
     )
 
@@ -118,7 +118,7 @@ def _paired(result: Result, layout: Layout, column: str, metric: str) -> PairedC
         }
         for arm, runs in result.runs.items()
     }
-    standard, sam = values.get("standard", {}), values.get("sam", {})
+    standard, sam = values.get(BASELINE, {}), values.get("sam", {})
     seeds = [seed for seed in standard if seed in sam]
     return compare_pairs([standard[seed] for seed in seeds], [sam[seed] for seed in seeds])
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from lowland.report.comparison import Comparison
 from lowland.report.formats import Value
-from lowland.report.grid import ascent_share, scored_by, settings_of
+from lowland.report.grid import ascent_share, radius_of, scored_by, settings_of
 from lowland.report.paper.layout import LAYOUTS, Layout
 from lowland.report.paper.printed import average_columns, printed_rows
 from lowland.report.paper.recognize import Place, recognize
-from lowland.report.runs import Arm
 from lowland.report.selection import Scores, Selection
 from lowland.sam.config import SAMConfig
 
@@ -22,6 +21,7 @@ Columns = dict[str, dict[str, float]]
 
 DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fields(SAMConfig)}
 DEFAULT_RHO, DEFAULT_SHARE, DEFAULT_M = SAMConfig.rho, SAMConfig.ascent, SAMConfig.m
+BASELINE = "baseline"
 """The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
 
 VARIED = ("sam.rho", "sam.ascent", "sam.ascent_examples", "sam.m", "sam.descent")
@@ -36,13 +36,13 @@ class Result:
         name: Their names.
         place: Where it belongs in the paper.
         settings: Its settings, as one level.
-        runs: Arm -> seed -> scores; each the best of all checkpoints for its set and metric.
+        runs: `baseline` or `sam` -> seed -> scores; each the best of all checkpoints for its set and metric.
     """
 
     name: str
     place: Place
     settings: Mapping[str, Value]
-    runs: Mapping[Arm, Mapping[int, Scores]]
+    runs: Mapping[str, Mapping[int, Scores]]
 
     @property
     def rho(self) -> float:
@@ -81,7 +81,10 @@ def find_results(comparisons: Sequence[Comparison], table: int) -> list[Result]:
                     name=comparison.experiment.name,
                     place=place,
                     settings=settings_of(comparison.experiment),
-                    runs=scored.runs,
+                    runs={
+                        "sam" if radius_of(comparison.experiment, arm) else BASELINE: of_arm
+                        for arm, of_arm in scored.runs.items()
+                    },
                 )
             )
     return _join(found) if table == 5 else found
@@ -112,7 +115,7 @@ def _join(results: Sequence[Result]) -> list[Result]:
         groups.setdefault(repr(sorted(rest.items())), []).append(result)
     joined = []
     for group in groups.values():
-        runs: dict[Arm, dict[int, Scores]] = {}
+        runs: dict[str, dict[int, Scores]] = {}
         for result in group:
             for arm, of_arm in result.runs.items():
                 for seed, scores in of_arm.items():

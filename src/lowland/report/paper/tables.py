@@ -14,6 +14,7 @@ from lowland.report.paper.layout import LAYOUTS, Layout
 from lowland.report.paper.printed import PrintedRow, printed_rows
 from lowland.report.paper.recognize import recognize
 from lowland.report.paper.results import (
+    BASELINE,
     DEFAULT_RHO,
     Columns,
     Result,
@@ -23,7 +24,6 @@ from lowland.report.paper.results import (
     is_partial,
     tables_of,
 )
-from lowland.report.runs import Arm
 from lowland.report.selection import Scores
 from lowland.report.words import count
 from lowland.statistics import Summary, summarize
@@ -169,11 +169,11 @@ def _lines(results: Sequence[Result], layout: Layout) -> list[Line]:
         lines += [_printed(row) for row in rows if row.sam_rho is None]
         seen: list[Mapping[int, Scores]] = []
         for result in of_model:
-            runs = result.runs.get("standard", {})
-            # Experiments that differ in SAM only have the same standard runs.
+            runs = result.runs.get(BASELINE, {})
+            # Experiments that differ in SAM only have the same baseline runs.
             if runs and runs not in seen:
                 seen.append(runs)
-                lines += _ours(result, "standard", model, layout)
+                lines += _ours(result, BASELINE, model, layout)
         lines += [_printed(row) for row in rows if row.sam_rho is not None]
         for result in as_in_paper(of_model, layout.number):
             lines += _ours(result, "sam", f"{model} + SAM ({result.rho:g})", layout)
@@ -218,7 +218,7 @@ def _printed(row: PrintedRow, swept: str = "") -> Line:
     return Line(label=f"{row.model}{sam}", source="paper", cells=cells, swept=swept)
 
 
-def _ours(result: Result, arm: Arm, label: str, layout: Layout, swept: str = "") -> list[Line]:
+def _ours(result: Result, arm: str, label: str, layout: Layout, swept: str = "") -> list[Line]:
     runs: list[Columns] = [columns_of(scores, layout) for scores in result.runs.get(arm, {}).values()]
     cells: dict[str, dict[str, Summary]] = {}
     for column in dict.fromkeys(column for run in runs for column in run):

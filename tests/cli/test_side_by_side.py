@@ -1,13 +1,13 @@
-"""A comparison whose seeds run side by side."""
+"""A comparison whose runs are trained side by side."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from tests.cli.command import SMALL, call, succeed, trajectory
 
-from lowland.cli import build_verb_parser, settings
 from lowland.experiment import guard
 from lowland.experiment.directory import RunDirectory
 from lowland.experiment.sweep import launch
+from lowland.files import remove
 
 COMMAND = ["compare", "facts/continents", *SMALL, "--seeds", "2"]
-RUNS = ["standard-seed0", "sam-seed0", "standard-seed1", "sam-seed1"]
+RUNS = ["baseline-seed0", "sam-seed0", "baseline-seed1", "sam-seed1"]
 
 
 def in_a_process(
@@ -55,37 +55,39 @@ def two_cores() -> Iterator[None]:
 
 
 def stopped_with_jobs(tmp_path: Path, by: signal.Signals) -> tuple[list[str], Path, Path, Any]:
-    """Runs a comparison to its end, and stops another in its second seed, two seeds at a time.
+    """Runs a comparison to its end, and stops another in its second seed, two runs at a time.
 
     Returns:
         The command without its directory, the directories of both, and how the second process ended.
     """
-    through, out = tmp_path / "through", tmp_path / "out"
+    through, out = tmp_path / "through" / "out", tmp_path / "out"
     command = [*COMMAND, "--steps", "16"]
     assert in_a_process(*command, "--out", through).returncode == 0
-    stop_at = out / "standard-seed1" / "train.jsonl"
+    stop_at = out / "baseline-seed1" / "train.jsonl"
     return command, through, out, in_a_process(*command, "--out", out, "--jobs", "2", stop_at=stop_at, by=by)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_same_runs_as_one_after_another(tmp_path: Path) -> None:
-    """Two seeds at a time train the same runs and give the same report as one after the other."""
-    one, both = tmp_path / "one", tmp_path / "both"
+    """Two runs at a time are the same runs and give the same report as one after the other."""
+    one, both = tmp_path / "one" / "out", tmp_path / "both" / "out"
     assert in_a_process(*COMMAND, "--out", one).returncode == 0
     result = succeed(*COMMAND, "--out", both, "--jobs", "2")
     assert [trajectory(both / run) for run in RUNS] == [trajectory(one / run) for run in RUNS]
     tables = [(path / "report" / "tables" / "scores-held-out.csv").read_text() for path in (one, both)]
     assert tables[0] == tables[1]
     assert (both / "model" / "model.safetensors").exists()
-    assert "[2/2] seed" in result.out
+    assert "[4/4] " in result.out
     # Both begin before either ends.
     assert (
-        result.out.index("seed 0: started") < result.out.index("seed 1: started") < result.out.index("[1/2]")
+        result.out.index("baseline, seed 0: started")
+        < result.out.index("sam, seed 0: started")
+        < result.out.index("[1/4]")
     )
-    assert "2 seeds at a time" in " ".join(result.out.split())
+    assert "2 runs at a time" in " ".join(result.out.split())
     again = succeed(*COMMAND, "--out", both, "--jobs", "2")
-    assert "2 of 2 seeds done before" in again.out
+    assert "4 of 4 runs done before" in again.out
 
 
 @pytest.mark.slow
@@ -113,19 +115,29 @@ def test_who_is_killed_leaves_no_one_running(tmp_path: Path) -> None:
     assert [trajectory(out / run) for run in RUNS] == [trajectory(through / run) for run in RUNS]
 
 
-def test_half_written_files_wait_for_their_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another process still has a seed, nothing that it writes is removed, and no run begins."""
-    monkeypatch.setattr(guard, "PATIENCE", 0.0)
-    aside = tmp_path / "out" / "sam-seed1" / "states" / ".step-2.12345678.aside"
+@pytest.mark.timeout(120)
+def test_a_run_that_another_command_trains_is_waited_for(tmp_path: Path) -> None:
+    """While another process has a run, nothing of it is removed; when it is free, training goes on."""
+    out, words = tmp_path / "out", [*COMMAND, "--steps", "1", "--seeds", "1"]
+    succeed(*words, "--out", out)
+    run = (out / "sam-seed0").resolve()
+    remove(run)
+    aside = run / "states" / ".step-2.12345678.aside"
     aside.mkdir(parents=True)
-    config = settings.build(build_verb_parser("compare").parse_words(COMMAND[1:]))
-    (tmp_path / "out" / "experiment.toml").write_text(config.to_toml())
-    with guard.locked(tmp_path / "out", "seed1"):
-        result = call(*COMMAND, "--out", tmp_path / "out")
-    assert result.code == 2
-    assert "is in use by process" in result.err
-    assert aside.exists()
-    assert not (tmp_path / "out" / "standard-seed0").exists()
+    released = threading.Event()
+
+    def hold() -> None:
+        with guard.locked(run.parent / ".locks", run.name):
+            released.wait(timeout=60)
+            assert aside.exists()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    threading.Timer(8.0, released.set).start()
+    result = succeed(*words, "--out", out)
+    holder.join()
+    assert "sam, seed 0: process" in result.out and "waiting for it" in result.out
+    assert not aside.exists() and RunDirectory(out, "sam", 0).done
 
 
 def test_a_process_that_dies_is_not_an_earlier_failure(
@@ -134,46 +146,32 @@ def test_a_process_that_dies_is_not_an_earlier_failure(
     """A process that ends without a word is told as such, though its run had failed in the command before."""
     out = tmp_path / "out"
     succeed(*COMMAND, "--steps", "1", "--seeds", "1", "--out", out)
-    shutil.copytree(out / "sam-seed0", out / "standard-seed1")
     status = json.loads((out / "sam-seed0" / "status.json").read_text())
     failed = {**status, "state": "failed", "error": "The loss is not finite."}
-    (out / "standard-seed1" / "status.json").write_text(json.dumps(failed))
+    (out / "sam-seed0" / "status.json").write_text(json.dumps(failed))
 
     def die(arguments: list[str]) -> list[str]:
         return [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
 
     monkeypatch.setattr(launch, "command", die)
-    result = call(*COMMAND, "--steps", "1", "--out", out, "--jobs", "2")
+    result = call(*COMMAND, "--steps", "1", "--out", out, "--seeds", "1", "--jobs", "2")
     assert result.code == 2
-    assert "seed1: Its process was ended from outside. Was there too little memory?" in result.err
+    assert "sam, seed 0: Its process was ended from outside. Was there too little memory?" in result.err
     assert "not finite" not in result.err
     assert result.err.count("\n") == 1
 
 
 def test_a_process_that_ends_early_is_told(tmp_path: Path) -> None:
-    """Where a seed's process cannot run it, one sentence says so and where the log is; others are kept."""
+    """Where a run's process cannot run it, one sentence says so and where the log is; others are kept."""
     out = tmp_path / "out"
-    broken = out / "standard-seed1"
-    (broken / "checkpoints").mkdir(parents=True)
-    (broken / "status.json").write_text("{")
-    words = [*COMMAND, "--steps", "1"]
-    (out / "experiment.toml").write_text("")
+    words = [*COMMAND, "--steps", "1", "--seeds", "1"]
+    succeed(*words, "--out", out)
+    (out / "baseline-seed0" / "status.json").write_text("{")
     result = call(*words, "--out", out, "--jobs", "2")
     assert result.code == 2
-    assert "holds another experiment" in result.err
-    (out / "experiment.toml").unlink()
-    for file in (broken / "status.json", broken / "checkpoints"):
-        file.rename(tmp_path / file.name)
-    broken.rmdir()
-    succeed(*words, "--seeds", "1", "--out", out)
-    broken.mkdir()
-    for name in ("status.json", "checkpoints"):
-        (tmp_path / name).rename(broken / name)
-    result = call(*words, "--out", out, "--jobs", "2")
-    assert result.code == 2
-    assert "seed1: " in result.err
+    assert "baseline, seed 0: " in result.err
     assert "status.json cannot be read" in result.err
-    assert f"See {out / 'jobs' / 'seed1.log'}" in " ".join(result.err.split())
+    assert f"See {out / 'jobs' / 'baseline-seed0.log'}" in " ".join(result.err.split())
     assert result.err.count("\n") == 1
     assert RunDirectory(out, "sam", 0).done
 

@@ -1,0 +1,195 @@
+"""Arms: names for what is compared, each with the settings that it changes.
+
+    [arms.baseline]                     an arm that the package knows
+    [arms.late]                         one of your own: what differs from the settings below
+    sam.rho = 0.15
+    sam.start = 0.2
+    [arms.wide]
+    like = "late"                       one that begins with the changes of another
+    sam.rho = 0.3
+
+The first arm is the reference, and each of the others is compared with it, paired by seed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lowland.errors import UserError, unknown_name
+
+Changes = Mapping[str, Any]
+"""Dotted setting -> value."""
+
+LIKE = "like"
+
+KNOWN: Mapping[str, Changes] = {
+    "baseline": {"sam.rho": 0.0},
+    "sam": {},
+    "previous": {"sam.direction": "previous"},
+    "momentum": {"sam.direction": "momentum"},
+    # A radius by the size of each weight is another measure. Source: ASAM, Kwon et al. (2021).
+    "asam": {"sam.adaptive": True, "sam.rho": 0.5},
+}
+"""The arms that go by their names: dotted setting -> value."""
+
+DEFAULT = ("baseline", "sam")
+
+FIXED = (
+    "seeds",
+    "arms",
+    "data",
+    "train.steps",
+    "train.batch_size",
+    "train.evaluate_every",
+    "train.input_length",
+    "train.target_length",
+    "train.deterministic",
+)
+"""What all arms share: it decides which examples a step sees, or at which steps scores are compared."""
+
+NAME = r"\w[\w.=,+-]{0,79}"
+"""Arms name directories."""
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Gives nested settings as one level: `{"sam": {"rho": 0.1}}` becomes `{"sam.rho": 0.1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def nest(changes: Changes) -> dict[str, Any]:
+    """Gives dotted settings as nested ones."""
+    nested: dict[str, Any] = {}
+    for name, value in changes.items():
+        *sections, key = name.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return nested
+
+
+def read_arms(layers: Iterable[Mapping[str, Any]]) -> dict[str, Changes]:
+    """Reads which arms there are, and what each changes, from layers of settings.
+
+    The tables `[arms.NAME]` of a layer name its arms, and so does a list of names; `more_arms` adds to those
+    of the layers below.
+
+    Args:
+        layers: From the least to the most particular.
+
+    Returns:
+        Arm -> what it changes, the reference first.
+
+    Raises:
+        UserError: If a name is unknown or invalid, or an arm changes what all share.
+    """
+    defined: dict[str, Mapping[str, Any]] = dict(KNOWN)
+    chosen: Sequence[str] = DEFAULT
+    for layer in layers:
+        given = layer.get("arms", ())
+        if isinstance(given, Mapping):
+            defined = _define(defined, given)
+            chosen = tuple(given)
+        elif given:
+            chosen = _names(given)
+        more = layer.get("more_arms", {})
+        defined = _define(defined, more)
+        chosen = (*chosen, *(name for name in more if name not in chosen))
+    return {name: _resolve(name, defined) for name in chosen}
+
+
+def parse_arm(text: str) -> tuple[str, dict[str, Any]]:
+    """Reads `late: sam.rho=0.15 sam.start=0.2`; a word without `=` names the arm that it begins with.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    name, colon, words = text.partition(":")
+    name = name.strip()
+    if not colon or not name:
+        raise ValueError(f'must be like "late: sam.rho=0.15 sam.start=0.2", not {text!r}')
+    changes: dict[str, Any] = {}
+    for word in words.split():
+        setting, equals, value = word.partition("=")
+        if not equals:
+            setting, value = LIKE, word
+        if setting in changes:
+            raise ValueError(f"{setting} is given twice in {text!r}")
+        changes[setting] = value if setting == LIKE else parse_value(value)
+    return name, changes
+
+
+def parse_value(text: str) -> Any:
+    """Reads a value: a whole number, a number, true or false, or else a text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(text, text)
+
+
+def describe(changes: Changes) -> str:
+    """Writes what an arm changes, such as `sam.rho=0.15 sam.start=0.2`."""
+    return " ".join(
+        f"{name}={','.join(map(str, value)) if isinstance(value, (list, tuple)) else value}"
+        for name, value in changes.items()
+    )
+
+
+def refuse_fixed(name: str, changes: Changes) -> None:
+    """Refuses an arm that changes what all arms share.
+
+    Raises:
+        UserError: If it does.
+    """
+    for setting in changes:
+        if any(setting == fixed or setting.startswith(f"{fixed}.") for fixed in FIXED):
+            raise UserError(
+                f"The arm {name!r} changes {setting}, which all arms of a comparison share: seeds are "
+                "compared in pairs over the same batches. Compare its values by `lowland sweep`."
+            )
+
+
+def _define(defined: Mapping[str, Changes], given: Any) -> dict[str, Changes]:
+    if not isinstance(given, Mapping) or not all(isinstance(table, Mapping) for table in given.values()):
+        raise UserError(
+            "Invalid arms. Write a table for each in TOML, such as [arms.late] with sam.rho = 0.15."
+        )
+    changed = dict(defined)
+    for name, table in given.items():
+        if not re.fullmatch(NAME, name):
+            raise UserError(
+                f"Invalid arm {name!r}. Must be letters, digits and . = , + - _ only, 80 at most, and begin "
+                "with a letter or digit."
+            )
+        own = flatten(table)
+        refuse_fixed(name, own)
+        changed[name] = {**defined.get(name, {}), **own}
+    return changed
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, (list, tuple)) or not all(isinstance(name, str) for name in given):
+        raise UserError(f"Invalid arms={given!r}. Must be names of arms, such as baseline and sam.")
+    if len(set(given)) < len(given):
+        raise UserError(f"Invalid arms={','.join(given)}. Each arm must be named once.")
+    return tuple(given)
+
+
+def _resolve(name: str, defined: Mapping[str, Changes], seen: tuple[str, ...] = ()) -> Changes:
+    """Gives what an arm changes, that of the arms that it is like beneath its own."""
+    if name not in defined:
+        raise unknown_name("arm", name, list(defined))
+    if name in seen:
+        raise UserError(f"The arm {name!r} is like itself. Leave `{LIKE}` out.")
+    own = dict(defined[name])
+    like = own.pop(LIKE, None)
+    if like is None:
+        return own
+    return {**_resolve(str(like), defined, (*seen, name)), **own}
