@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +9,20 @@ import torch
 import trl
 from datasets import Dataset
 from tests.integrations.toys import moves, weights
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tests.integrations.words import BAD, GOOD, WORDS, tokenizer
 from torch import Tensor
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
-    PreTrainedTokenizerFast,
 )
 
 import lowland
 from lowland import SAMConfig
 
-GOOD, BAD = ("good", "warm", "short"), ("bad", "cold", "long")
-WORDS = [
-    "<pad>",
-    "</s>",
-    "<unk>",
-    "the",
-    "film",
-    "was",
-    "good",
-    "warm",
-    "short",
-    "bad",
-    "cold",
-    "long",
-    "and",
-    "very",
-]
 KINDS = ("SFT", "DPO", "KTO", "Reward", "GRPO", "RLOO")
 TIMES = ("runtime", "per_second", "step_time", "ascent_", "radius", "moved", "cosine")
 """Parts of the names of figures that are not compared."""
-
-
-@cache
-def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word."""
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
 
 
 def model(kind: str, dropout: float = 0.0) -> Any:
