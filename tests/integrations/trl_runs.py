@@ -25,6 +25,18 @@ TIMES = ("runtime", "per_second", "step_time", "ascent_", "radius", "moved", "co
 """Parts of the names of figures that are not compared."""
 
 
+QUIET: dict[str, Any] = {
+    "use_cpu": True,
+    "bf16": False,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "dataloader_pin_memory": False,
+    "seed": 3,
+}
+"""Arguments of a short run on the CPU."""
+
+
 def model(kind: str, dropout: float = 0.0) -> Any:
     """A random Llama of some thousand parameters."""
     made = LlamaForSequenceClassification if kind == "Reward" else LlamaForCausalLM
@@ -87,9 +99,8 @@ def trainer(
         options["reward_funcs"] = changes.pop("reward", lengths)
         changes = {"num_generations": 2, "max_completion_length": 6, **changes}
     settings: dict[str, Any] = {
+        **QUIET,
         "output_dir": str(folder),
-        "use_cpu": True,
-        "bf16": False,
         "activation_checkpointing": False,
         "per_device_train_batch_size": 4,
         "max_steps": 2,
@@ -99,11 +110,6 @@ def trainer(
         "max_grad_norm": 0.0,
         "train_sampling_strategy": "sequential",
         "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "seed": 3,
     }
     if sam is not None:
         base, options["sam"] = lowland.sam_trainer(base), sam
