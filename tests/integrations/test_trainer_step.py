@@ -207,3 +207,23 @@ def test_an_error_in_a_pass_leaves_the_trainer_as_it_was(tmp_path: Path) -> None
         broken.clear()
         trainer.train()
         assert same(weights(model_of(trainer)), weights(model_of(trained(tmp_path, "bert", SAMCounting))))
+
+
+def test_smaller_micro_batches_after_an_error(tmp_path: Path) -> None:
+    """Micro-batches of a try that was broken off, as `auto_find_batch_size` does, are forgotten."""
+    tries = []
+
+    class Full(Trainer):
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+            tries.append(len(inputs["labels"]))
+            if tries == [4, 4]:
+                raise RuntimeError("CUDA out of memory.")
+            return super().training_step(model, inputs, *args, **kwargs)
+
+    changes = {"gradient_accumulation_steps": 2, "max_steps": 1}
+    made = lowland.sam_trainer(Full)
+    found = trained(tmp_path, "t5", made, auto_find_batch_size=True, **changes)
+    size = tries[-1]
+    assert size < 4 and tries == [4, 4, size, size]
+    plain = trained(tmp_path, "t5", per_device_train_batch_size=size, **changes)
+    assert same(weights(model_of(found)), weights(model_of(plain)))

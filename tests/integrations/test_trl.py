@@ -15,13 +15,16 @@ pytest.importorskip("trl")
 import trl
 from peft import LoraConfig
 from tests.integrations.toys import distance, same, weights
-from tests.integrations.trl_runs import KINDS, data, figures, lengths, tokenizer, trained, trainer, update
+from tests.integrations.trl_runs import KINDS, data, figures, lengths, trained, trainer, update
+from tests.integrations.words import tokenizer
 
 # TRL asks transformers under names that transformers has replaced.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:`gradient_checkpointing_:FutureWarning"),
 ]
+
+SLOW = pytest.mark.slow
 
 # fp32 sums of a few hundred terms in another order, relative to the norm of what is compared.
 ROUNDING = 1e-5
@@ -45,7 +48,10 @@ def watched(kind: str, seen: list[list[str]]) -> Any:
     return Watched
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=SLOW if kind in ("KTO", "RLOO") else ()) for kind in KINDS],
+)
 def test_rho_zero_is_the_stock_trainer(kind: str, tmp_path: Path) -> None:
     """At rho = 0, dropout on, weights and all figures are those of the stock trainer, bit for bit."""
     stock = trained(kind, tmp_path, None, dropout=0.1)
@@ -54,7 +60,7 @@ def test_rho_zero_is_the_stock_trainer(kind: str, tmp_path: Path) -> None:
     assert figures(sam) == figures(stock)
 
 
-@pytest.mark.parametrize("kind", ["SFT", "DPO", "GRPO"])
+@pytest.mark.parametrize("kind", ["SFT", *(pytest.param(kind, marks=SLOW) for kind in ("DPO", "GRPO"))])
 def test_adapters_and_checkpointing(kind: str, tmp_path: Path) -> None:
     """With LoRA and checkpointing rho = 0 is the stock trainer, and rho > 0 moves the adapters by rho."""
     stock = trained(kind, tmp_path, None, **lora())
@@ -106,7 +112,7 @@ def test_pairs(kind: str, tmp_path: Path) -> None:
     assert distance(update(cut, kind), update(whole, kind)) < ROUNDING
 
 
-@pytest.mark.slow
+@SLOW
 def test_pairs_with_figures_of_the_reference(tmp_path: Path) -> None:
     """Likelihoods of the reference, one a pair, go with their pairs."""
     sam = SAMConfig(rho=0.05)
@@ -147,8 +153,8 @@ OFTEN: list[Any] = [{}, {"steps_per_generation": 2}, {"num_iterations": 2}]
     [
         ("GRPO", OFTEN[0]),
         ("GRPO", OFTEN[1]),
-        pytest.param("GRPO", OFTEN[2], marks=pytest.mark.slow),
-        *(pytest.param("RLOO", options, marks=pytest.mark.slow) for options in OFTEN),
+        pytest.param("GRPO", OFTEN[2], marks=SLOW),
+        *(pytest.param("RLOO", options, marks=SLOW) for options in OFTEN),
     ],
     ids=str,
 )
@@ -173,7 +179,9 @@ def test_generations(kind: str, options: dict[str, Any], tmp_path: Path) -> None
     assert [sorted(texts) for texts in ours[:4]] == [sorted(texts) for texts in stock[:4]]
 
 
-@pytest.mark.parametrize("kind", ["SFT", "DPO", "KTO", "GRPO"])
+@pytest.mark.parametrize(
+    "kind", ["SFT", *(pytest.param(kind, marks=SLOW) for kind in ("DPO", "KTO", "GRPO"))]
+)
 def test_figures_of_the_ascent_are_left_out(kind: str, tmp_path: Path) -> None:
     """With rho > 0 the first step's counts are the stock trainer's, and its metrics have as many entries."""
     stock = trained(kind, tmp_path, None, max_steps=1)
@@ -182,7 +190,7 @@ def test_figures_of_the_ascent_are_left_out(kind: str, tmp_path: Path) -> None:
     assert figures(sam)[0]["num_tokens"] == figures(stock)[0]["num_tokens"]
 
 
-@pytest.mark.slow
+@SLOW
 def test_resume(tmp_path: Path) -> None:
     """SFT with LoRA, stopped and resumed from its checkpoint, ends where the uninterrupted run ends."""
     changes = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "optim": "adamw_torch", **lora()}
@@ -199,7 +207,7 @@ def test_reentrant_checkpointing(tmp_path: Path) -> None:
         trained("SFT", tmp_path, SAMConfig(rho=0.05), max_steps=1, **options)
 
 
-@pytest.mark.slow
+@SLOW
 def test_metrics_of_an_evaluation(tmp_path: Path) -> None:
     """An evaluation has TRL's metrics under its prefix, and none of SAM's figures."""
     made = trainer("SFT", tmp_path, SAMConfig(rho=0.05), eval_strategy="no")

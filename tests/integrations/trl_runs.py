@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +9,32 @@ import torch
 import trl
 from datasets import Dataset
 from tests.integrations.toys import moves, weights
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tests.integrations.words import BAD, GOOD, WORDS, tokenizer
 from torch import Tensor
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
-    PreTrainedTokenizerFast,
 )
 
 import lowland
 from lowland import SAMConfig
 
-GOOD, BAD = ("good", "warm", "short"), ("bad", "cold", "long")
-WORDS = [
-    "<pad>",
-    "</s>",
-    "<unk>",
-    "the",
-    "film",
-    "was",
-    "good",
-    "warm",
-    "short",
-    "bad",
-    "cold",
-    "long",
-    "and",
-    "very",
-]
 KINDS = ("SFT", "DPO", "KTO", "Reward", "GRPO", "RLOO")
 TIMES = ("runtime", "per_second", "step_time", "ascent_", "radius", "moved", "cosine")
 """Parts of the names of figures that are not compared."""
 
 
-@cache
-def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word."""
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
+QUIET: dict[str, Any] = {
+    "use_cpu": True,
+    "bf16": False,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "dataloader_pin_memory": False,
+    "seed": 3,
+}
+"""Arguments of a short run on the CPU."""
 
 
 def model(kind: str, dropout: float = 0.0) -> Any:
@@ -116,9 +99,8 @@ def trainer(
         options["reward_funcs"] = changes.pop("reward", lengths)
         changes = {"num_generations": 2, "max_completion_length": 6, **changes}
     settings: dict[str, Any] = {
+        **QUIET,
         "output_dir": str(folder),
-        "use_cpu": True,
-        "bf16": False,
         "activation_checkpointing": False,
         "per_device_train_batch_size": 4,
         "max_steps": 2,
@@ -128,11 +110,6 @@ def trainer(
         "max_grad_norm": 0.0,
         "train_sampling_strategy": "sequential",
         "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-        "seed": 3,
     }
     if sam is not None:
         base, options["sam"] = lowland.sam_trainer(base), sam

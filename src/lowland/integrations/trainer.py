@@ -130,8 +130,12 @@ class SAMTrainerMixin(_Trainer):
         Raises:
             UserError: If the Trainer's step does not get its loss by one call of `compute_loss`.
         """
-        with LossPutOff(self, self._take) as put_off:
-            super().training_step(*args, **kwargs)
+        try:
+            with LossPutOff(self, self._take) as put_off:
+                super().training_step(*args, **kwargs)
+        except BaseException:
+            self._sam_micro_batches.clear()  # the Trainer may begin anew, with smaller ones that fit
+            raise
         if put_off.loss is None:
             raise put_off.error("never calls it")
         return put_off.loss
