@@ -13,7 +13,7 @@ WORKERS ?= 2
 PYTEST := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-lowest test-newest check check-rest lint types imports wheel test-slow format bench audit fuzz mistakes conformance lock clean
+.PHONY: help venv demo test test-lowest test-newest check check-rest lint types imports wheel docs test-slow format bench audit fuzz mistakes conformance lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,7 +48,7 @@ test-newest: .venv-newest/.installed ## run the tests with the newest versions t
 .venv-lowest/.installed: RESOLUTION := lowest-direct
 .venv-newest/.installed: RESOLUTION := highest
 .venv-lowest/.installed .venv-newest/.installed: pyproject.toml
-	test -x $(@D)/bin/python || "$(PYTHON)" -m venv $(@D)
+	"$(PYTHON)" -m venv --clear $(@D) # what is installed would be kept where it is within the ranges
 	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet uv
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --resolution $(RESOLUTION) "$(TORCH)" \
 	  --editable '.[cluster,dev,hub,peft,report]'
@@ -70,6 +70,15 @@ imports: $(STAMP) ## check that imports run one way
 
 wheel: $(STAMP) ## build the wheel and use it from elsewhere
 	$(BIN)/python tools/check_wheel.py
+
+docs: .venv-docs/.installed ## build the documentation into build/site; a warning or a dead link fails
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+
+.venv-docs/.installed: pyproject.toml
+	test -x $(@D)/bin/python || "$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet --group docs
+	@touch $@
 
 test-slow: $(STAMP) ## run the slow tests only
 	$(PYTEST) -m slow --timeout 900 || test $$? -eq 5 # 5: there are none
@@ -107,5 +116,5 @@ lock: ## resolve requirements.lock again
 	$(BIN)/python tools/hash_lock.py
 
 clean: ## remove what was built, .venv included; runs/ stays
-	rm -rf $(VENV) .venv-lowest .venv-newest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-docs .venv-lowest .venv-newest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks examples tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

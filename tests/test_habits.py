@@ -119,3 +119,18 @@ def test_the_gpu_script_needs_a_gpu(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "PyTorch sees none here." in done.stderr
     assert not out.exists()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """The site's navigation names each page of docs/ once, and pages that are made of files that exist."""
+
+    def pages(part: Any) -> list[str]:
+        if isinstance(part, str):
+            return [part]
+        parts = part.values() if isinstance(part, dict) else part
+        return [page for inner in parts for page in pages(inner)]
+
+    named = pages(read(ROOT / "mkdocs.yml")["nav"])
+    own = {page for page in named if (ROOT / "docs" / page).is_file()}
+    assert own == {path.name for path in (ROOT / "docs").glob("*.md")} and len(named) == len(set(named))
+    assert all((ROOT / page).is_file() for page in set(named) - own - {"index.md"})
