@@ -17,6 +17,7 @@ from lowland.report.formats import plain
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.configuration import ExperimentConfig
+    from lowland.experiment.plan import Plan
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
@@ -68,6 +69,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.compare import run_experiment, run_seeds_alone
+    from lowland.experiment.fits import refuse_oversized
     from lowland.train import TrainingError
 
     quiet_libraries()
@@ -82,6 +84,12 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
             console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
         return 0
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
+
+    def on_plan(plan: Plan) -> None:
+        show_plan(plan, console, jobs)
+        if "anyway" not in arguments:
+            refuse_oversized(plan, path, jobs)
+
     with ExperimentProgress(console, config, path) as progress:
         try:
             if "seeds_alone" in arguments:
@@ -92,7 +100,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
                 path,
                 arguments.command,
                 progress,
-                lambda plan: show_plan(plan, console, jobs),
+                on_plan,
                 elsewhere=None if jobs == 1 else lambda: run_side_by_side(config, path, jobs, progress),
             )
         except TrainingError as error:
