@@ -139,6 +139,6 @@ def _refuse_bytes(words: Sequence[str]) -> None:
         except UnicodeEncodeError:
             shown = os.fsencode(word).decode(errors="backslashreplace")
             raise UserError(
-                f"The name {shown} is not UTF-8, so that no record of the experiment could hold it. Rename the "
-                "file or folder."
+                f"The name {shown} is not UTF-8, so that no record of the experiment could hold it. Rename "
+                "the file or folder."
             ) from None
