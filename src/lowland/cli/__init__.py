@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     interrupted = "interrupted."
     try:
+        _refuse_bytes(words)
         if not words or words[0].startswith("-"):
             parser = build_parser()
             parser.parse_words(words)
@@ -153,3 +154,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"lowland: {sentence}", file=sys.stderr)
         return 2
+
+
+def _refuse_bytes(words: Sequence[str]) -> None:
+    """Refuses words that are no text, such as a file's name in Latin-1: no record could hold them.
+
+    Raises:
+        UserError: If there is one.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(word).decode(errors="backslashreplace")
+            raise UserError(
+                f"The name {shown} is not UTF-8, so that no record of the experiment could hold it. Rename "
+                "the file or folder."
+            ) from None

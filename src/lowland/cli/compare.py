@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.configuration import ExperimentConfig
     from lowland.experiment.directory import RunDirectory
+    from lowland.experiment.plan import Plan
 
 HELP = "fine-tune in several ways, with SAM and without, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
@@ -105,6 +106,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
     from lowland.experiment.compare import run_alone, run_experiment
+    from lowland.experiment.fits import refuse_oversized
     from lowland.experiment.runs import store_of
     from lowland.train import TrainingError
 
@@ -121,6 +123,12 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
         return 0
     path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
     store = Path(arguments.runs) if "runs" in arguments else store_of(path)
+
+    def on_plan(plan: Plan) -> None:
+        show_plan(plan, console, jobs)
+        if "anyway" not in arguments:
+            refuse_oversized(plan, path, jobs)
+
     with ExperimentProgress(console, config, path) as progress:
         try:
             if "alone" in arguments:
@@ -131,7 +139,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
                 path,
                 arguments.command,
                 progress,
-                lambda plan: show_plan(plan, console, jobs),
+                on_plan,
                 store=store,
                 elsewhere=None
                 if jobs == 1

@@ -281,6 +281,11 @@ def add_layer_options(parser: argparse.ArgumentParser) -> None:
         help="only print what would be done: examples, tokens, memory, time, disk, devices",
     )
     group.add_argument(
+        "--anyway",
+        action="store_true",
+        help="start even if the plan needs more memory or disk than is free (default: refuse)",
+    )
+    group.add_argument(
         "--out",
         metavar="DIR",
         help="directory of the results (default: one under runs/ named after the settings)",

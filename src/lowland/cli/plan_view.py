@@ -38,7 +38,13 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
     config, work = plan.config, plan.workload
     arms = count(len(config.arms), "arm")
     most = "" if work.counted else "at most "
-    published = "" if work.counted else ", as published: the data were not read"
+    published = ""
+    if not work.counted:
+        published = (
+            " (how long they are in this model's tokens is not known)"
+            if work.read
+            else ", as published: the data were not read"
+        )
     length = f"{work.shape[0]} + {work.shape[1]} tokens an example"
     shown = sorted(work.rates, key=lambda name: -work.rates[name])
     tasks = ", ".join(f"{name} {work.rates[name]:.1%}" for name in shown[:MOST_TASKS])
@@ -57,6 +63,7 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
             f"{sum(work.train.values()):,} for training{published}; a run sees each "
             f"{plan.epochs:,.{0 if plan.epochs >= 10 else 2}f} times",
         ),
+        *work.glance,
         *([("mixture", tasks + more)] if len(shown) > 1 else []),
         ("tokens", f"{most}{_number(plan.tokens)} a run ({most}{length}, padding included)"),
         (

@@ -67,9 +67,12 @@ def cached_tokens(
 def cache_folder() -> Path | None:
     """Gives the folder of the cache; `None` where nothing is to be kept."""
     named = os.environ.get("LOWLAND_CACHE")
-    if named is None:
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lowland"
-    return Path(named).expanduser() if named else None
+    try:
+        if named is None:
+            return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lowland"
+        return Path(named).expanduser() if named else None
+    except RuntimeError:  # a user without a home, as in many containers
+        return None
 
 
 def _key(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, target: bool) -> str:

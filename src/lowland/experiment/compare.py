@@ -106,6 +106,8 @@ def run_experiment(
         workload = count_workload(config, data, parts[seed], own, seed, family)
         try:
             on_plan(make_plan(config, workload, family, Counter(run.arm for run in left)))
+        except UserError:  # it does not fit
+            raise
         except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
             progress.on_note(f"Time and memory cannot be estimated for this model: {error}")
     del family

@@ -10,9 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from lowland.data import EncodedExample, EncodedSet, MixtureSampler
+from lowland.data.writable import check_writing
 from lowland.errors import UserError
 from lowland.experiment.choosing import choose_by
 from lowland.experiment.configuration import DataSettings
+from lowland.experiment.vocabulary import vocabulary_of
 from lowland.families.base import Family
 from lowland.report.words import count
 from lowland.tasks import checks
@@ -269,6 +271,9 @@ class Encodings:
                         f"{name}: {cut} of {len(examples)} training {what} are longer than {length} tokens "
                         "and were cut."
                     )
+            scored = {set_: data.evaluation[set_] for set_, task_ in data.scorers.items() if task_ is task}
+            vocabulary = vocabulary_of(family, input_length, target_length)
+            self.warnings += check_writing(name, task, examples, encoded.inputs, scored, vocabulary)
             self.longest = (
                 max(self.longest[0], *map(len, encoded.inputs)),
                 max(self.longest[1], *map(len, encoded.targets)),

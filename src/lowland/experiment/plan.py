@@ -11,7 +11,6 @@ import torch
 from accelerate import PartialState
 from transformers import PreTrainedModel
 
-from lowland.errors import UserError
 from lowland.experiment import cost
 from lowland.experiment.advice import advise
 from lowland.experiment.configuration import ExperimentConfig, RunConfig
@@ -24,10 +23,12 @@ from lowland.experiment.examples import (
     load_tasks,
     part,
 )
+from lowland.experiment.glance import glance
 from lowland.experiment.start import start_model
 from lowland.families.base import Family
 from lowland.sam.schedule import scheduled_rho
 from lowland.tasks import tydiqa
+from lowland.tasks.base import Source, TaskData
 from lowland.tasks.mixture import TrainingOnly, rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import resolve_precision
@@ -60,6 +61,8 @@ class Workload:
         warnings: What the user should know.
         counted: Whether the examples were read and counted; otherwise their published numbers and the
             longest lengths stand for them.
+        read: Whether the examples were read; without the model's tokenizer their lengths are not known.
+        glance: What to show of them: topic and text.
     """
 
     train: Mapping[str, int]
@@ -71,6 +74,8 @@ class Workload:
     text_bytes: int
     warnings: tuple[str, ...] = ()
     counted: bool = True
+    read: bool = True
+    glance: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,22 +164,32 @@ def count_workload(
             for example in examples
         ),
         warnings=(*data.warnings, *encodings.warnings, *parted.warnings),
+        glance=glance(data.tasks, data.train),
     )
 
 
 def published_workload(config: ExperimentConfig, family: Family | None = None) -> Workload:
     """Takes the published numbers of examples where the data are not here, and the longest lengths.
 
+    Own data, and what the package carries, are read and counted; only their lengths are not known.
+
     Raises:
-        UserError: If a task has none.
+        UserError: If something about own data is wrong.
     """
     train: dict[str, int] = {}
     evaluation: dict[str, int] = {}
+    own: dict[str, TaskData] = {}
     tasks = load_tasks(config.data)
     for task in tasks:
         known = getattr(task.task if isinstance(task, TrainingOnly) else task, "data", None)
         if known is None:
-            raise UserError(f"The size of {task.name} is not published; give its files to plan with them.")
+            own[task.name] = found = task.load(Source())
+            train[task.name] = max(1, round(len(found.train) * config.data.fraction))
+            evaluation |= {
+                name: evaluation_count(len(examples), config.data.evaluation_limit)
+                for name, examples in found.evaluation.items()
+            }
+            continue
         if known.train is not None:
             train[task.name] = max(1, round((known.train.published or 0) * config.data.fraction))
         if not isinstance(task, TrainingOnly):
@@ -183,8 +198,14 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
                 name: evaluation_count(size, config.data.evaluation_limit) for name, size in sizes.items()
             }
     shape = (
-        config.train.input_length or max(task.input_length for task in tasks),
-        config.train.target_length or max(task.target_length for task in tasks),
+        max(
+            config.train.input_length or _most(task.input_length, own.get(task.name), "inputs")
+            for task in tasks
+        ),
+        max(
+            config.train.target_length or _most(task.target_length, own.get(task.name), "targets")
+            for task in tasks
+        ),
     )
     if family is not None:
         shape = family.longest(*family.lengths(*shape))
@@ -197,8 +218,19 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
         longest=shape,
         # About four bytes a token.
         text_bytes=sum(evaluation.values()) * 4 * sum(shape),
+        warnings=tuple(sentence for data in own.values() for sentence in data.warnings),
         counted=False,
+        read=len(own) == len(tasks),
+        glance=glance({task.name: task for task in tasks}, {name: data.train for name, data in own.items()}),
     )
+
+
+def _most(limit: int, data: TaskData | None, field: str) -> int:
+    """Gives the most tokens that a text can have: no more than its bytes and EOS."""
+    if data is None:
+        return limit
+    examples = [*data.train, *(example for examples in data.evaluation.values() for example in examples)]
+    return min(limit, 1 + max(len(getattr(example, field).encode()) for example in examples))
 
 
 def plan_experiment(config: ExperimentConfig) -> Plan:

@@ -1,0 +1,196 @@
+"""What a model's vocabulary cannot read, write or tell apart, counted before anything is trained.
+
+A model writes ids, and its tokenizer makes text of them. A target that does not come back from its ids as it
+was can be learned perfectly and still be scored wrong; two labels with the same ids are one label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lowland.data.cache import TokenIds
+from lowland.errors import UserError
+from lowland.tasks.base import Example, Task
+
+LEAST_UNKNOWN = 0.01
+"""Share of the inputs' tokens that may be unknown without a word."""
+
+MOST_SHOWN = 40
+"""Characters of a text that a sentence shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """How a model's texts become ids, and ids texts.
+
+    Attributes:
+        read: Gives the ids of inputs, as long as they are in training.
+        encode: Gives the ids of targets, as long as they are in training.
+        write: Gives what comes back from the ids of whole targets.
+        labels: Gives, for class words, what comes back changed -> the word that is meant by it.
+        unknown: The id of what the vocabulary lacks; `None` where it lacks nothing.
+        writes: Whether the model writes its answers; otherwise only its inputs are looked at.
+    """
+
+    read: Callable[[Sequence[str]], Sequence[TokenIds]]
+    encode: Callable[[Sequence[str]], Sequence[TokenIds]]
+    write: Callable[[Sequence[str]], Sequence[str]]
+    labels: Callable[[Sequence[str]], Mapping[str, str]]
+    unknown: int | None
+    writes: bool = True
+
+
+def check_writing(
+    name: str,
+    task: Task,
+    train: Sequence[Example],
+    inputs: Sequence[TokenIds],
+    evaluation: Mapping[str, Sequence[Example]],
+    vocabulary: Vocabulary,
+) -> list[str]:
+    """Counts what a task's texts lose in a model's vocabulary.
+
+    Args:
+        name: The task's name.
+        task: The task, which scores.
+        train: Its training examples.
+        inputs: The ids of their inputs.
+        evaluation: Its evaluation sets.
+        vocabulary: The model's vocabulary.
+
+    Returns:
+        Sentences on inputs that lose words or all, and on targets that cannot be written and what that costs.
+
+    Raises:
+        UserError: If two labels are the same for the model, or all its targets are.
+    """
+    everything = [*train, *(example for examples in evaluation.values() for example in examples)]
+    if not everything:
+        return []
+    if not vocabulary.writes:
+        return _inputs(name, train, inputs, vocabulary)
+    _refuse_collisions(name, task, everything, vocabulary)
+    written = [
+        sentence
+        for what, examples in evaluation.items()
+        if examples
+        for sentence in _targets(what, task, examples, vocabulary, scored=True)
+    ]
+    if train and not written:
+        written = _targets(f"{name}, training", task, train, vocabulary, scored=False)
+    return [*_inputs(name, train, inputs, vocabulary), *written]
+
+
+def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocabulary: Vocabulary) -> None:
+    counts = Counter(example.targets for example in examples)
+    labels = task.labels(examples)
+    words = sorted(set(labels) or set(counts))
+    if len(words) < 2:
+        return
+    written = vocabulary.write(words)
+    groups: dict[tuple[bytes, str], list[str]] = {}
+    for word, ids, text in zip(words, vocabulary.encode(words), written, strict=True):
+        # Ids that differ and are written alike (a blank at the end) cannot be told apart either.
+        groups.setdefault((ids.tobytes(), ""), []).append(word)
+        groups.setdefault((b"", text), []).append(word)
+    same = max(groups.values(), key=len)
+    if len(same) < (2 if labels else len(words)):
+        return
+    shown = ", ".join(f"{_shown(word)} ({counts[word]})" for word in same[:5]) + (
+        ", ..." if len(same) > 5 else ""
+    )
+    whole = {vocabulary.write([word])[0] for word in same}
+    if len(whole) == 1:
+        text = whole.pop()
+        why = (
+            f"its vocabulary makes {_shown(text)} of each"
+            if text
+            else "its vocabulary has none of their characters"
+        )
+        remedy = "Give other words for them in the target, or take a model whose vocabulary has theirs."
+    else:
+        why, remedy = "they begin alike and are cut there", "Give a greater --target-length."
+    what = "labels" if labels else "targets"
+    raise UserError(f"{name}: the {what} {shown} are the same for this model: {why}. {remedy}")
+
+
+def _inputs(
+    name: str, train: Sequence[Example], rows: Sequence[TokenIds], vocabulary: Vocabulary
+) -> list[str]:
+    """Reports inputs that lose words, that become empty, or that become the same as others."""
+    known = {example.inputs: row for example, row in zip(train, rows, strict=True)}
+    (empty,) = vocabulary.read([""])
+    warnings = []
+    lost = [text for text, row in known.items() if len(row) <= len(empty) and text.strip()]
+    if lost:
+        warnings.append(
+            f"{name}: {len(lost)} of {len(known)} different training inputs become empty in this model's "
+            f"vocabulary, such as {_shown(lost[0])}."
+        )
+    if vocabulary.unknown is not None:
+        counts = {text: int((row == vocabulary.unknown).sum()) for text, row in known.items()}
+        share = sum(counts.values()) / max(1, sum(len(row) for row in known.values()))
+        if share >= LEAST_UNKNOWN:
+            worst = max(counts, key=lambda text: counts[text])
+            warnings.append(
+                f"{name}: {share:.0%} of the training inputs' tokens are unknown to this model's vocabulary, "
+                f"in {sum(map(bool, counts.values()))} of {len(known)} different inputs: {_shown(worst)} "
+                f"comes back as {_shown(vocabulary.write([worst])[0])}. What is unknown is lost; take a "
+                "model whose vocabulary has it."
+            )
+    targets: dict[str, set[str]] = {}
+    for example in train:
+        targets.setdefault(example.inputs, set()).add(example.targets)
+    alike: dict[bytes, list[str]] = {}
+    for text, row in known.items():
+        alike.setdefault(row.tobytes(), []).append(text)
+    torn = [
+        texts
+        for texts in alike.values()
+        if len(texts) > 1 and len(set().union(*(targets[text] for text in texts))) > 1
+    ]
+    if torn:
+        one, other, *_ = max(torn, key=len)
+        warnings.append(
+            f"{name}: {sum(map(len, torn))} of {len(known)} different training inputs are the same for this "
+            f"model as another with another target, such as {_shown(one)} and {_shown(other)}: once they are "
+            "cut, or have lost what its vocabulary lacks, nothing tells them apart."
+        )
+    return warnings
+
+
+def _targets(
+    what: str, task: Task, examples: Sequence[Example], vocabulary: Vocabulary, *, scored: bool
+) -> list[str]:
+    """Reports targets that do not come back as they were, and what the best model could score at most."""
+    texts = list(dict.fromkeys(example.targets for example in examples))
+    back = dict(zip(texts, vocabulary.write(texts), strict=True))
+    meant = vocabulary.labels(task.labels(examples))
+    back = {text: meant.get(written, written) for text, written in back.items()}
+    changed = [example.targets for example in examples if back[example.targets] != example.targets]
+    if not changed:
+        return []
+    example = changed[0]
+    sentence = (
+        f"{what}: {len(changed)} of {len(examples)} targets cannot be written by this model's vocabulary as "
+        f"they are: {_shown(example)} comes back as {_shown(back[example])}"
+    )
+    if not scored:
+        return [f"{sentence}."]
+    best = task.evaluate(examples, [example.targets for example in examples])
+    most = task.evaluate(examples, [back[example.targets] for example in examples])
+    less = [key for key in best if not math.isnan(best[key]) and not most[key] >= best[key] - 1e-9]
+    if not less:
+        return [f"{sentence}. The scores do not mind."]
+    scores = " and ".join(f"{key} {most[key]:.1f}" for key in less)
+    return [
+        f"{sentence}. A model that writes every target scores at most {scores}. Write the targets as they "
+        "come back, take a metric that does not mind, or a model that can write them."
+    ]
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ...")

@@ -1,0 +1,79 @@
+"""Machines that lack what most have: a home, a folder for temporary files, names that are text."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import tempfile
+from pathlib import Path
+
+import pytest
+from tests.cli.command import call, reviews, write_rows
+
+from lowland.cli.trouble import machine_trouble
+from lowland.data.cache import cache_folder
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user with neither a home nor an entry in the password file, as in many containers."""
+
+    def nobody(uid: int) -> object:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "LOWLAND_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_nothing_is_cached() -> None:
+    """A user without a home works as others do; only tokens are not kept."""
+    assert cache_folder() is None
+
+
+@pytest.mark.usefixtures("homeless")
+def test_a_tilde_without_a_home_is_told() -> None:
+    """A path that begins with ~ is answered with a sentence where there is no home."""
+    result = call(
+        "eval", "--eval", "~/dev.csv", "--input", "{text}", "--target", "{label}", "--model", "embedded"
+    )
+    assert result.code == 2
+    assert "begins with ~" in result.err and result.err.count("\n") == 1
+
+
+def test_names_that_are_not_utf_8_are_refused() -> None:
+    """A name in Latin-1 is refused before anything is done, with its bytes."""
+    name = os.fsdecode(b"m\xe9ls.jsonl")
+    for words in (
+        ["train", "--train", name, "--split", "0.2", "--input", "{text}", "--target", "{label}"],
+        ["compare", "facts", "--out", name],
+        ["report", name],
+    ):
+        result = call(*words)
+        assert result.code == 2
+        assert r"m\xe9ls.jsonl is not UTF-8" in result.err and result.err.count("\n") == 1
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work goes on in a folder of such a name, as long as no word names it."""
+    folder = tmp_path / os.fsdecode(b"d\xe9")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    write_rows(Path("dev.jsonl"), reviews(2))
+    own = ["--eval", "dev.jsonl", "--input", "{text}", "--target", "{label}", "--predictions", "out"]
+    result = call("eval", *own, "--model", "embedded", "--target-length", "2")
+    assert result.code == 0, result.err
+    assert (folder / "out" / "dev.jsonl").is_file()
+
+
+def test_a_machine_without_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be written, torch itself cannot be loaded: that is told in a sentence."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    with pytest.raises(FileNotFoundError) as caught:
+        tempfile.gettempdir()
+    sentence = machine_trouble(caught.value)
+    assert sentence is not None and "TMPDIR" in sentence
