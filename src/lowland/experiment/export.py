@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from transformers import PreTrainedConfig
+
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.examples import ExperimentData
 from lowland.experiment.run import mean_score
 from lowland.experiment.usage import Usage
 from lowland.families.adapters import merge
 from lowland.families.base import Family
-from lowland.families.recognise import load_family, recognise
+from lowland.families.recognise import family_of, load_family
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
-from lowland.models import read_config, save_model
+from lowland.models import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.runs import Run, read_experiment
 from lowland.train import Arm
@@ -86,7 +88,7 @@ def _export(
     """Copies a checkpoint, with all that the model's user needs."""
     aside = aside_of(target)
     try:
-        family = recognise(read_config(str(best.checkpoint)), config.family.name)
+        family, model_config = family_of(str(best.checkpoint), config.family.name, config.data.hub)
         if config.merge:
             trained = load_family(str(best.checkpoint), config.family, hub=config.data.hub)
             save_model(merge(trained.loaded), aside)
@@ -110,7 +112,9 @@ def _export(
         usage.write(aside)
         write_sums(aside)
         # Without a checksum: it is there to be edited.
-        (aside / "README.md").write_text(_card(config, data, best, held_out, family), encoding="utf-8")
+        (aside / "README.md").write_text(
+            _card(config, data, best, held_out, family, model_config), encoding="utf-8"
+        )
         put_in_place(aside, target)
     finally:
         remove(aside)
@@ -146,7 +150,12 @@ def _scores(run: Run, names: list[str], split: str, step: int) -> dict[str, Mapp
 
 
 def _card(
-    config: ExperimentConfig, data: ExperimentData, best: Candidate, held_out: bool, family: type[Family]
+    config: ExperimentConfig,
+    data: ExperimentData,
+    best: Candidate,
+    held_out: bool,
+    family: type[Family],
+    model_config: PreTrainedConfig,
 ) -> str:
     """Writes the model card."""
     arm = "Sharpness-Aware Minimization (SAM)" if best.arm == "sam" else "standard training"
@@ -156,6 +165,9 @@ def _card(
         for metric, value in metrics.items()
     )
     average = fmean(fmean(metrics.values()) for metrics in best.scores.values())
+    options = ""
+    if config.lora is not None and not config.merge and model_config.problem_type is not None:
+        options = f", num_labels={model_config.num_labels}"  # the base knows nothing of the head
     chosen = (
         "highest mean score on training examples that were held out"
         if held_out
@@ -173,7 +185,7 @@ Fine-tuned with lowland {__version__} by {arm}: seed {best.seed}, step {best.ste
 Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}.
 
     from transformers import {family.auto_class}, AutoTokenizer
-    model = {family.auto_class}.from_pretrained("this directory")
+    model = {family.auto_class}.from_pretrained("this directory"{options})
     tokenizer = AutoTokenizer.from_pretrained("this directory")
 
 Or, for a file of new rows: `lowland predict --model "this directory" --input FILE`
