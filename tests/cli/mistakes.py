@@ -200,7 +200,7 @@ MISTAKES: dict[str, list[Case]] = {
         (f"{ON_TASK} --model {{d}}/notes", ["notes", "config.json"]),
         (f"{ON_TASK} --model {{d}}/train.jsonl", ["train.jsonl", "directory"]),
         (f"{ON_TASK} --model {{d}}/models/pickled", ["pickled", ".safetensors", "not read"]),
-        (f"{ON_TASK} --model {{d}}/models/bert", ["bert", "sequence-to-sequence"]),
+        (f"{ON_TASK} --model {{d}}/models/bert", ["no labels", "cannot write"]),
         (f"{ON_TASK} --model {{d}}/models/half", ["half", "lacks"]),
         (f"{ON_TASK} --model {{d}}/models/resized", ["resized", "config.json"]),
         (f"{ON_TASK} --model {{d}}/models/remote", ["remote", "code"]),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from transformers import PreTrainedConfig
+
 from lowland.experiment.arms import describe
 from lowland.experiment.configuration import ExperimentConfig
 from lowland.experiment.examples import ExperimentData
@@ -15,9 +17,9 @@ from lowland.experiment.run import mean_score
 from lowland.experiment.usage import Usage
 from lowland.families.adapters import merge
 from lowland.families.base import Family
-from lowland.families.recognise import load_family, recognise
+from lowland.families.recognise import family_of, load_family
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
-from lowland.models import read_config, save_model
+from lowland.models import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.runs import Run, read_experiment
 from lowland.version import __version__
@@ -96,7 +98,7 @@ def _export(
     """Copies a checkpoint, with all that the model's user needs."""
     aside = aside_of(target)
     try:
-        family = recognise(read_config(str(best.checkpoint)), config.family.name)
+        family, model_config = family_of(str(best.checkpoint), config.family.name, config.data.hub)
         if config.merge:
             trained = load_family(str(best.checkpoint), config.family, hub=config.data.hub)
             save_model(merge(trained.loaded), aside)
@@ -121,7 +123,7 @@ def _export(
         write_sums(aside)
         # Without a checksum: it is there to be edited.
         (aside / "README.md").write_text(
-            _card(config, data, best, held_out, family, headline), encoding="utf-8"
+            _card(config, data, best, held_out, family, headline, model_config), encoding="utf-8"
         )
         put_in_place(aside, target)
     finally:
@@ -164,6 +166,7 @@ def _card(
     held_out: bool,
     family: type[Family],
     headline: str,
+    model_config: PreTrainedConfig,
 ) -> str:
     """Writes the model card."""
     own = config.of(best.arm)
@@ -174,6 +177,9 @@ def _card(
         for metric, value in metrics.items()
     )
     average = fmean(fmean(metrics.values()) for metrics in best.scores.values())
+    options = ""
+    if config.lora is not None and not config.merge and model_config.problem_type is not None:
+        options = f", num_labels={model_config.num_labels}"  # the base knows nothing of the head
     chosen = (
         "highest mean score on training examples that were held out"
         if held_out
@@ -192,7 +198,7 @@ Arm {escape_markdown(best.arm)}, seed {best.seed}, step {best.step} of {config.t
 Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}.
 
     from transformers import {family.auto_class}, AutoTokenizer
-    model = {family.auto_class}.from_pretrained("this directory")
+    model = {family.auto_class}.from_pretrained("this directory"{options})
     tokenizer = AutoTokenizer.from_pretrained("this directory")
 
 Or, for a file of new rows: `lowland predict --model "this directory" --input FILE`

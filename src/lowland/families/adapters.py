@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
 
 from lowland.errors import UserError
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.models import Kind, LoadedModel, quiet_transformers, read_config
-from lowland.models.load import ADAPTER
+from lowland.models.load import ADAPTER, BASE_CONFIG
+
+WEIGHTS = "adapter_model.safetensors"
 
 
 def find(name: str, hub: bool) -> tuple[str, Path | None]:
@@ -38,8 +42,8 @@ def find(name: str, hub: bool) -> tuple[str, Path | None]:
         base = None
     if not isinstance(base, str) or not base:
         raise UserError(f"{folder / ADAPTER} does not name the model that its adapters are for.")
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(f"Directory {name!r} of adapters has no adapter_model.safetensors.")
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"Directory {name!r} of adapters has no {WEIGHTS}.")
     if not hub and not Path(base).is_dir():
         raise UserError(
             f"The adapters in {name!r} are for the model {base!r}, which is not here; write its directory "
@@ -51,13 +55,25 @@ def find(name: str, hub: bool) -> tuple[str, Path | None]:
 def config_of(name: str, base: str, hub: bool) -> PreTrainedConfig:
     """Reads the configuration of a model, or the one beside adapters, which knows their labels."""
     folder = Path(name).expanduser()
-    if name == base or not (folder / "config.json").is_file():
+    if name == base or not (folder / BASE_CONFIG).is_file():
         return read_config(base, hub)
     with quiet_transformers():
         config: PreTrainedConfig = AutoConfig.from_pretrained(
-            str(folder), trust_remote_code=False, local_files_only=True
+            str(folder / BASE_CONFIG), trust_remote_code=False, local_files_only=True
         )
     return config
+
+
+def completed(kind: Kind, folder: Path | None) -> Kind:
+    """Lets a model lack what its adapters bring along: the head of a classifier."""
+    if folder is None:
+        return kind
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as tensors:
+            brought = set(tensors.keys())
+    except SafetensorError as error:
+        raise UserError(f"{folder / WEIGHTS} is damaged ({error}); copy it again.") from None
+    return dataclasses.replace(kind, is_fresh=lambda name: f"base_model.model.{name}" in brought)
 
 
 def quantized(kind: Kind, settings: FamilySettings) -> Kind:
@@ -118,14 +134,18 @@ def attach(
     if settings.load_in_4bit and trainable:
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     try:
-        if folder is not None:
-            model = peft.PeftModel.from_pretrained(
-                model, str(folder), is_trainable=trainable and lora is None, use_safetensors=True
-            )
+        with warnings.catch_warnings():
+            # Of names that transformers gives up, and of a transposed matrix (GPT-2) that PEFT sets right.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", "fan_in_fan_out")
+            if folder is not None:
+                model = peft.PeftModel.from_pretrained(
+                    model, str(folder), is_trainable=trainable and lora is None, use_safetensors=True
+                )
+                if lora is not None:
+                    model = model.merge_and_unload()
             if lora is not None:
-                model = model.merge_and_unload()
-        if lora is not None:
-            model = peft.get_peft_model(model, _config(peft, lora, loaded))
+                model = peft.get_peft_model(model, _config(peft, lora, loaded))
     except (ValueError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise UserError(f"Adapters do not fit the model {loaded.name!r}: {reason}.") from None
@@ -141,7 +161,7 @@ def merge(loaded: LoadedModel) -> LoadedModel:
 
 
 def _config(peft: Any, lora: LoRASettings, loaded: LoadedModel) -> Any:
-    """Writes settings as PEFT has them; a head that is new is trained whole, beside the adapters."""
+    """Writes settings as PEFT has them."""
     config = loaded.model.config
     task = "SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM"
     if type(loaded.model).__name__.endswith("ForSequenceClassification"):
@@ -149,8 +169,12 @@ def _config(peft: Any, lora: LoRASettings, loaded: LoadedModel) -> Any:
     targets: Any = list(lora.targets) or None
     if lora.targets == ("all-linear",):
         targets = "all-linear"
+    # A head that is new is trained and saved whole; PEFT itself sees to modules of these two names.
+    new = sorted({name.rpartition(".")[0] for name in loaded.fresh})
+    new = [name for name in new if not {"classifier", "score"} & set(name.split("."))]
     shared = {
         "task_type": task,
+        "modules_to_save": new or None,
         "target_modules": targets,
         "base_model_name_or_path": _absolute(loaded.name),
     }

@@ -88,6 +88,7 @@ class Classifier(Family):
             is_fresh=(lambda name: not name.startswith(prefix) or "pooler" in name)
             if fresh
             else lambda name: False,
+            is_unused=lambda name: not name.startswith(prefix) or "pooler" in name,
             finish=redraw if fresh and trained else lambda model: None,
             change=change if fresh else lambda config: None,
         )

@@ -21,7 +21,7 @@ from lowland.families.causal import Causal
 from lowland.families.classifier import Classifier
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.families.settings import FamilySettings, LoRASettings
-from lowland.models import EMBEDDED, load_model, read_config
+from lowland.models import EMBEDDED, load_model
 from lowland.train.seeds import derive_seed
 
 FAMILIES: dict[str, type[Family]] = {family.name: family for family in (EncoderDecoder, Causal, Classifier)}
@@ -57,6 +57,17 @@ def recognise(config: PreTrainedConfig, name: str = "auto") -> type[Family]:
     )
 
 
+def family_of(name: str, family: str = "auto", hub: bool = False) -> tuple[type[Family], PreTrainedConfig]:
+    """Tells the family of a model or of adapters by its name, and gives its configuration.
+
+    Raises:
+        UserError: If it cannot be read, or is of no family.
+    """
+    base, _ = adapters.find(name, hub)
+    config = adapters.config_of(name, base, hub)
+    return recognise(config, family), config
+
+
 def load_family(
     name: str,
     settings: FamilySettings | None = None,
@@ -84,9 +95,8 @@ def load_family(
     """
     settings = settings or FamilySettings()
     base, adapter = adapters.find(name, hub)
-    config = adapters.config_of(name, base, hub)
-    family = recognise(config, settings.name)
-    kind = family.kind(config, start)
+    family, config = family_of(name, settings.name, hub)
+    kind = adapters.completed(family.kind(config, start), adapter)
     seed = derive_seed(0 if start is None else start.seed, "initialisation")
     # New weights come from the run's seed, and nothing else does.
     with torch.random.fork_rng(devices=[]):
@@ -113,14 +123,10 @@ def family_defaults(model: str, settings: Mapping[str, Any], lora: bool, hub: bo
     if model == EMBEDDED:
         return {}
     try:
-        base, _ = adapters.find(model, hub)
-        family = recognise(adapters.config_of(model, base, hub), str(settings.get("name", "auto")))
+        family, _ = family_of(model, str(settings.get("name", "auto")), hub)
     except (UserError, KeyError):
         return {}
     train: dict[str, Any] = dict(family.defaults)
     if lora:  # AdaFactor's steps are relative to a weight's size, and adapters begin at zero
         train |= {"optimizer": "adamw", "learning_rate": 2e-4}
     return {"train": train} if train else {}
-
-
-__all__ = ["FAMILIES", "family_defaults", "load_family", "read_config", "recognise"]

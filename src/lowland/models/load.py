@@ -34,6 +34,9 @@ EMBEDDED = "embedded"
 ADAPTER = "adapter_config.json"
 """The file that tells a directory of adapters from one of a model."""
 
+BASE_CONFIG = "base_config.json"
+"""Configuration of the model that adapters stand beside; as config.json it would be one of a whole model."""
+
 DROPOUT_SETTINGS = (
     "dropout_rate",  # T5, mT5, UMT5, LongT5, Switch
     "dropout",  # BART, Marian, Pegasus, ...
@@ -58,11 +61,13 @@ class LoadedModel:
         model: A language model, in evaluation mode, on the CPU.
         tokenizer: The tokenizer of its vocabulary.
         name: The name by which it was loaded.
+        fresh: Names of weights that the checkpoint lacks, and that were drawn anew.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     name: str
+    fresh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,7 @@ class Kind:
         name: What such a model is called in messages.
         wanted: What to give instead of a model of another kind.
         is_fresh: Says of a weight by its name whether it may be missing, and is drawn anew then.
+        is_unused: Says of a weight by its name whether it may be there without use, and without a word.
         options: What `from_pretrained` is given besides.
         change: Changes the configuration before the model is built.
         finish: Changes the model after it was read.
@@ -83,6 +89,7 @@ class Kind:
     name: str = "sequence-to-sequence language model"
     wanted: str = "a checkpoint of T5, mT5, ByT5, BART or another encoder-decoder"
     is_fresh: Callable[[str], bool] = lambda name: False
+    is_unused: Callable[[str], bool] = lambda name: False
     options: Mapping[str, Any] = field(default_factory=dict)
     change: Callable[[PreTrainedConfig], None] = lambda config: None
     finish: Callable[[PreTrainedModel], None] = lambda model: None
@@ -160,7 +167,7 @@ def load_model(
             f"Model {name!r} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
             f"{missing[0]}); give a checkpoint of a {kind.name}."
         )
-    if unused := sorted(key for key in info["unexpected_keys"] if not kind.is_fresh(key)):
+    if unused := sorted(key for key in info["unexpected_keys"] if not kind.is_unused(key)):
         warnings.warn(
             f"Model {name!r} has {len(unused)} weights that a {type(model).__name__} of its config.json "
             f"does not use (the first is {unused[0]}).",
@@ -172,7 +179,8 @@ def load_model(
     _check_vocabulary(name, model, tokenizer)
     _complete_special_tokens(name, model, tokenizer)
     forget_source(tokenizer)
-    return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name)
+    fresh = {*info["missing_keys"], *(found[0] for found in info["mismatched_keys"])}
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name, fresh=tuple(sorted(fresh)))
 
 
 def read_config(name: str, hub: bool = False) -> PreTrainedConfig:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lowland.errors import UserError
 from lowland.files import aside_of, put_in_place, remove, system_errors, write_sums
-from lowland.models.load import LoadedModel
+from lowland.models.load import BASE_CONFIG, LoadedModel
 from lowland.models.quiet import quiet_transformers
 
 
@@ -51,8 +51,10 @@ def save_model(
         with quiet_transformers(), system_errors(aside):
             writer: Any = model
             writer.save_pretrained(aside)
-            if not isinstance(model, PreTrainedModel):  # adapters, whose model may have labels of its own
-                writer.config.save_pretrained(aside)
+            if not isinstance(model, PreTrainedModel):  # adapters, whose model has labels of its own
+                config = copy.deepcopy(writer.config)
+                config.architectures = [type(writer.get_base_model()).__name__]
+                config.to_json_file(aside / BASE_CONFIG)
             loaded.tokenizer.save_pretrained(aside)
         write_sums(aside)
         put_in_place(aside, directory)
