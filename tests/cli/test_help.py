@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.command import call, succeed
+from tools.settings_table import PAGE, placed
 
 from lowland.cli import VERBS, build_verb_parser
 from lowland.cli.generation import Generation
@@ -107,3 +108,9 @@ def test_tasks_must_not_come_first() -> None:
     """Tasks may stand before, between and after options: the mistake that is left is the value's."""
     for words in (["glue/sst2", "--rho", "x"], ["--seeds", "1", "glue/sst2", "--rho", "x", "glue/rte"]):
         assert call("compare", *words).err.startswith("lowland: --rho: must be a number, not 'x'.")
+
+
+def test_the_page_has_the_settings_of_sam() -> None:
+    """The table of SAM's settings in the documentation is the one that the settings make."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert placed(page) == page, "run python tools/settings_table.py"

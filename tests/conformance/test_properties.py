@@ -9,7 +9,7 @@ from tests.sam.test_reference import loss_at
 from tests.sam.toys import Batch, batch_of, distance, loss_of, mlp, weights
 from torch import Tensor, nn
 
-from lowland.sam.reference import sam_gradient
+from lowland.sam.reference import asam_gradient, sam_gradient
 
 
 def test_algorithm(implementation: Implementation) -> None:
@@ -40,7 +40,7 @@ def test_radius(implementation: Implementation) -> None:
 def test_adaptive(implementation: Implementation) -> None:
     """Where SAM is adaptive (ASAM), a step of SGD is w - lr g_adv at w_adv = w + rho w^2 g / ‖w g‖."""
     model, batch = mlp(), batch_of(8)
-    gradient = sam_gradient(loss_at(model), list(model.parameters()), batch, rho=2.0, a=2, adaptive=True)
+    gradient = asam_gradient(loss_at(model), list(model.parameters()), batch, rho=2.0, a=2)
     expected = [w - 0.1 * g for w, g in zip(weights(model), gradient, strict=True)]
     implementation.start(model, rho=2.0, a=2, lr=0.1, adaptive=True).step(loss_of(model), batch)
     assert distance(weights(model), expected) < 1e-7  # a norm summed in fp32 is precise enough

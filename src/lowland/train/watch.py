@@ -35,7 +35,7 @@ class Watch:
 
     def __init__(self, settings: TrainSettings, sam: SAMConfig) -> None:
         self._settings = settings
-        self._rho = sam.rho
+        self._sam = sam
         self._first: float | None = None
         self._lowest = 0.0
         self._lowest_step = 0
@@ -89,7 +89,7 @@ class Watch:
             self._lowest, self._lowest_step = loss, report.step
         if self._high < PATIENCE:
             return None
-        other = " or rho" if self._rho else ""
+        other = " or rho" if self._sam.rho else ""
         return (
             f"The loss exploded: it is {loss:.3g} at step {report.step} and was {self._lowest:.3g} at step "
             f"{self._lowest_step}; lower the learning rate{other}, or clip the gradient."
@@ -108,15 +108,15 @@ class Watch:
         return f"{HELD} By step {report.step} the loss has not fallen since SAM began (now {loss:.3g})."
 
     def _radius(self, report: StepReport) -> str | None:
-        if self._rho == 0 or report.radius is None:
+        if self._sam.rho == 0 or report.radius is None:
             return None
         if report.radius == 0:
             why = "the direction of its ascent examples was zero or not finite"
-        elif report.radius < FAR_BELOW * self._rho:
+        elif report.radius < FAR_BELOW * self._sam.rho:
             why = "the weights' type is too coarse for so small a step"
         else:
             return None
         return (
-            f"SAM was inactive at step {report.step}: of rho={self._rho:g} only {report.radius:.3g} reached "
-            f"the weights, because {why}."
+            f"SAM was inactive at step {report.step}: of rho={self._sam.rho:g} only {report.radius:.3g} "
+            f"reached the weights, because {why}."
         )
