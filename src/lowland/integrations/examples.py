@@ -95,7 +95,13 @@ def examples_of(trainer: Any, inputs: Any) -> Any:
         The inputs themselves where each row is an example, or an `Examples` of them.
     """
     line = (*type(trainer).__mro__, *type(getattr(trainer, "data_collator", None)).__mro__)
-    names = {one.__name__.removeprefix("_").removeprefix("Unsloth") for one in line}
-    if names & PAIRED and isinstance(inputs, Mapping) and "input_ids" in inputs:
+    if any(_is_paired(one) for one in line) and isinstance(inputs, Mapping) and "input_ids" in inputs:
         return Pairs(inputs)
     return inputs
+
+
+def _is_paired(one: type) -> bool:
+    name = one.__name__.removeprefix("_")
+    made_by_unsloth = name.startswith("Unsloth")
+    known = made_by_unsloth or one.__module__.partition(".")[0] in ("trl", "llamafactory")
+    return known and name.removeprefix("Unsloth") in PAIRED
