@@ -10,6 +10,7 @@ import torch
 from tests.integrations.runs import ROUNDING, logged, model_of, trained, update
 from tests.integrations.toys import (
     KINDS,
+    Rows,
     SAMSeq2SeqTrainer,
     SAMTrainer,
     arguments,
@@ -22,7 +23,7 @@ from tests.integrations.toys import (
     weights,
 )
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import DataCollatorWithFlattening, Trainer
 
 import lowland
 from lowland import SAMConfig, SAMTrainerMixin
@@ -288,6 +289,24 @@ def test_gradient_checkpointing(tmp_path: Path) -> None:
     plain = trained(tmp_path, "t5", dropout=0.1)
     checkpointed = trained(tmp_path, "t5", dropout=0.1, activation_checkpointing=True)
     assert distance(update(checkpointed, "t5"), update(plain, "t5")) < ROUNDING
+
+
+def test_schedule(tmp_path: Path) -> None:
+    """SAM begins at the fraction of the steps that `start` names, and is no baseline step from there on."""
+    late = trained(tmp_path, "t5", sam=SAMConfig(rho=0.2, start=0.5), max_steps=4)
+    assert logged(late, "radius") == pytest.approx([0, 0, 0.2, 0.2], rel=1e-5)  # fp32
+
+
+def test_packed_batches_of_transformers(tmp_path: Path) -> None:
+    """`DataCollatorWithFlattening` gives the training of padded batches, its sequences being the examples."""
+    data = Rows(
+        [{name: value for name, value in row.items() if name != "attention_mask"} for row in rows("llama")]
+    )
+    sam = SAMConfig(rho=0.2, ascent=0.5)
+    flat = trained(
+        tmp_path, "llama", sam=sam, data=data, options={"data_collator": DataCollatorWithFlattening()}
+    )
+    assert distance(update(flat, "llama"), update(trained(tmp_path, "llama", sam=sam), "llama")) < ROUNDING
 
 
 def test_perturb_by_name(tmp_path: Path) -> None:
