@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lowland.tasks.base import Example, Task
+from lowland.tasks.base import Example, Task, TaskData
 from lowland.tasks.custom import CustomTask
 
 MOST_CLASSES = 12
@@ -37,6 +37,20 @@ def glance(tasks: Mapping[str, Task], train: Mapping[str, Sequence[Example]]) ->
         first = examples[0]
         lines.append(("an example", f"{_shown(first.inputs)} -> {_shown(first.targets)}"))
     return tuple(lines)
+
+
+def most_tokens(limit: int, data: TaskData | None, field: str) -> int:
+    """Gives the most tokens that a text can have, whatever the vocabulary: no more than its bytes and EOS.
+
+    Args:
+        limit: The length at which texts are cut.
+        data: The examples; `None` where they are not known.
+        field: `inputs` or `targets`.
+    """
+    if data is None:
+        return limit
+    examples = [*data.train, *(example for examples in data.evaluation.values() for example in examples)]
+    return min(limit, 1 + max(len(getattr(example, field).encode()) for example in examples))
 
 
 def _classes(task: Task, examples: Sequence[Example]) -> str:

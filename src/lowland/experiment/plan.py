@@ -23,7 +23,7 @@ from lowland.experiment.examples import (
     load_tasks,
     part,
 )
-from lowland.experiment.glance import glance
+from lowland.experiment.glance import glance, most_tokens
 from lowland.experiment.start import start_model
 from lowland.families.base import Family
 from lowland.sam.schedule import scheduled_rho
@@ -199,11 +199,11 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
             }
     shape = (
         max(
-            config.train.input_length or _most(task.input_length, own.get(task.name), "inputs")
+            config.train.input_length or most_tokens(task.input_length, own.get(task.name), "inputs")
             for task in tasks
         ),
         max(
-            config.train.target_length or _most(task.target_length, own.get(task.name), "targets")
+            config.train.target_length or most_tokens(task.target_length, own.get(task.name), "targets")
             for task in tasks
         ),
     )
@@ -223,14 +223,6 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
         read=len(own) == len(tasks),
         glance=glance({task.name: task for task in tasks}, {name: data.train for name, data in own.items()}),
     )
-
-
-def _most(limit: int, data: TaskData | None, field: str) -> int:
-    """Gives the most tokens that a text can have: no more than its bytes and EOS."""
-    if data is None:
-        return limit
-    examples = [*data.train, *(example for examples in data.evaluation.values() for example in examples)]
-    return min(limit, 1 + max(len(getattr(example, field).encode()) for example in examples))
 
 
 def plan_experiment(config: ExperimentConfig) -> Plan:
