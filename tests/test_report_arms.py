@@ -97,6 +97,21 @@ def test_the_report_over_a_grid_of_arms_has_its_figures(directory: Path) -> None
     assert (directory.parent / "out" / "figures" / "rho.png").is_file()
 
 
+def test_arms_of_other_names_and_the_same_settings_count_together(directory: Path, tmp_path: Path) -> None:
+    """Seeds of one setting that two experiments call by different names are one row."""
+    other = write_experiment(tmp_path / "y", metrics={"a": ["em"]}, name="y", seeds=[7], settings=SETTINGS)
+    content = json.loads((other / "experiment.json").read_text())
+    arms = {"baseline": {"sam.rho": 0.0}, "radius": {"sam.rho": 0.05}}
+    (other / "experiment.json").write_text(json.dumps({**content, "arms": arms}))
+    for arm in arms:
+        write_run(other, arm, 7, {"a": {200: {"em": 60.0}}})
+    report = write_sweep([directory, other], tmp_path / "out")
+    assert [(row[0], row[-3]) for row in report.summary.rows if row[0] == "x rho=0.05"] == [
+        ("x rho=0.05", "4")
+    ]
+    assert len(report.summary.rows) == 3
+
+
 def test_arms_that_were_trained_apart_are_compared_with_the_baseline(tmp_path: Path) -> None:
     """Two experiments of one arm each and the same settings are one comparison, without SAM first."""
     for arm, gain in (("sam", 2.0), ("baseline", 0.0)):

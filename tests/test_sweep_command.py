@@ -45,8 +45,8 @@ def test_a_preset_brings_its_grid(tmp_path: Path) -> None:
     [
         (["facts/capitals"], "There is no grid."),
         (["rho=0.1", "--rho", "0.2", "facts/capitals"], "sam.rho is in the grid and given as an option too"),
-        (["rho=0.1,x", "facts/capitals"], "arms: Arm 'rho=x': Invalid rho='x'. Must be a finite number"),
-        (["rho=0.1", "factz"], "arms: Unknown task or mixture 'factz'"),
+        (["rho=0.1,x", "facts/capitals"], "rho: Arm 'rho=x': Invalid rho='x'. Must be a finite number"),
+        (["rho=0.1", "factz"], "rho: Unknown task or mixture 'factz'"),
         (["preset=demo,dema"], "preset-dema: Unknown preset 'dema'. Did you mean demo"),
         (["rho=0.1", "facts/capitals", "--jobs", "0"], "--jobs: must be at least 1"),
         (["rho=0.1", "facts/capitals", "--launcher", "ray"], "--launcher: must be processes, slurm or"),
@@ -101,7 +101,7 @@ def test_a_sweep_and_comparisons_share_their_runs(tmp_path: Path) -> None:
     result = succeed("compare", *SMALL, "--rho", "0.15", "--out", tmp_path / "compare", *runs)
     assert result.out.count("done before") == 2
     for run, other in (("baseline-seed0", "baseline-seed0"), ("rho=0.15-seed0", "sam-seed0")):
-        assert trajectory(out / "arms" / run) == trajectory(tmp_path / "compare" / other)
+        assert trajectory(out / "rho" / run) == trajectory(tmp_path / "compare" / other)
     again = succeed("sweep", "rho=0.05,0.15", *SMALL, "--out", out, *runs)
     assert "0 runs to train, 0 steps; 3 done before" in " ".join(again.out.split())
 
@@ -113,7 +113,7 @@ def test_a_sweep_trains_what_compare_trains(tmp_path: Path) -> None:
     succeed("sweep", "rho=0.05,0.15", *SMALL, "--out", out, "--runs", tmp_path / "one")
     succeed("compare", *SMALL, "--rho", "0.15", "--out", tmp_path / "compare", "--runs", tmp_path / "other")
     for run, other in (("baseline-seed0", "baseline-seed0"), ("rho=0.15-seed0", "sam-seed0")):
-        assert trajectory(out / "arms" / run) == trajectory(tmp_path / "compare" / other)
+        assert trajectory(out / "rho" / run) == trajectory(tmp_path / "compare" / other)
 
 
 @pytest.mark.slow
@@ -126,6 +126,6 @@ def test_two_workers_run_a_sweep(tmp_path: Path, launcher: str) -> None:
     words = ["rho=0.05", "fraction=0.0001,1.0", *SMALL, "--out", out, "--jobs", "2", "--launcher", launcher]
     result = call("sweep", *words)
     assert result.code == 1
-    assert "Failed: fraction-0.0001: " in result.out
-    assert (out / "jobs" / "fraction-0.0001-baseline-seed0.log").read_text()
-    assert (out / "fraction-1" / "report" / "report.json").exists()
+    assert "Failed: fraction-0.0001_rho: " in result.out
+    assert (out / "jobs" / "fraction-0.0001_rho-baseline-seed0.log").read_text()
+    assert (out / "fraction-1_rho" / "report" / "report.json").exists()

@@ -34,10 +34,11 @@ def test_settings_of_sam_are_arms_of_a_cell() -> None:
     """Radii and fractions give a cell for each fraction with an arm for each radius."""
     cells = grid("rho=0.02,0.05", "fraction=0.05,0.2").cells()
     assert [(point.name, [arm.name for arm in arms]) for point, arms in cells] == [
-        ("fraction-0.05", ["rho=0.02", "rho=0.05"]),
-        ("fraction-0.2", ["rho=0.02", "rho=0.05"]),
+        ("fraction-0.05_rho", ["rho=0.02", "rho=0.05"]),
+        ("fraction-0.2_rho", ["rho=0.02", "rho=0.05"]),
     ]
     assert cells[1][1][0].values == {"sam.rho": 0.02}
+    assert [point.name for point, _ in grid("m").cells()] == ["m"]
 
 
 def test_words_are_read_as_values() -> None:
@@ -83,10 +84,10 @@ def test_a_file_holds_axes_and_points(tmp_path: Path) -> None:
     made.add_file(file)
     cells = made.cells()
     assert [point.name for point, _ in cells] == [
-        "model-t5-v1_1-small_fraction-0.05",
-        "model-t5-v1_1-small_fraction-1",
-        "model-t5-v1_1-base_fraction-0.05",
-        "model-t5-v1_1-base_fraction-1",
+        "model-t5-v1_1-small_fraction-0.05_rho-descent",
+        "model-t5-v1_1-small_fraction-1_rho-descent",
+        "model-t5-v1_1-base_fraction-0.05_rho-descent",
+        "model-t5-v1_1-base_fraction-1_rho-descent",
     ]
     assert [arm.values for _, arms in cells for arm in arms] == [
         {"sam.rho": rho, "sam.descent": "full"} for rho in (0.05, 0.05, 0.15, 0.15)

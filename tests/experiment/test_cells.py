@@ -51,12 +51,12 @@ class Silent:
 def test_settings_of_sam_make_arms_and_others_experiments(tmp_path: Path) -> None:
     """Radii are arms beside one baseline, and fractions are experiments."""
     made = cells_of(tmp_path, "rho=0.02,0.05,0.1", "fraction=0.1,0.2")
-    assert [cell.name for cell in made] == ["fraction-0.1", "fraction-0.2"]
+    assert [cell.name for cell in made] == ["fraction-0.1_rho", "fraction-0.2_rho"]
     assert list(made[1].config.arms) == ["baseline", "rho=0.02", "rho=0.05", "rho=0.1"]
     assert made[1].config.of("rho=0.05").sam.rho == 0.05
     assert made[1].config.data.fraction == 0.2
     (alone,) = cells_of(tmp_path, "rho=0.02,0.05")
-    assert alone.name == "arms"
+    assert alone.name == "rho"
 
 
 def test_a_baseline_is_trained_once(tmp_path: Path) -> None:
@@ -69,6 +69,15 @@ def test_a_baseline_is_trained_once(tmp_path: Path) -> None:
         (run.path / "status.json").write_text('{"state": "done"}')
     (other,) = cells_of(tmp_path, "rho=0.05,0.3")
     assert [run.arm for run in Examples().left(other)] == ["rho=0.3", "rho=0.3"]
+
+
+def test_more_values_in_a_directory_are_added(tmp_path: Path) -> None:
+    """The arms of an earlier command in the same directory stay, unless the new one gives them anew."""
+    (cell,) = cells_of(tmp_path, "rho=0.02,0.05")
+    cell.path.mkdir()
+    (cell.path / "experiment.toml").write_text(cell.config.to_toml())
+    (more,) = cells_of(tmp_path, "rho=0.05,0.1")
+    assert list(more.config.arms) == ["baseline", "rho=0.02", "rho=0.05", "rho=0.1"]
 
 
 def test_a_grid_takes_the_place_of_the_arms_after_the_first() -> None:
@@ -101,9 +110,9 @@ def test_a_grid_of_arms_keeps_the_pairs(word: str) -> None:
 
 def test_invalid_cells_are_named(tmp_path: Path) -> None:
     """A value that its setting refuses is answered with the names of cell and arm."""
-    with pytest.raises(UserError, match=r"arms: Arm 'rho=-1': Invalid rho=-1"):
+    with pytest.raises(UserError, match=r"rho: Arm 'rho=-1': Invalid rho=-1"):
         cells_of(tmp_path, "rho=0.1,-1")
-    with pytest.raises(UserError, match=r"steps-0: Invalid steps=0"):
+    with pytest.raises(UserError, match=r"steps-0_rho: Invalid steps=0"):
         cells_of(tmp_path, "steps=1,0", "rho=0.1")
 
 

@@ -85,11 +85,21 @@ def test_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 def test_both_arms_start_alike(kind: str, tmp_path: Path) -> None:
-    """At a radius of 0 both arms of a comparison are the same, bit for bit: they start from one head."""
+    """Until SAM begins both arms of a comparison are the same, bit for bit: they start from one head."""
     options = write_rows(tmp_path)
     model = write_model(tmp_path / "start", kind)
     out = tmp_path / "out"
-    words = [*SHORT, "--rho", "0", "--seeds", "2", "--dropout", "0.1"]
+    words = [
+        *SHORT,
+        "--arms",
+        "baseline",
+        "--arm",
+        "late: sam.start=0.99",
+        "--seeds",
+        "2",
+        "--dropout",
+        "0.1",
+    ]
     succeed("compare", *options, "--model", model, *words, "--out", out)
-    runs = {run: trajectory(out / run).weights for run in ("standard-seed0", "sam-seed0", "sam-seed1")}
-    assert runs["standard-seed0"] == runs["sam-seed0"] != runs["sam-seed1"]
+    runs = {run: trajectory(out / run).weights for run in ("baseline-seed0", "late-seed0", "late-seed1")}
+    assert runs["baseline-seed0"] == runs["late-seed0"] != runs["late-seed1"]

@@ -63,6 +63,7 @@ def pairs_of(experiment: Experiment) -> list[Experiment]:
             model=str(experiment.changes.get(arm, {}).get("model", experiment.model)),
             arms=(experiment.reference, arm) if len(experiment.arms) > 1 else (arm,),
             settings=_laid(experiment.settings, experiment.changes.get(arm, {})),
+            changes={name: experiment.changes.get(name, {}) for name in (experiment.reference, arm)},
             runs=tuple(run for run in experiment.runs if run.arm in (experiment.reference, arm)),
         )
         for arm in others
@@ -119,6 +120,26 @@ def pool(experiments: Sequence[Experiment]) -> list[Experiment]:
 def _agree(one: Experiment, other: Experiment) -> bool:
     """Tells whether arms of the same name change the same."""
     return all(changed == other.changes.get(arm, changed) for arm, changed in one.changes.items())
+
+
+def pool_pairs(pairs: Sequence[Experiment]) -> list[Experiment]:
+    """Puts pairs of arms together that have the same settings, whatever their arms are called."""
+    groups: dict[str, list[Experiment]] = {}
+    for pair in pairs:
+        first = pair.changes.get(pair.reference, {})
+        key = repr((sorted(settings_of(pair).items(), key=str), sorted(pair.metrics.items()), first))
+        groups.setdefault(f"{key}{len(pair.arms)}", []).append(pair)
+    return [_merge([_named_like(pair, group[0]) for pair in group]) for group in groups.values()]
+
+
+def _named_like(pair: Experiment, other: Experiment) -> Experiment:
+    names = dict(zip(pair.arms, other.arms, strict=True))
+    return replace(
+        pair,
+        arms=other.arms,
+        changes={name: other.changes.get(name, {}) for name in other.arms},
+        runs=tuple(replace(run, arm=names[run.arm]) for run in pair.runs),
+    )
 
 
 def _merge(group: Sequence[Experiment]) -> Experiment:

@@ -18,6 +18,7 @@ from lowland.report.grid import (
     find_axes,
     pairs_of,
     pool,
+    pool_pairs,
     scored_by,
     settings_of,
 )
@@ -95,11 +96,9 @@ def write_sweep(directories: Sequence[Path], out: Path, *, paper: bool | None = 
     Raises:
         UserError: If a file is malformed, or the report cannot be written.
     """
-    comparisons = [
-        compare(pair)
-        for experiment in pool([read_experiment(d) for d in directories])
-        for pair in pairs_of(experiment)
-    ]
+    experiments = pool([read_experiment(directory) for directory in directories])
+    pairs = pool_pairs([pair for experiment in experiments for pair in pairs_of(experiment)])
+    comparisons = [compare(pair) for pair in pairs]
     comparisons.sort(key=_order(comparisons))
     axes = find_axes(comparisons)
     caveats = _caveats(comparisons)

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 from lowland.errors import UserError
 from lowland.experiment.arms import Changes, refuse_fixed
 from lowland.experiment.compare import Progress, run_experiment
-from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.configuration import ExperimentConfig, build_config
 from lowland.experiment.directory import RunDirectory
 from lowland.experiment.examples import load_tasks
+from lowland.experiment.layers import read_layer
 from lowland.experiment.runs import Prepared, Runs, prepare
 from lowland.experiment.sweep.grid import Grid, Point
 from lowland.files import write_atomic
@@ -102,10 +103,24 @@ def build_cells(
             config = build(point.values)
             load_tasks(config.data)  # a name that is not known is better said before anything is run
             config = with_grid(config, arms) if any(arm.values for arm in arms) else config
+            config = _with_earlier(config, out / point.name)
         except UserError as error:
             raise UserError(f"{point.name}: {error}") from None
         cells.append(Cell(name=point.name, path=out / point.name, store=store, config=config))
     return cells
+
+
+def _with_earlier(config: ExperimentConfig, path: Path) -> ExperimentConfig:
+    """Adds the arms of an earlier command in the same directory, which stay part of the grid."""
+    if not (path / "experiment.toml").exists():
+        return config
+    earlier = build_config(read_layer(path / "experiment.toml"))
+    if earlier.decisive() != config.decisive():
+        return config  # which is refused with what differs
+    arms = {**earlier.arms, **config.arms}
+    if any(arms[name] != changes for name, changes in earlier.arms.items()):
+        return config
+    return replace(config, arms=arms)
 
 
 class Examples:

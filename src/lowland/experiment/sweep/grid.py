@@ -47,9 +47,6 @@ SETTINGS: Mapping[str, str] = {
 SHORT: Mapping[str, str] = {setting: short for short, setting in reversed(list(SETTINGS.items()))}
 """Setting -> the short name that is used in the names of points, the first one above."""
 
-ARMS = "arms"
-"""Name of the experiment where there is only one."""
-
 PAPER: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "rho": {"sam.rho": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)},
     # 8, 24, 32, 64 and 128 of the paper's 128 examples, as fractions, so that they fit any batch.
@@ -155,7 +152,7 @@ class Grid:
             groups.setdefault(repr(sorted(shared.items())), (shared, []))[1].append(own)
         names = [point.name for point in _points([shared for shared, _ in groups.values()], "-")]
         return [
-            (Point(name=name or ARMS, values=shared), _points(arms, "="))
+            (Point(name="_".join(filter(None, (name, _varied(arms)))), values=shared), _points(arms, "="))
             for name, (shared, arms) in zip(names, groups.values(), strict=True)
         ]
 
@@ -189,6 +186,13 @@ class Grid:
 def _makes_arms(setting: str) -> bool:
     """Says whether a setting makes arms of one experiment rather than experiments."""
     return setting.startswith("sam.")
+
+
+def _varied(arms: Sequence[Mapping[str, Any]]) -> str:
+    """Names the settings that differ between arms, or all that they have, such as `rho`."""
+    settings = list(dict.fromkeys(setting for values in arms for setting in values))
+    differ = [setting for setting in settings if len({repr(values.get(setting)) for values in arms}) > 1]
+    return "-".join(SHORT.get(setting, setting) for setting in differ or settings)
 
 
 def _points(different: Sequence[dict[str, Any]], sign: str) -> list[Point]:
