@@ -88,7 +88,7 @@ def test_a_mixture_of_labels_and_numbers_is_refused(tmp_path: Path, shared: Path
 
 
 def test_a_classifier_learns_no_span_corruption(tmp_path: Path) -> None:
-    """Pre-training by span corruption is refused, in a sentence, for models without an encoder and a decoder."""
+    """Pre-training by span corruption is refused in a sentence for models that are no encoder-decoder."""
     (tmp_path / "text.txt").write_text("the big cat sat\n\n" * 100)
     for kind in ("bert", "llama"):
         model = write_model(tmp_path / kind, kind)
