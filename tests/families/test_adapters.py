@@ -36,10 +36,10 @@ def test_adapters_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: p
     options = write_rows(tmp_path)
     base = write_model(tmp_path / "base", kind)
     words = ["train", *options, "--model", base, *SHORT, "--lora", "r=4", "alpha=8"]
-    whole = tmp_path / "whole"
+    whole = tmp_path / "one" / "whole"
     succeed(*words, "--out", whole)
-    interrupted(monkeypatch, [*words, "--out", tmp_path / "halves"])
-    assert trajectory(whole / "sam-seed0") == trajectory(tmp_path / "halves" / "sam-seed0")
+    interrupted(monkeypatch, [*words, "--out", tmp_path / "two" / "halves"])
+    assert trajectory(whole / "sam-seed0") == trajectory(tmp_path / "two" / "halves" / "sam-seed0")
 
     model = whole / "model"
     names = load_file(model / "adapter_model.safetensors").keys()

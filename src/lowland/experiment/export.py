@@ -98,9 +98,10 @@ def _export(
     """Copies a checkpoint, with all that the model's user needs."""
     aside = aside_of(target)
     try:
-        family, model_config = family_of(str(best.checkpoint), config.family.name, config.data.hub)
-        if config.merge:
-            trained = load_family(str(best.checkpoint), config.family, hub=config.data.hub)
+        own = config.of(best.arm)
+        family, model_config = family_of(str(best.checkpoint), own.family.name, config.data.hub)
+        if own.merge:
+            trained = load_family(str(best.checkpoint), own.family, hub=config.data.hub)
             save_model(merge(trained.loaded), aside)
         else:
             shutil.copytree(best.checkpoint, aside)
@@ -117,13 +118,13 @@ def _export(
                     for label in task.labels(data.train.get(name, ()))
                 )
             ),
-            family=config.to_dict().get("family", {}),
+            family=own.to_dict().get("family", {}),
         )
         usage.write(aside)
         write_sums(aside)
         # Without a checksum: it is there to be edited.
         (aside / "README.md").write_text(
-            _card(config, data, best, held_out, family, headline, model_config), encoding="utf-8"
+            _card(config, data, best, held_out, family, model_config, headline), encoding="utf-8"
         )
         put_in_place(aside, target)
     finally:
@@ -165,8 +166,8 @@ def _card(
     best: Candidate,
     held_out: bool,
     family: type[Family],
-    headline: str,
     model_config: PreTrainedConfig,
+    headline: str,
 ) -> str:
     """Writes the model card."""
     own = config.of(best.arm)
@@ -178,7 +179,7 @@ def _card(
     )
     average = fmean(fmean(metrics.values()) for metrics in best.scores.values())
     options = ""
-    if config.lora is not None and not config.merge and model_config.problem_type is not None:
+    if own.lora is not None and not own.merge and model_config.problem_type is not None:
         options = f", num_labels={model_config.num_labels}"  # the base knows nothing of the head
     chosen = (
         "highest mean score on training examples that were held out"

@@ -1,0 +1,96 @@
+"""The other verbs on models of every family: sharpness, replay, sweeps, mixtures of registered tasks."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from tests.cli.command import call, succeed
+from tests.families.test_training import SHORT
+from tests.families.tiny import write_model, write_rows
+
+pytestmark = pytest.mark.slow
+
+QUICK = [
+    *("--radii", "0.05", "--examples", "8", "--batch-size", "8", "--hessian-examples", "4"),
+    *("--probes", "2", "--grid", "0", "--steps", "2"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"),
+    [("llama", []), ("bert", []), ("llama", ["--lora", "r=2"]), ("bert", ["--lora", "r=2"])],
+)
+def test_sharpness(kind: str, extra: list[str], tmp_path: Path) -> None:
+    """Loss, ascent, Hessian and the way from the start are finite numbers for each family, adapters too."""
+    options = write_rows(tmp_path)
+    model = write_model(tmp_path / "start", kind)
+    out = tmp_path / "out"
+    succeed("compare", *options, "--model", model, *SHORT, *extra, "--seeds", "1", "--out", out)
+    succeed("sharpness", out, "--start", *QUICK)
+    files = sorted((out / "sharpness").glob("*-seed0*.json"))
+    assert len(files) == 3
+    for file in files:
+        found = json.loads(file.read_text())
+        figures = found["splits"]["train"]
+        assert figures["loss"] > 0 and figures["gradient_norm"] > 0
+        assert math.isfinite(figures["trace"]["mean"]) and math.isfinite(figures["eigenvalue"]["value"])
+        assert (found["distance"] == 0) == (found["arm"] == "start")
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_replay(kind: str, tmp_path: Path) -> None:
+    """A step at which training stopped is computed again, with its examples as texts."""
+    options = write_rows(tmp_path)
+    model = write_model(tmp_path / "start", kind)
+    words = [*SHORT, "--learning-rate", "1e30", "--seeds", "1", "--dropout", "0.1"]
+    out = tmp_path / "out"
+    assert call("compare", *options, "--model", model, *words, "--out", out).code != 0
+    said = " ".join(succeed("replay", out).out.split())
+    assert "the big cat" in said and ", as in the run" in said
+
+
+def test_sweep(tmp_path: Path) -> None:
+    """A grid of radii runs on a classifier."""
+    options = write_rows(tmp_path)
+    model = write_model(tmp_path / "start", "bert")
+    words = ["--model", model, *SHORT, "--seeds", "1", "--out", tmp_path / "out"]
+    result = succeed("sweep", "rho=0.02,0.1", *options, *words)
+    assert "0.02" in result.out and "0.1" in result.out
+
+
+@pytest.mark.parametrize("task", ["glue/rte", "glue/stsb", "superglue/cb", "superglue/boolq"])
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_registered_tasks(kind: str, task: str, tmp_path: Path, shared: Path) -> None:
+    """Registered tasks become classes, numbers or prompts with completions, as the family wants them."""
+    model = write_model(tmp_path / "start", kind)
+    words = ["--data-dir", shared / "data", "--fraction", "0.01", "--eval-limit", "12", "--held-out", "0"]
+    out = tmp_path / "out"
+    succeed("train", task, *words, "--model", model, *SHORT, "--input-length", "64", "--out", out)
+    rows = [json.loads(line) for file in (out / "sam-seed0" / "predictions").glob("**/*-4.jsonl")
+            for line in file.read_text().splitlines()]  # fmt: skip
+    assert rows
+    if kind == "bert" and task == "glue/stsb":
+        assert all(math.isfinite(float(row["prediction"])) for row in rows)
+    elif kind == "bert":
+        labels = set(json.loads((out / "model" / "lowland.json").read_text())["labels"])
+        assert {row["prediction"] for row in rows} <= labels
+
+
+def test_a_mixture_of_labels_and_numbers_is_refused(tmp_path: Path, shared: Path) -> None:
+    """A classifier learns labels or numbers, not both; a task of free text neither."""
+    model = write_model(tmp_path / "start", "bert")
+    words = ["--data-dir", shared / "data", "--model", model, *SHORT]
+    result = call("train", "glue/rte", "glue/stsb", *words, "--out", tmp_path / "out")
+    assert result.code == 2 and "learns one kind" in " ".join(result.err.split())
+
+
+def test_a_classifier_learns_no_span_corruption(tmp_path: Path) -> None:
+    """Pre-training by span corruption is refused in a sentence for models that are no encoder-decoder."""
+    (tmp_path / "text.txt").write_text("the big cat sat\n\n" * 100)
+    for kind in ("bert", "llama"):
+        model = write_model(tmp_path / kind, kind)
+        result = call("pretrain", tmp_path / "text.txt", "--model", model, "--out", tmp_path / "out")
+        assert result.code == 2 and "is no sequence-to-sequence language model" in result.err
