@@ -28,7 +28,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "shared": {"sam": SAMConfig(rho=0.3)},
     "accumulation": {"sam": SAMConfig(rho=0.3), "micro_batch": 1},
     "own": {"sam": SAMConfig(rho=0.3, ranks="own")},
-    "standard": {"sam": SAMConfig(rho=0.0)},
+    "baseline": {"sam": SAMConfig(rho=0.0)},
     "stock": {"sam": None},
 }
 
