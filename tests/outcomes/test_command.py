@@ -95,6 +95,15 @@ def test_the_same_command_measures_nothing_again(measured: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_forgetting_is_left_out_without_sentinels(measured: Path, tmp_path: Path) -> None:
+    """A model whose tokenizer has no sentinels has no loss on general text, and the rest is measured."""
+    (tmp_path / "general.txt").write_text("One text.\n\nAnother one, which is longer.")
+    before = record(measured, "sam", 0)
+    succeed("outcomes", measured, "--examples", "10", "--general", tmp_path / "general.txt")
+    after = record(measured, "sam", 0)
+    assert after["settings"]["general"] and after["sets"].keys() == before["sets"].keys()
+
+
 def test_mistakes_are_one_sentence(measured: Path, tmp_path: Path) -> None:
     """Another folder, an unknown rounding and a damaged file are each answered with one sentence."""
     for words, said in (

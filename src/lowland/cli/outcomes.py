@@ -16,13 +16,14 @@ DESCRIPTION = """\
 Measures, for the finished runs of an experiment, what the score does not tell:
 the likelihood of the right answers; where these are labels, the Brier score
 and whether confidence is to be believed; and score and likelihood once more
-after the weights are rounded to int8 and to int4. Writes a file for each model
-to DIR/outcomes and a new report with tables and verdicts. After an
-interruption the same command goes on."""
+after the weights are rounded to int8 and to int4. With --general, also how
+much the loss on a general text rose over the model before fine-tuning. Writes
+a file for each model to DIR/outcomes and a new report with tables and
+verdicts. After an interruption the same command goes on."""
 EPILOG = """\
 examples:
   lowland outcomes runs/compare-demo-1a2b3c4d
-  lowland outcomes runs/sst2 --examples 200 --rounding int4
+  lowland outcomes runs/sst2 --examples 200 --rounding int4 --general wiki.txt
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
@@ -55,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,NAME",
         help="int8, int4, both or none (default: int8,int4)",
     )
+    measured.add_argument(
+        "--general",
+        metavar="FILE",
+        help="plain text, to measure what was forgotten: by span corruption for T5, by the next token for "
+        "causal models; others are left out",
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -66,14 +73,19 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.cli.console import console, note, quiet_libraries
     from lowland.experiment.outcomes import FOLDER, OutcomeSettings, measure_outcomes
     from lowland.experiment.sharpness import Checkpoint, find_checkpoints
+    from lowland.pretraining.general import GeneralText
     from lowland.report import write_report
     from lowland.report.formats import to_rich
 
     quiet_libraries()
     path = Path(arguments.directory)
+    general = GeneralText(Path(arguments.general)) if "general" in arguments else None
     names = ("examples", "batch_size", "rounding")
     try:
-        settings = OutcomeSettings(**{name: getattr(arguments, name) for name in names if name in arguments})
+        settings = OutcomeSettings(
+            **{name: getattr(arguments, name) for name in names if name in arguments},
+            general=general.sha256 if general else "",
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
     config = experiment_of(path, arguments)
@@ -86,7 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
         note(f"{checkpoint.name}: {'measured before' if done else f'measuring {checkpoint.model}'}")
 
     try:
-        measure_outcomes(config, found, path / FOLDER, settings, on_start)
+        if general is None:
+            measure_outcomes(config, found, path / FOLDER, settings, on_start)
+        else:
+            measure_outcomes(config, found, path / FOLDER, settings, on_start, general)
     except OSError as error:
         raise UserError(f"{error.filename or path}: {error.strerror}.") from None
     report = write_report(path)

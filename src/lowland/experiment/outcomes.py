@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ from lowland.families.recognise import load_family
 from lowland.families.writer import Writer
 from lowland.files import fingerprint
 from lowland.models import weights_sha256
+from lowland.outcomes.forgetting import FORGETTING, forgotten
 from lowland.outcomes.likelihood import ANSWER_LOSS, TOKEN_LOSS, answer_loss, measure_labels, token_loss
 from lowland.outcomes.quantized import ROUNDINGS, rounded_weights
 from lowland.tasks.base import Example, Task
 
 FOLDER = "outcomes"
+
+GENERAL = "general text"
+"""What stands for an evaluation set where the loss on general text is told."""
 
 MOST_LABELS = 20
 """More labels than these cost too much: each is scored as the answer to every example."""
@@ -40,11 +45,13 @@ class OutcomeSettings:
         examples: Most examples of each evaluation set, the first ones.
         batch_size: Examples at a time.
         rounding: Names of the roundings after which score and likelihood are measured again.
+        general: What the general text is known by; empty without one.
     """
 
     examples: int = 1000
     batch_size: int = 64
     rounding: tuple[str, ...] = tuple(rounding.name for rounding in ROUNDINGS)
+    general: str = ""
 
     def __post_init__(self) -> None:
         for name in ("examples", "batch_size"):
@@ -61,6 +68,7 @@ def measure_outcomes(
     folder: Path,
     settings: OutcomeSettings,
     on_start: Callable[[Checkpoint, bool], None],
+    general_loss: Callable[[Family], float | None] = lambda family: None,
 ) -> None:
     """Measures checkpoints and writes a file of outcomes for each; those that are there are kept.
 
@@ -70,14 +78,19 @@ def measure_outcomes(
         folder: Where to.
         settings: What to measure of them.
         on_start: Is told of each, and whether it was measured before.
+        general_loss: Gives a model's loss on general text; `None` where it has none.
 
     Raises:
         UserError: If data or a checkpoint cannot be read.
     """
     data = load_data(config.data)
+
+    @cache
+    def before() -> float | None:
+        return general_loss(_on_device(load_family(config.model, config.family, hub=config.data.hub)))
+
     for checkpoint in checkpoints:
-        family = load_family(checkpoint.model, config.family, hub=config.data.hub)
-        family.loaded.model.to(processes().device)
+        family = _on_device(load_family(checkpoint.model, config.family, hub=config.data.hub))
         file = folder / f"{checkpoint.name}.json"
         identity = {
             "arm": checkpoint.arm,
@@ -91,8 +104,19 @@ def measure_outcomes(
         }
         done = _agrees(file, identity)
         on_start(checkpoint, done)
-        if not done:
-            write_json(file, identity | {"sets": measure(family, config, data, settings)})
+        if done:
+            continue
+        sets = measure(family, config, data, settings)
+        after = general_loss(family) if settings.general else None
+        if after is not None and (first := before()) is not None:
+            rise = {FORGETTING.name: _plain(forgotten(first, after))}
+            sets[GENERAL] = {"examples": 0, "outcomes": rise, "bins": None}
+        write_json(file, identity | {"sets": sets})
+
+
+def _on_device(family: Family) -> Family:
+    family.loaded.model.to(processes().device)
+    return family
 
 
 def measure(

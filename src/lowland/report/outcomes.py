@@ -11,6 +11,7 @@ from typing import Any
 
 from lowland.errors import UserError
 from lowland.outcomes.base import Outcome
+from lowland.outcomes.forgetting import FORGETTING
 from lowland.outcomes.likelihood import OUTCOMES
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
@@ -88,7 +89,7 @@ def read_outcomes(experiment: Experiment) -> tuple[OutcomeRow, ...]:
 def outcome_named(name: str) -> Outcome:
     """Finds what an outcome's name says: its unit, its better direction and its margin."""
     base, after, _ = name.partition(" after ")
-    known = {outcome.name: outcome for outcome in OUTCOMES}
+    known = {outcome.name: outcome for outcome in (*OUTCOMES, FORGETTING)}
     return replace(known.get(base) or score(base), name=name) if after else known.get(base) or score(base)
 
 
@@ -153,8 +154,9 @@ def outcome_table(rows: tuple[OutcomeRow, ...]) -> Table:
         align="lllrrrrl",
         rows=tuple(cells),
         notes=(
-            "Of losses, Brier score and calibration error less is better. The verdicts are Holm's: if the "
-            "arms do not differ at all, one or more is better or worse in at most 5% of experiments.",
+            "Of losses, Brier score, calibration error and forgetting less is better. The verdicts are "
+            "Holm's: if the arms do not differ at all, one or more is better or worse in at most 5% of "
+            "experiments.",
         ),
         records=tuple(records),
     )
