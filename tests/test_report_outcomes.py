@@ -15,7 +15,7 @@ from lowland.report.outcomes import outcome_named, read_outcomes
 from lowland.report.runs import read_experiment
 from lowland.statistics import Kind, compare_pairs, holm
 
-ARMS = ("standard", "sam")
+ARMS = ("baseline", "sam")
 
 
 def write_outcomes(directory: Path, values: Mapping[str, Sequence[Sequence[float | None]]]) -> Path:
@@ -54,7 +54,7 @@ def test_the_answer_names_the_strongest_outcome(tmp_path: Path) -> None:
     report = write_report(write_outcomes(tmp_path / "x", {"calibration error": CALIBRATION}))
     assert "equal within 0.5 points" in report.answer[1]
     assert report.answer[2].startswith("Beside it: calibration error on a, where SAM is better: -5.1 points")
-    assert report.answer[3] == "Advice: use SAM where calibration error on a counts, else Standard."
+    assert report.answer[3] == "Advice: use SAM where calibration error on a counts, else Baseline."
     table = next(table for table in report.beyond if table.name == "outcomes")
     assert table.rows[0][:6] == (
         "a",
@@ -72,7 +72,7 @@ def test_missing_values_leave_their_pair_out(tmp_path: Path) -> None:
     values: dict[str, list[list[float | None]]] = {"loss of a token": [[1.0, None, 1.2], [0.9, 1.0, 1.1]]}
     (row,) = read_outcomes(read_experiment(write_outcomes(tmp_path / "x", values)))
     assert row.verdicts["sam"].comparison.n == 2
-    assert row.arms["standard"].n == 2
+    assert row.arms["baseline"].n == 2
 
 
 def test_names_say_unit_and_direction() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lowland.errors import UserError
 from lowland.evaluate import evaluate_sets
-from lowland.experiment.configuration import ExperimentConfig
+from lowland.experiment.configuration import ExperimentConfig, RunConfig
 from lowland.experiment.directory import write_json
 from lowland.experiment.examples import ExperimentData, load_data
 from lowland.experiment.run import processes
@@ -86,11 +86,12 @@ def measure_outcomes(
     data = load_data(config.data)
 
     @cache
-    def before() -> float | None:
-        return general_loss(_on_device(load_family(config.model, config.family, hub=config.data.hub)))
+    def before(model: str) -> float | None:
+        return general_loss(_on_device(load_family(model, config.family, hub=config.data.hub)))
 
     for checkpoint in checkpoints:
-        family = _on_device(load_family(checkpoint.model, config.family, hub=config.data.hub))
+        own = config.of(checkpoint.arm)
+        family = _on_device(load_family(checkpoint.model, own.family, hub=config.data.hub))
         file = folder / f"{checkpoint.name}.json"
         identity = {
             "arm": checkpoint.arm,
@@ -99,16 +100,16 @@ def measure_outcomes(
             "weights_sha256": weights_sha256(family.loaded.model),
             "settings": json.loads(json.dumps(dataclasses.asdict(settings))),
             "examples": fingerprint(
-                [dataclasses.asdict(config.data), config.train.input_length, config.train.target_length]
+                [dataclasses.asdict(config.data), own.train.input_length, own.train.target_length]
             ),
         }
         done = _agrees(file, identity)
         on_start(checkpoint, done)
         if done:
             continue
-        sets = measure(family, config, data, settings)
+        sets = measure(family, own, data, settings)
         after = general_loss(family) if settings.general else None
-        if after is not None and (first := before()) is not None:
+        if after is not None and (first := before(own.model)) is not None:
             rise = {FORGETTING.name: _plain(forgotten(first, after))}
             sets[GENERAL] = {"examples": 0, "outcomes": rise, "bins": None}
         write_json(file, identity | {"sets": sets})
@@ -120,14 +121,14 @@ def _on_device(family: Family) -> Family:
 
 
 def measure(
-    family: Family, config: ExperimentConfig, data: ExperimentData, settings: OutcomeSettings
+    family: Family, config: RunConfig, data: ExperimentData, settings: OutcomeSettings
 ) -> dict[str, Any]:
     """Measures one model.
 
     Args:
         family: The model.
-        config: The experiment.
-        data: All its examples.
+        config: The run's settings.
+        data: All examples.
         settings: What to measure.
 
     Returns:
@@ -164,7 +165,7 @@ def measure(
 
 def _likelihood(
     family: Family,
-    config: ExperimentConfig,
+    config: RunConfig,
     task: Task,
     examples: Sequence[Example],
     labels: Sequence[str],
