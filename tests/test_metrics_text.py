@@ -10,6 +10,7 @@ import pytest
 
 from lowland.errors import UserError
 from lowland.metrics import by_name, metric_names
+from lowland.metrics.domain import Domain
 from lowland.metrics.text import PACKAGES
 from lowland.tasks.custom import CustomTask
 
@@ -20,7 +21,7 @@ ANSWERS = [["The cat sat on the mat.", "On the mat sat a cat."], ["A dog ran."]]
 def score(name: str, predictions: list[str]) -> dict[str, float]:
     """The numbers of a metric; skips where its library is missing."""
     pytest.importorskip(PACKAGES[name])
-    return by_name(name).score(TARGETS, predictions, ANSWERS)
+    return by_name(name).score(TARGETS, predictions, ANSWERS, Domain.of(TARGETS))
 
 
 def test_rouge_by_hand() -> None:
@@ -57,7 +58,7 @@ def test_no_examples_have_no_score() -> None:
     """Without examples the metrics are not defined."""
     for name in PACKAGES:
         pytest.importorskip(PACKAGES[name])
-        assert all(math.isnan(value) for value in by_name(name).score([], [], []).values())
+        assert all(math.isnan(value) for value in by_name(name).score([], [], [], Domain.of([])).values())
 
 
 def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_undecided_says_how_it_leans_and_what_would_decide() -> None:
         "Score: SAM is undecided: -9.8 points (-22.6 to +3.1), worse in 4 of 4 seeds; "
         "about 11 seeds would decide.",
         "Beside it: nothing else was measured.",
-        "Next: use Standard, since no gain is shown; a fresh comparison of 11 seeds would probably decide.",
+        "Advice: use Standard, since no gain is shown; a fresh comparison of 11 seeds would probably decide.",
     )
 
 
@@ -37,7 +37,7 @@ def test_undecided_says_how_it_leans_and_what_would_decide() -> None:
         (([0.0, 0], [0.0, 0]), "learned nothing", "make Standard learn first"),
         (([100.0, 100], [100.0, 100]), "nothing left to gain", "more or harder examples"),
         (EQUAL, "equal within 0.5 points: +0.1 points", "use Standard, since no gain"),
-        (BETTER, "is better: +3.2 points", "Next: use SAM."),
+        (BETTER, "is better: +3.2 points", "Advice: use SAM."),
         (BETTER[::-1], "is worse: -3.2 points", "use Standard, since no gain"),
         (([80.0], [90.0]), "cannot be judged by one seed: +10.0 points", "run 5 seeds or more"),
         (([], []), "no seed has finished in both arms", "run 5 seeds or more"),
@@ -63,7 +63,7 @@ def test_several_arms() -> None:
     lines = answer("baseline", [judged(*BETTER, "late"), judged(*more, "early"), judged(*EQUAL, "ema")])
     assert lines[0].startswith("Compared: late, early, ema with baseline over 4 seeds")
     assert lines[1].count("is better") == 2
-    assert lines[3].startswith("Next: use early. It was chosen among several")
+    assert lines[3].startswith("Advice: use early. It was chosen among several")
 
 
 def test_strongest_other_verdict() -> None:
@@ -76,7 +76,7 @@ def test_strongest_other_verdict() -> None:
     ]
     lines = answer("Standard", [judged(*EQUAL)], others)
     assert lines[2].startswith("Beside it: calibration error on mrpc, where SAM is better: -4.0 points")
-    assert lines[3] == "Next: use SAM where calibration error on mrpc counts, else Standard."
+    assert lines[3] == "Advice: use SAM where calibration error on mrpc counts, else Standard."
     undecided = [Judged(arm="SAM", outcome="x", verdict=decide(compare_pairs([1.0, 2], [2.0, 2])))]
     assert "1 other verdict, none better or worse (undecided)" in answer("S", [judged(*EQUAL)], undecided)[2]
 

@@ -50,6 +50,15 @@ def test_int4_is_the_reference_in_ten_lines(inputs: int, group: int) -> None:
     np.testing.assert_allclose(found.numpy(), int4_reference(weight.numpy(), group), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weights_of_one_sign_keep_a_grid_with_zero(sign: int) -> None:
+    """A group whose weights are all positive, or all negative, is rounded on a grid that holds 0."""
+    weight = sign * (torch.rand(6, 16, generator=torch.Generator().manual_seed(0)) + 2)
+    np.testing.assert_allclose(
+        round_weight(weight, SMALL).numpy(), int4_reference(weight.numpy(), 8), rtol=1e-6, atol=1e-7
+    )
+
+
 def test_int8_is_the_reference() -> None:
     """Eight bits for each output give what dividing by the largest weight gives."""
     weight = torch.randn(6, 50, generator=torch.Generator().manual_seed(0))

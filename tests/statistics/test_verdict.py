@@ -133,6 +133,8 @@ def test_probability_and_signs() -> None:
     assert found.probability_better == pytest.approx(1 - comparison.p / 2)
     assert decide(comparison).probability_better == pytest.approx(comparison.p / 2)
     assert (found.seeds_better, found.seeds_worse) == (2, 0)
+    swapped = compare_pairs([2.0, 3.5, 5.0], [3.0, 4.0, 5.0])
+    assert decide(swapped).probability_better == pytest.approx(1 - swapped.p / 2)
 
 
 def test_p_value_is_scipy_s() -> None:

@@ -26,6 +26,7 @@ VERBS = (
     "eval",
     "predict",
     "sharpness",
+    "outcomes",
     "replay",
     "report",
     "tasks",

@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         out = Path(arguments.out) if "out" in arguments else Path(words[0]) / FOLDER
         best, start = getattr(arguments, "checkpoint", "last") == "best", getattr(arguments, "start", False)
         for path in map(Path, words):
-            config = _of_experiment(path, arguments)
+            config = experiment_of(path, arguments)
             found = find_checkpoints(path, config, best=best, start=start)
             if not found:
                 raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
@@ -142,7 +142,7 @@ def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> Sharpn
         raise UserError(str(error)) from None
 
 
-def _of_experiment(path: Path, arguments: argparse.Namespace) -> ExperimentConfig:
+def experiment_of(path: Path, arguments: argparse.Namespace) -> ExperimentConfig:
     """Reads the settings of an experiment; where its data lie may be said anew."""
     from lowland.experiment.configuration import build_config
     from lowland.experiment.layers import read_layer

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowland.errors import UserError
+from lowland.metrics.domain import Domain
 
 PACKAGES = {"rouge": "rouge_score", "bleu": "sacrebleu", "chrf": "sacrebleu"}
 """Metric -> the module that computes it."""
@@ -38,7 +39,7 @@ def check_installed(name: str) -> None:
 
 
 def rouge(
-    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], *_: object
+    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], task: Domain
 ) -> dict[str, float]:
     """Computes ROUGE-1, ROUGE-2 and ROUGE-L: F measures in percent, of the best right answer, over stems.
 
@@ -56,7 +57,7 @@ def rouge(
 
 
 def bleu(
-    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], *_: object
+    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], task: Domain
 ) -> dict[str, float]:
     """Computes BLEU of all predictions together, in percent.
 
@@ -69,7 +70,7 @@ def bleu(
 
 
 def chrf(
-    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], *_: object
+    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], task: Domain
 ) -> dict[str, float]:
     """Computes chrF2 of all predictions together, in percent.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lowland.statistics import Verdict, compare_pairs, decide
+from lowland.statistics import PairedComparison, Verdict, compare_pairs, decide
 
 Direction = Literal["higher", "lower"]
 
@@ -45,8 +45,12 @@ class Outcome:
             arm: The arm's, in the same order of seeds.
             options: More for `lowland.statistics.decide`, such as `adjusted_p`.
         """
+        return self.judge(compare_pairs(reference, arm), **options)
+
+    def judge(self, comparison: PairedComparison, **options: Any) -> Verdict:
+        """Decides between two arms whose pairs were compared; see `decide`."""
         return decide(
-            compare_pairs(reference, arm),
+            comparison,
             margin=options.pop("margin", self.margin),
             higher_is_better=self.better == "higher",
             floor=self.floor,

@@ -81,25 +81,27 @@ class Calibration:
 
 
 def measure_labels(
-    log_likelihoods: ArrayLike, targets: Sequence[int], tokens: Sequence[int]
+    log_likelihoods: ArrayLike, targets: Sequence[int], tokens: Sequence[int] | None
 ) -> tuple[dict[str, float], Calibration]:
     """Measures all of it from the log-likelihoods of the labels.
 
     Args:
         log_likelihoods: Of every label as the answer to each example, in nats. `# (examples, labels)`
         targets: Number of the right label. `# (examples,)`
-        tokens: Tokens of each label, the end included. `# (labels,)`
+        tokens: Tokens of each label, the end included; `None` for a model that writes none. `# (labels,)`
 
     Returns:
-        Outcome -> value, for `OUTCOMES`, and the calibration with its bins.
+        Outcome -> value, for `OUTCOMES`, without the loss of a token where there are none; and the
+        calibration with its bins.
     """
     values, right = _filled(log_likelihoods, 2), np.asarray(targets, dtype=int)
     of_right = values[np.arange(len(right)), right]
     probabilities = label_probabilities(values)
     found = calibration(probabilities, targets)
-    measured = {
-        ANSWER_LOSS.name: answer_loss(of_right),
-        TOKEN_LOSS.name: token_loss(of_right, np.asarray(tokens)[right]),
+    measured = {ANSWER_LOSS.name: answer_loss(of_right)}
+    if tokens is not None:
+        measured[TOKEN_LOSS.name] = token_loss(of_right, np.asarray(tokens)[right])
+    measured |= {
         BRIER.name: brier(probabilities, targets),
         CALIBRATION.name: found.error,
     }

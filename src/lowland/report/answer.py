@@ -75,9 +75,11 @@ def describe(verdict: Verdict) -> str:
             return f"has nothing left to gain: every run of both arms is at {_plain(found.most)}"
         case Kind.TOO_FEW_SEEDS if found.n == 0:
             return "cannot be judged: no seed has finished in both arms"
-    figures = f"{signed(found.difference)} {verdict.unit}".rstrip()
+    # Points are told with one decimal; losses and the like move in hundredths.
+    write = signed if verdict.margin >= 0.1 else "{:+.3f}".format
+    figures = f"{write(found.difference)} {verdict.unit}".rstrip()
     if found.n > 1 and math.isfinite(verdict.interval.low) and not found.equal_differences:
-        figures += f" ({signed(verdict.interval.low)} to {signed(verdict.interval.high)})"
+        figures += f" ({write(verdict.interval.low)} to {write(verdict.interval.high)})"
     seeds = f"{verdict.seeds_better} of {count(found.n, 'seed')}"
     if verdict.seeds_worse > verdict.seeds_better:
         direction = f"worse in {verdict.seeds_worse} of {count(found.n, 'seed')}"
@@ -112,17 +114,17 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
     if better:
         best = max(better, key=lambda one: abs(one.verdict.comparison.difference))
         chosen = " It was chosen among several: expect a smaller gain." if len(better) > 1 else ""
-        return f"Next: use {best.arm}.{chosen}"
+        return f"Advice: use {best.arm}.{chosen}"
     kinds = {one.verdict.kind for one in judged}
     if kinds == {Kind.NOTHING_LEARNED}:
         return (
-            f"Next: make {reference} learn first: more steps, another learning rate, "
+            f"Advice: make {reference} learn first: more steps, another learning rate, "
             "or a look at the predictions."
         )
     if kinds == {Kind.NOTHING_LEFT}:
-        return f"Next: use {reference}; to tell the arms apart, test on more or harder examples."
+        return f"Advice: use {reference}; to tell the arms apart, test on more or harder examples."
     if kinds == {Kind.TOO_FEW_SEEDS}:
-        return f"Next: run {FIRST_SEEDS} seeds or more; until then use {reference}."
+        return f"Advice: run {FIRST_SEEDS} seeds or more; until then use {reference}."
     open_ = [one for one in judged if one.verdict.kind is Kind.UNDECIDED]
     if open_:
         needed = min((one.verdict.seeds_needed or math.inf for one in open_), default=math.inf)
@@ -131,13 +133,13 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
             more = f"; a fresh comparison of {needed} seeds would probably decide"
         else:
             more = f"; run {FIRST_SEEDS} seeds or more" if seeds < FIRST_SEEDS else ""
-        return f"Next: use {reference}, since no gain is shown{more}."
+        return f"Advice: use {reference}, since no gain is shown{more}."
     gains = [one for one in others if one.verdict.kind is Kind.BETTER]
     equal = {one.arm for one in judged if one.verdict.kind is Kind.EQUAL}
     for one in sorted(gains, key=lambda one: one.verdict.p):
         if one.arm in equal:
-            return f"Next: use {one.arm} where {one.outcome} counts, else {reference}."
-    return f"Next: use {reference}, since no gain is shown."
+            return f"Advice: use {one.arm} where {one.outcome} counts, else {reference}."
+    return f"Advice: use {reference}, since no gain is shown."
 
 
 def _plain(value: float) -> str:

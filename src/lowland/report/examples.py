@@ -76,11 +76,14 @@ class AnsweredSet:
         return 100 * max(Counter(self.targets).values()) / len(self.targets)
 
     def interval(self, arm: str) -> CrossedInterval | None:
-        """Computes the interval for an arm's difference on other examples of this kind, too, in points."""
-        reference = self.right[self.reference]
-        if min(reference.shape) < 2:
-            return None
-        return crossed_interval(100.0 * reference, 100.0 * self.right[arm])
+        """Computes the interval for an arm's difference on other examples of this kind, too, in points.
+
+        `None` for a single seed or example, and where the arms have the same examples right.
+        """
+        reference, other = self.right[self.reference], self.right[arm]
+        if min(reference.shape) < 2 or (reference == other).all():
+            return None  # without a flip there is no spread to go by
+        return crossed_interval(100.0 * reference, 100.0 * other)
 
     def flips(self, arm: str) -> Flips:
         """Finds the examples that an arm has right and the reference wrong, and the other way round."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import MappingProxyType
 
-from lowland.report.answer import answer
+from lowland.report.answer import Judged, answer
 from lowland.report.comparison import Comparison, Scored
 from lowland.report.runs import title_of
 from lowland.report.selection import Selection
@@ -63,18 +64,19 @@ def in_short(scored: Scored) -> str | None:
     return f"{scored.selection.label.capitalize()}: {'; '.join(parts)}." if parts else None
 
 
-def answer_of(comparison: Comparison, floors: Floors) -> tuple[str, ...]:
+def answer_of(comparison: Comparison, floors: Floors, beside: Sequence[Judged] = ()) -> tuple[str, ...]:
     """Says in four lines what came out and what to do; nothing where no two arms can be compared.
 
     Args:
         comparison: The comparison.
         floors: See `verdicts_of`.
+        beside: Verdicts on outcomes beside the scores.
     """
     if not comparison.scored or len(comparison.experiment.arms) < 2:
         return ()
     first = comparison.scored[0]
     scores, others = judged(first.rows, verdicts_of(first.rows, floors))
-    return answer(title_of(comparison.experiment.reference), scores, others, way_of(first))
+    return answer(title_of(comparison.experiment.reference), scores, [*others, *beside], way_of(first))
 
 
 def way_of(scored: Scored) -> str:

@@ -54,6 +54,11 @@ class Report:
         show(Text(f"Report: {self.directory / 'report.md'}"), soft_wrap=True)
         for figure in self.figures[:1]:
             show(Text(f"Figure: {figure}"), soft_wrap=True)
+        self.print_answer(console)
+
+    def print_answer(self, console: Console) -> None:
+        """Prints the answer."""
+        show = Printer(console)
         for line in self.answer:
             show(Text(plain(line), style="bold"))
 

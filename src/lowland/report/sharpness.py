@@ -12,8 +12,8 @@ from typing import Any
 from lowland.errors import UserError
 from lowland.report.formats import Table, Value, to_markdown
 from lowland.report.sharpness_figures import line_figure, name_of, plane_figure
-from lowland.report.statistics import PairedComparison, Verdict, compare_pairs, summarize
 from lowland.report.write import table_files, write_files
+from lowland.statistics import Finding, PairedComparison, compare_pairs, summarize
 
 Record = Mapping[str, Any]
 """The figures of one checkpoint, as they are in its file."""
@@ -27,7 +27,7 @@ SPLITS: Mapping[str, str] = {
     "held_out": "held-out examples",
     "evaluation": "evaluation examples",
 }
-WORDS: Mapping[Verdict, str] = {"better": "sharper", "worse": "flatter"}
+WORDS: Mapping[Finding, str] = {"better": "sharper", "worse": "flatter"}
 """What more or less of a sharpness is called; other verdicts stay as they are."""
 
 FIGURES = tuple(f"figures/{name}.{kind}" for name in ("line", "plane") for kind in ("png", "svg"))

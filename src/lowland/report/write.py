@@ -14,6 +14,7 @@ from lowland.report.figures import score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
 from lowland.report.grid import pairs_of
 from lowland.report.headline import answer_of, headline
+from lowland.report.outcomes import judged_outcomes, outcome_table, read_outcomes
 from lowland.report.page import to_json, to_page
 from lowland.report.result import Report, Reports
 from lowland.report.runs import read_experiment, title_of
@@ -48,14 +49,15 @@ def write_report(experiment_dir: Path) -> Report:
         caveats.append(str(error))
     directory = experiment_dir / "report"
     examples = read_examples(comparison.experiment, comparison.scored[0]) if comparison.scored else ()
+    outcomes = read_outcomes(comparison.experiment)
     floors = {(one.name, one.metric): one.floor for one in examples}
     scores = tuple(score_table(comparison, scored, floors) for scored in comparison.scored)
     report = Report(
         comparison=comparison,
         headline=headline(comparison, floors),
         scores=scores,
-        answer=answer_of(comparison, floors),
-        beyond=example_tables(examples, title_of),
+        answer=answer_of(comparison, floors, judged_outcomes(outcomes)),
+        beyond=(*example_tables(examples, title_of), *([outcome_table(outcomes)] if outcomes else [])),
         cost=cost_table(comparison),
         caveats=tuple(caveats),
         directory=directory,
@@ -69,7 +71,7 @@ def write_report(experiment_dir: Path) -> Report:
     files["report.json"] = to_json(report).encode()
     files["report.md"] = to_page(report).encode()
     ways = [f"tables/scores-{selection.value}" for selection in Selection]
-    ways += ["tables/beyond", "tables/classes"]
+    ways += ["tables/beyond", "tables/classes", "tables/outcomes"]
     possible = ["flips.jsonl", *(f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex"))]
     possible += [f"figures/{name}" for name in FIGURES]
     write_files(directory, files, obsolete=[name for name in possible if name not in files])

@@ -10,9 +10,9 @@ from lowland.report.formats import Table, Value
 from lowland.report.paper.layout import LAYOUTS, Layout
 from lowland.report.paper.printed import printed_rows
 from lowland.report.paper.results import BASELINE, Result, as_in_paper, columns_of, find_results, tables_of
-from lowland.report.statistics import PairedComparison, compare_pairs
 from lowland.report.tables import DIFFERENCE, NONE, paired_cells, paired_record
 from lowland.report.words import spread
+from lowland.statistics import PairedComparison, compare_pairs
 
 GAINS = (1, 2, 3, 4, 5, 6, 7)
 """Tables 8 and 9 repeat what these say, in more detail."""
