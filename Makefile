@@ -51,7 +51,7 @@ test-newest: .venv-newest/.installed ## run the tests with the newest versions t
 	"$(PYTHON)" -m venv --clear $(@D) # what is installed would be kept where it is within the ranges
 	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet uv
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --resolution $(RESOLUTION) "$(TORCH)" \
-	  --editable '.[cluster,dev,hub,peft,report]'
+	  --editable '.[cluster,dev,hub,lab,peft,report,text]'
 	@touch $@
 
 check: test check-rest ## run everything that must pass before a change is merged
@@ -72,7 +72,7 @@ wheel: $(STAMP) ## build the wheel and use it from elsewhere
 	$(BIN)/python tools/check_wheel.py
 
 docs: .venv-docs/.installed ## build the documentation into build/site; a warning or a dead link fails
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 .venv-docs/.installed: pyproject.toml
 	test -x $(@D)/bin/python || "$(PYTHON)" -m venv $(@D)

@@ -134,3 +134,11 @@ def test_every_page_is_in_the_navigation() -> None:
     own = {page for page in named if (ROOT / "docs" / page).is_file()}
     assert own == {path.name for path in (ROOT / "docs").glob("*.md")} and len(named) == len(set(named))
     assert all((ROOT / page).is_file() for page in set(named) - own - {"index.md"})
+
+
+def test_every_extra_is_locked_and_tested() -> None:
+    """The lock and the environments at both ends of the ranges have all extras of the package."""
+    extras = sorted(PROJECT["optional-dependencies"])
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"--extra (\S+)", rules)) == extras
+    assert [sorted(found.split(",")) for found in re.findall(r"'\.\[(.*)\]'", rules)] == [extras]
