@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         note(f"Warning: {sentence}")
     quiet_libraries()
     family, bf16 = load_for_generation(arguments, usage)
+    # What a model was trained to write is more than what these rows happen to hold.
+    known = usage.labels if usage is not None and len(usage.tasks) == 1 else ()
     results: dict[str, EvaluationResult] = {}
     for number, (name, chosen) in enumerate(data.evaluation.items(), start=1):
         with errors.status(Text(f"{number} of {len(data.evaluation)}: {name}, {len(chosen)} examples")):
@@ -94,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
                 target_length=generation.target_length or (usage.target_length if usage else None),
                 batch_size=generation.batch_size,
                 bf16=bf16,
+                labels={name: known} if set(data.scorers[name].labels(chosen)) <= set(known) else None,
             )
         for sentence in results[name].warnings:
             note(f"Warning: {sentence}")

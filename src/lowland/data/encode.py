@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -152,7 +152,9 @@ def encode_between(
     return encoded, sum(len(row) > room for row in rows)
 
 
-def literal(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Sequence[str]:
+def literal(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, more: Iterable[str] = ()
+) -> Sequence[str]:
     """Writes control strings in texts so that they are read as text.
 
     A fast tokenizer takes `</s>` in a text for the end of the sequence, where SentencePiece, with which T5
@@ -162,12 +164,13 @@ def literal(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Sequenc
     Args:
         texts: The texts.
         tokenizer: Whose control strings are meant: its `</s>`, `<pad>`, `<unk>`, `[CLS]` and so on.
+        more: Further control strings.
 
     Returns:
         The texts; the same object where none holds any.
     """
     names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
-    controls = {str(token) for name in names if (token := getattr(tokenizer, name, None))}
+    controls = {str(token) for name in names if (token := getattr(tokenizer, name, None))} | {*more}
     pattern = re.compile(
         "|".join(re.escape(token) for token in sorted(controls) if len(token) > 1) or r"(?!)"
     )

@@ -23,6 +23,7 @@ from lowland.experiment.directory import Bystander, RunDirectory
 from lowland.experiment.examples import Encodings, ExperimentData, load_data
 from lowland.experiment.run import processes
 from lowland.experiment.start import start_model
+from lowland.families.adapters import find
 from lowland.families.base import Family
 from lowland.files import aside_of, fingerprint, remove, remove_asides
 from lowland.models import LoadedModel, weights_sha256
@@ -78,6 +79,9 @@ def prepare(config: ExperimentConfig) -> tuple[Prepared, Family]:
 
 def _model_hash(name: str, loaded: LoadedModel) -> str:
     """Hashes a model to start from; one of the hub by what lies in its cache."""
+    base, adapters = find(name, hub=True)
+    if adapters is not None:
+        return hashlib.sha256(f"{model_hash(adapters)} {_model_hash(base, loaded)}".encode()).hexdigest()
     folder = Path(loading.__file__).parent / name if name == loading.EMBEDDED else Path(name).expanduser()
     if not folder.is_dir() and isinstance(cached := try_to_load_from_cache(name, "config.json"), str):
         folder = Path(cached).parent

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet
 from lowland.data.cache import TokenIds
-from lowland.data.encode import encode_between, special_tokens
+from lowland.data.encode import encode_between, literal, special_tokens
 from lowland.errors import UserError
 from lowland.families.base import Loss, Start
 from lowland.families.settings import FamilySettings
@@ -45,6 +45,9 @@ class Causal(Writer):
     def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
         super().__init__(loaded, settings)
         self._before, self._after, self._closing = self._frame()
+        # A text of the user's must not open a turn of the chat.
+        added = self.tokenizer.added_tokens_decoder.values()
+        self._controls = [token.content for token in added if token.special]
 
     @classmethod
     def kind(cls, config: PreTrainedConfig, start: Start | None) -> Kind:
@@ -80,10 +83,12 @@ class Causal(Writer):
 
     def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
         """Encodes inputs; what is cut is the text, never what stands around it."""
+        texts = literal(texts, self.tokenizer, self._controls)
         return encode_between(texts, self.tokenizer, length, self._before, self._after)
 
     def encode_targets(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
         """Encodes targets."""
+        texts = literal(texts, self.tokenizer, self._controls)
         return encode_between(texts, self.tokenizer, length, [], self._closing)
 
     def collate(self, rows: Sequence[EncodedExample], multiple: int = 8) -> dict[str, Tensor]:

@@ -58,7 +58,10 @@ def save_state(
     tensors |= {f"random/{name}": rows for name, rows in (streams or stream_rows()).items()}
     tensors |= {f"gradient/{name}": tensor for name, tensor in (gradient or {}).items()}
     with system_errors(folder):
-        save_model(model, str(folder / WEIGHTS))
+        if any(not parameter.requires_grad for parameter in model.parameters()):
+            save_file(_moving(model), folder / WEIGHTS)
+        else:
+            save_model(model, str(folder / WEIGHTS))
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
     _, numpys, *place = np.random.get_state(legacy=True)
     state = {
@@ -110,7 +113,12 @@ def load_state(
         DamagedStateError: If a file is missing or not as it was written.
     """
     state = _read(folder)
-    load_model(model, folder / WEIGHTS)
+    if any(not parameter.requires_grad for parameter in model.parameters()):
+        saved = load_file(folder / WEIGHTS)
+        for name, tensor in _moving(model).items():
+            tensor.copy_(saved[name])
+    else:
+        load_model(model, folder / WEIGHTS)
     tensors = load_file(folder / TENSORS)
     torch.set_rng_state(tensors.pop("random/torch")[process].clone())
     cuda = tensors.pop("random/cuda", None)
@@ -143,6 +151,12 @@ def _read(folder: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise DamagedStateError(f"{folder / VALUES} is not as it was written.") from None
     return state
+
+
+def _moving(model: nn.Module) -> dict[str, Tensor]:
+    """Gives what training changes where a part is frozen, such as the base of adapters: name -> tensor."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
