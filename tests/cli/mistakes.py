@@ -177,6 +177,9 @@ MISTAKES: dict[str, list[Case]] = {
         (_on("empty-target.jsonl"), ["empty-target.jsonl, line 3", "'label'", "empty", "--skip-empty"]),
         (_on("empty-targets.csv"), ["empty-targets.csv, lines 3, 5 (2 rows)", "'label'", "--skip-empty"]),
         (f"{_on('only-empty.csv')} --skip-empty", ["only-empty.csv", "every row has an empty target"]),
+        (_on("japanese.csv"), ["japanese: the labels '悪い' (2), '良い' (2)", "are the same for this model"]),
+        (_on("spellings.csv"), ["'Billing ' (1), 'billing' (3)", "different spellings, correct the file"]),
+        (f"{_on('long-labels.csv')} --target-length 4", ["long-labels: the labels", "--target-length"]),
         (f"{ON_ROWS} --positive yes", ["--positive", "--metric f1"]),
         (f"{ON_ROWS} --metric f1 --positive maybe", ["class 'maybe'", "no, yes"]),
         (_on("three.jsonl") + " --metric f1", ["'f1' needs two classes", "have 3", "--positive"]),
@@ -225,7 +228,15 @@ HANDLED: dict[str, list[Case]] = {
         (_plan("gzip.jsonl"), ["20 for training", "gzip.jsonl is packed by gzip"]),
         (_plan("train.parquet"), ["20 for training"]),
         (f"{_plan('empty-targets.csv')} --skip-empty", ["3 for training", "2 rows have an empty target"]),
-        (_plan("typos.csv"), ["'biling' (1) and 'billing' (29)", "'Billing ' (1) and 'billing' (29)"]),
+        (_plan("typos.csv"), ["'biling' (1) and 'billing' (29)", "billing 29, technical 29, biling 1"]),
+        (
+            f"{_plan('capitals.csv')} --eval {{d}}/capitals.csv --metric exact_match",
+            ["4 of 4 targets cannot be written", "'Paris' comes back as 'paris'", "at most exact_match 0.0"],
+        ),
+        (
+            _plan("japanese-inputs.csv"),
+            ["of the training inputs' tokens are unknown", "are the same for this"],
+        ),
         (f"{ON_ONE} --plan --split 0.2", ["16 for training", "4 examples of 1 set"]),
         (f"{_plan('one.jsonl')} --held-out 0.1", ["10% of the training examples are 1", "--held-out 1"]),
         (
@@ -279,6 +290,10 @@ def prepare(folder: Path) -> Path:
         "remote.toml": "trust_remote_code = true\n",
         "sheet.xlsx": archive.read_bytes(),
         "gzip.jsonl": gzip.compress(good.encode()),
+        "japanese.csv": "text,label\n" + "a,良い\nb,悪い\n" * 2,
+        "japanese-inputs.csv": "text,label\n良い,yes\n悪い,no\n",
+        "capitals.csv": "text,label\n" + "a,Paris\nb,London\n" * 2,
+        "long-labels.csv": "text,label\na,one of the first kind\nb,one of the second kind\n",
         "packed.gz": gzip.compress(good.encode()),
         "cut-off.csv.gz": gzip.compress(table.encode())[:-20],
         "packed.csv.xz": b"",
@@ -299,7 +314,8 @@ def prepare(folder: Path) -> Path:
         "infinite-text.jsonl": '{"text": "a", "label": "inf"}\n',
         "typos.csv": "text,label\n"
         + "".join(f"row {place},{('billing', 'technical')[place % 2]}\n" for place in range(58))
-        + "row 58,biling\nrow 59,Billing \n",
+        + "row 58,biling\n",
+        "spellings.csv": "text,label\n" + "a,billing\n" * 3 + "b,technical\nc,Billing \n",
         "empty.jsonl": "",
         "empty.csv": "",
         "header-only.csv": "text,label\n",
