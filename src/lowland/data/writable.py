@@ -114,7 +114,9 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
         )
         remedy = "Give other words for them in the target, or take a model whose vocabulary has theirs."
         if len({" ".join(word.casefold().split()) for word in same}) == 1:
-            remedy = "If they are one class in different spellings, correct the file; else give other words for them."
+            remedy = (
+                "If they are one class in different spellings, correct the file; else give them other words."
+            )
     else:
         why, remedy = "they begin alike and are cut there", "Give a greater --target-length."
     what = "labels" if labels else "targets"
