@@ -92,6 +92,17 @@ def test_targets_that_come_back_changed_are_counted(tmp_path: Path) -> None:
     assert check(tmp_path, rows) == []
 
 
+def test_targets_that_are_longer_than_what_is_written_are_counted(tmp_path: Path) -> None:
+    """Targets that a model may not write to their end are told for what is scored, with their ends."""
+    rows = [("the cat", "the big cat sat on a mat"), ("a dog", "a dog")]
+    (said,) = check(tmp_path, rows, "exact_match", lengths=(32, 6))
+    assert said == (
+        "mine: 1 of 2 targets are longer than what is written: 'the big cat sat on a mat' ends as 'the big "
+        "cat sat', and --target-length allows more. A model that writes every target scores at most "
+        "exact_match 50.0."
+    )
+
+
 def test_inputs_that_lose_what_they_say_are_counted(tmp_path: Path) -> None:
     """Unknown tokens are told with their share, and inputs that become the same with other targets."""
     rows = [("the 猫", "true"), ("the 犬", "false"), ("a cat", "true"), ("the dog", "false")]

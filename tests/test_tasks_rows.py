@@ -66,10 +66,16 @@ ROWS = [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
         (
             "a.jsonl",
             '{"text": "x",\n "label": "1"}\n{"text": "y",\n "label": "0"}\n',
-            "go over several lines",
+            "with line ends inside",
         ),
         ("a.jsonl", '{"data": [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]}', "holds all rows"),
         ("a.jsonl", '{"text": ["x", "y"], "label": ["1", "0"]}', "read as columns"),
+        (
+            "a.json",
+            '{"rows": [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]}',
+            "list under 'rows'",
+        ),
+        ("a.jsonl", '{"text": "x", "label": "1"},\n{"text": "y", "label": "0"}\n', "commas between"),
         ("a.json", '{"text": ["x", "y"], "label": ["1", "0"]}', "read as columns"),
         ("a.json", '{"text": {"0": "x", "1": "y"}, "label": {"0": "1", "1": "0"}}', "read as columns"),
         (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -77,3 +80,38 @@ def test_a_machine_without_temporary_files_is_told(monkeypatch: pytest.MonkeyPat
         tempfile.gettempdir()
     sentence = machine_trouble(caught.value)
     assert sentence is not None and "TMPDIR" in sentence
+
+
+def test_a_terminal_that_lacks_characters_is_no_obstacle() -> None:
+    """Where the terminal cannot show a text, it is shown escaped."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "lowland", "tasks", "日本"]
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode == 2
+    assert b"\\u65e5\\u672c" in done.stderr
+    listed = subprocess.run([*command[:-1], "facts/capitals"], capture_output=True, env=environment)
+    assert listed.returncode == 0, listed.stderr
+
+
+@pytest.mark.slow  # loads the libraries in a process of its own
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_predictions_are_utf_8_whatever_the_terminal(tmp_path: Path, encoding: str) -> None:
+    """What predict writes to standard output is UTF-8, as its files are."""
+    (tmp_path / "rows.jsonl").write_text('{"text": "日本 \U0001f600"}\n', encoding="utf-8")
+    script = (
+        "import sys; from lowland.cli import main; from lowland.experiment import predict as made; "
+        "made.predict = lambda *a, **k: ['größe']; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [
+        "predict",
+        "--model",
+        "embedded",
+        "--template",
+        "{text}",
+        "--input",
+        str(tmp_path / "rows.jsonl"),
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"text": "日本 \U0001f600", "prediction": "größe"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import re
 import shlex
@@ -123,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     interrupted = "interrupted."
     try:
+        _write_anything()
         _refuse_bytes(words)
         if not words or words[0].startswith("-"):
             parser = build_parser()
@@ -155,6 +157,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"lowland: {sentence}", file=sys.stderr)
         return 2
+
+
+def _write_anything() -> None:
+    """Lets output go on where the terminal has no such characters, or a name is no text: they are escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _refuse_bytes(words: Sequence[str]) -> None:

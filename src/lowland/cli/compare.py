@@ -36,7 +36,7 @@ examples:
   lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
   lowland compare --train reviews.csv --eval dev.csv \\
     --input "review: {text}" --target "{label}" --metric macro_f1
-  lowland compare --preset demo --arms baseline,sam,asam \
+  lowland compare --preset demo --arms baseline,sam,asam \\
     --arm "late: sam.rho=0.15 sam.start=0.2"
   lowland compare --preset demo --grid sam.rho=0.02,0.05,0.1
 """

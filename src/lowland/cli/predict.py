@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -105,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         note(f"Warning: {sum(cut)} inputs are longer than {length} tokens and were cut.")
     text = to_lines(rows, predictions, field, output.suffix.lower() if output is not None else ".jsonl")
     if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # these are data, whatever the terminal can show
         sys.stdout.write(text)
         sys.stdout.flush()
     else:

@@ -30,6 +30,7 @@ class Vocabulary:
         read: Gives the ids of inputs, as long as they are in training.
         encode: Gives the ids of targets, as long as they are in training.
         write: Gives what comes back from the ids of whole targets.
+        within: Gives what comes back from ids as long as they are in training.
         labels: Gives, for class words, what comes back changed -> the word that is meant by it.
         unknown: The id of what the vocabulary lacks; `None` where it lacks nothing.
         writes: Whether the model writes its answers; otherwise only its inputs are looked at.
@@ -38,6 +39,7 @@ class Vocabulary:
     read: Callable[[Sequence[str]], Sequence[TokenIds]]
     encode: Callable[[Sequence[str]], Sequence[TokenIds]]
     write: Callable[[Sequence[str]], Sequence[str]]
+    within: Callable[[Sequence[str]], Sequence[str]]
     labels: Callable[[Sequence[str]], Mapping[str, str]]
     unknown: int | None
     writes: bool = True
@@ -111,6 +113,10 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
             else "its vocabulary has none of their characters"
         )
         remedy = "Give other words for them in the target, or take a model whose vocabulary has theirs."
+        if len({" ".join(word.casefold().split()) for word in same}) == 1:
+            remedy = (
+                "If they are one class in different spellings, correct the file; else give them other words."
+            )
     else:
         why, remedy = "they begin alike and are cut there", "Give a greater --target-length."
     what = "labels" if labels else "targets"
@@ -167,29 +173,49 @@ def _targets(
 ) -> list[str]:
     """Reports targets that do not come back as they were, and what the best model could score at most."""
     texts = list(dict.fromkeys(example.targets for example in examples))
-    back = dict(zip(texts, vocabulary.write(texts), strict=True))
     meant = vocabulary.labels(task.labels(examples))
-    back = {text: meant.get(written, written) for text, written in back.items()}
-    changed = [example.targets for example in examples if back[example.targets] != example.targets]
-    if not changed:
+    whole = dict(zip(texts, vocabulary.write(texts), strict=True))
+    within = dict(zip(texts, vocabulary.within(texts), strict=True)) if scored else whole
+    cut = [example.targets for example in examples if within[example.targets] != whole[example.targets]]
+    back = {
+        text: within[text] if within[text] != whole[text] else meant.get(whole[text], whole[text])
+        for text in texts
+    }
+    changed = [
+        text for example in examples if back[text := example.targets] != text and within[text] == whole[text]
+    ]
+    if not changed and not cut:
         return []
-    example = changed[0]
-    sentence = (
-        f"{what}: {len(changed)} of {len(examples)} targets cannot be written by this model's vocabulary as "
-        f"they are: {_shown(example)} comes back as {_shown(back[example])}"
-    )
+    told = []
+    if changed:
+        told.append(
+            f"{len(changed)} of {len(examples)} targets cannot be written by this model's vocabulary as they "
+            f"are: {_shown(changed[0])} comes back as {_shown(back[changed[0]])}"
+        )
+    if cut:
+        told.append(
+            f"{len(cut)} of {len(examples)} targets are longer than what is written: {_shown(cut[0])} ends "
+            f"as {_end(within[cut[0]])}, and --target-length allows more"
+        )
+    sentence = f"{what}: {'; '.join(told)}."
     if not scored:
-        return [f"{sentence}."]
+        return [sentence]
     best = task.evaluate(examples, [example.targets for example in examples])
     most = task.evaluate(examples, [back[example.targets] for example in examples])
     less = [key for key in best if not math.isnan(best[key]) and not most[key] >= best[key] - 1e-9]
     if not less:
-        return [f"{sentence}. The scores do not mind."]
+        return [f"{sentence} The scores do not mind."]
     scores = " and ".join(f"{key} {most[key]:.1f}" for key in less)
-    return [
-        f"{sentence}. A model that writes every target scores at most {scores}. Write the targets as they "
-        "come back, take a metric that does not mind, or a model that can write them."
-    ]
+    remedy = (
+        "Write the targets as they come back, take a metric that does not mind, or a model that has them."
+    )
+    best_model = f"A model that writes every target scores at most {scores}."
+    return [" ".join([sentence, best_model, *([remedy] if changed else [])])]
+
+
+def _end(text: str) -> str:
+    """Shows the end of a text."""
+    return repr(text if len(text) <= MOST_SHOWN else f"... {text[4 - MOST_SHOWN :]}")
 
 
 def _shown(text: str) -> str:

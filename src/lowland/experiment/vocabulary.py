@@ -34,6 +34,7 @@ def vocabulary_of(family: Family, input_length: int, target_length: int) -> Voca
             read=lambda texts: encode_texts(texts, tokenizer, input_length)[0],
             encode=lambda texts: [],
             write=lambda texts: _read_back(tokenizer, encode_texts(texts, tokenizer, WHOLE)[0]),
+            within=lambda texts: texts,
             labels=lambda labels: {},
             unknown=lacks,
             writes=False,
@@ -42,6 +43,7 @@ def vocabulary_of(family: Family, input_length: int, target_length: int) -> Voca
         read=lambda texts: family.encode_inputs(texts, input_length)[0],
         encode=lambda texts: family.encode_targets(texts, target_length)[0],
         write=lambda texts: _read_back(tokenizer, family.encode_targets(texts, WHOLE)[0]),
+        within=lambda texts: _read_back(tokenizer, family.encode_targets(texts, target_length)[0]),
         labels=lambda labels: written_labels(labels, tokenizer),
         unknown=lacks,
     )

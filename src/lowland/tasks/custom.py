@@ -163,7 +163,10 @@ class CustomTask(Task):
         if self.evaluation is not None:
             evaluation = self._read(self.evaluation, "validation", warnings)
         elif self.split is not None:
-            train, evaluation = hold_out(train, self.split, SPLIT_SEED)
+            try:
+                train, evaluation = hold_out(train, self.split, SPLIT_SEED)
+            except UserError as error:
+                raise UserError(f"{self.train}: {error} Give another file with --eval.") from None
         examples = [*train, *evaluation]
         targets = [example.targets for example in examples]
         domain = Domain.of([*targets, *self.classes], self.positive)

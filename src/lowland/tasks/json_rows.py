@@ -62,7 +62,7 @@ def _whole(path: Path, wanted: Sequence[str]) -> tuple[list[tuple[int, Row]], st
             return [(1, _object(row, f"{path}, line 1")) for row in document[0]], (
                 document[1] or "one object that holds all rows"
             )
-        how = "objects that go over several lines"
+        how = "objects with line ends inside or commas between them"
         if len(found) == 1 and isinstance(found[0][1], list):
             begun = text.index("[")
             found = _values(
@@ -117,6 +117,9 @@ def _rows_of(document: Mapping[str, Any], wanted: Sequence[str]) -> tuple[list[A
         return rows, "names of columns and a list of values for each row"
     if isinstance(data, list) and (not data or not all(name in document for name in wanted) or not wanted):
         return data, ""
+    named = [name for name, value in document.items() if _holds_rows(value, wanted)]
+    if len(named) == 1 and named[0] != "data":
+        return document[named[0]], f"the list under {named[0]!r}"
     columns = _columns(document, wanted)
     if columns is not None:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -124,6 +127,12 @@ def _rows_of(document: Mapping[str, Any], wanted: Sequence[str]) -> tuple[list[A
     if document and all(isinstance(value, dict) for value in document.values()):
         return list(document.values()), ""
     return None
+
+
+def _holds_rows(value: Any, wanted: Sequence[str]) -> bool:
+    """Whether a value is a list of objects that have the wanted fields."""
+    rows = isinstance(value, list) and all(isinstance(row, dict) for row in value)
+    return bool(rows and value and wanted) and all(name in value[0] for name in wanted)
 
 
 def _is_list(value: Any, length: int) -> bool:
