@@ -102,7 +102,7 @@ def test_learning_rate_of_zero() -> None:
 @pytest.mark.parametrize(("cosine", "loss", "words"), [(0.1, 1.0, 1), (0.6, 1.0, 0), (0.1, 0.5, 0)])
 def test_plateau(cosine: float, loss: float, words: int) -> None:
     """A loss at w that stands while the cosine is low is said once to be held by SAM."""
-    watch = watch_of("sam")
+    watch = watch_of(0.1)
     found = []
     for step in range(1, 41):
         report = replace(line(10 * step, radius=0.1), ascent_loss=1.0 if step < 10 else loss, cosine=cosine)
