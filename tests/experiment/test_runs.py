@@ -105,7 +105,7 @@ def test_an_experiment_links_to_its_runs(tmp_path: Path) -> None:
 
 def test_what_changed_is_named() -> None:
     """A sentence names the file of one's own data, and what else is not what it was."""
-    own = {"train": "t.csv", "evaluation": "d.csv", "input": "{a}", "target": "{b}"}
+    own = {"name": "custom", "train": "t.csv", "evaluation": "d.csv", "input": "{a}", "target": "{b}"}
     config = build_config({"data": {"custom": own}})
     before = {"train custom": "1", "evaluation custom": "2", "model embedded": "3"}
     assert changes(before, before, config) == []
