@@ -60,7 +60,7 @@ def test_said_defaults_are_true() -> None:
         if isinstance(default, bool):
             assert said == ("on" if default else "off")
         elif default is None:
-            assert re.fullmatch("the task's|the whole batch|all count|all parameters", said)
+            assert re.fullmatch("the task's|the whole batch|all count|all parameters|of two classes .*", said)
         else:
             assert said == (f"{default:g}" if isinstance(default, float | int) else default)
         assert said_of_embedded == (f"{embedded[name]:g}" if name in embedded else None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.experiment.directory import RunDirectory
     from lowland.experiment.plan import Plan
 
-HELP = "fine-tune in several ways, with SAM and without, several seeds each, and compare"
+HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
 Fine-tunes a model by every arm for every seed, with the same data in the same
@@ -47,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_data_options(parser)
     options.add_training_options(parser)
-    arms = parser.add_argument_group(
-        "arms", "The first arm is the reference; each of the others is compared with it, seed by seed."
-    )
+    arms = parser.add_argument_group("arms", "Each arm is compared with the first one, seed by seed.")
     arms.add_argument(
         "--arms",
         type=comma_list,
