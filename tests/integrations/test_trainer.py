@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.integrations.runs import ROUNDING, logged, model_of, trained, update
 from tests.integrations.toys import (
+    CHECKPOINTING,
     KINDS,
     Rows,
     SAMSeq2SeqTrainer,
@@ -287,7 +288,7 @@ def test_stopped_in_the_middle_of_a_batch(tmp_path: Path) -> None:
 def test_gradient_checkpointing(tmp_path: Path) -> None:
     """Gradient checkpointing gives the same training."""
     plain = trained(tmp_path, "t5", dropout=0.1)
-    checkpointed = trained(tmp_path, "t5", dropout=0.1, activation_checkpointing=True)
+    checkpointed = trained(tmp_path, "t5", dropout=0.1, **{CHECKPOINTING: True})
     assert distance(update(checkpointed, "t5"), update(plain, "t5")) < ROUNDING
 
 

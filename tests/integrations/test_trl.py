@@ -14,7 +14,7 @@ pytest.importorskip("trl")
 
 import trl
 from peft import LoraConfig
-from tests.integrations.toys import distance, same, weights
+from tests.integrations.toys import CHECKPOINTING, distance, same, weights
 from tests.integrations.trl_runs import KINDS, data, figures, lengths, trained, trainer, update
 from tests.integrations.words import tokenizer
 
@@ -33,7 +33,7 @@ ROUNDING = 1e-5
 def lora() -> dict[str, Any]:
     """Options for adapters and checkpointing, as they are used with large models."""
     config = LoraConfig(r=4, task_type="CAUSAL_LM", target_modules=["q_proj", "v_proj"])
-    return {"peft_config": config, "activation_checkpointing": True}
+    return {"peft_config": config, CHECKPOINTING: True}
 
 
 def watched(kind: str, seen: list[list[str]]) -> Any:
@@ -202,7 +202,7 @@ def test_resume(tmp_path: Path) -> None:
 
 def test_reentrant_checkpointing(tmp_path: Path) -> None:
     """Reentrant checkpointing, which hides weights from the ascent, ends in a sentence with TRL's option."""
-    options = {"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": True}}
+    options = {CHECKPOINTING: True, f"{CHECKPOINTING}_kwargs": {"use_reentrant": True}}
     with pytest.raises(ValueError, match=r"gradient_checkpointing_kwargs=\{'use_reentrant': False\}"):
         trained("SFT", tmp_path, SAMConfig(rho=0.05), max_steps=1, **options)
 

@@ -28,6 +28,12 @@ import lowland
 
 Row = dict[str, Tensor]
 KINDS = ("t5", "gpt2", "llama", "bert")
+# Its name in newer and in older versions of transformers.
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in TrainingArguments.__dataclass_fields__
+)
 SAMTrainer = lowland.sam_trainer(Trainer)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import trl
 from datasets import Dataset
-from tests.integrations.toys import moves, weights
+from tests.integrations.toys import CHECKPOINTING, moves, weights
 from tests.integrations.words import BAD, GOOD, WORDS, tokenizer
 from torch import Tensor
 from transformers import (
@@ -101,7 +101,7 @@ def trainer(
     settings: dict[str, Any] = {
         **QUIET,
         "output_dir": str(folder),
-        "activation_checkpointing": False,
+        CHECKPOINTING: False,
         "per_device_train_batch_size": 4,
         "max_steps": 2,
         "learning_rate": 0.05,
