@@ -18,10 +18,12 @@ from lowland.statistics import Kind, compare_pairs, holm
 ARMS = ("baseline", "sam")
 
 
-def write_outcomes(directory: Path, values: Mapping[str, Sequence[Sequence[float | None]]]) -> Path:
+def write_outcomes(
+    directory: Path, values: Mapping[str, Sequence[Sequence[float | None]]], arms: Sequence[str] = ARMS
+) -> Path:
     """An experiment of three seeds whose scores are equal, with outcomes: name -> arm -> seed."""
-    write_experiment(directory, metrics={"a": ["accuracy"]})
-    for place, arm in enumerate(ARMS):
+    write_experiment(directory, metrics={"a": ["accuracy"]}, arms=arms)
+    for place, arm in enumerate(arms):
         for seed in range(3):
             write_run(
                 directory, arm, seed, {"a": {200: {"accuracy": 80.0 + seed + 0.1 * place * (seed % 2)}}}
@@ -65,6 +67,17 @@ def test_the_answer_names_the_strongest_outcome(tmp_path: Path) -> None:
         "-5.1 (-5.2 to -4.9)",
     )
     assert (report.directory / "tables" / "outcomes.csv").is_file()
+
+
+def test_every_arm_is_compared_with_the_reference(tmp_path: Path) -> None:
+    """With three arms each of the others has its row and verdict, and the answer names the best of them."""
+    values = {"calibration error": [*CALIBRATION, [3.0, 3.4, 3.1]]}
+    report = write_report(write_outcomes(tmp_path / "x", values, ("baseline", "sam", "late")))
+    table = next(table for table in report.beyond if table.name == "outcomes")
+    assert [(row["arm"], row["verdict"]) for row in table.records] == [("sam", "better"), ("late", "better")]
+    p = [compare_pairs(CALIBRATION[0], values["calibration error"][place]).p for place in (1, 2)]
+    assert [row["p_adjusted"] for row in table.records] == pytest.approx(holm(p))
+    assert report.answer[0].startswith("Compared: SAM, late with Baseline over 3 seeds")
 
 
 def test_missing_values_leave_their_pair_out(tmp_path: Path) -> None:
