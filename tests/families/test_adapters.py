@@ -24,7 +24,7 @@ from lowland.models import quiet_transformers, save_model
 LOG = "out/sam-seed0/train.jsonl"
 KINDS = [
     "llama",
-    "bert",
+    pytest.param("bert", marks=pytest.mark.slow),
     pytest.param("t5", marks=pytest.mark.slow),
     pytest.param("gpt2", marks=pytest.mark.slow),
     pytest.param("deberta-v2", marks=pytest.mark.slow),
@@ -77,6 +77,7 @@ def test_radius_over_adapters(tmp_path: Path, lora: LoRASettings) -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_on(tmp_path: Path) -> None:
     """A directory of adapters can be the start of an arm: its own go on, or new ones on top of them."""
     options = write_rows(tmp_path)
