@@ -8,21 +8,23 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.cli.command import call, succeed, trajectory
 from tests.families.test_losses import classes
 from tests.families.test_training import SHORT, family_of, interrupted
 from tests.families.tiny import CLASSIFIERS, write_model, write_rows
 
 from lowland.errors import UserError
+from lowland.experiment.runs import _model_hash
 from lowland.families.base import Start
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings, LoRASettings
-from lowland.models import quiet_transformers
+from lowland.models import quiet_transformers, save_model
 
+LOG = "out/sam-seed0/train.jsonl"
 KINDS = [
     "llama",
-    "bert",
+    pytest.param("bert", marks=pytest.mark.slow),
     pytest.param("t5", marks=pytest.mark.slow),
     pytest.param("gpt2", marks=pytest.mark.slow),
     pytest.param("deberta-v2", marks=pytest.mark.slow),
@@ -75,6 +77,7 @@ def test_radius_over_adapters(tmp_path: Path, lora: LoRASettings) -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+@pytest.mark.slow
 def test_adapters_are_trained_on(tmp_path: Path) -> None:
     """A directory of adapters can be the start of an arm: its own go on, or new ones on top of them."""
     options = write_rows(tmp_path)
@@ -136,3 +139,31 @@ def test_head_is_trained_beside_adapters(tmp_path: Path) -> None:
     trained = [name for name, weight in family.loaded.model.named_parameters() if weight.requires_grad]
     assert any("classifier" in name for name in trained) and any("lora_" in name for name in trained)
     assert not any("embeddings" in name for name in trained)
+
+
+def test_a_base_is_part_of_what_adapters_are(tmp_path: Path) -> None:
+    """Adapters on a base whose weights were edited are another model to start from."""
+    base = write_model(tmp_path / "base", "llama")
+    family = load_family(str(base), lora=LoRASettings(r=2), start=Start(tasks=dict))
+    save_model(family.loaded, tmp_path / "adapters")
+    before = _model_hash(str(tmp_path / "adapters"), family.loaded)
+    assert _model_hash(str(tmp_path / "adapters"), family.loaded) == before
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    assert _model_hash(str(tmp_path / "adapters"), family.loaded) != before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_checkpointed_layers(kind: str, tmp_path: Path) -> None:
+    """Gradient checkpointing changes nothing but memory, frozen embeddings below the adapters or not."""
+    words = ["train", *write_rows(tmp_path), "--model", write_model(tmp_path / "base", kind), *SHORT]
+    words += ["--lora", "r=2", "--dropout", "0.1"]
+    succeed(*words, "--out", tmp_path / "one" / "out")
+    succeed(*words, "--gradient-checkpointing", "--out", tmp_path / "two" / "out")
+    one, two = (
+        [json.loads(line)["loss"] for line in (tmp_path / name / LOG).read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert one == pytest.approx(two, rel=1e-5)  # the same operations, computed twice in fp32

@@ -33,6 +33,13 @@ from lowland.models import quiet_transformers
 from lowland.tasks.base import Example
 
 SUMMARISER = {"min_length": 20, "no_repeat_ngram_size": 3, "num_beams": 4, "max_length": 62}
+
+
+def slowly(*kinds: str) -> list[Any]:
+    """Leaves kinds to the slow tests."""
+    return [pytest.param(kind, marks=pytest.mark.slow) for kind in kinds]
+
+
 SHORT = ["--steps", "1", "--batch-size", "4", "--target-length", "8", "--precision", "fp32"]
 
 
@@ -78,7 +85,7 @@ def test_positions(tmp_path: Path, kind: str, limits: tuple[int | None, int | No
     assert most_positions(family.loaded.model) == limits
 
 
-@pytest.mark.parametrize("kind", ["bart", "gpt2", "bert"])
+@pytest.mark.parametrize("kind", ["bart", *slowly("gpt2", "bert")])
 def test_long_texts_are_cut_to_the_table(tmp_path: Path, kind: str) -> None:
     """Texts longer than the table of positions are cut and counted: in training, scoring and prediction."""
     options = write_rows(tmp_path)
@@ -215,7 +222,7 @@ def switch(folder: Path) -> None:
         SwitchTransformersForConditionalGeneration(config).save_pretrained(folder)
 
 
-@pytest.mark.parametrize("kind", ["bart", "llama", "bert", "switch"])
+@pytest.mark.parametrize("kind", ["bart", *slowly("llama", "bert", "switch")])
 def test_plan_and_doctor(tmp_path: Path, kind: str) -> None:
     """Every model that trains can be planned, and doctor looks at it and measures its steps."""
     options = write_rows(tmp_path)

@@ -16,7 +16,7 @@ from lowland.families.recognise import FAMILIES
 from lowland.models import quiet_transformers
 from lowland.train import Training
 
-QUICK = ("bart", "llama", "bert")
+QUICK = ("llama", "bert")
 KINDS = [
     pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
     for kind in (*WRITERS, *CAUSAL, *CLASSIFIERS)
@@ -84,6 +84,7 @@ def test_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert predictions == [json.loads(line)["prediction"] for line in found.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 def test_both_arms_start_alike(kind: str, tmp_path: Path) -> None:
     """Until SAM begins both arms are the same, bit for bit: they start from one head with the same masks."""

@@ -36,8 +36,8 @@ VERBS = (
 )
 
 DESCRIPTION = """\
-Sharpness-Aware Minimization (SAM) for language models: fine-tunes text-to-text
-models so that they end in low, flat ground, and tells how much that helped.
+Sharpness-Aware Minimization (SAM) for language models: fine-tunes them so that
+they end in low, flat ground, and tells how much that helped.
 
 verbs:
 {verbs}"""
