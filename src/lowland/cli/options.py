@@ -58,7 +58,7 @@ def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None
         "--positive",
         dest="data.custom.positive",
         metavar="LABEL",
-        help="the class that f1 is of (default: of two classes the one that sorts last)",
+        help="the class that f1 is of, instead of the one of two that sorts last",
     )
     own.add_argument(
         "--answers",
@@ -73,7 +73,7 @@ def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None
         help="leave out rows with an empty target, which are an error otherwise (default: off)",
     )
     own.add_argument(
-        "--name", dest="data.custom.name", metavar="NAME", help="name in the results (default: the file's)"
+        "--name", dest="data.custom.name", metavar="NAME", help="name in the results, instead of the file's"
     )
 
 
