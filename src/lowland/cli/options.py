@@ -58,7 +58,7 @@ def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None
         "--positive",
         dest="data.custom.positive",
         metavar="LABEL",
-        help="the class that f1 is of (default: of two classes the one that sorts last)",
+        help="the class that f1 is of, instead of the one of two that sorts last",
     )
     own.add_argument(
         "--answers",
@@ -70,10 +70,10 @@ def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None
         "--skip-empty",
         dest="data.custom.skip_empty",
         action="store_true",
-        help="leave out rows with an empty target (default: they are an error)",
+        help="leave out rows with an empty target, which are an error otherwise (default: off)",
     )
     own.add_argument(
-        "--name", dest="data.custom.name", metavar="NAME", help="name in the results (default: the file's)"
+        "--name", dest="data.custom.name", metavar="NAME", help="name in the results, instead of the file's"
     )
 
 
@@ -283,7 +283,7 @@ def add_layer_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--anyway",
         action="store_true",
-        help="start even if the plan needs more memory or disk than is free (default: refuse)",
+        help="start even if the plan needs more memory or disk than is free (default: off)",
     )
     group.add_argument(
         "--out",

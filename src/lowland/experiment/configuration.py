@@ -241,6 +241,12 @@ class ExperimentConfig(RunConfig):
         return fingerprint(with_lists({**different, "arms": self.arms}))
 
 
+def _section(settings: Layer, name: str) -> Layer:
+    """Gives a section as far as it is one; what else stands in its place is refused when it is built."""
+    found = settings.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
 def build_config(*layers: Layer) -> ExperimentConfig:
     """Builds a configuration out of layers, later ones over earlier ones.
 
@@ -262,9 +268,9 @@ def build_config(*layers: Layer) -> ExperimentConfig:
     model = str(merged.get("model", "embedded"))
     known = family_defaults(
         model,
-        merged.get("family", {}),
+        _section(merged, "family"),
         lora="lora" in merged,
-        hub=bool(merged.get("data", {}).get("hub")),
+        hub=bool(_section(merged, "data").get("hub")),
     )
     merged = merge(merge(known, MODEL_DEFAULTS.get(model, {})), merged)
     merged.setdefault("data", {})
