@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## compare standard training with SAM on the small model that comes along
+demo: $(STAMP) ## compare training with and without SAM on the small model that comes along
 	$(BIN)/lowland compare --preset demo
 
 test: $(STAMP) ## run the tests, slow ones left out
