@@ -75,7 +75,7 @@ def test_the_same_runs_as_one_after_another(tmp_path: Path) -> None:
     assert in_a_process(*COMMAND, "--out", one).returncode == 0
     result = succeed(*COMMAND, "--out", both, "--jobs", "2")
     assert [trajectory(both / run) for run in RUNS] == [trajectory(one / run) for run in RUNS]
-    tables = [(path / "report" / "tables" / "scores-held-out.csv").read_text() for path in (one, both)]
+    tables = [(path / "report" / "tables" / "scores-last-step.csv").read_text() for path in (one, both)]
     assert tables[0] == tables[1]
     assert (both / "model" / "model.safetensors").exists()
     assert "[4/4] " in result.out
