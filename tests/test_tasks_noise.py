@@ -170,6 +170,7 @@ def read_losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "train.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.filterwarnings("ignore:Of rho=1e-09 only")  # as it is meant
 def test_both_arms_train_on_the_same_wrong_labels(tmp_path: Path) -> None:
     """Through the command line, both arms learn under noise, each by its own gradient, and noise tells."""
     train, dev = write_rows(tmp_path / "t.jsonl", reviews(40)), write_rows(tmp_path / "d.jsonl", reviews(8))

@@ -93,7 +93,7 @@ def test_doctor_names_a_bad_model(tmp_path: Path) -> None:
 def test_doctor_measures_steps() -> None:
     """With timing, the doctor says what a step of either arm costs and what memory training needs."""
     words = " ".join(succeed("doctor", "--batch-size", "4").out.split())
-    assert re.search(r"step standard [\d.]+ m?s, SAM [\d.]+ m?s: [\d.]+ times", words)
+    assert re.search(r"step baseline [\d.]+ m?s, SAM [\d.]+ m?s: [\d.]+ times", words)
     # 8.0 million fp32 weights, their gradients, and SAM's copy, without the table of 4,800 pieces.
     assert "weights 32 MB, gradients 32 MB, SAM's copy 27 MB" in words
 

@@ -191,6 +191,7 @@ def test_logs_are_as_they_were(machine: Machine, interrupted: Path, folder: Path
     assert differences(picture(out), machine.reference("train")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("where", [0.25, 0.45])
 def test_a_signal_leaves_a_last_state(

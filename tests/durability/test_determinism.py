@@ -45,6 +45,7 @@ def test_a_deterministic_run_repeats(machine: Machine, folder: Path) -> None:
     assert json.loads((folder / "one" / "sam-seed0" / "env.json").read_text())["threads"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_an_interrupted_run_and_its_threads(machine: Machine, folder: Path, deterministic: bool) -> None:

@@ -35,6 +35,7 @@ def check_sentence(codes: list[int], output: str, *said: str) -> None:
         (errno.EIO, "Input/output error. What was saved before is whole."),
     ],
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.35, 0.5])
 def test_a_disk_that_refuses(machine: Machine, folder: Path, error: int, said: str, share: float) -> None:
     """From any operation on: the command names the file and the reason, and goes on once the disk works."""
@@ -49,6 +50,7 @@ def test_a_disk_that_refuses(machine: Machine, folder: Path, error: int, said: s
     assert differences(picture(out), machine.reference("train")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [2_000, 16_000, 30_000])
 def test_files_that_cannot_grow(machine: Machine, folder: Path, most: int) -> None:
     """Where the system lets no file grow beyond a size, whichever library writes it, a sentence says so."""

@@ -45,6 +45,7 @@ def kill_until_done(
     return kills
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_few_kills(machine: Machine, folder: Path, record_property: Record) -> None:
     """A training that is killed at five operations on files, spread over all of them, ends bit for bit."""

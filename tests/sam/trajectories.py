@@ -89,7 +89,7 @@ def _enter_flavours() -> None:
             "_m2_full": {"m": 2, "descent": "full"},
             "_own": {"own": True},
             "_own_micro_batches": {"own": True, "micro_batch_size": 4},
-            "_standard_micro_batches": {"baseline": True, "micro_batch_size": 4},
+            "_standard_micro_batches": {"standard": True, "micro_batch_size": 4},
             "_some_perturbed": {"perturb": "hidden.*"},
         }
         for name, variant in variants.items():
@@ -105,7 +105,7 @@ def _enter_flavours() -> None:
         "_micro_batches": {"micro_batch_size": 4},
         "_m2_share": {"m": 2},
         "_m2_full": {"m": 2, "descent": "full"},
-        "_standard_micro_batches": {"baseline": True, "micro_batch_size": 4},
+        "_standard_micro_batches": {"standard": True, "micro_batch_size": 4},
         "_some_perturbed": {"perturb": "hidden.*"},
     }.items():
 

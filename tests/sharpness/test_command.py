@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "compare", "--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}",
         "--model", folder / "model", "--seeds", "2", "--steps", "6", "--batch-size", "8",
         "--precision", "fp32", "--input-length", "48", "--target-length", "8", "--evaluate-every", "6",
-        "--out", folder / "run",
+        "--held-out", "6", "--out", folder / "run",
     )  # fmt: skip
     return folder / "run"
 
@@ -84,7 +84,7 @@ def test_everything_is_measured_and_written(measured: Path) -> None:
             assert split["eigenvalue"]["value"] > 0 and split["eigenvalue"]["residual"] < 0.1
             assert split["line"]["losses"][8] == pytest.approx(split["loss"], rel=1e-6)  # the middle is w
     page = (measured / "sharpness.md").read_text()
-    assert "SAM - standard" in page and "largest eigenvalue" in page and "figures/plane.png" in page
+    assert "SAM - baseline" in page and "largest eigenvalue" in page and "figures/plane.png" in page
     assert all(
         (measured / "figures" / f"{name}.{kind}").stat().st_size > 1000
         for name in ("line", "plane")
