@@ -22,7 +22,7 @@ def test_rho_zero_is_the_baseline(tmp_path: Path, experiment: Path) -> None:
     [
         pytest.param([], id="again, by train instead of compare"),
         pytest.param(["--micro-batch-size", "8"], id="a micro-batch as large as the batch"),
-        pytest.param(["--ascent", "2"], id="the ascent as a number instead of a fraction", marks=SLOW),
+        pytest.param(["--ascent-examples", "2"], id="the ascent as a number instead of a fraction", marks=SLOW),
         pytest.param(["--descent", "full"], id="one point descends on all in both readings", marks=SLOW),
     ],
 )
@@ -46,13 +46,11 @@ def test_configuration_file_repeats(tmp_path: Path, experiment: Path) -> None:
         pytest.param(["--m", "2"], marks=SLOW),
         pytest.param(["--dropout", "0"], marks=SLOW),
         pytest.param(["--direction", "previous"], marks=SLOW),
-        pytest.param(["--sam-from", "0.5"], marks=SLOW),
+        pytest.param(["--sam-start", "0.5"], marks=SLOW),
         pytest.param(["--sam-every", "2"], marks=SLOW),
         pytest.param(["--perturb", "*layer_norm*"], marks=SLOW),
-        pytest.param(["--sam-every", "2", "--sam-look", "0.7"], marks=SLOW),
+        pytest.param(["--sam-warmup", "0.5"], marks=SLOW),
         pytest.param(["--adaptive", "--rho", "1"], marks=SLOW),
-        pytest.param(["--no-ascent-dropout"], marks=SLOW),
-        pytest.param(["--ascent-bf16"], marks=SLOW),
     ],
 )
 def test_other_trajectory(tmp_path: Path, experiment: Path, option: list[str]) -> None:
