@@ -22,7 +22,9 @@ def test_rho_zero_is_the_baseline(tmp_path: Path, experiment: Path) -> None:
     [
         pytest.param([], id="again, by train instead of compare"),
         pytest.param(["--micro-batch-size", "8"], id="a micro-batch as large as the batch"),
-        pytest.param(["--ascent-examples", "2"], id="the ascent as a number instead of a fraction", marks=SLOW),
+        pytest.param(
+            ["--ascent-examples", "2"], id="the ascent as a number instead of a fraction", marks=SLOW
+        ),
         pytest.param(["--descent", "full"], id="one point descends on all in both readings", marks=SLOW),
     ],
 )
