@@ -140,7 +140,7 @@ def run_experiment(
         if not first:
             return None
         report = write_report(path)
-        export_best(config, path, data, progress.on_note, report.headline)
+        export_best(config, path, data, progress.on_note, " ".join(report.answer))
         description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
         write_json(path / "experiment.json", {**description, "finished": now()}, durable=True)
     return report

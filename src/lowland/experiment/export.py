@@ -63,7 +63,7 @@ def export_best(
         path: Its directory.
         data: All examples.
         on_note: Is told of checkpoints that are damaged; the next best one is taken then.
-        headline: How the arms compare, for the card.
+        headline: How the arms compare, for the card; without times, which no two runs share.
 
     Returns:
         The directory, or `None` if no run left a checkpoint.

@@ -155,7 +155,8 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _moving(model: nn.Module) -> dict[str, Tensor]:
     """Gives what training changes where a part is frozen, such as the base of adapters: name -> tensor."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    named = model.named_parameters(remove_duplicate=False)  # tied weights go by several names
+    frozen = {name for name, parameter in named if not parameter.requires_grad}
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
