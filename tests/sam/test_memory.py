@@ -6,7 +6,9 @@ import gc
 import weakref
 from typing import Any
 
+import pytest
 import torch
+import torch._dynamo  # else the first operation in a dispatch mode imports it and keeps its frame
 from tests.sam.toys import SAM, Batch, batch_of, loss_of, mlp
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -78,8 +80,9 @@ def test_attributes_hold_no_tensor() -> None:
             waiting += list(vars(item).values())
 
 
-def test_one_copy_in_the_descent() -> None:
-    """When the descent starts, SAM holds one copy of the weights, and no ascent gradient or activation."""
+@pytest.mark.parametrize("m", [1, 2])
+def test_one_copy_in_the_descent(m: int) -> None:
+    """When a descent starts, SAM holds one copy of the weights, and no ascent gradient or activation."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 50), nn.Tanh(), nn.Linear(50, 4)).double()
     batch = batch_of(64)
@@ -94,12 +97,15 @@ def test_one_copy_in_the_descent() -> None:
                 held.append(sum(size for address, size in made.storages().items() if address not in own))
                 return loss_of(model)(batch)
 
-            SAM(model)(loss_fn, batch)
+            SAM(model, m=m, descent="full")(loss_fn, batch)
     finally:
         gc.enable()
     copy = sum(p.numel() * p.element_size() for p in model.parameters())
     # 100 bytes: the ascent's loss, and the state of the random stream is not a result of an operation.
     assert copy <= held[1] <= copy + 100
+    if m == 2:  # the gradient of the first point is there, too, and its two losses
+        assert copy <= held[2] <= copy + 200
+        assert 2 * copy <= held[3] <= 2 * copy + 200
 
 
 def test_buffers_are_not_kept() -> None:

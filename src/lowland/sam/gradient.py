@@ -136,6 +136,7 @@ class SAMGradient(StandardGradient):
                 cosine = descent_cosine(done.weights) if alone and done.taken else None
                 self._after(done)
                 undo()  # w, exactly
+                done.weights.free()
                 infos.append(self._info(times(loss, share), ascent_loss, w, done, cosine))
         except BaseException:
             self._replicas.abandon()

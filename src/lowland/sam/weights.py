@@ -50,6 +50,11 @@ class Weights:
         # A cast that autocast made of w must not be used at w_adv.
         torch.clear_autocast_cache()
 
+    def free(self) -> None:
+        """Drops the copies, once the weights are back for good."""
+        self.now.clear()
+        self.saved.clear()
+
     def back(self) -> None:
         """Puts the weights back, wherever `move` was broken off; a second time does no harm."""
         torch._foreach_copy_(self.now, self.saved)
