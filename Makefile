@@ -95,7 +95,7 @@ audit: $(STAMP) ## look the pinned dependencies up among known vulnerabilities
 	$(BIN)/python tools/audit.py
 
 fuzz: $(STAMP) ## feed damaged files to the readers for a minute (SECONDS=600 for longer)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz_readers $(or $(SECONDS),60)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.tasks.fuzz_readers $(or $(SECONDS),60)
 
 mistakes: $(STAMP) ## print what each mistake of a user's is answered with
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.cli.mistakes

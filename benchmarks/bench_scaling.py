@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import SAM, StandardGradient
-from lowland.experiment.cost import BACKWARD, forward_flops, matmul_speed, outline_of
+from lowland.planning.cost import BACKWARD, forward_flops, matmul_speed, outline_of
 from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer

@@ -31,8 +31,8 @@ from transformers import PreTrainedModel, Seq2SeqTrainer, Seq2SeqTrainingArgumen
 from transformers.optimization import Adafactor
 
 from lowland.data import EncodedExample, MixtureSampler, collate, encode
-from lowland.experiment.examples import SampledBatches
 from lowland.models import load_model
+from lowland.runs.examples import SampledBatches
 from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task, task_names
 from lowland.train import (

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, T5Config
 
 from lowland import SAMConfig, SAMGradient
-from lowland.experiment.environment import describe_environment
 from lowland.models import build_model, load_model
+from lowland.runs.environment import describe_environment
 from lowland.train import resolve_precision
 from lowland.train.loss import BatchLoss
 from lowland.train.settings import Precision

@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 from transformers import ByT5Tokenizer, T5Config
 
-from lowland.experiment import resumable
 from lowland.models import build_model, quiet_transformers
+from lowland.runs import resumable
 
 MOST_GROWTH = 1.02
 """What memory may grow by: pages that the allocator rounds up differ by less."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 from tests.cli.command import Result, call, reviews, write_rows
-from tests.model_fixtures import write_checkpoint
+from tests.fixtures.models import write_checkpoint
 
 Case = tuple[str, list[str]]
 """A command, in which {d} is the folder of `prepare`, and words that its answer must hold."""

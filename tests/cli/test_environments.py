@@ -99,7 +99,7 @@ def test_predictions_are_utf_8_whatever_the_terminal(tmp_path: Path, encoding: s
     """What predict writes to standard output is UTF-8, as its files are."""
     (tmp_path / "rows.jsonl").write_text('{"text": "日本 \U0001f600"}\n', encoding="utf-8")
     script = (
-        "import sys; from lowland.cli import main; from lowland.experiment import predict as made; "
+        "import sys; from lowland.cli import main; from lowland.runs import predict as made; "
         "made.predict = lambda *a, **k: ['größe']; sys.exit(main(sys.argv[1:]))"
     )
     words = [

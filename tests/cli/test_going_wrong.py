@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file
 from tests.cli.command import SMALL, call, succeed
 
-from lowland.experiment.directory import RunDirectory
-from lowland.experiment.health import Health
-from lowland.experiment.replay import replay
+from lowland.runs.directory import RunDirectory
+from lowland.runs.health import Health
+from lowland.runs.replay import replay
 from lowland.sam import SAMConfig
 from lowland.tasks.base import Example
 from lowland.train import TrainSettings, Watch
@@ -67,8 +67,8 @@ def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path) -> None:
     """A finite step that is kept and computed again, dropout on, has the very same loss and norm."""
     from accelerate import Accelerator
 
-    from lowland.experiment.configuration import build_config
-    from lowland.experiment.layers import read_layer
+    from lowland.config.experiment import build_config
+    from lowland.config.layers import read_layer
     from lowland.models import load_model
     from lowland.train import Training
     from lowland.train.failure import random_streams, save_failure

@@ -14,7 +14,7 @@ from tools.settings_table import PAGE, placed
 
 from lowland.cli import VERBS, build_verb_parser
 from lowland.cli.generation import Generation
-from lowland.experiment.configuration import MODEL_DEFAULTS, CustomData, DataSettings, ExperimentConfig
+from lowland.config.experiment import MODEL_DEFAULTS, CustomData, DataSettings, ExperimentConfig
 from lowland.sam import SAMConfig
 from lowland.train import TrainSettings
 

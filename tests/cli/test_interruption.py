@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cli.command import SMALL, files, succeed, trajectory
 
-from lowland.experiment.directory import RunDirectory
+from lowland.runs.directory import RunDirectory
 
 RUNS = ["baseline-seed0", "sam-seed0", "baseline-seed1", "sam-seed1"]
 

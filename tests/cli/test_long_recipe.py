@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.cli.command import succeed
 
-from lowland.experiment.directory import RunDirectory
+from lowland.runs.directory import RunDirectory
 
 
 def lines(log: Path) -> list[dict[str, Any]]:

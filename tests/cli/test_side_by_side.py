@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from tests.cli.command import SMALL, call, succeed, trajectory
 
-from lowland.experiment import guard
-from lowland.experiment.directory import RunDirectory
-from lowland.experiment.sweep import launch
+from lowland.compare import launch
 from lowland.files import remove
+from lowland.runs import guard
+from lowland.runs.directory import RunDirectory
 
 COMMAND = ["compare", "facts/continents", *SMALL, "--seeds", "2"]
 RUNS = ["baseline-seed0", "sam-seed0", "baseline-seed1", "sam-seed1"]

@@ -16,9 +16,9 @@ from tests.conftest import ROOT
 from tests.pretraining.texts import write_text
 from transformers import ByT5Tokenizer, T5Config
 
-from lowland.experiment.directory import RunDirectory
 from lowland.files import check_sums
 from lowland.models import build_model, quiet_transformers
+from lowland.runs.directory import RunDirectory
 from lowland.train import DamagedStateError, read_values
 
 TIMES = {"train_seconds", "evaluation_seconds", "started", "finished", "created", "seconds"}

@@ -30,8 +30,8 @@ import lowland.cli.progress
 import lowland.cli.sweep
 import lowland.cli.sweep_view
 import lowland.cli.train
-import lowland.experiment.compare
-import lowland.experiment.plan
+import lowland.compare.compare
+import lowland.planning.plan
 import lowland.pretraining.run
 import lowland.report.write
 from lowland.errors import UserError
@@ -153,7 +153,7 @@ def no_figure(*args: object, **kwargs: object) -> NoReturn:
 def main() -> None:
     """Serves until standard input ends."""
     torch.set_num_threads(1)
-    lowland.experiment.compare.make_plan = no_plan
+    lowland.compare.compare.make_plan = no_plan
     lowland.report.write.score_figure = no_figure
     print("ready", flush=True)
     for line in sys.stdin:

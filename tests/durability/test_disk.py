@@ -13,8 +13,8 @@ import pytest
 from tests.durability.harness import Machine, check_trust, differences, picture
 
 from lowland.errors import UserError
-from lowland.experiment.directory import RunDirectory
-from lowland.experiment.guard import locked
+from lowland.runs.directory import RunDirectory
+from lowland.runs.guard import locked
 
 
 def check_sentence(codes: list[int], output: str, *said: str) -> None:

@@ -15,11 +15,11 @@ from tests.families.test_training import SHORT, family_of, interrupted
 from tests.families.tiny import CLASSIFIERS, write_model, write_rows
 
 from lowland.errors import UserError
-from lowland.experiment.runs import _model_hash
 from lowland.families.base import Start
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.models import quiet_transformers, save_model
+from lowland.runs.store import _model_hash
 
 LOG = "out/sam-seed0/train.jsonl"
 KINDS = [

@@ -241,7 +241,7 @@ def test_plan_counts_what_a_pass_keeps(tmp_path: Path) -> None:
     """The floating-point operations of an outline are those of the model itself."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from lowland.experiment import cost
+    from lowland.planning import cost
 
     write_model(tmp_path, "bart")
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path, attn_implementation="eager")

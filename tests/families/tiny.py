@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from tests.model_fixtures import tokenizer_of, word_tokenizer, write_checkpoint
+from tests.fixtures.models import tokenizer_of, word_tokenizer, write_checkpoint
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast

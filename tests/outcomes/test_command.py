@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.cli.command import call, reviews, succeed, write_rows
-from tests.model_fixtures import write_checkpoint
+from tests.fixtures.models import write_checkpoint
 
 from lowland.families.recognise import load_family
 from lowland.outcomes.likelihood import OUTCOMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.model_fixtures import logits_of, tiny_model
+from tests.fixtures.models import logits_of, tiny_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.command import call, succeed
-from tests.model_fixtures import write_checkpoint
+from tests.fixtures.models import write_checkpoint
 from tests.pretraining.texts import write_text
 
 from lowland.models import load_model

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 from tests.cli.command import call, files, reviews, succeed, write_rows
-from tests.model_fixtures import OTHER_KINDS, T5_KINDS, tiny_loaded, write_checkpoint
+from tests.fixtures.models import OTHER_KINDS, T5_KINDS, tiny_loaded, write_checkpoint
 
+from lowland.compare.sharpness import SharpnessSettings
 from lowland.data import collate, encode_texts
 from lowland.data.encode import EncodedExample
 from lowland.errors import UserError
-from lowland.experiment.sharpness import SharpnessSettings
 from lowland.report.sharpness import read_records, write_sharpness
 from lowland.sharpness import Objective, trace
 from lowland.train.loss import sequence_loss

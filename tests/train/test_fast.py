@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from tests.model_fixtures import tiny_config
+from tests.fixtures.models import tiny_config
 from tests.train.test_training import NumberedBatches, trajectory
 from torch import Tensor, nn
 from transformers import PreTrainedModel

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from tests.model_fixtures import tiny_model
+from tests.fixtures.models import tiny_model
 from torch import nn
 
 from lowland.train.muon import MuonWithAdamW

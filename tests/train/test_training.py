@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.model_fixtures import tiny_config
+from tests.fixtures.models import tiny_config
 from torch import Tensor
 from transformers import PreTrainedModel
 

@@ -17,9 +17,9 @@ from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.cli.progress import ExperimentProgress
-    from lowland.experiment.configuration import ExperimentConfig
-    from lowland.experiment.directory import RunDirectory
-    from lowland.experiment.plan import Plan
+    from lowland.config.experiment import ExperimentConfig
+    from lowland.planning.plan import Plan
+    from lowland.runs.directory import RunDirectory
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
@@ -103,16 +103,16 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.cli.disk import disk_error
     from lowland.cli.plan_view import show_plan
     from lowland.cli.progress import ExperimentProgress
-    from lowland.experiment.compare import run_alone, run_experiment
-    from lowland.experiment.fits import refuse_oversized
-    from lowland.experiment.runs import store_of
+    from lowland.compare.compare import run_alone, run_experiment
+    from lowland.planning.fits import refuse_oversized
+    from lowland.runs.store import store_of
     from lowland.train import TrainingError
 
     quiet_libraries()
     config = build_arms(arguments, verb)
     jobs = jobs_of(arguments)
     if "plan" in arguments:
-        from lowland.experiment.plan import plan_experiment
+        from lowland.planning.plan import plan_experiment
 
         plan = plan_experiment(config)
         show_plan(plan, console, jobs)
@@ -165,7 +165,7 @@ def build_arms(arguments: argparse.Namespace, verb: str) -> ExperimentConfig:
     Raises:
         UserError: If something is wrong with it, or there is only one arm to compare.
     """
-    from lowland.experiment.sweep import Grid, with_grid
+    from lowland.compare import Grid, with_grid
 
     config = settings.build(arguments)
     if "grid" in arguments:
@@ -189,7 +189,7 @@ def jobs_of(arguments: argparse.Namespace) -> int:
     """
     jobs: int = getattr(arguments, "jobs", 1)
     if jobs > 1:
-        from lowland.experiment.run import processes
+        from lowland.runs.run import processes
 
         if processes().num_processes > 1:
             raise UserError(
@@ -211,7 +211,7 @@ def run_side_by_side(
         UserError: If a process ended before its run did. Runs that fail say so in their own directories.
     """
     from lowland.cli.jobs_view import JobsView
-    from lowland.experiment.sweep import JOBS, make_jobs, make_launcher, run_jobs
+    from lowland.compare import JOBS, make_jobs, make_launcher, run_jobs
 
     todo = make_jobs(config, path, left, path / JOBS)
     workers = max(1, min(jobs, len(todo)))  # who waits for nothing needs no share of the cores

@@ -98,7 +98,7 @@ def model_and_steps(arguments: argparse.Namespace) -> list[Finding]:
     from accelerate import PartialState
 
     from lowland.cli import doctor_machine, doctor_model
-    from lowland.experiment.configuration import MODEL_DEFAULTS
+    from lowland.config.experiment import MODEL_DEFAULTS
     from lowland.families.recognise import family_defaults
     from lowland.train import TrainSettings
 

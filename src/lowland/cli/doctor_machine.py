@@ -69,8 +69,8 @@ def machine() -> Findings:
     """Looks at cores and threads, arithmetic, memory and accelerators."""
     import torch
 
-    from lowland.experiment.cost import available_memory
-    from lowland.experiment.environment import describe_environment
+    from lowland.planning.cost import available_memory
+    from lowland.runs.environment import describe_environment
     from lowland.train.precision import cpu_has_bf16
 
     environment = describe_environment()

@@ -17,18 +17,18 @@ from torch import nn
 from lowland.cli.findings import Finding, Findings, gigabytes
 from lowland.data import EncodedExample
 from lowland.errors import UserError
-from lowland.experiment.cost import (
+from lowland.families.base import Family, Start
+from lowland.families.recognise import load_family
+from lowland.models import LoadedModel, checkpoint_layers
+from lowland.models.head import has_separate_head, is_t5
+from lowland.planning.cost import (
     activation_bytes,
     available_memory,
     copied_bytes,
     optimizer_bytes,
     outline_of,
 )
-from lowland.experiment.plan import BF16_SHARE
-from lowland.families.base import Family, Start
-from lowland.families.recognise import load_family
-from lowland.models import LoadedModel, checkpoint_layers
-from lowland.models.head import has_separate_head, is_t5
+from lowland.planning.plan import BF16_SHARE
 from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task
 from lowland.train import TrainSettings, keep_freed_memory, resolve_precision

@@ -22,7 +22,7 @@ from lowland.tasks.rows import task_name
 
 if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult
-    from lowland.experiment.usage import Usage
+    from lowland.runs.usage import Usage
 
 HELP = "score a checkpoint on tasks or on your own rows"
 USAGE = "[TASK ...] --model DIR [--option ...]"
@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.evaluate import evaluate_sets, write_predictions
-    from lowland.experiment.examples import load_examples
-    from lowland.experiment.usage import read_usage
+    from lowland.runs.examples import load_examples
+    from lowland.runs.usage import read_usage
 
     generation = generation_settings(arguments)
     limit = getattr(arguments, "limit", 0)

@@ -14,8 +14,8 @@ from lowland.cli.parser import whole
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.experiment.usage import Usage
     from lowland.families.base import Family
+    from lowland.runs.usage import Usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> t
     """
     from accelerate import PartialState
 
-    from lowland.experiment.layers import build_section
+    from lowland.config.layers import build_section
     from lowland.families.recognise import load_family
     from lowland.families.settings import FamilySettings
     from lowland.train import resolve_precision

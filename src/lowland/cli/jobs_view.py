@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.cli.progress import SECONDS_BETWEEN_LINES, ExperimentProgress
+from lowland.compare import Job, Pace
 from lowland.errors import UserError
-from lowland.experiment.advice import span
-from lowland.experiment.sweep import Job, Pace
+from lowland.planning.advice import span
 from lowland.report import read_experiment
 from lowland.report.selection import Selection, average, score_run
 

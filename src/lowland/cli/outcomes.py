@@ -71,8 +71,8 @@ def _names(text: str) -> tuple[str, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.cli.console import console, note, quiet_libraries
-    from lowland.experiment.outcomes import FOLDER, OutcomeSettings, measure_outcomes
-    from lowland.experiment.sharpness import Checkpoint, find_checkpoints
+    from lowland.compare.outcomes import FOLDER, OutcomeSettings, measure_outcomes
+    from lowland.compare.sharpness import Checkpoint, find_checkpoints
     from lowland.pretraining.general import GeneralText
     from lowland.report import write_report
     from lowland.report.formats import to_rich

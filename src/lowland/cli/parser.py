@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from lowland.config.arms import parse_arm
 from lowland.errors import UserError, unknown_name
-from lowland.experiment.arms import parse_arm
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,8 +12,8 @@ from lowland.report.formats import plain
 from lowland.report.words import count
 
 if TYPE_CHECKING:
-    from lowland.experiment.configuration import ExperimentConfig
-    from lowland.experiment.plan import Plan
+    from lowland.config.experiment import ExperimentConfig
+    from lowland.planning.plan import Plan
     from lowland.sam import SAMConfig
 
 MOST_TASKS = 4
@@ -33,7 +33,7 @@ def show_plan(plan: Plan, console: Console, jobs: int = 1) -> None:
 
 
 def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
-    from lowland.experiment.advice import gigabytes, span
+    from lowland.planning.advice import gigabytes, span
 
     config, work = plan.config, plan.workload
     arms = count(len(config.arms), "arm")
@@ -96,7 +96,7 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
 
 def _arm(config: ExperimentConfig, name: str, *, first: bool) -> str:
     """Says what an arm is: the reference, or what it changes."""
-    from lowland.experiment.arms import describe
+    from lowland.config.arms import describe
 
     own, changes = config.of(name), config.arms[name]
     how = _sam(own.sam) if own.sam.rho else "no SAM"
@@ -105,7 +105,7 @@ def _arm(config: ExperimentConfig, name: str, *, first: bool) -> str:
 
 
 def _jobs(runs: int, device: str) -> str:
-    from lowland.experiment.sweep.launch import cores
+    from lowland.compare.launch import cores
 
     text = f"{runs} runs at a time: as many times the memory; the time is for one after another"
     if device == "CPU" and runs > cores():

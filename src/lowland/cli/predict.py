@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.experiment.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines, write_text
-    from lowland.experiment.usage import read_usage
+    from lowland.runs.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines, write_text
+    from lowland.runs.usage import read_usage
 
     source = Path(arguments.input).expanduser()
     output = Path(arguments.output).expanduser() if "output" in arguments else None

@@ -165,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from lowland.cli.console import console, quiet_libraries
     from lowland.cli.disk import disk_error
-    from lowland.experiment.layers import build_section, merge
+    from lowland.config.layers import build_section, merge
     from lowland.pretraining.run import pretrain
     from lowland.pretraining.settings import PretrainSettings
     from lowland.train import TrainingError

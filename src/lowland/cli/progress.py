@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lowland.experiment.advice import span
-from lowland.experiment.configuration import ExperimentConfig
-from lowland.experiment.examples import ExperimentData
-from lowland.experiment.remaining import Remaining
-from lowland.experiment.run import mean_score
+from lowland.config.experiment import ExperimentConfig
+from lowland.planning.advice import span
+from lowland.planning.remaining import Remaining
+from lowland.runs.examples import ExperimentData
+from lowland.runs.run import mean_score
 from lowland.train import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -15,7 +15,7 @@ from lowland.report.formats import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lowland.experiment.recipes import Recipe
+    from lowland.paper.recipes import Recipe
 
 HELP = "list the paper's experiments; show one whole"
 USAGE = "[NAME]"
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.experiment.recipes import preset_names, read_recipe
+    from lowland.paper.recipes import preset_names, read_recipe
 
     name = getattr(arguments, "name", None)
     if name is None:
@@ -113,7 +113,7 @@ def _show(recipe: Recipe) -> None:
 
 
 def _lengths(recipe: Recipe) -> str:
-    from lowland.experiment.examples import load_tasks
+    from lowland.runs.examples import load_tasks
 
     settings = recipe.config()
     tasks = load_tasks(settings.data)

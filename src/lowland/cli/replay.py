@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.experiment.replay import find_failure, replay
+    from lowland.runs.replay import find_failure, replay
 
     quiet_libraries()
     folder = find_failure(Path(arguments.directory).expanduser())

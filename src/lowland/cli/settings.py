@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.experiment.configuration import ExperimentConfig
+    from lowland.config.experiment import ExperimentConfig
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -46,22 +46,22 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def build(arguments: argparse.Namespace) -> ExperimentConfig:
     """Builds the configuration, shrunk where a rehearsal is asked for."""
-    from lowland.experiment.configuration import build_config
+    from lowland.config.experiment import build_config
 
     return scaled(build_config(*layers(arguments)), arguments)
 
 
 def scaled(config: ExperimentConfig, arguments: argparse.Namespace) -> ExperimentConfig:
     """Shrinks a configuration by --scale, all but what other options set."""
-    from lowland.experiment.scale import scale
+    from lowland.config.scale import scale
 
     return scale(config, getattr(arguments, "scale", 1.0), keep=list(vars(arguments)))
 
 
 def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
     """Gives the layers of settings, from the least to the most particular."""
-    from lowland.experiment.layers import read_layer
-    from lowland.experiment.recipes import expand, read_preset
+    from lowland.config.layers import read_layer
+    from lowland.paper.recipes import expand, read_preset
 
     given = settings_of(arguments)
     tasks = given.get("data", {}).get("tasks")

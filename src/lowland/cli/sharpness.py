@@ -14,8 +14,8 @@ from lowland.cli.parser import number, one_of, seed_list, whole
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.experiment.configuration import ExperimentConfig
-    from lowland.experiment.sharpness import Checkpoint, SharpnessSettings
+    from lowland.compare.sharpness import Checkpoint, SharpnessSettings
+    from lowland.config.experiment import ExperimentConfig
 
 HELP = "measure how flat the loss is around the models of an experiment"
 USAGE = "DIR ... | TASK ... --model MODEL [--option ...]"
@@ -81,7 +81,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.cli.console import console, note, quiet_libraries
-    from lowland.experiment.sharpness import FOLDER, Checkpoint, find_checkpoints, measure_all
+    from lowland.compare.sharpness import FOLDER, Checkpoint, find_checkpoints, measure_all
     from lowland.report.formats import to_rich
     from lowland.report.sharpness import write_sharpness
 
@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> SharpnessSettings:
-    from lowland.experiment.sharpness import SharpnessSettings
+    from lowland.compare.sharpness import SharpnessSettings
 
     names = ("radii", "examples", "batch_size", "steps", "hessian_examples", "probes", "grid")
     given = {name: getattr(arguments, name) for name in names if name in arguments}
@@ -144,8 +144,8 @@ def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> Sharpn
 
 def experiment_of(path: Path, arguments: argparse.Namespace) -> ExperimentConfig:
     """Reads the settings of an experiment; where its data lie may be said anew."""
-    from lowland.experiment.configuration import build_config
-    from lowland.experiment.layers import read_layer
+    from lowland.config.experiment import build_config
+    from lowland.config.layers import read_layer
 
     if not (path / "experiment.toml").is_file():
         raise UserError(
@@ -163,7 +163,7 @@ def experiment_of(path: Path, arguments: argparse.Namespace) -> ExperimentConfig
 
 def _of_model(arguments: argparse.Namespace) -> ExperimentConfig:
     """Builds what stands for an experiment around a single model."""
-    from lowland.experiment.configuration import build_config
+    from lowland.config.experiment import build_config
 
     for name in ("seeds", "checkpoint", "start"):
         if name in arguments:

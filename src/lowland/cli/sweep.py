@@ -17,9 +17,9 @@ from lowland.errors import UserError
 from lowland.report.words import count
 
 if TYPE_CHECKING:
-    from lowland.experiment.configuration import ExperimentConfig
-    from lowland.experiment.directory import RunDirectory
-    from lowland.experiment.sweep import Cell, Examples, Grid
+    from lowland.compare import Cell, Examples, Grid
+    from lowland.config.experiment import ExperimentConfig
+    from lowland.runs.directory import RunDirectory
 
 HELP = "compare over a grid of settings, with figures along each"
 USAGE = "[SETTING=VALUES ...] [TASK ...] [--option ...]"
@@ -88,13 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
+    from lowland import compare as sweep
     from lowland.cli.console import console, note, quiet_libraries
     from lowland.cli.disk import disk_error
     from lowland.cli.sweep_view import SweepView, show_plan
-    from lowland.experiment import sweep
-    from lowland.experiment.guard import locked, stop_request
-    from lowland.experiment.runs import store_of
     from lowland.report import find_experiments, write_sweep
+    from lowland.runs.guard import locked, stop_request
+    from lowland.runs.store import store_of
 
     quiet_libraries()
     workers, launcher_name, launcher_options = _launching(arguments)
@@ -153,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _left(examples: Examples, cell: Cell) -> list[RunDirectory]:
     """Lists the runs of a cell that are not done: all where its data or model are not here."""
-    from lowland.experiment.directory import RunDirectory
+    from lowland.runs.directory import RunDirectory
 
     try:
         return examples.left(cell)
@@ -167,7 +167,7 @@ def read_grid(arguments: argparse.Namespace) -> Grid:
     Raises:
         UserError: If it cannot be understood.
     """
-    from lowland.experiment.sweep import Grid, is_grid_word
+    from lowland.compare import Grid, is_grid_word
 
     grid = Grid()
     words = getattr(arguments, "data.tasks", [])
@@ -188,8 +188,8 @@ def read_grid(arguments: argparse.Namespace) -> Grid:
 
 def _ready_made(arguments: argparse.Namespace) -> Mapping[str, Any]:
     """Takes the grid `[sweep]` of the file of settings, or else that of the preset."""
-    from lowland.experiment.layers import read_layer
-    from lowland.experiment.recipes import read_recipe
+    from lowland.config.layers import read_layer
+    from lowland.paper.recipes import read_recipe
 
     if "config" in arguments:
         found = read_layer(Path(arguments.config)).get("sweep", {})
@@ -201,7 +201,7 @@ def _ready_made(arguments: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _launching(arguments: argparse.Namespace) -> tuple[int, str, dict[str, Any]]:
-    from lowland.experiment.arms import parse_value
+    from lowland.config.arms import parse_value
 
     jobs = getattr(arguments, "jobs", 1)
     name = getattr(arguments, "launcher", "processes")
@@ -226,7 +226,7 @@ def default_directory(arguments: argparse.Namespace, cells: list[Cell]) -> Path:
 
 def describe(command: str, cells: list[Cell], out: Path) -> None:
     """Writes what the sweep is; earlier commands in the directory stay part of it."""
-    from lowland.experiment.directory import now, write_json
+    from lowland.runs.directory import now, write_json
 
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -239,7 +239,7 @@ def describe(command: str, cells: list[Cell], out: Path) -> None:
 
 def _refuse_other(out: Path, cells: list[Cell]) -> None:
     """Refuses a directory that holds something else, before any cell is run."""
-    from lowland.experiment.compare import refuse_other
+    from lowland.compare.compare import refuse_other
 
     if (
         out.exists()

@@ -13,12 +13,12 @@ from rich.text import Text
 from lowland.cli.console import make_table
 from lowland.cli.jobs_view import STOPPING
 from lowland.cli.progress import ExperimentProgress
-from lowland.experiment.advice import span
-from lowland.experiment.compare import Progress
-from lowland.experiment.directory import RunDirectory
-from lowland.experiment.sweep import Cell, Job, Pace, Speed
+from lowland.compare import Cell, Job, Pace, Speed
+from lowland.compare.compare import Progress
+from lowland.planning.advice import span
 from lowland.report.formats import plain
 from lowland.report.words import count
+from lowland.runs.directory import RunDirectory
 
 MOST_CELLS = 40
 SECONDS_BETWEEN_LINES = 60.0

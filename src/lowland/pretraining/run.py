@@ -18,10 +18,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from lowland.errors import UserError
-from lowland.experiment.directory import Bystander, RunDirectory, write_json
-from lowland.experiment.guard import StopRequest, locked, stop_request
-from lowland.experiment.resumable import Resumable
-from lowland.experiment.run import processes
 from lowland.files import aside_of, fingerprint, put_in_place, remove, remove_asides
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.models.build import build_model
@@ -37,6 +33,10 @@ from lowland.pretraining.identity import (
 )
 from lowland.pretraining.settings import PretrainSettings
 from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids, train_vocabulary
+from lowland.runs.directory import Bystander, RunDirectory, write_json
+from lowland.runs.guard import StopRequest, locked, stop_request
+from lowland.runs.resumable import Resumable
+from lowland.runs.run import processes
 from lowland.sam import SAMConfig
 from lowland.train import (
     StepReport,

@@ -1,0 +1,277 @@
+"""The main job: run every arm and seed that is not done yet, report, and hand over the best model."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from lowland.compare.export import export_best
+from lowland.config.experiment import ExperimentConfig
+from lowland.config.layers import differences
+from lowland.errors import UserError
+from lowland.files import remove_asides, write_atomic
+from lowland.planning.plan import Plan, count_workload, make_plan
+from lowland.report import Report, write_report
+from lowland.runs.directory import RunDirectory, now, write_json
+from lowland.runs.examples import ExperimentData, SeedData, part
+from lowland.runs.guard import StopRequest, locked, stop_request
+from lowland.runs.run import Observer, processes, run
+from lowland.runs.store import Prepared, Runs, changes, prepare, store_of, tidy
+from lowland.train import TrainingError, be_deterministic
+
+SOON = 5
+"""How often a lock is asked for before that is worth a word: who holds it may be about to end."""
+
+
+class Progress(Observer, Protocol):
+    """What is told of an experiment while it goes on."""
+
+    def on_data(
+        self,
+        data: ExperimentData,
+        sizes: Mapping[str, int],
+        warnings: list[str],
+        done: Collection[tuple[str, int]],
+    ) -> None:
+        """Called once, with the data, the numbers of training examples of the first seed, and done runs."""
+
+    def on_run(self, arm: str, seed: int, done: bool) -> None:
+        """Called before a run, or instead of it where it is done already."""
+
+    def on_failure(self, arm: str, seed: int, sentence: str) -> None:
+        """Called when a run could not go on; the others do."""
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    path: Path,
+    command: str,
+    progress: Progress,
+    on_plan: Callable[[Plan], None] | None = None,
+    prepared: Prepared | None = None,
+    store: Path | None = None,
+    elsewhere: Callable[[Sequence[RunDirectory]], None] | None = None,
+) -> Report | None:
+    """Runs an experiment, or what is left of it.
+
+    Finished runs are not repeated, whichever experiment they were trained for. The arms of a seed follow one
+    another, so that a machine that slows down slows all of them.
+
+    Args:
+        config: The experiment.
+        path: Its directory.
+        command: The command line that redoes it, for the record.
+        progress: Is told how it goes.
+        on_plan: Is told what will be done before anything is, where anything is left to do.
+        prepared: What the runs are made from where it was read before, in which case there is no plan;
+            `None` to do so here.
+        store: Where runs lie; `None` for the folder `runs` that the directory is in, or one beside it.
+        elsewhere: Runs what is left in processes of their own, by `run_alone`; `None` to run it here.
+
+    Returns:
+        The report, which is written to the directory too; `None` on all processes but the first.
+
+    Raises:
+        UserError: If something the user gave is wrong, or the directory holds another experiment.
+        TrainingError: If every run failed.
+        KeyboardInterrupt: If the user asked to stop; the same command goes on.
+    """
+    if config.train.deterministic:
+        be_deterministic()
+    first = processes().is_main_process
+    if first:
+        refuse_other(config, path)
+    if config.train.batch_size < processes().num_processes:
+        raise UserError(
+            f"A batch of {config.train.batch_size} examples cannot be spread over "
+            f"{processes().num_processes} processes. Give a larger --batch-size, or fewer processes."
+        )
+    family = None
+    if prepared is None:
+        prepared, family = prepare(config)
+    data, encodings = prepared.data, prepared.encodings
+    runs = Runs(config, store or store_of(path), prepared.content)
+    parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
+    seed = config.seeds[0]
+    left = [run for run in runs if not run.done]
+    if first and on_plan is not None and family is not None and left:
+        own = encodings[config.reference]
+        workload = count_workload(config, data, parts[seed], own, seed, family)
+        try:
+            on_plan(make_plan(config, workload, family, Counter(run.arm for run in left)))
+        except UserError:  # it does not fit
+            raise
+        except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
+            progress.on_note(f"Time and memory cannot be estimated for this model: {error}")
+    del family
+    if elsewhere is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # what the plan tried is of no use to other processes
+    sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
+
+    warnings = [
+        *data.warnings,
+        *(sentence for own in dict.fromkeys(encodings.values()) for sentence in own.warnings),
+    ]
+    warnings += [sentence for parted in parts.values() for sentence in parted.warnings]
+    with locked(path) if first else nullcontext(), stop_request(progress.on_note) as stop:
+        if first:
+            remove_asides(path)
+            for sentence in _describe(config, path, command, prepared):
+                progress.on_note(sentence)
+            runs.link(path)
+        processes().wait_for_everyone()
+        done = {(run.arm, run.seed) for run in runs if run.done}
+        progress.on_data(data, sizes, list(dict.fromkeys(warnings)), done)
+        if elsewhere is None:
+            problems = _train(config, runs, prepared, parts, progress, stop)
+        else:
+            with stop.at_once():
+                elsewhere(left)
+            problems = [str(run.status().get("error")) for run in runs if not run.done]
+        if len(problems) == len(config.seeds) * len(config.arms):
+            raise TrainingError(f"Every run failed. The first one: {problems[0]}")
+        if not first:
+            return None
+        report = write_report(path)
+        export_best(config, path, data, progress.on_note, " ".join(report.answer))
+        description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
+        write_json(path / "experiment.json", {**description, "finished": now()}, durable=True)
+    return report
+
+
+def run_alone(config: ExperimentConfig, store: Path, progress: Progress) -> None:
+    """Runs some runs of an experiment, for the process that has its directory and reports on all of them.
+
+    Args:
+        config: The experiment, with their arms and seeds alone.
+        store: Where runs lie.
+        progress: Is told how it goes.
+
+    Raises:
+        UserError: If something the user gave is wrong.
+        TrainingError: If every run failed.
+        KeyboardInterrupt: If it is to stop.
+    """
+    if config.train.deterministic:
+        be_deterministic()
+    prepared, _ = prepare(config)
+    data = prepared.data
+    parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
+    runs = Runs(config, store, prepared.content)
+    with stop_request(progress.on_note) as stop:
+        progress.on_data(data, {}, [], ())
+        problems = _train(config, runs, prepared, parts, progress, stop)
+    if len(problems) == len(config.seeds) * len(config.arms):
+        raise TrainingError(problems[0])
+
+
+def _train(
+    config: ExperimentConfig,
+    runs: Runs,
+    prepared: Prepared,
+    parts: Mapping[int, SeedData],
+    progress: Progress,
+    stop: StopRequest,
+) -> list[str]:
+    """Runs what is not done; says of each run that failed why."""
+    first = processes().is_main_process
+    problems: list[str] = []
+    for directory in runs:
+        arm, seed = directory.arm, directory.seed
+        own = config.of(arm)
+        # Another experiment may be training it, whose run it will be.
+        with locked_run(directory, progress.on_note, stop) if first else nullcontext():
+            processes().wait_for_everyone()
+            progress.on_run(arm, seed, directory.done)
+            if directory.done:
+                directory.tidy()
+                continue
+            if first:
+                tidy(directory)
+            encodings = prepared.encodings[arm]
+            try:
+                if not run(own, directory, prepared.data, parts[seed], encodings, progress, stop):
+                    raise KeyboardInterrupt
+            except TrainingError as error:
+                problems.append(str(error))
+                progress.on_failure(arm, seed, problems[-1])
+    return problems
+
+
+@contextmanager
+def locked_run(run: RunDirectory, on_note: Callable[[str], None], stop: StopRequest) -> Iterator[None]:
+    """Keeps a run to this process, after any other that is training it.
+
+    Raises:
+        KeyboardInterrupt: If the user asked to stop while it waited.
+    """
+    waited = 0
+
+    def wait(owner: str) -> None:
+        nonlocal waited
+        waited += 1
+        if stop():
+            raise KeyboardInterrupt
+        if waited == SOON:
+            on_note(f"{run.arm}, seed {run.seed}: {owner} is training {run.path.name}; waiting for it.")
+
+    with locked(run.path.parent / ".locks", run.path.name, wait):
+        yield
+
+
+def refuse_other(config: ExperimentConfig, path: Path) -> None:
+    """Refuses a directory that holds an experiment with other settings."""
+    blocking = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    if blocking is not None and not blocking.is_dir():
+        raise UserError(f"{path} cannot be made: {blocking} is a file. Give another directory with --out.")
+    existing = path / "experiment.toml"
+    if not existing.exists():
+        # Hidden files are all that a process leaves that was killed before it wrote anything.
+        if path.exists() and (not path.is_dir() or any(found.name[0] != "." for found in path.iterdir())):
+            raise UserError(f"{path} exists and holds no experiment. Give another directory with --out.")
+        return
+    try:
+        settings = tomllib.loads(existing.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{existing}: cannot be read ({error}). Give another directory with --out.") from None
+    there = {key: value for key, value in settings.items() if key not in ("seeds", "arms")}
+    different = differences(there, config.decisive())
+    if different:
+        shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")
+        raise UserError(f"{path} holds another experiment ({shown}). Give another directory with --out.")
+
+
+def _describe(config: ExperimentConfig, path: Path, command: str, prepared: Prepared) -> list[str]:
+    """Writes what the experiment is; says what it is made from now that it was not made from before."""
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        before = json.loads((path / "experiment.json").read_text(encoding="utf-8"))["content"]
+        found = changes(before, prepared.content, config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = []
+    write_atomic(path / "experiment.toml", config.to_toml().encode(), durable=True)
+    write_json(
+        path / "experiment.json",
+        {
+            "name": path.name,
+            "command": command,
+            "created": now(),
+            "finished": None,
+            "model": config.model,
+            "tasks": list(prepared.data.tasks),
+            "arms": config.arms,
+            "seeds": list(config.seeds),
+            "steps": config.train.steps,
+            "metrics": {name: list(task.metrics) for name, task in prepared.data.scorers.items()},
+            "settings": config.decisive(),
+            "content": prepared.content,
+        },
+    )
+    return found

@@ -1,0 +1,1 @@
+"""What an experiment is: its settings, each checked once, and its arms."""

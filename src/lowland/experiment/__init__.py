@@ -1,1 +1,0 @@
-"""Experiments: what is compared, how it is run, and what is kept of it."""

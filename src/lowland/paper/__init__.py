@@ -1,0 +1,1 @@
+"""The paper's experiments: recipes that repeat them."""

@@ -1,0 +1,192 @@
+"""Recipes: presets that reproduce the paper, and what they say about themselves.
+
+A preset is a TOML file of settings that holds only what differs from what lies below it. Four keys
+are not settings:
+
+    extends = "paper-base"      the preset that lies below
+    [benchmark.cbqa.train]      settings for tasks of one benchmark, laid over the file's own
+    [sweep]                     dotted name of a setting -> the values that `lowland sweep` goes through
+    [recipe]                    what the preset reproduces
+"""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from lowland.config.experiment import ExperimentConfig, build_config
+from lowland.config.layers import Layer, merge
+from lowland.errors import UserError, unknown_name
+from lowland.report.paper.printed import PrintedRow, printed_rows
+
+Sweep = Mapping[str, Sequence[Any]]
+"""Dotted name of a setting -> the values to go through."""
+
+NOT_SETTINGS = ("extends", "benchmark", "sweep", "recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a preset reproduces, and how.
+
+    Attributes:
+        name: The preset's name.
+        settings: Its settings, with those of the presets below.
+        extends: The preset directly below; `None` if there is none.
+        sweep: The grid that `lowland sweep` goes through; empty for a single comparison.
+        description: One line.
+        tables: Numbers of the paper's tables.
+        figures: Numbers of the paper's figures.
+        model: The rows of the tables: the model as the paper calls it.
+        columns: The columns of the tables; empty for all.
+        swept: The setting that a block of Table 9 varies.
+    """
+
+    name: str
+    settings: Layer
+    extends: str | None
+    sweep: Sweep
+    description: str = ""
+    tables: tuple[int, ...] = ()
+    figures: tuple[int, ...] = ()
+    model: str | None = None
+    columns: tuple[str, ...] = ()
+    swept: str | None = None
+
+    @property
+    def reproduces(self) -> str:
+        """The place in the paper, such as `Table 1, T5.1.1 Base`; empty where there is none."""
+        places = [
+            f"{kind}{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
+            for kind, numbers in (("Table", self.tables), ("Figure", self.figures))
+            if numbers
+        ]
+        return ", ".join([*places, *([self.model] if self.model else [])])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the preset says what to train on."""
+        return "tasks" in self.settings.get("data", {})
+
+    def command(self, *more: str) -> str:
+        """Writes the command that runs the recipe.
+
+        Args:
+            more: Words to add at its end.
+        """
+        words = ["lowland", "sweep" if self.sweep else "compare", *([] if self.complete else ["TASK"])]
+        return shlex.join([*words, "--preset", self.name, *more])
+
+    def config(self) -> ExperimentConfig:
+        """Builds the whole configuration of a complete recipe."""
+        return build_config(self.settings)
+
+    def printed(self) -> list[PrintedRow]:
+        """Finds the rows that the paper prints for it, those without SAM among them."""
+        return [
+            row
+            for row in printed_rows()
+            if row.table in self.tables and row.model == self.model and row.swept == self.swept
+        ]
+
+
+def preset_names() -> list[str]:
+    """Lists the presets that the package carries."""
+    return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+
+
+def read_preset(name: str, tasks: Sequence[str] | None = None) -> Layer:
+    """Reads a preset's settings.
+
+    Args:
+        name: The preset.
+        tasks: Names of the tasks where others than the preset's are given; they decide which settings
+            of a benchmark hold.
+
+    Raises:
+        UserError: If there is none of that name, or the tasks are of several benchmarks.
+    """
+    return expand({"extends": name}, tasks)
+
+
+def read_recipe(name: str) -> Recipe:
+    """Reads what a preset says about itself.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    own = _read(name)
+    about: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in own.get("recipe", {}).items()
+    }
+    return Recipe(
+        name=name,
+        settings=read_preset(name),
+        extends=own.get("extends"),
+        sweep=own.get("sweep", {}),
+        **about,
+    )
+
+
+def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:
+    """Lays a file of settings over the presets that it extends, with the settings of its benchmark.
+
+    Args:
+        layer: What the file says, with the keys that are not settings.
+        tasks: As in `read_preset`.
+
+    Returns:
+        Settings alone.
+
+    Raises:
+        UserError: If it extends what is no preset, or the tasks are of several benchmarks.
+    """
+    files = [layer]
+    while "extends" in files[0]:
+        name = files[0]["extends"]
+        if not isinstance(name, str):
+            raise UserError(f"Invalid extends={name!r}. Must be the name of a preset.")
+        files.insert(0, _read(name))
+    if tasks is None:
+        tasks = next((found for file in reversed(files) if (found := _tasks(file)) is not None), [])
+    benchmark = _benchmark(tasks, {name for file in files for name in file.get("benchmark", {})})
+    merged: dict[str, Any] = {}
+    for file in files:
+        settings = {key: value for key, value in file.items() if key not in NOT_SETTINGS}
+        merged = merge(merge(merged, settings), file.get("benchmark", {}).get(benchmark, {}))
+    return merged
+
+
+def _tasks(file: Layer) -> Sequence[str] | None:
+    data = file.get("data", {})
+    return data.get("tasks") if isinstance(data, Mapping) else None
+
+
+def _benchmark(tasks: Sequence[str], known: set[str]) -> str | None:
+    """Names the benchmark that tasks belong to, by the first part of their names."""
+    found = sorted({str(task).partition("/")[0] for task in tasks} & known)
+    if len(found) > 1:
+        raise UserError(
+            f"The preset has settings for {' and for '.join(found)}, and the tasks are of both. "
+            "Name the tasks of one benchmark, or give the settings yourself without --preset."
+        )
+    return found[0] if found else None
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    if name not in preset_names():
+        raise unknown_name("preset", name, preset_names())
+    return tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _folder() -> Traversable:
+    return resources.files("lowland.paper") / "presets"

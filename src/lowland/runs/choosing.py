@@ -1,0 +1,71 @@
+"""Which examples a checkpoint is chosen by, and where they are too few to choose by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lowland.errors import UserError
+from lowland.config.experiment import DataSettings
+from lowland.tasks import checks
+from lowland.tasks.base import Example, Task
+from lowland.tasks.subsample import hold_out
+from lowland.train import derive_seed
+
+LEAST = 100
+"""A score of fewer held-out examples has a standard error of up to 5 points and more. Checkpoints differ by
+less, so that the one that scores best is the luckiest."""
+
+Parts = Mapping[str, Sequence[Example]]
+"""Task name -> examples."""
+
+
+def choose_by(
+    chosen: Parts, tasks: Mapping[str, Task], settings: DataSettings, seed: int
+) -> tuple[Parts, Parts, list[str]]:
+    """Holds examples out to choose checkpoints by, if they are enough and of the kinds that scores need.
+
+    A fraction that makes few is not held out; a number that the user gives is. Where a score of the
+    held-out examples would not be defined, none are held out, so that the last step counts.
+
+    Args:
+        chosen: A seed's training examples.
+        tasks: Task name -> task.
+        settings: How many are held out.
+        seed: The run's seed.
+
+    Returns:
+        The examples to train on, the held-out ones, and what the user should know.
+
+    Raises:
+        UserError: If a task has too few examples to hold any out.
+    """
+    asked = settings.held_out
+    if not (asked and settings.held_out_limit):
+        return chosen, {}, []
+    numbers = {
+        name: asked if isinstance(asked, int) else max(1, round(asked * len(examples)))
+        for name, examples in chosen.items()
+    }
+    total = sum(numbers.values())
+    if isinstance(asked, float) and total < LEAST:
+        few = (
+            f"{asked:.0%} of the training examples are {total}, too few to choose a checkpoint by: all are "
+            "trained on, and the last step counts. To hold them out all the same, give "
+            f"--held-out {max(numbers.values())}."
+        )
+        return chosen, {}, [few]
+    train: dict[str, Sequence[Example]] = {}
+    held_out: dict[str, Sequence[Example]] = {}
+    warnings: list[str] = []
+    for name, examples in chosen.items():
+        number = min(numbers[name], settings.held_out_limit)
+        try:
+            train[name], held_out[name] = hold_out(examples, number, derive_seed(seed, "held-out"))
+        except UserError as error:
+            raise UserError(f"{name}: {error} Give --held-out 0 to train on all of them.") from None
+        found = tasks[name].limits(held_out[name])
+        warnings += checks.limits(f"{name}, held out of seed {seed}", found)
+        if any(limit.undefined for limit in found):
+            warnings.append(f"{name}: no checkpoint of seed {seed} can be chosen so: its last step counts.")
+            return chosen, {}, warnings
+    return train, held_out, warnings

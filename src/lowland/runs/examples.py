@@ -1,0 +1,339 @@
+"""The examples of an experiment: loaded once, and parted anew for every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lowland.data import EncodedExample, EncodedSet, MixtureSampler
+from lowland.data.writable import check_writing
+from lowland.errors import UserError
+from lowland.runs.choosing import choose_by
+from lowland.config.experiment import DataSettings
+from lowland.runs.vocabulary import vocabulary_of
+from lowland.families.base import Family
+from lowland.report.words import count
+from lowland.tasks import checks
+from lowland.tasks.base import Example, Source, Task
+from lowland.tasks.custom import CustomTask
+from lowland.tasks.mixture import rates, resolve
+from lowland.tasks.noise import flip_labels
+from lowland.tasks.subsample import class_coverage, subsample
+from lowland.train import TrainSettings, derive_seed
+
+LEAST_EVALUATION = 10
+"""A fraction of an evaluation set leaves this many examples, so that every metric is defined."""
+
+MOST_CLASSES = 8
+"""More different targets than this are no classes (STS-B has 26 numbers)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentData:
+    """All examples of an experiment.
+
+    Attributes:
+        tasks: Task name -> task, in the order given.
+        train: Task name -> all its training examples; tasks without any are left out.
+        evaluation: Evaluation set -> its examples.
+        scorers: Evaluation set -> the task that scores it.
+        warnings: What the user should know about the data.
+    """
+
+    tasks: Mapping[str, Task]
+    train: Mapping[str, Sequence[Example]]
+    evaluation: Mapping[str, Sequence[Example]]
+    scorers: Mapping[str, Task]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedData:
+    """What one seed trains on, and what it holds out; both arms of the seed share it.
+
+    Attributes:
+        train: Task name -> examples for training.
+        held_out: Task name -> examples for choosing a checkpoint; empty where none were asked for.
+        rates: Task name -> share of the training examples that are drawn from it.
+        warnings: What the user should know about the seed's examples.
+    """
+
+    train: Mapping[str, Sequence[Example]]
+    held_out: Mapping[str, Sequence[Example]]
+    rates: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
+
+
+def load_tasks(settings: DataSettings) -> list[Task]:
+    """Looks up the tasks that the settings name, the user's own among them.
+
+    Raises:
+        UserError: If a name is unknown or a template wrong.
+    """
+    tasks = resolve(settings.tasks)
+    if settings.custom is not None:
+        custom = settings.custom
+        tasks.append(
+            CustomTask(
+                custom.name,
+                Path(custom.train),
+                Path(custom.evaluation) if custom.evaluation is not None else None,
+                custom.input,
+                custom.target,
+                custom.metrics,
+                custom.answers,
+                custom.positive,
+                split=custom.split,
+                skip_empty=custom.skip_empty,
+            )
+        )
+    return tasks
+
+
+def load_data(settings: DataSettings) -> ExperimentData:
+    """Reads all examples.
+
+    Raises:
+        UserError: If something about the data is wrong; the message says where.
+    """
+    folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
+    source = Source(data_dir=folder, hub=settings.hub)
+    data = load_examples(load_tasks(settings), source, settings.evaluation_limit)
+    if not data.train:
+        raise UserError(f"No training examples were found for {', '.join(data.tasks)}.")
+    if not data.evaluation:
+        raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
+    return data
+
+
+def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> ExperimentData:
+    """Reads the examples of tasks.
+
+    Args:
+        tasks: The tasks.
+        source: Where from.
+        limit: The first examples of each evaluation set that are taken: a fraction (a float), which leaves
+            `LEAST_EVALUATION` at least, or a number (an int); 0 for all.
+
+    Raises:
+        UserError: If something about the data is wrong; the message says where.
+    """
+    train: dict[str, Sequence[Example]] = {}
+    evaluation: dict[str, Sequence[Example]] = {}
+    scorers: dict[str, Task] = {}
+    warnings: list[str] = []
+    by_name = {task.name: task for task in tasks}
+    if len(by_name) < len(tasks):
+        names = [task.name for task in tasks]
+        double = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"Your own data has the name of the task {double!r}. Give it another with --name.")
+    for task in tasks:
+        data = task.load(source)
+        if data.train:
+            train[task.name] = data.train
+        warnings += data.warnings
+        for name, examples in data.evaluation.items():
+            evaluation[name] = _first(examples, evaluation_count(len(examples), limit))
+            scorers[name] = task
+            warnings += checks.limits(f"{name}, evaluation", task.limits(evaluation[name]))
+    return ExperimentData(
+        tasks=by_name,
+        train=train,
+        evaluation=evaluation,
+        scorers=scorers,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _first(examples: Sequence[Example], number: int) -> Sequence[Example]:
+    """Takes the first examples, and those that belong to the same question as the last of them."""
+    while 0 < number < len(examples) and (last := examples[number - 1].ids) is not None:
+        following = examples[number].ids or {}
+        if any(following.get(name) != value for name, value in last.items() if name != "answer"):
+            break
+        number += 1
+    return examples[:number]
+
+
+def evaluation_count(size: int, limit: int | float) -> int:
+    """Computes how many examples of an evaluation set are scored; see `load_examples`."""
+    if isinstance(limit, float):
+        return min(size, max(LEAST_EVALUATION, round(limit * size)))
+    return min(size, limit) if limit else size
+
+
+def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: int = 1) -> SeedData:
+    """Takes a seed's fraction of the training examples, makes labels wrong, and holds some of it out.
+
+    Args:
+        data: All examples.
+        settings: The fraction, the share of wrong labels, and how much is held out.
+        seed: The run's seed.
+        batch_size: Examples of a batch, to say so where there are fewer to draw from.
+
+    Raises:
+        UserError: If a task has too few examples to hold any out, or no labels to make wrong.
+    """
+    chosen: dict[str, Sequence[Example]] = {}
+    for name, examples in data.train.items():
+        chosen[name] = subsample(examples, settings.fraction, derive_seed(seed, "subsample"))
+        if settings.label_noise:
+            labels = known_labels(data.tasks[name], examples)
+            # Before any are held out: who has wrong labels has no right ones to choose a checkpoint by.
+            noise = derive_seed(seed, "label-noise")
+            chosen[name] = flip_labels(chosen[name], labels, settings.label_noise, noise)
+    train, held_out, warnings = choose_by(chosen, data.tasks, settings, seed)
+    for name, examples in data.train.items():
+        warnings += _missing_classes(name, examples, train[name], seed)
+    sizes = {name: len(examples) for name, examples in train.items()}
+    if (total := sum(sizes.values())) < batch_size:
+        warnings.append(
+            f"{count(total, 'training example')} cannot fill a batch of {batch_size}: every batch holds "
+            "some of them more than once. Give a smaller --batch-size."
+        )
+    return SeedData(
+        train=train,
+        held_out=held_out,
+        rates=rates(sizes, settings.cap, settings.temperature),
+        warnings=tuple(warnings),
+    )
+
+
+def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
+    """Lists the targets that a task's training examples can have and exchange.
+
+    Raises:
+        UserError: If its targets are no labels, or all the same.
+    """
+    known = {example.targets for example in examples}
+    labels = tuple(label for label in task.exchangeable(examples) if label in known)
+    if len(labels) < 2:
+        raise UserError(
+            f"{task.name}: label noise needs two labels or more, and the targets of this task "
+            + ("are no class labels." if not labels else "are all the same.")
+            + " Leave the task or --label-noise out."
+        )
+    return labels
+
+
+def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Example], seed: int) -> list[str]:
+    """Says which classes a seed's part of a task lacks; free-text targets are no classes."""
+    coverage = class_coverage(examples, kept)
+    if len(coverage) > MOST_CLASSES:
+        return []
+    missing = [f"{target!r} ({number} of all)" for target, (number, n) in coverage.items() if not n]
+    if not missing:
+        return []
+    return [
+        f"{name}: seed {seed} trains on {len(kept)} of {len(examples)} examples, and none is "
+        f"{' or '.join(missing)}; the model cannot learn what it never sees."
+    ]
+
+
+class Encodings:
+    """Token ids of all training examples, made once and shared by all runs.
+
+    Args:
+        data: All examples.
+        family: The model.
+        settings: The lengths.
+
+    Attributes:
+        warnings: What was cut.
+        longest: The most tokens of an input and of a target.
+    """
+
+    def __init__(self, data: ExperimentData, family: Family, settings: TrainSettings) -> None:
+        self.warnings: list[str] = [*family.notes]
+        self.longest = (1, 1)
+        self._encoded: dict[str, EncodedSet] = {}
+        self._inputs: dict[str, dict[str, int]] = {}
+        self._targets: dict[str, dict[str, int]] = {}
+        for name, examples in data.train.items():
+            task = data.tasks[name]
+            input_length, target_length = family.lengths(
+                settings.input_length or task.input_length, settings.target_length or task.target_length
+            )
+            try:
+                encoded = family.encode(examples, input_length, target_length)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+            for what, cut, length in (
+                ("inputs", encoded.truncated_inputs, input_length),
+                ("targets", encoded.truncated_targets, target_length),
+            ):
+                if cut:
+                    self.warnings.append(
+                        f"{name}: {cut} of {len(examples)} training {what} are longer than {length} tokens "
+                        "and were cut."
+                    )
+            scored = {set_: data.evaluation[set_] for set_, task_ in data.scorers.items() if task_ is task}
+            vocabulary = vocabulary_of(family, input_length, target_length)
+            self.warnings += check_writing(name, task, examples, encoded.inputs, scored, vocabulary)
+            self.longest = (
+                max(self.longest[0], *map(len, encoded.inputs)),
+                max(self.longest[1], *map(len, encoded.targets)),
+            )
+            self._encoded[name] = encoded
+            # Token ids depend on the text alone; a label that was made wrong is the right one of another.
+            self._inputs[name] = {example.inputs: index for index, example in enumerate(examples)}
+            self._targets[name] = {example.targets: index for index, example in enumerate(examples)}
+
+    def batches(self, parted: SeedData, batch_size: int, seed: int, family: Family) -> SampledBatches:
+        """Draws batches without end; tasks come at their rates.
+
+        Args:
+            parted: The examples to draw from, which must be among those encoded.
+            batch_size: Examples of a batch.
+            seed: The run's seed.
+            family: The model, which pads.
+
+        Returns:
+            `input_ids`, `attention_mask` and `labels`, padded, batch after batch.
+        """
+        rows = {name: self.select(name, examples) for name, examples in parted.train.items()}
+        sizes = {name: len(examples) for name, examples in parted.train.items()}
+        sampler = MixtureSampler(sizes, parted.rates, batch_size, derive_seed(seed, "order"))
+        return SampledBatches(
+            sampler,
+            lambda drawn: family.collate([rows[name][index] for name, index in drawn]),
+        )
+
+    def select(self, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
+        """Finds the token ids of a task's examples, which must be among those encoded."""
+        encoded, inputs, targets = self._encoded[name], self._inputs[name], self._targets[name]
+        return [
+            EncodedExample(encoded.inputs[inputs[e.inputs]], encoded.targets[targets[e.targets]])
+            for e in examples
+        ]
+
+
+class SampledBatches:
+    """Endless batches out of a sampler, whose place in the stream is their only state."""
+
+    def __init__(
+        self, sampler: MixtureSampler, collate: Callable[[list[tuple[str, int]]], dict[str, Tensor]]
+    ) -> None:
+        self.sampler = sampler
+        self._collate = collate
+
+    def realised_rates(self) -> dict[str, float]:
+        """Gives the share of the examples drawn so far that came from each task."""
+        total = sum(self.sampler.counts.values())
+        return {name: round(count / max(1, total), 6) for name, count in self.sampler.counts.items()}
+
+    def __next__(self) -> dict[str, Tensor]:
+        """Draws and pads the next batch."""
+        return self._collate(next(self.sampler))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the place in the stream."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes to a place in the stream."""
+        self.sampler.load_state_dict(state)

@@ -1,0 +1,217 @@
+"""Apply a model to new rows: rows become inputs, the model writes, and each row gets what it wrote."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowland.errors import UserError
+from lowland.evaluate.score import Predictor
+from lowland.runs.usage import FILE, Usage
+from lowland.files import write_atomic
+from lowland.tasks.base import Row, Task
+from lowland.tasks.registry import get_task, task_names
+from lowland.tasks.rows import SUFFIXES, place, read_lines, read_rows, unknown_suffix
+from lowland.tasks.template import Template
+
+OUTPUT_SUFFIXES = (".jsonl", ".csv", ".tsv")
+CHUNK = 16
+"""Batches that are sorted by length together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRow:
+    """A row to be predicted.
+
+    Attributes:
+        row: Its fields.
+        inputs: The input texts that it makes: one for nearly all tasks; MultiRC writes one for each answer,
+            and a task may drop a row that lacks something.
+    """
+
+    row: Row
+    inputs: tuple[str, ...]
+
+
+class InputWriter:
+    """How rows become inputs: by a template, else as a registered task writes its official rows.
+
+    Args:
+        model: The model's name, for messages.
+        usage: How the model was trained; the template or the only task in it is used where none is given.
+        template: A template, such as `review: {text}`.
+        task: Name of a registered task.
+
+    Raises:
+        UserError: If the template is wrong or the task unknown.
+    """
+
+    def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
+        self._model = model
+        self._usage = usage
+        self._trained = [name for name in usage.tasks if name in task_names()] if usage else []
+        if template is None and task is None and usage is not None:
+            template = usage.template
+            if template is None and len(self._trained) == 1:
+                task = self._trained[0]
+        self.template = None if template is None else Template(template)
+        self.task = None if task is None or template is not None else get_task(task)
+
+    def read(self, path: Path) -> list[NewRow]:
+        """Reads a file of rows, or a `.txt` file with one text a line.
+
+        A line of text fills the only field of the template; without a template it is the whole input.
+
+        Raises:
+            UserError: If the file cannot be read, or a row lacks what the input needs.
+        """
+        if path.suffix.lower() == ".txt":
+            return list(self._read_lines(path))
+        if path.suffix.lower() not in SUFFIXES:
+            raise unknown_suffix(path, (*SUFFIXES, ".txt"))
+        if self.template is None and self.task is None:
+            raise self._unknown()
+        rows = []
+        for number, row in read_rows(path):
+            try:
+                rows.append(NewRow(row=row, inputs=self._inputs(row)))
+            except UserError as error:
+                hint = (
+                    f" Rows are read as {self.task.name} has them; --template takes others."
+                    if self.task
+                    else ""
+                )
+                raise UserError(f"{place(path, number)}: {error}{hint}") from None
+        return rows
+
+    def lengths(self) -> tuple[int, int]:
+        """Gives the most tokens of inputs and targets: those of the training, else the tasks' own."""
+        tasks = [self.task] if self.task is not None else [get_task(name) for name in self._trained]
+        inputs = max((task.input_length for task in tasks), default=Task.input_length)
+        targets = max((task.target_length for task in tasks), default=Task.target_length)
+        if self._usage is None:
+            return inputs, targets
+        return self._usage.input_length or inputs, self._usage.target_length or targets
+
+    def _inputs(self, row: Row) -> tuple[str, ...]:
+        if self.template is not None:
+            return (self.template.fill(row),)
+        return tuple(example.inputs for example in self.task.examples(row, "test")) if self.task else ()
+
+    def _read_lines(self, path: Path) -> Iterator[NewRow]:
+        names = self.template.fields if self.template is not None else ("input",)
+        if len(names) != 1:
+            raise UserError(
+                f"{path} has one text a line, but the template needs {len(names)} fields "
+                f"({', '.join(names)}). Give a file with these columns."
+            )
+        empty = True
+        for _, line in read_lines(path):
+            text = line.rstrip("\r\n")
+            if text.strip():
+                empty = False
+                row = {names[0]: text}
+                yield NewRow(row=row, inputs=(self.template.fill(row) if self.template else text,))
+        if empty:
+            raise UserError(f"{path} is empty: it holds no text.")
+
+    def _unknown(self) -> UserError:
+        if len(self._trained) > 1:
+            return UserError(
+                f"{self._model} was trained on {len(self._trained)} tasks ({', '.join(self._trained)}). "
+                'Say which one writes the rows with --task NAME, or give --template "review: {text}".'
+            )
+        return UserError(
+            f"How rows become inputs is not known: {self._model} has no {FILE} that says it. "
+            'Give a template, such as --template "review: {text}", or a task with --task NAME.'
+        )
+
+
+def predict(
+    model: Predictor,
+    rows: Sequence[NewRow],
+    *,
+    input_length: int,
+    target_length: int,
+    batch_size: int,
+    bf16: bool,
+    on_progress: Callable[[int], None],
+    on_cut: Callable[[int], None] = lambda number: None,
+    labels: Sequence[str] = (),
+) -> list[str | list[str] | None]:
+    """Lets a model write for each row.
+
+    Args:
+        model: The model.
+        rows: The rows.
+        input_length: Most tokens of an input; longer ones are cut.
+        target_length: Most tokens that are written.
+        batch_size: Inputs at a time.
+        bf16: Whether to compute under bf16 autocast.
+        on_progress: Called with the number of inputs done since the last call.
+        on_cut: Called with a number of inputs that were cut.
+        labels: Class words that the model was trained to write.
+
+    Returns:
+        For each row what the model wrote; a list where the row made several inputs, `None` where none.
+    """
+    texts = [text for row in rows for text in row.inputs]
+    written: list[str] = []
+    size = CHUNK * batch_size
+    for start in range(0, len(texts), size):
+        chunk = texts[start : start + size]
+        written += model.predict(
+            chunk,
+            input_length=input_length,
+            target_length=target_length,
+            batch_size=batch_size,
+            bf16=bf16,
+            on_cut=on_cut,
+            labels=labels,
+        )
+        on_progress(len(chunk))
+    left = iter(written)
+    found = [[next(left) for _ in row.inputs] for row in rows]
+    return [texts[0] if len(texts) == 1 else texts or None for texts in found]
+
+
+def to_lines(rows: Sequence[NewRow], predictions: Sequence[Any], field: str, suffix: str) -> str:
+    """Writes the rows' fields and the predictions as text: JSON lines, CSV or TSV by the suffix.
+
+    CSV and TSV get the columns of all rows, in the order in which they come up. In TSV, which has no
+    quotes, a tab or line end inside a field becomes a space. Lists and objects are written as JSON.
+    """
+    done = [{**row.row, field: prediction} for row, prediction in zip(rows, predictions, strict=True)]
+    if suffix == ".jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done)
+    columns = [*dict.fromkeys(column for row in rows for column in row.row), field]
+    table = [columns, *([_cell(row.get(column)) for column in columns] for row in done)]
+    if suffix == ".tsv":
+        return "".join("\t".join(re.sub(r"[\t\r\n]+", " ", cell) for cell in line) + "\n" for line in table)
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(table)
+    return file.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    try:
+        write_atomic(path, text.encode())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,85 @@
+"""`lowland.json` in the directory of an exported model: how its inputs are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lowland.errors import UserError
+from lowland.runs.directory import write_json
+from lowland.version import __version__
+
+FILE = "lowland.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """How the inputs of a model are written.
+
+    Attributes:
+        version: The version of lowland that exported the model.
+        tasks: Names of the tasks that it was trained on; a user's own files count as one.
+        template: Template of the input where it was trained on a user's own files.
+        input_length: Most tokens of an input; `None` for each task's own.
+        target_length: Most tokens of a target; `None` for each task's own.
+        labels: The class words that it was trained to write.
+        positive: The class that the metric f1 is of, where it was named.
+        family: How texts were put to it, as far as that differs from the defaults.
+    """
+
+    version: str = __version__
+    tasks: tuple[str, ...]
+    template: str | None = None
+    input_length: int | None = None
+    target_length: int | None = None
+    labels: tuple[str, ...] = ()
+    positive: str | None = None
+    family: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, directory: Path) -> None:
+        """Writes the file into the directory of a model."""
+        write_json(directory / FILE, dataclasses.asdict(self))
+
+
+def read_usage(directory: Path) -> Usage | None:
+    """Reads how the inputs of a model are written.
+
+    Args:
+        directory: The model's directory.
+
+    Returns:
+        What the file says; `None` where there is none.
+
+    Raises:
+        UserError: If the file is there and cannot be understood.
+    """
+    path = directory / FILE
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        names = {field.name for field in dataclasses.fields(Usage)}
+        # Later versions may say more; what is known here keeps its meaning.
+        usage = Usage(
+            **{
+                **{key: found[key] for key in found if key in names},
+                "tasks": tuple(found["tasks"]),
+                "labels": tuple(found.get("labels", ())),
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the file that lowland wrote beside the model ({error!r}).") from None
+    for name, kinds in (
+        ("template", (str, type(None))),
+        ("positive", (str, type(None))),
+        ("input_length", (int, type(None))),
+        ("target_length", (int, type(None))),
+        ("family", (dict,)),
+    ):
+        if not isinstance(getattr(usage, name), kinds):
+            raise UserError(f"{path}: {name!r} is {getattr(usage, name)!r}, which is of a wrong kind.")
+    return usage

@@ -1,0 +1,225 @@
+"""Runs side by side, with processes that only write what training would leave."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowland.compare import Job, Pace, jobs, make_jobs, run_jobs
+from lowland.compare.launch import ProcessLauncher, SubmititLauncher, cores
+from lowland.config.experiment import ExperimentConfig, build_config
+from lowland.config.layers import read_layer
+from lowland.errors import UserError
+from lowland.runs.store import Runs
+
+CONTENT = {"train facts/capitals": "1", "evaluation facts/capitals": "2", "model embedded": "3"}
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.001)
+
+
+def config_of(**settings: Any) -> ExperimentConfig:
+    """Three arms and two seeds of ten steps."""
+    base = {"data": {"tasks": ["facts/capitals"]}, "train": {"steps": 10}, "seeds": [0, 1]}
+    arms = {"baseline": {}, "rho=0.05": {"sam.rho": 0.05}, "rho=0.1": {"sam.rho": 0.1}}
+    return build_config({**base, "arms": arms, **settings})
+
+
+def jobs_of(out: Path, config: ExperimentConfig, name: str = "one") -> list[Job]:
+    """The jobs of what is left of an experiment."""
+    runs = Runs(config, out / "runs", CONTENT)
+    return make_jobs(config, out / name, runs, out / "jobs", f"{name}-")
+
+
+def finish(job: Job, **status: Any) -> None:
+    """Leaves a run as if it were done."""
+    job.run.path.mkdir(parents=True, exist_ok=True)
+    (job.run.path / "status.json").write_text(json.dumps({"state": "done", **status}))
+
+
+class Pretender:
+    """Launches threads that finish runs, or fail."""
+
+    def __init__(self, known: Sequence[Job], failing: str = "", diverging: str = "") -> None:
+        self.known = {job.settings: job for job in known}
+        self.failing = failing
+        self.diverging = diverging
+        self.trained: list[str] = []
+        self.most = self.running = 0
+        self._lock = threading.Lock()
+
+    def start(self, arguments: Sequence[str], log: Path, slot: int) -> Any:
+        """Starts a thread."""
+        self.most = max(self.most, slot + 1)
+        job = self.known[Path(arguments[arguments.index("--config") + 1])]
+        config = build_config(read_layer(job.settings))
+        assert (list(config.arms), config.seeds) == ([job.run.arm], (job.run.seed,))
+        thread = threading.Thread(target=self._work, args=(job,))
+        thread.start()
+        return _Thread(thread)
+
+    def _work(self, job: Job) -> None:
+        with self._lock:
+            self.running += 1
+        time.sleep(0.01)
+        if job.name == self.failing:
+            job.log.write_text("starting\nlowland: The file x is missing.\n")
+        elif job.name == self.diverging:
+            finish(job, state="failed", error="The loss is not finite at step 3.")
+        else:
+            finish(job)
+            self.trained.append(job.run.path.name)
+        with self._lock:
+            self.running -= 1
+
+
+class _Thread:
+    def __init__(self, thread: threading.Thread) -> None:
+        self._thread = thread
+
+    def finished(self) -> bool:
+        return not self._thread.is_alive()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        self._thread.join()
+
+
+class Silent:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, str | None] = {}
+
+    def on_start(self, job: Job) -> None:
+        """Called when a run begins."""
+
+    def on_end(self, job: Job, problem: str | None) -> None:
+        """Called when a run has ended."""
+        self.ended[job.name] = problem
+
+    def on_stop(self) -> None:
+        """Called when the processes are told to stop."""
+
+    def on_wait(self) -> None:
+        """Called while processes run."""
+
+
+def test_every_run_is_trained_once(tmp_path: Path) -> None:
+    """Side by side, each run is trained once, at most so many at a time, and what is done is no job."""
+    config = config_of()
+    todo = jobs_of(tmp_path, config)
+    launcher, silent = Pretender(todo), Silent()
+    assert run_jobs(todo, launcher, 3, silent) == {}
+    assert len(launcher.trained) == len(set(launcher.trained)) == 6
+    assert launcher.most == 3
+    assert set(silent.ended.values()) == {None}
+    assert jobs_of(tmp_path, config) == []
+
+
+def test_runs_that_experiments_share_are_one_job(tmp_path: Path) -> None:
+    """Of two experiments with the same baseline the first one's job trains it for both."""
+    one = config_of()
+    two = config_of(arms={"baseline": {}, "rho=0.3": {"sam.rho": 0.3}})
+    todo = jobs_of(tmp_path, one) + jobs_of(tmp_path, two, "two")
+    launcher, silent = Pretender(todo), Silent()
+    assert len(todo) == 10
+    run_jobs(todo, launcher, 2, silent)
+    assert len(launcher.trained) == len(set(launcher.trained)) == 8
+    assert jobs_of(tmp_path, two, "two") == []
+
+
+def test_a_failed_run_stops_no_other(tmp_path: Path) -> None:
+    """A run that diverges and one whose process fails are told with their reasons; the others are done."""
+    todo = jobs_of(tmp_path, config_of())
+    launcher = Pretender(todo, failing="rho=0.05, seed 0", diverging="baseline, seed 1")
+    failed = run_jobs(todo, launcher, 2, Silent())
+    assert {job.name: problem for job, problem in failed.items()} == {
+        "rho=0.05, seed 0": "The file x is missing.",
+        "baseline, seed 1": "The loss is not finite at step 3.",
+    }
+    assert len(launcher.trained) == 4
+    assert run_jobs(jobs_of(tmp_path, config_of()), Pretender(todo), 2, Silent()) == {}
+
+
+def test_a_process_that_dies_is_no_earlier_failure(tmp_path: Path) -> None:
+    """A process that ends without a word is told as such, though its run had failed in the command before."""
+    (job, *_) = jobs_of(tmp_path, config_of())
+    finish(job, state="failed", error="The loss is not finite.")
+
+    class Dying(Pretender):
+        def _work(self, job: Job) -> None:
+            job.log.write_text("")
+
+    (problem,) = run_jobs([job], Dying([job]), 1, Silent()).values()
+    assert problem == "Its process was ended from outside. Was there too little memory?"
+
+
+def test_the_pace_tells_what_is_left(tmp_path: Path) -> None:
+    """What is left takes as long, for its share of the work, as what was done since the command began."""
+    todo = [job for job in jobs_of(tmp_path, config_of(seeds=[0])) if job.run.arm != "baseline"]
+    now = [100.0]
+    pace = Pace(todo, clock=lambda: now[0])
+    assert (pace.share, pace.seconds()) == (0.0, None)
+    now[0] += 30
+    finish(todo[0])
+    assert (pace.share, pace.seconds()) == (0.5, 30.0)
+    finish(todo[0], state="running", step=4)
+    assert (pace.share, pace.seconds()) == (0.2, pytest.approx(120.0))  # a quotient of decimals
+    finish(todo[0], state="failed", step=4)
+    assert pace.share == 0.5
+
+
+def test_an_interruption_stops_the_jobs(tmp_path: Path) -> None:
+    """After Ctrl-C no job is left running."""
+    todo = jobs_of(tmp_path, config_of())
+    launcher = Pretender(todo)
+
+    class Interrupting(Silent):
+        def on_end(self, job: Job, problem: str | None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(todo, launcher, 2, Interrupting())
+    assert launcher.running == 0
+
+
+def test_cores_are_divided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each of several processes gets its share of the cores, one at least."""
+    seen: list[Mapping[str, str]] = []
+    monkeypatch.setattr("subprocess.Popen", lambda *_, env, **__: seen.append(env))
+    for number in (1, 2, 1000):
+        ProcessLauncher(number).start(["--version"], tmp_path / "log", 0)
+    assert [env["OMP_NUM_THREADS"] for env in seen] == [str(cores()), str(max(1, cores() // 2)), "1"]
+
+
+def test_gpus_are_given_out_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Jobs that run at the same time get different GPUs, of those that this process may use."""
+    seen: list[Mapping[str, str]] = []
+    monkeypatch.setattr("subprocess.Popen", lambda *_, env, **__: seen.append(env))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    launcher = ProcessLauncher(3)
+    for slot in range(3):
+        launcher.start(["--version"], tmp_path / "log", slot)
+    assert [env["CUDA_VISIBLE_DEVICES"] for env in seen] == ["2", "5", "2"]
+
+
+def test_a_missing_engine_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without submitit the user reads how to install it."""
+    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    with pytest.raises(UserError, match=r"pip install 'lowland\[cluster\]'"):
+        SubmititLauncher(tmp_path, "slurm", {}, 1)
+
+
+def test_unknown_cluster_options_are_one_sentence(tmp_path: Path) -> None:
+    """What submitit refuses is said in one sentence."""
+    pytest.importorskip("submitit", reason="clusters need submitit: pip install 'lowland[cluster]'")
+    with pytest.raises(UserError, match="submitit cannot use this cluster"):
+        SubmititLauncher(tmp_path, "local", {"no_such_option": 1}, 1)

@@ -1,0 +1,108 @@
+"""Outcomes beside the score, in a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from tests.fixtures.reports import write_experiment, write_run
+
+from lowland.errors import UserError
+from lowland.report import write_report
+from lowland.report.outcomes import outcome_named, read_outcomes
+from lowland.report.runs import read_experiment
+from lowland.statistics import Kind, compare_pairs, holm
+
+ARMS = ("baseline", "sam")
+
+
+def write_outcomes(
+    directory: Path, values: Mapping[str, Sequence[Sequence[float | None]]], arms: Sequence[str] = ARMS
+) -> Path:
+    """An experiment of three seeds whose scores are equal, with outcomes: name -> arm -> seed."""
+    write_experiment(directory, metrics={"a": ["accuracy"]}, arms=arms)
+    for place, arm in enumerate(arms):
+        for seed in range(3):
+            write_run(
+                directory, arm, seed, {"a": {200: {"accuracy": 80.0 + seed + 0.1 * place * (seed % 2)}}}
+            )
+            outcomes = {name: of_arms[place][seed] for name, of_arms in values.items()}
+            file = directory / "outcomes" / f"{arm}-seed{seed}.json"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps({"settings": {}, "sets": {"a": {"outcomes": outcomes}}}))
+    return directory
+
+
+CALIBRATION = [[9.0, 9.5, 9.2], [4.0, 4.4, 4.1]]
+LOSS = [[1.2, 1.3, 1.1], [1.0, 1.6, 0.6]]
+
+
+def test_verdicts_of_outcomes(tmp_path: Path) -> None:
+    """Lower calibration error is better, and all verdicts share the risk by Holm's method."""
+    values = {"calibration error": CALIBRATION, "loss of an answer": LOSS}
+    rows = read_outcomes(read_experiment(write_outcomes(tmp_path / "x", values)))
+    found = {row.outcome.name: row.verdicts["sam"] for row in rows}
+    assert found["calibration error"].kind is Kind.BETTER
+    assert found["loss of an answer"].kind is Kind.UNDECIDED
+    raw = [compare_pairs(*of_arms) for of_arms in values.values()]
+    assert [verdict.p for verdict in found.values()] == pytest.approx(holm([one.p for one in raw]))
+    assert [verdict.comparison.low for verdict in found.values()] == [one.low for one in raw]
+
+
+def test_the_answer_names_the_strongest_outcome(tmp_path: Path) -> None:
+    """Where the score is equal and calibration better, the answer says so and for what the arm is good."""
+    report = write_report(write_outcomes(tmp_path / "x", {"calibration error": CALIBRATION}))
+    assert "equal within 0.5 points" in report.answer[1]
+    assert report.answer[2].startswith("Beside it: calibration error on a, where SAM is better: -5.1 points")
+    assert report.answer[3] == "Advice: use SAM where calibration error on a counts, else Baseline."
+    table = next(table for table in report.beyond if table.name == "outcomes")
+    assert table.rows[0][:6] == (
+        "a",
+        "calibration error (points)",
+        "SAM",
+        "9.2 ± 0.3",
+        "4.2 ± 0.2",
+        "-5.1 (-5.2 to -4.9)",
+    )
+    assert (report.directory / "tables" / "outcomes.csv").is_file()
+
+
+def test_every_arm_is_compared_with_the_reference(tmp_path: Path) -> None:
+    """With three arms each of the others has its row and verdict, and the answer names the best of them."""
+    values = {"calibration error": [*CALIBRATION, [3.0, 3.4, 3.1]]}
+    report = write_report(write_outcomes(tmp_path / "x", values, ("baseline", "sam", "late")))
+    table = next(table for table in report.beyond if table.name == "outcomes")
+    assert [(row["arm"], row["verdict"]) for row in table.records] == [("sam", "better"), ("late", "better")]
+    p = [compare_pairs(CALIBRATION[0], values["calibration error"][place]).p for place in (1, 2)]
+    assert [row["p_adjusted"] for row in table.records] == pytest.approx(holm(p))
+    assert report.answer[0].startswith("Compared: SAM, late with Baseline over 3 seeds")
+
+
+def test_missing_values_leave_their_pair_out(tmp_path: Path) -> None:
+    """A likelihood that was not finite is null in the file, and its pair does not count."""
+    values: dict[str, list[list[float | None]]] = {"loss of a token": [[1.0, None, 1.2], [0.9, 1.0, 1.1]]}
+    (row,) = read_outcomes(read_experiment(write_outcomes(tmp_path / "x", values)))
+    assert row.verdicts["sam"].comparison.n == 2
+    assert row.arms["baseline"].n == 2
+
+
+def test_names_say_unit_and_direction() -> None:
+    """An outcome after rounding is measured as it is without, and any other name is a metric in percent."""
+    after = outcome_named("loss of an answer after int4")
+    assert (after.better, after.unit, after.name) == ("lower", "nats", "loss of an answer after int4")
+    assert (outcome_named("accuracy after int8").better, outcome_named("f1").margin) == ("higher", 0.5)
+
+
+def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    """A damaged file, and models measured by different settings, are each refused in one sentence."""
+    directory = write_outcomes(tmp_path / "x", {"loss of a token": LOSS})
+    file = directory / "outcomes" / "sam-seed2.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"settings": {"examples": 3}}))
+    with pytest.raises(UserError, match="different settings"):
+        write_report(directory)
+    file.write_text("{")
+    with pytest.raises(UserError, match=r"sam-seed2\.json: these are no outcomes"):
+        write_report(directory)
