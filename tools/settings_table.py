@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from lowland.sam.config import SAMConfig
-from lowland.sam.setting import described
+from lowland.settings import described
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "command-line.md"
 BEGIN, END = "<!-- settings of SAM -->", "<!-- end -->"

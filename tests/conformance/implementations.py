@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import lowland
-from lowland.sam.batch import rows
+from lowland.batches.batch import rows
 
 LossFunction = Callable[[Any], Tensor]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import BatchEncoding
 
+from lowland.batches.batch import batch_size, cut
 from lowland.integrations.examples import Pairs, examples_of
-from lowland.sam.batch import batch_size, cut
 
 BATCH: dict[str, Any] = {
     "input_ids": torch.arange(12).view(6, 2),

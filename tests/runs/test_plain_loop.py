@@ -12,11 +12,11 @@ from transformers.optimization import Adafactor
 
 import lowland
 from lowland.cli import main
-from lowland.data import trim_padding
 from lowland.config.experiment import build_config
-from lowland.runs.examples import Encodings, load_data, part
+from lowland.data import trim_padding
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import load_model, weights_sha256
+from lowland.runs.examples import Encodings, load_data, part
 from lowland.train import seed_dropout
 
 

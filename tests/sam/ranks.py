@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lowland import GradientInfo
-from lowland.sam.batch import rows
+from lowland.batches.batch import rows
 
 WORLD = 2
 # Float64 sums of numbers of order 1 in another order, over a few steps.

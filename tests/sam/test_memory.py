@@ -13,8 +13,8 @@ from tests.sam.toys import SAM, Batch, batch_of, loss_of, mlp
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowland.sam.preserve import buffers
-from lowland.sam.undo import Undo
+from lowland.parameters.preserve import buffers
+from lowland.parameters.undo import Undo
 
 
 class Tensors(TorchDispatchMode):

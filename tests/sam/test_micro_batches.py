@@ -11,7 +11,7 @@ from tests.sam.toys import SAM, Batch, Tagger, batch_of, distance, gradients, lo
 from torch import Tensor, nn
 
 from lowland import GradientInfo, StandardGradient
-from lowland.sam.batch import rows
+from lowland.batches.batch import rows
 
 # Float64 sums of numbers of order 1 in another order.
 ROUNDING = 1e-13

@@ -15,7 +15,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-SAM = ROOT / "src" / "lowland" / "sam"
+LOWLAND = ROOT / "src" / "lowland"
 
 
 @dataclass(frozen=True)
@@ -35,183 +35,195 @@ class Mutation:
 
 MUTATIONS = {
     "rho is scaled by 1.01": Mutation(
-        "perturb.py", "perturb", "rho / norm", "1.01 * rho / norm", "test_radius.py::test_radius_is_rho"
+        "sam/perturb.py", "perturb", "rho / norm", "1.01 * rho / norm", "test_radius.py::test_radius_is_rho"
     ),
     "the ascent is on the whole batch": Mutation(
-        "ascent.py",
+        "sam/ascent.py",
         "points",
         "(cut(pieces, 0, group), list(pieces), 1.0)",
         "(list(pieces), list(pieces), 1.0)",
         "test_micro_batches.py::test_ascent_sees_the_first_examples",
     ),
     "the ascent is on the last a examples": Mutation(
-        "ascent.py",
+        "sam/ascent.py",
         "points",
         "(cut(pieces, 0, group), list(pieces), 1.0)",
         "(cut(pieces, size - group, size), list(pieces), 1.0)",
         "test_micro_batches.py::test_ascent_sees_the_first_examples",
     ),
     "the descent is on the ascent examples": Mutation(
-        "ascent.py",
+        "sam/ascent.py",
         "points",
         "(cut(pieces, 0, group), list(pieces), 1.0)",
         "(cut(pieces, 0, group), cut(pieces, 0, group), 1.0)",
         "test_reference.py::test_mlp",
     ),
     "the norm is each tensor's own": Mutation(
-        "perturb.py",
+        "sam/perturb.py",
         "perturb",
         "weights.move(directions, scale)",
         "weights.move([d / d.norm() for d in directions], scale * norm)",
         "test_radius.py::test_norm_is_global_and_not_squared",
     ),
     "the norm is squared": Mutation(
-        "perturb.py",
+        "sam/perturb.py",
         "perturb",
         "rho / norm",
         "rho / norm**2",
         "test_radius.py::test_norm_is_global_and_not_squared",
     ),
     "the norm of fp16 is summed in fp16": Mutation(
-        "norms.py",
+        "parameters/norms.py",
         "squares",
         "torch.float64 if group[0].dtype == torch.float64 else torch.float32",
         "group[0].dtype",
         "test_radius.py::test_norm_is_summed_in_fp32",
     ),
     "w_adv is on the other side": Mutation(
-        "perturb.py",
+        "sam/perturb.py",
         "perturb",
         "weights.move(directions, scale)",
         "weights.move(directions, -scale)",
         "test_reference.py::test_mlp",
     ),
     "the weights are not restored": Mutation(
-        "weights.py",
+        "sam/weights.py",
         "back",
         "torch._foreach_copy_(self.now, self.saved)",
         "None",
         "test_restore.py::test_success",
     ),
     "the weights are restored by subtraction": Mutation(
-        "weights.py",
+        "sam/weights.py",
         "back",
         "torch._foreach_copy_(self.now, self.saved)",
         "[w.sub_(1.001 * (w - s)) for w, s in zip(self.now, self.saved)]",
         "test_restore.py::test_success",
     ),
     "the weights are not restored after an error": Mutation(
-        "gradient.py",
+        "sam/gradient.py",
         "__call__",
         "self._replicas.abandon()",
         "undo._actions.clear()",
         "test_restore.py::test_exception",
     ),
     "what is undone is added after it is done": Mutation(
-        "perturb.py",
+        "sam/perturb.py",
         "perturb",
         "undo.later(weights.back)",
         "weights.move(directions, scale) or undo.later(weights.back) or weights.back()",
         "test_restore.py::test_ctrl_c_at_every_moment",
     ),
     "a zero gradient is divided by its norm": Mutation(
-        "perturb.py",
+        "sam/perturb.py",
         "perturb",
         "rho / norm if norm > 0 else 0.0",
         "rho / norm",
         "test_radius.py::test_zero_ascent_gradient",
     ),
     "a point that is not finite is taken": Mutation(
-        "perturb.py",
+        "sam/perturb.py",
         "perturb",
         "narrow and radius is not None and not math.isfinite(radius)",
         "False",
         "test_radius.py::test_weights_that_cannot_hold_the_point",
     ),
     "the gradients of both passes are summed": Mutation(
-        "preserve.py", "gradients", "undo.later(back)", "None", "test_reference.py::test_mlp"
+        "parameters/preserve.py", "gradients", "undo.later(back)", "None", "test_reference.py::test_mlp"
     ),
     "found gradients are dropped": Mutation(
-        "preserve.py",
+        "parameters/preserve.py",
         "gradients",
         "None if p.grad is None else p.grad.clone() if copy else p.grad",
         "None",
         "test_rho_zero.py::test_found_gradients_are_added_to",
     ),
     "the random streams are not restored": Mutation(
-        "preserve.py",
+        "parameters/preserve.py",
         "random_streams",
         "undo.later(back)",
         "None",
         "test_rho_zero.py::test_equals_loss_backward",
     ),
     "the buffers are not restored": Mutation(
-        "preserve.py", "buffers", "undo.later(back)", "None", "test_rho_zero.py::test_equals_loss_backward"
+        "parameters/preserve.py",
+        "buffers",
+        "undo.later(back)",
+        "None",
+        "test_rho_zero.py::test_equals_loss_backward",
     ),
     "a cast of w is used at w_adv": Mutation(
-        "weights.py",
+        "sam/weights.py",
         "move",
         "torch.clear_autocast_cache()",
         "None",
         "test_mixed_precision.py::test_autocast_outside",
     ),
     "a cast of w_adv is used at w": Mutation(
-        "weights.py",
+        "sam/weights.py",
         "back",
         "torch.clear_autocast_cache()",
         "None",
         "test_mixed_precision.py::test_autocast_outside",
     ),
     "rows of a table stay at w_adv": Mutation(
-        "weights.py", "back", "rows.put(self.saved[index])", "None", "test_rows.py::test_the_same_gradient"
+        "sam/weights.py",
+        "back",
+        "rows.put(self.saved[index])",
+        "None",
+        "test_rows.py::test_the_same_gradient",
     ),
     "rows of a table stay at w": Mutation(
-        "weights.py", "move", "rows.put(self.now[index])", "None", "test_rows.py::test_the_same_gradient"
+        "sam/weights.py", "move", "rows.put(self.now[index])", "None", "test_rows.py::test_the_same_gradient"
     ),
     "micro-batches weigh the same": Mutation(
-        "standard.py",
+        "sam/standard.py",
         "_weighted",
         "count / total if total else 1 / len(pieces)",
         "1 / len(pieces)",
         "test_micro_batches.py::test_examples",
     ),
     "tokens are not counted": Mutation(
-        "batch.py",
+        "batches/batch.py",
         "target_count",
         "(labels != -100).sum()",
         "torch.tensor(labels.numel())",
         "test_micro_batches.py::test_target_tokens",
     ),
     "the gradients of m points are summed": Mutation(
-        "ascent.py",
+        "sam/ascent.py",
         "points",
         "(cut(pieces, point * group, (point + 1) * group), list(pieces), 1.0 / m)",
         "(cut(pieces, point * group, (point + 1) * group), list(pieces), 1.0)",
         "test_micro_batches.py::test_full_averages_the_points",
     ),
     "an overflow of the ascent is not passed on": Mutation(
-        "gradient.py",
+        "sam/gradient.py",
         "_after",
         "parameter.grad.mul_(math.inf)",
         "None",
         "test_mixed_precision.py::test_overflow",
     ),
     "the cosine is of the gradient before": Mutation(
-        "gradient.py",
+        "sam/gradient.py",
         "__call__",
         "descent_cosine(done.weights)",
         "abs(descent_cosine(done.weights) or 0.0)",
         "test_cosine.py::test_one_weight",
     ),
     "rho does not rise": Mutation(
-        "schedule.py",
+        "sam/schedule.py",
         "scheduled_rho",
         "config.rho * min(1.0, (step - first + 1) / length) if length else config.rho",
         "config.rho",
         "test_schedule.py::test_warmup",
     ),
     "SAM begins at once": Mutation(
-        "schedule.py", "scheduled_rho", "math.ceil(config.start * steps)", "0", "test_schedule.py::test_start"
+        "sam/schedule.py",
+        "scheduled_rho",
+        "math.ceil(config.start * steps)",
+        "0",
+        "test_schedule.py::test_start",
     ),
 }
 
@@ -238,7 +250,7 @@ class Replace(ast.NodeTransformer):
 def mutated(mutation: Mutation) -> str:
     """The source of a file with one expression replaced."""
     replace = Replace(mutation)
-    tree = replace.visit(ast.parse((SAM / mutation.file).read_text()))
+    tree = replace.visit(ast.parse((LOWLAND / mutation.file).read_text()))
     assert replace.count == 1, f"{mutation.right!r} is there {replace.count} times"
     return ast.unparse(ast.fix_missing_locations(tree))
 
@@ -248,7 +260,7 @@ def test_mutation_is_caught(name: str, tmp_path: Path) -> None:
     """With one expression of the algorithm wrong, the test that is named for it fails."""
     mutation = MUTATIONS[name]
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "models"))
-    (tmp_path / "src" / "lowland" / "sam" / mutation.file).write_text(mutated(mutation))
+    (tmp_path / "src" / "lowland" / mutation.file).write_text(mutated(mutation))
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "slow or not slow"]
     result = subprocess.run(
         [*command, f"tests/sam/{mutation.test}"],

@@ -10,7 +10,7 @@ import torch
 from tests.sam.toys import SAM, Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
 from torch import Tensor, nn
 
-from lowland.sam.parameters import Selection
+from lowland.parameters.selection import Selection
 
 
 class Normed(nn.Module):

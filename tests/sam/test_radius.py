@@ -9,7 +9,7 @@ import torch
 from tests.sam.toys import SAM, Batch, batch_of, gradients, loss_of, mlp, same, weights
 from torch import Tensor, nn
 
-from lowland.sam.norms import global_norm
+from lowland.parameters.norms import global_norm
 
 
 def displacement(model: nn.Module, sam: SAM, batch: Batch) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from tests.sam.test_memory import Tensors
 from tests.sam.toys import SAM, Batch, Words, words_batch
 from torch import Tensor, nn
 
+from lowland.parameters.rows import MANY, is_table
 from lowland.sam.perturb import perturb, perturbed
-from lowland.sam.rows import MANY, is_table
 
 
 def handed(model: nn.Module, by_rows: bool) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lowland import SAMConfig, SAMGradient
-from lowland.sam.rows import MANY
+from lowland.parameters.rows import MANY
 
 Batch = dict[str, Tensor]
 LOOP = ("micro_batch_size", "count", "scaler", "backward")

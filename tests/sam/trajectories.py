@@ -24,7 +24,7 @@ from tests.sam.toys import SAM, Batch, token_batch
 from torch import nn
 
 from lowland import StandardGradient
-from lowland.sam.batch import rows
+from lowland.batches.batch import rows
 
 
 def trajectory(

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any, Literal
 
 from lowland.cli.parser import one_of, whole, whole_or_fraction
-from lowland.sam.setting import described, kinds_of
+from lowland.settings import described, kinds_of
 
 
 def add_settings(

@@ -21,7 +21,7 @@ from lowland.families.recognise import family_defaults
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.files import fingerprint
 from lowland.sam.config import SAMConfig
-from lowland.sam.setting import changes
+from lowland.settings import changes
 from lowland.tasks.rows import task_name
 from lowland.train.settings import TrainSettings
 

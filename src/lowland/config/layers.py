@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lowland.errors import UserError, unknown_name
-from lowland.sam.setting import described
+from lowland.settings import described
 
 Layer = Mapping[str, Any]
 """Nested settings, each section a mapping, holding only what is set."""

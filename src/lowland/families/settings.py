@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from lowland.sam.setting import check, setting
+from lowland.settings import check, setting
 
 FamilyName: TypeAlias = Literal["auto", "encoder-decoder", "causal", "classifier"]
 

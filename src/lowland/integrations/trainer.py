@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from lowland.batches.batch import batch_size
 from lowland.errors import UserError
 from lowland.integrations.examples import Examples, examples_of
 from lowland.integrations.figures import figures_aside
 from lowland.integrations.put_off import LossOf, LossPutOff
 from lowland.integrations.refusals import refuse
 from lowland.sam import GradientInfo, PlateauWatch, SAMConfig, SAMGradient
-from lowland.sam.batch import batch_size
 from lowland.sam.plateau import HELD
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from lowland.families.base import Family, plain_module
 from lowland.models import build_model, quiet_transformers
 from lowland.models.head import is_t5
+from lowland.parameters.rows import is_table
 from lowland.sam import SAMConfig
-from lowland.sam.rows import is_table
 from lowland.train import TrainSettings
 from lowland.train.precision import resolve_operations
 

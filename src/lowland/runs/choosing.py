@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lowland.errors import UserError
 from lowland.config.experiment import DataSettings
+from lowland.errors import UserError
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Task
 from lowland.tasks.subsample import hold_out

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
+from lowland.config.experiment import DataSettings
 from lowland.data import EncodedExample, EncodedSet, MixtureSampler
 from lowland.data.writable import check_writing
 from lowland.errors import UserError
-from lowland.runs.choosing import choose_by
-from lowland.config.experiment import DataSettings
-from lowland.runs.vocabulary import vocabulary_of
 from lowland.families.base import Family
 from lowland.report.words import count
+from lowland.runs.choosing import choose_by
+from lowland.runs.vocabulary import vocabulary_of
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lowland.runs.directory import RunDirectory
 from lowland.report.formats import plain
+from lowland.runs.directory import RunDirectory
 from lowland.tasks.base import Example
 from lowland.train import StepReport, Watch
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from lowland.errors import UserError
 from lowland.evaluate.score import Predictor
-from lowland.runs.usage import FILE, Usage
 from lowland.files import write_atomic
+from lowland.runs.usage import FILE, Usage
 from lowland.tasks.base import Row, Task
 from lowland.tasks.registry import get_task, task_names
 from lowland.tasks.rows import SUFFIXES, place, read_lines, read_rows, unknown_suffix

@@ -13,12 +13,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from lowland.errors import UserError
 from lowland.config.experiment import RunConfig
-from lowland.runs.directory import RunDirectory
 from lowland.config.layers import build_section, read_layer
-from lowland.runs.start import start_model
+from lowland.errors import UserError
 from lowland.families.base import Family
+from lowland.runs.directory import RunDirectory
+from lowland.runs.start import start_model
 from lowland.train import Failure, Training, load_failure, resolve_precision, restore_streams
 
 FOLDER = "non-finite"

@@ -11,17 +11,17 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator, PartialState
 
-from lowland.evaluate import evaluate_sets, write_predictions
 from lowland.config.experiment import RunConfig
+from lowland.evaluate import evaluate_sets, write_predictions
+from lowland.families.base import Family
+from lowland.files import DamagedError, check_sums
+from lowland.models import save_model, weights_sha256
 from lowland.runs.directory import RunDirectory
 from lowland.runs.examples import Encodings, ExperimentData, SeedData
 from lowland.runs.guard import StopRequest
 from lowland.runs.health import Health
 from lowland.runs.resumable import Listener, Resumable
 from lowland.runs.start import start_model
-from lowland.families.base import Family
-from lowland.files import DamagedError, check_sums
-from lowland.models import save_model, weights_sha256
 from lowland.tasks.base import Example, Task
 from lowland.train import (
     StepReport,

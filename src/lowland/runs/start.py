@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lowland.config.experiment import RunConfig
-from lowland.runs.examples import ExperimentData, load_data
 from lowland.families.base import Family, Start, TaskExamples
 from lowland.families.recognise import load_family
+from lowland.runs.examples import ExperimentData, load_data
 
 
 def start_model(config: RunConfig, data: ExperimentData | None, seed: int) -> Family:

@@ -16,19 +16,19 @@ from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
+from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.content import examples_hash, model_hash
 from lowland.errors import UserError
-from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.runs.directory import Bystander, RunDirectory
-from lowland.runs.examples import Encodings, ExperimentData, load_data
-from lowland.runs.run import processes
-from lowland.runs.start import start_model
 from lowland.families.adapters import find
 from lowland.families.base import Family
 from lowland.files import aside_of, fingerprint, remove, remove_asides
 from lowland.models import LoadedModel, weights_sha256
 from lowland.models import load as loading
-from lowland.sam.setting import changes as differing
+from lowland.runs.directory import Bystander, RunDirectory
+from lowland.runs.examples import Encodings, ExperimentData, load_data
+from lowland.runs.run import processes
+from lowland.runs.start import start_model
+from lowland.settings import changes as differing
 
 FOLDER = "runs"
 

@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowland.sam.batch import target_count
     from lowland.sam.config import SAMConfig
     from lowland.sam.gradient import SAM, SAMGradient
     from lowland.sam.info import GradientInfo
@@ -22,7 +21,6 @@ __all__ = [
     "SAMGradient",
     "StandardGradient",
     "perturbed",
-    "target_count",
 ]
 _HOMES = {
     "GradientInfo": "info",
@@ -32,7 +30,6 @@ _HOMES = {
     "SAMGradient": "gradient",
     "Perturbation": "perturb",
     "perturbed": "perturb",
-    "target_count": "batch",
 }
 
 

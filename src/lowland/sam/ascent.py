@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lowland.sam.batch import batch_size, cut
+from lowland.batches.batch import batch_size, cut
+from lowland.parameters.parallel import Replicas
 from lowland.sam.config import SAMConfig
-from lowland.sam.parallel import Replicas
 
 
 def ascent_size(config: SAMConfig, size: int, processes: int = 1) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from lowland.sam.setting import check, setting
+from lowland.settings import check, setting
 
 Descent: TypeAlias = Literal["share", "full"]
 Direction: TypeAlias = Literal["ascent", "previous", "momentum"]

@@ -11,21 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowland.sam import preserve
+from lowland.batches.batch import batch_size, target_count
+from lowland.parameters import preserve
+from lowland.parameters.rows import by_rows, dense_tables
+from lowland.parameters.selection import Parameters, Selection
+from lowland.parameters.undo import Undo
 from lowland.sam.ascent import ascent_size, points
-from lowland.sam.batch import batch_size, target_count
 from lowland.sam.config import SAMConfig
 from lowland.sam.explain import Silence, explained
 from lowland.sam.info import GradientInfo, mean_info
 from lowland.sam.measure import descent_cosine, must_measure
-from lowland.sam.parameters import Parameters, Selection
 from lowland.sam.past import Past
 from lowland.sam.perturb import Perturbation, perturb
 from lowland.sam.reentrant import GraphOf, refuse_reentrant
-from lowland.sam.rows import by_rows, dense_tables
 from lowland.sam.schedule import scheduled_rho
 from lowland.sam.standard import LossFunction, StandardGradient, times
-from lowland.sam.undo import Undo
 
 
 class SAMGradient(StandardGradient):

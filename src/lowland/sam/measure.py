@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lowland.sam.norms import global_norm, nonzero_count
-from lowland.sam.parallel import local, shard_sums
+from lowland.parameters.norms import global_norm, nonzero_count
+from lowland.parameters.parallel import local, shard_sums
 from lowland.sam.weights import Weights
 
 WIDE = (torch.float32, torch.float64, torch.complex64, torch.complex128)

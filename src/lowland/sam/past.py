@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lowland.sam.parallel import local
+from lowland.parameters.parallel import local
 
 
 class Past:

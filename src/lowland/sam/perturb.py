@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lowland.parameters.norms import global_norm
+from lowland.parameters.parallel import local
+from lowland.parameters.undo import Undo
 from lowland.sam.measure import measured, must_measure
-from lowland.sam.norms import global_norm
-from lowland.sam.parallel import local
-from lowland.sam.undo import Undo
 from lowland.sam.weights import Weights
 
 

@@ -5,7 +5,7 @@ No modules, no `.grad`, no batches in pieces: weights in, gradient out.
 Args of both functions:
     loss: Mean loss of a batch at given weights: `loss(weights, batch)`, a scalar with a graph.
     w: The weights, each with `requires_grad`; they are not changed.
-    batch: The batch B; see `lowland.sam.batch`.
+    batch: The batch B; see `lowland.batches.batch`.
     rho: Radius.
     a: Number of ascent examples.
 
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowland.sam.batch import rows
+from lowland.batches.batch import rows
 
 Loss = Callable[[Sequence[Tensor], Any], Tensor]
 

@@ -14,10 +14,10 @@ from typing import Any, NoReturn, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from lowland.sam.batch import batch_size, rows, target_count
+from lowland.batches.batch import batch_size, rows, target_count
+from lowland.parameters.parallel import Replicas, refuse_flattened
+from lowland.parameters.selection import Parameters, Selection
 from lowland.sam.info import GradientInfo
-from lowland.sam.parallel import Replicas, refuse_flattened
-from lowland.sam.parameters import Parameters, Selection
 
 LossFunction: TypeAlias = Callable[[Any], Tensor]
 """Gives the mean loss of a batch as a scalar tensor with a graph."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lowland.sam.parallel import local
-from lowland.sam.rows import Rows
+from lowland.parameters.parallel import local
+from lowland.parameters.rows import Rows
 
 
 class Weights:

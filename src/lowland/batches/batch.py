@@ -11,7 +11,7 @@ array in it, such as a list of texts. Inside of a larger batch, a list or
 tuple is read as columns where these have as many rows as the rest of the
 batch, else as examples where there are as many items: pictures of different
 sizes, boxes and masks of each picture. The sequences of a packed batch are
-its examples; see `lowland.sam.packed`.
+its examples; see `lowland.batches.packed`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lowland.sam import packed
+from lowland.batches import packed
 
 
 def _has_rows(value: Any) -> bool:

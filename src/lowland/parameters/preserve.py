@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from lowland.sam.undo import Undo
+from lowland.parameters.undo import Undo
 
 
 def gradients(parameters: Sequence[Tensor], undo: Undo, *, copy: bool = False) -> None:

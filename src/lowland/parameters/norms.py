@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lowland.sam.parallel import local, shard_sums
+from lowland.parameters.parallel import local, shard_sums
 
 
 def global_norm(tensors: Sequence[Tensor]) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import DataCollatorWithFlattening
 
 import lowland
-from lowland.sam.batch import batch_size, cut, rows
+from lowland.batches.batch import batch_size, cut, rows
 
 LENGTHS = (3, 5, 2, 4)
 ROWS = [{"input_ids": list(range(10 * n, 10 * n + length))} for n, length in enumerate(LENGTHS)]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 from transformers import BatchEncoding
 
-from lowland.sam.batch import batch_size, cut, rows, target_count
+from lowland.batches.batch import batch_size, cut, rows, target_count
 
 QUICK = settings(max_examples=60, deadline=None)  # other work on the machine makes single runs slow
 

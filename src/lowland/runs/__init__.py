@@ -1,0 +1,1 @@
+"""Runs: the examples, the starting model, one training, and where it lies."""
