@@ -9,13 +9,8 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from lowland.parameters.reentrant import REENTRANT
 from lowland.sam.perturb import Perturbation
-
-REENTRANT = (
-    "The model uses reentrant activation checkpointing, which hides parameters from the ascent. Use "
-    "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), in a Trainer "
-    "gradient_checkpointing_kwargs={'use_reentrant': False}."
-)
 
 COARSE = 0.9
 """Below this share of rho the measured radius is worth a warning; in fp32 it is 1 up to rounding."""

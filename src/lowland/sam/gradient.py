@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lowland.batches.batch import batch_size, target_count
 from lowland.parameters import preserve
+from lowland.parameters.reentrant import GraphOf, refuse_reentrant
 from lowland.parameters.rows import by_rows, dense_tables
 from lowland.parameters.selection import Parameters, Selection
 from lowland.parameters.undo import Undo
@@ -23,7 +24,6 @@ from lowland.sam.info import GradientInfo, mean_info
 from lowland.sam.measure import descent_cosine, must_measure
 from lowland.sam.past import Past
 from lowland.sam.perturb import Perturbation, perturb
-from lowland.sam.reentrant import GraphOf, refuse_reentrant
 from lowland.sam.schedule import scheduled_rho
 from lowland.sam.standard import LossFunction, StandardGradient, times
 

@@ -7,7 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from lowland.sam.explain import REENTRANT
+REENTRANT = (
+    "The model uses reentrant activation checkpointing, which hides parameters from the ascent. Use "
+    "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), in a Trainer "
+    "gradient_checkpointing_kwargs={'use_reentrant': False}."
+)
 
 
 def refuse_reentrant(node: Any) -> None:
