@@ -22,7 +22,7 @@ from rich.table import Table
 from lowland.data import EncodedExample, MixtureSampler, collate, encode
 from lowland.evaluate import generate
 from lowland.models import LoadedModel, load_model
-from lowland.runs.examples import SampledBatches
+from lowland.runs.encodings import SampledBatches
 from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task, task_names
 from lowland.tasks.base import Example

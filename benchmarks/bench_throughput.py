@@ -32,7 +32,7 @@ from transformers.optimization import Adafactor
 
 from lowland.data import EncodedExample, MixtureSampler, collate, encode
 from lowland.models import load_model
-from lowland.runs.examples import SampledBatches
+from lowland.runs.encodings import SampledBatches
 from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task, task_names
 from lowland.train import (

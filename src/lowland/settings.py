@@ -22,6 +22,7 @@ class Setting:
         below: A bound above, which is no value itself.
         option: Name of the command line's option, where it is not the field's own.
         metavar: What the command line's help shows for the value.
+        unset: What holds where the value is `None`, in words.
     """
 
     help: str
@@ -31,6 +32,7 @@ class Setting:
     below: float | None = None
     option: str | None = None
     metavar: str = "X"
+    unset: str | None = None
 
     def holds(self, value: float) -> bool:
         """Tells whether a number is within the limits."""
@@ -82,13 +84,15 @@ def check(settings: Any) -> None:
     Raises:
         ValueError: With a sentence that names the field, its value and what it must be.
     """
+    kinds_by_name = kinds_of(type(settings))
     for name, said in described(type(settings)).items():
-        value, kinds = getattr(settings, name), kinds_of(type(settings))[name]
+        value, kinds = getattr(settings, name), kinds_by_name[name]
+        if float in kinds and int not in kinds and type(value) is int:
+            value = float(value)
+            object.__setattr__(settings, name, value)
         expected = mismatch(kinds, said, value)
         if expected:
             raise ValueError(f"Invalid {name}={value!r}. Must be {expected}.")
-        if float in kinds and isinstance(value, int):
-            object.__setattr__(settings, name, float(value))
 
 
 def mismatch(kinds: Sequence[Any], said: Setting, value: Any) -> str | None:
@@ -110,7 +114,7 @@ def mismatch(kinds: Sequence[Any], said: Setting, value: Any) -> str | None:
         return None if isinstance(value, bool) else "True or False"
     number = next((kind for kind in (float, int) if kind in kinds), None)
     if number is None:
-        return None
+        return "text" if str in kinds and not isinstance(value, str) else None
     taken = (int, float) if number is float else (int,)
     if isinstance(value, taken) and not isinstance(value, bool) and said.holds(value):
         return None

@@ -14,7 +14,8 @@ from tools.settings_table import PAGE, placed
 
 from lowland.cli import VERBS, build_verb_parser
 from lowland.cli.generation import Generation
-from lowland.config.experiment import MODEL_DEFAULTS, CustomData, DataSettings, ExperimentConfig
+from lowland.config.data import CustomData, DataSettings
+from lowland.config.experiment import MODEL_DEFAULTS, ExperimentConfig
 from lowland.sam import SAMConfig
 from lowland.train import TrainSettings
 

@@ -101,7 +101,7 @@ def test_without_sam_its_other_settings_do_not_count() -> None:
         ({"arms": {"a": {"data": {"fraction": 0.5}}}}, "The arm 'a' changes data.fraction"),
         ({"arms": {"a": {"seeds": [1]}}}, "The arm 'a' changes seeds"),
         ({"arms": {"a": {"sam.rhoo": 0.1}}}, "Arm 'a': Unknown setting 'sam.rhoo'. Did you mean sam.rho"),
-        ({"arms": {"a": {"sam.rho": "x"}}}, "Arm 'a': Invalid rho='x'. Must be a finite number"),
+        ({"arms": {"a": {"sam.rho": "x"}}}, "Arm 'a': Invalid sam.rho='x'. Must be a finite number"),
         ({"arms": {"a": {"sam": 3}}}, "Arm 'a': Invalid sam=3"),
         ({"arms": {"sam": {}, "too": {"sam.rho": 0.1}}}, "'sam' and 'too' are the same"),
         ({"arms": ["baseline", "sam"], "sam": {"rho": 0.0}}, "At rho=0 SAM is the baseline"),

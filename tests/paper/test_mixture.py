@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lowland.cli import main
-from lowland.config.experiment import DataSettings, build_config
+from lowland.config.data import DataSettings
+from lowland.config.experiment import build_config
 from lowland.errors import UserError
 from lowland.runs.examples import ExperimentData, evaluation_count, part
 from lowland.tasks import get_task

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.cli.command import write_rows
 
-from lowland.config.experiment import CustomData, DataSettings
+from lowland.config.data import CustomData, DataSettings
 from lowland.runs.examples import load_data, load_examples, part
 from lowland.tasks import Source, get_task
 

@@ -16,7 +16,8 @@ from lowland.config.experiment import build_config
 from lowland.data import trim_padding
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import load_model, weights_sha256
-from lowland.runs.examples import Encodings, load_data, part
+from lowland.runs.encodings import Encodings
+from lowland.runs.examples import load_data, part
 from lowland.train import seed_dropout
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lowland.config.experiment import build_config
 from lowland.errors import UserError
 from lowland.files import remove
-from lowland.runs.store import Runs, changes, prepare, run_name, store_of
+from lowland.runs.names import run_name, store_of
+from lowland.runs.store import Runs, changes, prepare
 
 CONTENT = {"train facts/continents": "1", "evaluation facts/continents": "2", "model embedded": "3"}
 BASE: dict[str, Any] = {"data": {"tasks": ["facts/continents"]}}

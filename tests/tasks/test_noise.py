@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tests.cli.command import SMALL, call, reviews, succeed, write_rows
 from tests.fixtures.models import tiny_loaded
 
-from lowland.config.experiment import DataSettings
+from lowland.config.data import DataSettings
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.runs.examples import Encodings, ExperimentData, SeedData, known_labels, part
+from lowland.runs.encodings import Encodings
+from lowland.runs.examples import ExperimentData, SeedData, known_labels, part
 from lowland.tasks import Example, flip_labels, get_task
 from lowland.tasks.base import Source
 from lowland.tasks.classification import ClassificationTask

@@ -47,7 +47,7 @@ EPILOG = """\
   lowland doctor                  what this machine can do, what would go wrong
   lowland compare --preset demo   does SAM help to learn facts? Minutes, offline
   lowland tasks                   what there is to train on
-  lowland compare --train my.jsonl --eval my-dev.jsonl \\
+  lowland compare --train my.jsonl --test my-dev.jsonl \\
     --input "review: {text}" --target "{label}"
 """
 

@@ -34,7 +34,7 @@ examples:
   lowland compare --preset demo
   lowland compare superglue --preset paper-base --hub
   lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
-  lowland compare --train reviews.csv --eval dev.csv \\
+  lowland compare --train reviews.csv --test dev.csv \\
     --input "review: {text}" --target "{label}" --metric macro_f1
   lowland compare --preset demo --arms baseline,sam,asam \\
     --arm "late: sam.rho=0.15 sam.start=0.2"
@@ -85,7 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # How such a process is called: it runs what it is told, and leaves the rest to who called it.
     runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options.add_layer_options(parser)
-    options.add_runs_folder(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -105,7 +104,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.cli.progress import ExperimentProgress
     from lowland.compare.compare import run_alone, run_experiment
     from lowland.planning.fits import refuse_oversized
-    from lowland.runs.store import store_of
+    from lowland.runs.names import store_of
     from lowland.train import TrainingError
 
     quiet_libraries()

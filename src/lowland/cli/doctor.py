@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     group = parser.add_argument_group("what to look at")
     group.add_argument("--model", metavar="NAME", help="directory of a checkpoint (default: embedded)")
-    options.add_sources(group)
+    options.add_sources(parser)
     group.add_argument(
         "--batch-size",
         type=whole,

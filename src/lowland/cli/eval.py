@@ -32,7 +32,7 @@ EPILOG = """\
 examples:
   lowland eval facts --model runs/my-run/model
   lowland eval glue/sst2 --data-dir ~/glue --model ~/t5-v1_1-base --limit 100
-  lowland eval --eval test.csv --target "{label}" --model runs/my-run/model
+  lowland eval --test test.csv --target "{label}" --model runs/my-run/model
 """
 
 
@@ -40,9 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_tasks(parser)
     options.add_own_data(parser, train=False)
-    data = parser.add_argument_group("data")
-    options.add_sources(data)
-    data.add_argument(
+    options.add_sources(parser)
+    parser.add_argument_group("how much").add_argument(
         "--limit",
         type=at_least_one,
         metavar="N",
@@ -127,9 +126,9 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
         own = {"input": trained and trained.template, "positive": trained and trained.positive} | {
             key.removeprefix("data.custom."): value for key, value in given.items() if "custom" in key
         }
-        for key, option in (("evaluation", "--eval"), ("target", "--target"), ("input", "--input")):
+        for key, option in (("evaluation", "--test"), ("target", "--target"), ("input", "--input")):
             if own.get(key) is None:
-                raise UserError(f"Your own rows need --eval, --input and --target; {option} is missing.")
+                raise UserError(f"Your own rows need --test, --input and --target; {option} is missing.")
         tasks.append(
             CustomTask(
                 own.get("name") or task_name(own["evaluation"]),
@@ -148,7 +147,7 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
     if not tasks:
         raise UserError(
             "There is nothing to score on. Name a task (see `lowland tasks`), or give rows of your own with "
-            "--eval, --input and --target."
+            "--test, --input and --target."
         )
     return tasks
 

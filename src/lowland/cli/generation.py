@@ -5,62 +5,44 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lowland.cli.console import note
-from lowland.cli.family_options import add_family
-from lowland.cli.options import PRECISION, PRECISION_HELP
-from lowland.cli.parser import whole
+from lowland.cli.generated import add_settings
+from lowland.cli.options import add_family
 from lowland.errors import UserError
+from lowland.settings import described, setting
+from lowland.train.settings import Precision, TrainSettings
 
 if TYPE_CHECKING:
     from lowland.families.base import Family
     from lowland.runs.usage import Usage
 
+TRAINED = "as in the training, else the task's"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How a finished model is applied.
+    """How a finished model is applied; each field says what it is."""
 
-    Attributes:
-        batch_size: Inputs at a time.
-        precision: As in training.
-        input_length: Most tokens of an input; `None` for that of the training or the task.
-        target_length: Most tokens that are written; `None` likewise.
-    """
-
-    batch_size: int = 64
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    input_length: int | None = None
-    target_length: int | None = None
+    batch_size: int = setting(64, "inputs at a time", least=1, metavar="N")
+    precision: Precision = setting("auto", described(TrainSettings)["precision"].help, metavar="NAME")
+    input_length: int | None = setting(None, "most tokens of an input", least=2, metavar="N", unset=TRAINED)
+    target_length: int | None = setting(
+        None, "most tokens that are written", least=2, metavar="N", unset=TRAINED
+    )
 
 
 def add_generation(group: argparse._ArgumentGroup) -> None:
     """Adds how a finished model is applied."""
-    group.add_argument("--batch-size", type=whole, metavar="N", help="inputs at a time (default: 64)")
-    group.add_argument("--precision", type=PRECISION, metavar="NAME", help=PRECISION_HELP)
-    for name, what in (("input", "of an input"), ("target", "that are written")):
-        group.add_argument(
-            f"--{name}-length",
-            type=whole,
-            metavar="N",
-            help=f"most tokens {what} (default: as in the training, else the task's)",
-        )
+    add_settings(group, Generation, strict=True)
     add_family(group)
 
 
 def generation_settings(arguments: argparse.Namespace) -> Generation:
-    """Takes the options of `add_generation`.
-
-    Raises:
-        UserError: If a number is too small.
-    """
+    """Takes the options of `add_generation`."""
     names = [field.name for field in fields(Generation)]
-    given = {name: value for name, value in vars(arguments).items() if name in names}
-    for name, least in (("batch_size", 1), ("input_length", 2), ("target_length", 2)):
-        if given.get(name, least) < least:
-            raise UserError(f"--{name.replace('_', '-')}: must be at least {least}, not {given[name]}.")
-    return Generation(**given)
+    return Generation(**{name: value for name, value in vars(arguments).items() if name in names})
 
 
 def check_model(arguments: argparse.Namespace) -> Path:

@@ -31,7 +31,7 @@ INTERRUPTED = "interrupted. The same command goes on where it stopped."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     parser.add_argument("directory", metavar="DIR", help="directory of an experiment")
-    options.add_sources(parser.add_argument_group("data"))
+    options.add_sources(parser)
     runs = parser.add_argument_group("which models")
     runs.add_argument(
         "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: all)"

@@ -4,27 +4,55 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from lowland.config.arms import parse_arm
 from lowland.errors import UserError, unknown_name
+
+WIDTH = 80
+COLUMN = 24
+"""Where the explanation of an option begins in the short help."""
 
 
 class Parser(argparse.ArgumentParser):
     """Parses arguments in any order; a mistake is a `UserError`.
 
     Options are not understood by their beginnings, so that a new option never changes an old command.
+
+    Args:
+        common: The options that `--help` shows, by their destinations; the others are in `--help-all`. All
+            where it is empty.
+        settings: Of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, common: Collection[str] = (), **settings: Any) -> None:
         super().__init__(
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
             add_help=False,
             **settings,
         )
+        self._common = common
         self.add_argument("-h", "--help", action="help", help="show this text")
+        if common:
+            self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all options")
+
+    def print_help(self, file: Any = None) -> None:
+        """Prints the common options, or all where there are no others."""
+        self._print_message(self._short_help() if self._common else self.format_help(), file or sys.stdout)
+
+    def _short_help(self) -> str:
+        """Writes a line for each common option."""
+        lines = [f"usage: {self.usage}", "", str(self.description), ""]
+        lines.append(f"options ({self.prog} --help-all shows all, and more about each):")
+        actions = {action.dest: action for action in self._actions}
+        for action in (actions[name] for name in self._common):
+            value = f" {action.metavar}" if action.nargs != 0 and action.option_strings else ""
+            name = action.option_strings[0] if action.option_strings else f"{action.metavar} ..."
+            lines.append(f"  {name + value:<{COLUMN - 3}} {_in_short(str(action.help))}")
+        return "\n".join([*lines, "", str(self.epilog)])
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
         """Parses the words of a command line.
@@ -48,6 +76,23 @@ class Parser(argparse.ArgumentParser):
         text = text.replace("the following arguments are required: ", "Missing: ")
         text = text.rstrip(".")
         raise UserError(f"{text}. See {self.prog} --help.")
+
+
+class _HelpAll(argparse.Action):
+    """Prints all options."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser._print_message(parser.format_help(), sys.stdout)
+        parser.exit()
+
+
+def _in_short(text: str) -> str:
+    """Shortens an explanation to a line: what comes before a semicolon, with the default where it fits."""
+    said, default = re.fullmatch(r"(.*?)( \(default: .*\))?", text.replace("%%", "%"), re.DOTALL).groups("")  # type: ignore[union-attr]
+    clause = re.split(r"[;:] ", said)[0]
+    room = WIDTH - COLUMN
+    tries = (clause + default, clause, clause.split(", ")[0])
+    return next((text for text in tries if len(text) <= room), tries[-1])
 
 
 def whole(text: str) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from lowland.cli import options
 from lowland.cli.console import errors, note, quiet_libraries
+from lowland.cli.generated import add_settings
 from lowland.cli.generation import add_generation, check_model, generation_settings, load_for_generation
+from lowland.config.data import DataSettings
 from lowland.errors import UserError
 
 HELP = "apply a model to new rows of a file"
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--field", metavar="NAME", help="name of the new field (default: prediction)")
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="DIR", required=True, help="directory of the model, or embedded")
-    options.add_hub(model)
+    add_settings(model, DataSettings, "data", only=("hub",))
     add_generation(model)
 
 

@@ -32,13 +32,13 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
         place[key] = value
     custom = settings.get("data", {}).get("custom")
     if custom is not None and "preset" not in arguments and "config" not in arguments:
-        options = {"train": "--train", "evaluation": "--eval", "input": "--input", "target": "--target"}
+        options = {"train": "--train", "evaluation": "--test", "input": "--input", "target": "--target"}
         if "split" in custom:
             del options["evaluation"]
         missing = [option for key, option in options.items() if key not in custom]
         if missing:
             raise UserError(
-                "Your own data needs --train, --eval (or --split 0.2, for a part of the same file), --input "
+                "Your own data needs --train, --test (or --split 0.2, for a part of the same file), --input "
                 f"and --target; {missing[0]} is missing."
             )
     return settings

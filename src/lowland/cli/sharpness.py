@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("a single model")
     model.add_argument("--model", metavar="DIR", help="directory of a checkpoint, or embedded")
     options.add_own_data(parser)
-    options.add_sources(parser.add_argument_group("data"))
+    options.add_sources(parser)
     runs = parser.add_argument_group("an experiment")
     runs.add_argument(
         "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: all)"

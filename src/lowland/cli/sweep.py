@@ -83,7 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what submitit is told, such as timeout_min=600 or slurm_partition=gpu; may be repeated",
     )
     options.add_layer_options(parser)
-    options.add_runs_folder(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -94,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.cli.sweep_view import SweepView, show_plan
     from lowland.report import find_experiments, write_sweep
     from lowland.runs.guard import locked, stop_request
-    from lowland.runs.store import store_of
+    from lowland.runs.names import store_of
 
     quiet_libraries()
     workers, launcher_name, launcher_options = _launching(arguments)

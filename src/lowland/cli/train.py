@@ -16,7 +16,7 @@ The model is left in DIR/model. Whether SAM helps on your data is what
 EPILOG = """\
 examples:
   lowland train glue/rte --data-dir ~/glue --model ~/t5-v1_1-base --rho 0.15
-  lowland train --train reviews.csv --eval dev.csv \\
+  lowland train --train reviews.csv --test dev.csv \\
     --input "review: {text}" --target "{label}" --arm baseline
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
@@ -36,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")
     options.add_layer_options(parser)
-    options.add_runs_folder(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -22,8 +22,9 @@ from lowland.report import Report, write_report
 from lowland.runs.directory import RunDirectory, now, write_json
 from lowland.runs.examples import ExperimentData, SeedData, part
 from lowland.runs.guard import StopRequest, locked, stop_request
+from lowland.runs.names import store_of
 from lowland.runs.run import Observer, processes, run
-from lowland.runs.store import Prepared, Runs, changes, prepare, store_of, tidy
+from lowland.runs.store import Prepared, Runs, changes, prepare, tidy
 from lowland.train import TrainingError, be_deterministic
 
 SOON = 5

@@ -7,7 +7,6 @@ below: the defaults, the defaults of the model, a preset, a file, the command li
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,14 +14,13 @@ from typing import Any
 import tomli_w
 
 from lowland.config.arms import DEFAULT, KNOWN, Changes, nest, read_arms
+from lowland.config.data import DataSettings
 from lowland.config.layers import Layer, build_section, merge, with_lists, without_none
 from lowland.errors import UserError
-from lowland.families.recognise import family_defaults
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.files import fingerprint
 from lowland.sam.config import SAMConfig
-from lowland.settings import changes
-from lowland.tasks.rows import task_name
+from lowland.settings import changes, setting
 from lowland.train.settings import TrainSettings
 
 MODEL_DEFAULTS: dict[str, Layer] = {
@@ -32,125 +30,33 @@ MODEL_DEFAULTS: dict[str, Layer] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CustomData:
-    """A user's own files.
-
-    Attributes:
-        train: Training file (JSONL, JSON, CSV, TSV or Parquet).
-        evaluation: Evaluation file.
-        split: The fraction of the training file that is for evaluation, where there is no other file.
-        input: Template of the input text, such as `review: {text}`.
-        target: Template of the target text, such as `{label}`.
-        metrics: Names of metrics.
-        answers: Field with all right answers of a question.
-        positive: The class that the metric `f1` is of.
-        skip_empty: Whether rows with an empty target are left out; otherwise they are an error.
-        name: Name of the task in reports; by default that of the training file.
-    """
-
-    train: str
-    evaluation: str | None = None
-    split: float | None = None
-    input: str
-    target: str
-    metrics: tuple[str, ...] = ("accuracy",)
-    answers: str | None = None
-    positive: str | None = None
-    skip_empty: bool = False
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if (self.evaluation is None) == (self.split is None):
-            raise ValueError(
-                "Own data need rows to be scored on: give a file with --eval, or split a part of the "
-                "training file off with --split, such as --split 0.2; not both."
-            )
-        object.__setattr__(self, "name", self.name or task_name(self.train))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """Which examples there are to train on and to be scored on.
-
-    Attributes:
-        tasks: Names of tasks and mixtures.
-        custom: The user's own files, besides or instead.
-        data_dir: Directory with official files.
-        hub: Whether data and models may be fetched from the hub.
-        fraction: Fraction of each task's training examples that is used.
-        label_noise: Fraction of each task's used training examples, the held-out ones among them, that get
-            another of the task's labels.
-        held_out: Part of the training examples that is kept from training, to choose checkpoints by: a
-            fraction (a float in [0, 1)) or a number a task (an int); 0 for none.
-        held_out_limit: Most held-out examples of a task.
-        evaluation_limit: The first examples of each evaluation set that are scored: a fraction (a float in
-            (0, 1]) or a number (an int); 0 for all.
-        cap: Examples of a task beyond this number do not raise the rate at which it is drawn; `None` for no
-            limit.
-        temperature: Of the rates at which tasks are drawn: 1 draws in proportion to their numbers of
-            examples, more makes the rates more alike.
-    """
-
-    tasks: tuple[str, ...] = ()
-    custom: CustomData | None = None
-    data_dir: str | None = None
-    hub: bool = False
-    fraction: float = 1.0
-    label_noise: float = 0.0
-    held_out: float | int = 0.1
-    held_out_limit: int = 200
-    evaluation_limit: float | int = 0
-    cap: int | None = None
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.tasks and self.custom is None:
-            raise ValueError(
-                "There is nothing to train on. Name a task (see `lowland tasks`), or give files of your own "
-                "with --train, --eval, --input and --target."
-            )
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"Invalid fraction={self.fraction!r}. Must be in (0, 1].")
-        if not 0 <= self.label_noise <= 1:
-            raise ValueError(f"Invalid label_noise={self.label_noise!r}. Must be in [0, 1].")
-        if not self.held_out >= 0 or (isinstance(self.held_out, float) and self.held_out >= 1):  # NaN too
-            raise ValueError(
-                f"Invalid held_out={self.held_out!r}. Must be a fraction in [0, 1) or a number of examples."
-            )
-        if self.held_out_limit < 0:
-            raise ValueError(f"Invalid held_out_limit={self.held_out_limit!r}. Must be >= 0.")
-        limit = self.evaluation_limit
-        if not (0 < limit <= 1 if isinstance(limit, float) else limit >= 0):
-            raise ValueError(
-                f"Invalid evaluation_limit={limit!r}. Must be a fraction in (0, 1] or a number of examples."
-            )
-        if self.cap is not None and self.cap < 1:
-            raise ValueError(f"Invalid cap={self.cap!r}. Must be >= 1.")
-        if not (self.temperature > 0 and math.isfinite(self.temperature)):
-            raise ValueError(f"Invalid temperature={self.temperature!r}. Must be a finite number > 0.")
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that decides a run's results besides its seed.
 
     Attributes:
-        model: `embedded`, a directory, or a name on the hub.
+        model: See its help.
         data: Examples.
         train: How the model is trained, SAM apart.
         sam: SAM's settings; at a radius of 0, which is the baseline, all others are at their defaults.
         family: How the model is used.
         lora: Adapters that are trained instead of the model's weights; `None` for none.
-        merge: Whether the adapters of the best model are added to its weights when it is handed over.
+        merge: See its help.
     """
 
-    model: str = "embedded"
+    model: str = setting(
+        "embedded",
+        "directory of a checkpoint, or its name on the hub with --hub; embedded is a small one that comes "
+        "along",
+        metavar="NAME",
+    )
     data: DataSettings
     train: TrainSettings = field(default_factory=TrainSettings)
     sam: SAMConfig = field(default_factory=SAMConfig)
     family: FamilySettings = field(default_factory=FamilySettings)
     lora: LoRASettings | None = None
-    merge: bool = False
+    merge: bool = setting(
+        False, "add the adapters of the best model to its weights in DIR/model, instead of adapters alone"
+    )
 
     def __post_init__(self) -> None:
         size, a, m = self.train.batch_size, self.sam.ascent_examples, self.sam.m
@@ -266,12 +172,16 @@ def build_config(*layers: Layer) -> ExperimentConfig:
             merged, {key: value for key, value in layer.items() if key not in ("arms", "more_arms")}
         )
     model = str(merged.get("model", "embedded"))
-    known = family_defaults(
-        model,
-        _section(merged, "family"),
-        lora="lora" in merged,
-        hub=bool(_section(merged, "data").get("hub")),
-    )
-    merged = merge(merge(known, MODEL_DEFAULTS.get(model, {})), merged)
+    merged = merge(merge(_of_family(model, merged), MODEL_DEFAULTS.get(model, {})), merged)
     merged.setdefault("data", {})
     return build_section(ExperimentConfig, {**merged, "arms": read_arms(layers)}, "")
+
+
+def _of_family(model: str, merged: Layer) -> Layer:
+    """Gives the defaults of training that belong to the model's family."""
+    if model in MODEL_DEFAULTS:
+        return {}
+    from lowland.families.recognise import family_defaults  # which loads torch
+
+    hub = bool(_section(merged, "data").get("hub"))
+    return family_defaults(model, _section(merged, "family"), lora="lora" in merged, hub=hub)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import tomllib
 import types
 import typing
@@ -78,7 +79,10 @@ def build_section(kind: type[T], values: Layer, path: str = "") -> T:
         if key not in names:
             raise unknown_name("setting", f"{path}{key}", [f"{path}{name}" for name in names])
         # Described settings check themselves, and say what they must be.
-        arguments[key] = value if key in checked else _convert(hints[key], value, f"{path}{key}")
+        listed = typing.get_origin(hints[key]) is tuple
+        arguments[key] = (
+            value if key in checked and not listed else _convert(hints[key], value, f"{path}{key}")
+        )
     required = [
         item.name
         for item in dataclasses.fields(kind)  # type: ignore[arg-type]
@@ -90,7 +94,7 @@ def build_section(kind: type[T], values: Layer, path: str = "") -> T:
     try:
         return kind(**arguments)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(re.sub(r"^Invalid (?=(\w+)=)", f"Invalid {path}", str(error))) from None
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:

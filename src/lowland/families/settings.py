@@ -48,26 +48,22 @@ class FamilySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LoRASettings:
-    """Adapters that are trained instead of the model's own weights.
-
-    Attributes:
-        kind: `lora`, or `ia3` (vectors that scale activations, which have no other settings but targets).
-        r: Rank.
-        alpha: The adapters' output is scaled by alpha / r.
-        dropout: Dropout rate of the adapters' input.
-        targets: Ends of the names of the modules that get adapters; PEFT's choice for the architecture by
-            default, and `all-linear` for all matrices but the output's.
-        dora: Whether LoRA learns the length of each matrix's columns apart from their direction.
+    """Adapters that are trained instead of the model's own weights; each field says what it is.
 
     Source:
         Hu et al. (2021), LoRA; Liu et al. (2024), DoRA; Liu et al. (2022), IA3. Computed by PEFT.
     """
 
-    kind: Literal["lora", "ia3"] = setting("lora", "lora or ia3")
+    kind: Literal["lora", "ia3"] = setting(
+        "lora", "lora, or ia3 for vectors that scale activations and have no other setting but targets"
+    )
     r: int = setting(16, "rank", least=1)
     alpha: float = setting(32.0, "the output is scaled by alpha / r", above=0)
     dropout: float = setting(0.0, "dropout rate of the input", least=0, below=1)
-    targets: tuple[str, ...] = ()
+    targets: tuple[str, ...] = setting(
+        (),
+        "ends of the names of modules, such as q_proj,v_proj, or all-linear; PEFT's choice where not given",
+    )
     dora: bool = setting(False, "learn the columns' lengths apart from their direction")
 
     def __post_init__(self) -> None:

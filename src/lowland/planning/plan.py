@@ -16,8 +16,8 @@ from lowland.families.base import Family
 from lowland.planning import cost
 from lowland.planning.advice import advise
 from lowland.planning.glance import glance, most_tokens
+from lowland.runs.encodings import Encodings
 from lowland.runs.examples import (
-    Encodings,
     ExperimentData,
     SeedData,
     evaluation_count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lowland.config.experiment import DataSettings
+from lowland.config.data import DataSettings
 from lowland.errors import UserError
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Task

@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lowland.errors import UserError
 from lowland.files import aside_of, put_in_place, remove, write_atomic
-from lowland.train import StepReport
+
+if TYPE_CHECKING:  # whether a run is done can be told without torch
+    from lowland.train import StepReport
 
 
 def now() -> str:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
-
-from lowland.config.experiment import DataSettings
-from lowland.data import EncodedExample, EncodedSet, MixtureSampler
-from lowland.data.writable import check_writing
+from lowland.config.data import DataSettings
 from lowland.errors import UserError
-from lowland.families.base import Family
 from lowland.report.words import count
 from lowland.runs.choosing import choose_by
-from lowland.runs.vocabulary import vocabulary_of
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates, resolve
 from lowland.tasks.noise import flip_labels
 from lowland.tasks.subsample import class_coverage, subsample
-from lowland.train import TrainSettings, derive_seed
+from lowland.train import derive_seed
 
 LEAST_EVALUATION = 10
 """A fraction of an evaluation set leaves this many examples, so that every metric is defined."""
@@ -232,108 +225,3 @@ def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Exam
         f"{name}: seed {seed} trains on {len(kept)} of {len(examples)} examples, and none is "
         f"{' or '.join(missing)}; the model cannot learn what it never sees."
     ]
-
-
-class Encodings:
-    """Token ids of all training examples, made once and shared by all runs.
-
-    Args:
-        data: All examples.
-        family: The model.
-        settings: The lengths.
-
-    Attributes:
-        warnings: What was cut.
-        longest: The most tokens of an input and of a target.
-    """
-
-    def __init__(self, data: ExperimentData, family: Family, settings: TrainSettings) -> None:
-        self.warnings: list[str] = [*family.notes]
-        self.longest = (1, 1)
-        self._encoded: dict[str, EncodedSet] = {}
-        self._inputs: dict[str, dict[str, int]] = {}
-        self._targets: dict[str, dict[str, int]] = {}
-        for name, examples in data.train.items():
-            task = data.tasks[name]
-            input_length, target_length = family.lengths(
-                settings.input_length or task.input_length, settings.target_length or task.target_length
-            )
-            try:
-                encoded = family.encode(examples, input_length, target_length)
-            except UserError as error:
-                raise UserError(f"{name}: {error}") from None
-            for what, cut, length in (
-                ("inputs", encoded.truncated_inputs, input_length),
-                ("targets", encoded.truncated_targets, target_length),
-            ):
-                if cut:
-                    self.warnings.append(
-                        f"{name}: {cut} of {len(examples)} training {what} are longer than {length} tokens "
-                        "and were cut."
-                    )
-            scored = {set_: data.evaluation[set_] for set_, task_ in data.scorers.items() if task_ is task}
-            vocabulary = vocabulary_of(family, input_length, target_length)
-            self.warnings += check_writing(name, task, examples, encoded.inputs, scored, vocabulary)
-            self.longest = (
-                max(self.longest[0], *map(len, encoded.inputs)),
-                max(self.longest[1], *map(len, encoded.targets)),
-            )
-            self._encoded[name] = encoded
-            # Token ids depend on the text alone; a label that was made wrong is the right one of another.
-            self._inputs[name] = {example.inputs: index for index, example in enumerate(examples)}
-            self._targets[name] = {example.targets: index for index, example in enumerate(examples)}
-
-    def batches(self, parted: SeedData, batch_size: int, seed: int, family: Family) -> SampledBatches:
-        """Draws batches without end; tasks come at their rates.
-
-        Args:
-            parted: The examples to draw from, which must be among those encoded.
-            batch_size: Examples of a batch.
-            seed: The run's seed.
-            family: The model, which pads.
-
-        Returns:
-            `input_ids`, `attention_mask` and `labels`, padded, batch after batch.
-        """
-        rows = {name: self.select(name, examples) for name, examples in parted.train.items()}
-        sizes = {name: len(examples) for name, examples in parted.train.items()}
-        sampler = MixtureSampler(sizes, parted.rates, batch_size, derive_seed(seed, "order"))
-        return SampledBatches(
-            sampler,
-            lambda drawn: family.collate([rows[name][index] for name, index in drawn]),
-        )
-
-    def select(self, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
-        """Finds the token ids of a task's examples, which must be among those encoded."""
-        encoded, inputs, targets = self._encoded[name], self._inputs[name], self._targets[name]
-        return [
-            EncodedExample(encoded.inputs[inputs[e.inputs]], encoded.targets[targets[e.targets]])
-            for e in examples
-        ]
-
-
-class SampledBatches:
-    """Endless batches out of a sampler, whose place in the stream is their only state."""
-
-    def __init__(
-        self, sampler: MixtureSampler, collate: Callable[[list[tuple[str, int]]], dict[str, Tensor]]
-    ) -> None:
-        self.sampler = sampler
-        self._collate = collate
-
-    def realised_rates(self) -> dict[str, float]:
-        """Gives the share of the examples drawn so far that came from each task."""
-        total = sum(self.sampler.counts.values())
-        return {name: round(count / max(1, total), 6) for name, count in self.sampler.counts.items()}
-
-    def __next__(self) -> dict[str, Tensor]:
-        """Draws and pads the next batch."""
-        return self._collate(next(self.sampler))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Gives the place in the stream."""
-        return self.sampler.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes to a place in the stream."""
-        self.sampler.load_state_dict(state)

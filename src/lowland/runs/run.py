@@ -17,7 +17,8 @@ from lowland.families.base import Family
 from lowland.files import DamagedError, check_sums
 from lowland.models import save_model, weights_sha256
 from lowland.runs.directory import RunDirectory
-from lowland.runs.examples import Encodings, ExperimentData, SeedData
+from lowland.runs.encodings import Encodings
+from lowland.runs.examples import ExperimentData, SeedData
 from lowland.runs.guard import StopRequest
 from lowland.runs.health import Health
 from lowland.runs.resumable import Listener, Resumable

@@ -12,28 +12,22 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
-from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.content import examples_hash, model_hash
+from lowland.config.experiment import ExperimentConfig
+from lowland.content import model_hash
 from lowland.errors import UserError
 from lowland.families.adapters import find
 from lowland.families.base import Family
-from lowland.files import aside_of, fingerprint, remove, remove_asides
+from lowland.files import aside_of, remove, remove_asides
 from lowland.models import LoadedModel, weights_sha256
-from lowland.models import load as loading
 from lowland.runs.directory import Bystander, RunDirectory
-from lowland.runs.examples import Encodings, ExperimentData, load_data
+from lowland.runs.encodings import Encodings
+from lowland.runs.examples import ExperimentData, load_data
+from lowland.runs.names import content_of, model_folder, run_name
 from lowland.runs.run import processes
 from lowland.runs.start import start_model
-from lowland.settings import changes as differing
-
-FOLDER = "runs"
-
-PLACES = ("data_dir", "hub")
-"""Where data come from, which does not matter beside what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +45,12 @@ class Prepared:
     content: Mapping[str, str]
 
 
-def prepare(config: ExperimentConfig) -> tuple[Prepared, Family]:
+def prepare(config: ExperimentConfig, data: ExperimentData | None = None) -> tuple[Prepared, Family]:
     """Reads the examples of an experiment, and finds out what its runs are made from.
+
+    Args:
+        config: The experiment.
+        data: Its examples where they were read before.
 
     Returns:
         The examples, and the model of the reference.
@@ -60,9 +58,8 @@ def prepare(config: ExperimentConfig) -> tuple[Prepared, Family]:
     Raises:
         UserError: If something about the data or a model is wrong.
     """
-    data = load_data(config.data)
-    content = {f"train {name}": examples_hash(examples) for name, examples in data.train.items()}
-    content |= {f"evaluation {name}": examples_hash(examples) for name, examples in data.evaluation.items()}
+    data = data or load_data(config.data)
+    content = content_of(data)
     reference = start_model(config.of(config.reference), data, config.seeds[0])
     encoded: dict[str, Encodings] = {}
     encodings = {}
@@ -82,34 +79,13 @@ def _model_hash(name: str, loaded: LoadedModel) -> str:
     base, adapters = find(name, hub=True)
     if adapters is not None:
         return hashlib.sha256(f"{model_hash(adapters)} {_model_hash(base, loaded)}".encode()).hexdigest()
-    folder = Path(loading.__file__).parent / name if name == loading.EMBEDDED else Path(name).expanduser()
+    folder = model_folder(name)
     if not folder.is_dir() and isinstance(cached := try_to_load_from_cache(name, "config.json"), str):
         folder = Path(cached).parent
     if folder.is_dir():
         return model_hash(folder)
     vocabulary = sorted(loaded.tokenizer.get_vocab().items())
     return hashlib.sha256(f"{weights_sha256(loaded.model)} {vocabulary}".encode()).hexdigest()
-
-
-def store_of(path: Path) -> Path:
-    """Gives where an experiment's runs lie: the folder `runs` that its directory is in, or one beside it."""
-    path = path.absolute()
-    return next((parent for parent in path.parents if parent.name == FOLDER), path.parent / FOLDER)
-
-
-def run_name(config: RunConfig, content: Mapping[str, str], seed: int) -> str:
-    """Names a run by what decides its results: of the settings, those that differ from their defaults."""
-    settings = differing(config)
-    for name in ("model", "merge"):  # the one by its content; the other says what is handed over
-        settings.pop(name, None)
-    data: dict[str, Any] = {key: value for key, value in settings.pop("data").items() if key not in PLACES}
-    if "custom" in data:
-        data["custom"] = {
-            key: value for key, value in data["custom"].items() if key not in ("train", "evaluation")
-        }
-    made_from = {name: value for name, value in content.items() if not name.startswith("model ")}
-    identity = {**settings, "data": data, "content": made_from, "start": content[f"model {config.model}"]}
-    return f"{fingerprint(identity, digits=16)}-seed{seed}"
 
 
 class Runs:

@@ -166,7 +166,7 @@ class CustomTask(Task):
             try:
                 train, evaluation = hold_out(train, self.split, SPLIT_SEED)
             except UserError as error:
-                raise UserError(f"{self.train}: {error} Give another file with --eval.") from None
+                raise UserError(f"{self.train}: {error} Give another file with --test.") from None
         examples = [*train, *evaluation]
         targets = [example.targets for example in examples]
         domain = Domain.of([*targets, *self.classes], self.positive)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, TypeAlias
 
-import torch
-
 Stream: TypeAlias = Literal[
     "initialisation", "order", "dropout", "subsample", "held-out", "label-noise", "sharpness"
 ]
@@ -31,4 +29,6 @@ def derive_seed(seed: int, stream: Stream) -> int:
 
 def seed_dropout(seed: int, process: int = 0) -> None:
     """Seeds torch's global streams, from which dropout masks are drawn; every process has its own."""
+    import torch
+
     torch.manual_seed(derive_seed(seed, "dropout") + process)

@@ -1,0 +1,109 @@
+"""Which examples there are to train on and to be scored on."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass
+
+from lowland.settings import check, setting
+from lowland.tasks.rows import task_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomData:
+    """A user's own files, in JSONL, JSON, CSV, TSV or Parquet; each field says what it is."""
+
+    train: str = setting(MISSING, "training rows", metavar="FILE")
+    evaluation: str | None = setting(None, "test rows", option="test", metavar="FILE")
+    split: float | None = setting(
+        None, "without --test: the fraction of the training rows that is for testing, such as 0.2"
+    )
+    input: str = setting(MISSING, 'the input text, such as "review: {text}"', metavar="TEMPLATE")
+    target: str = setting(MISSING, 'the target text, such as "{label}"', metavar="TEMPLATE")
+    metrics: tuple[str, ...] = setting(
+        ("accuracy",),
+        "accuracy, f1, macro_f1, matthews, exact_match, for which case counts; qa, which ignores case, "
+        "punctuation and articles; rouge, bleu, chrf; pearson, spearman; may be repeated",
+        option="metric",
+        metavar="NAME",
+    )
+    answers: str | None = setting(
+        None,
+        "field that holds all right answers of a question, with | between them or as a list",
+        metavar="FIELD",
+    )
+    positive: str | None = setting(
+        None, "the class that f1 is of", metavar="LABEL", unset="of two classes the one that sorts last"
+    )
+    skip_empty: bool = setting(False, "leave out rows with an empty target, which are an error otherwise")
+    name: str = setting("", "name of the task in the results", metavar="NAME", unset="the file's")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if (self.evaluation is None) == (self.split is None):
+            raise ValueError(
+                "Own data need rows to be scored on: give a file with --test, or split a part of the "
+                "training file off with --split, such as --split 0.2; not both."
+            )
+        object.__setattr__(self, "name", self.name or task_name(self.train))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which examples there are to train on and to be scored on; each field says what it is.
+
+    A number of examples is a whole number, and a fraction has a decimal point: 8 and 0.25 (or 1.0).
+    """
+
+    tasks: tuple[str, ...] = ()
+    custom: CustomData | None = None
+    data_dir: str | None = setting(None, "folder with the official files of tasks", metavar="DIR")
+    hub: bool = setting(False, "allow fetching data and models from the Hugging Face hub")
+    fraction: float = setting(1.0, "fraction of the training examples of each task", above=0, most=1)
+    label_noise: float = setting(
+        0.0,
+        "give this fraction of the training examples another of their task's labels, in tasks of facts "
+        "another question's answer, the same in all arms",
+        least=0,
+        most=1,
+    )
+    held_out: float | int = setting(
+        0.1,
+        "training examples that are kept to choose checkpoints by: a fraction, or a number for each task; 0 "
+        "for none",
+    )
+    held_out_limit: int = setting(200, "most held-out examples of a task", least=0, metavar="N")
+    evaluation_limit: float | int = setting(
+        0,
+        "score the first N examples of each test set, or a fraction; 0 for all",
+        option="eval-limit",
+        metavar="N",
+    )
+    cap: int | None = setting(
+        None,
+        "in a mixture, examples of a task beyond N do not raise its rate",
+        least=1,
+        metavar="N",
+        unset="all count",
+    )
+    temperature: float = setting(
+        1.0,
+        "in a mixture, more than 1 makes the rates of tasks more alike; 1 is in proportion to their sizes",
+        above=0,
+    )
+
+    def __post_init__(self) -> None:
+        if not self.tasks and self.custom is None:
+            raise ValueError(
+                "There is nothing to train on. Name a task (see `lowland tasks`), or give files of your own "
+                "with --train, --test, --input and --target."
+            )
+        check(self)
+        if not self.held_out >= 0 or (isinstance(self.held_out, float) and self.held_out >= 1):  # NaN too
+            raise ValueError(
+                f"Invalid held_out={self.held_out!r}. Must be a fraction in [0, 1) or a number of examples."
+            )
+        limit = self.evaluation_limit
+        if not (0 < limit <= 1 if isinstance(limit, float) else limit >= 0):
+            raise ValueError(
+                f"Invalid evaluation_limit={limit!r}. Must be a fraction in (0, 1] or a number of examples."
+            )
