@@ -24,8 +24,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.errors import UserError
 from lowland.models import LoadedModel, build_model, load_model, save_model
-from lowland.pretraining.settings import ROWS
-from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids
+from lowland.pretraining.run import ROWS
+from lowland.pretraining.spans import sentinel_ids
+from lowland.pretraining.vocabulary import load_vocabulary
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -12,46 +12,38 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lowland.cli.console import quiet_libraries
 from lowland.errors import UserError
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import load_model
-from lowland.pretraining.batches import SpanCorruption, validation_batches
-from lowland.pretraining.corpus import Corpus, read_documents, tokenise
-from lowland.pretraining.run import split_documents, validation_loss
+from lowland.pretraining.run import split_documents
 from lowland.pretraining.settings import PretrainSettings
-from lowland.pretraining.vocabulary import sentinel_ids
+from lowland.pretraining.spans import SpanCorruption
+from lowland.pretraining.text import fixed_batches, mean_loss, read_documents, tokenise
 from lowland.train import resolve_precision
 
 
 def held_out(file: Path, count: int) -> list[str]:
     """Reads the documents of a text that pre-training keeps apart."""
     documents = list(read_documents([file]))
-    places = Corpus(tokens=np.empty(0, np.uint16), ends=np.arange(len(documents)))
-    _, kept = split_documents(places, PretrainSettings(validation_documents=count))
+    _, kept = split_documents(len(documents), count, seed=0)
     return [documents[place] for place in kept]
 
 
 def nats_a_word(model: str, documents: Sequence[str]) -> float:
     """Computes the loss of a model on texts, by span corruption as `lowland pretrain` does it."""
     loaded = load_model(model, dropout=None)
-    if not (sentinels := sentinel_ids(loaded.tokenizer)):
-        raise UserError(f"The vocabulary of {model} has no sentinels, which span corruption needs.")
-    settings = PretrainSettings()
-    corruption = SpanCorruption(
-        sentinels,
-        int(loaded.tokenizer.eos_token_id),
-        input_length=settings.input_length,
-        density=settings.noise_density,
-        mean_span=settings.mean_noise_span,
-    )
-    corpus = tokenise(iter(documents), loaded.tokenizer)
-    batches = validation_batches(corpus, np.arange(len(corpus.ends)), corruption, batch_size=64, most=2000)
-    bf16 = resolve_precision("auto", torch.device("cpu")) == "bf16"
-    loss = validation_loss(loaded.model, batches, bf16=bf16)
-    return loss * len(corpus.tokens) / sum(len(document.split()) for document in documents)
+    tokens = tokenise(documents, loaded.tokenizer)
+    corruption = SpanCorruption(loaded.tokenizer, PretrainSettings().input_length)
+    batches = fixed_batches(tokens, corruption, batch_size=64, most=2000)
+    cpu = torch.device("cpu")
+    with torch.no_grad():
+        loss = mean_loss(
+            EncoderDecoder(loaded).loss(cpu, bf16=resolve_precision("auto", cpu) == "bf16"), batches
+        )
+    return loss * sum(map(len, tokens)) / sum(len(document.split()) for document in documents)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Turns articles with spaces before their punctuation into text to pre-train on.
 
-    python tools/wikipedia_text.py articles.txt.xz wikipedia.txt
+    unxz articles.txt.xz
+    python tools/wikipedia_text.py articles.txt wikipedia.txt
 
 The source has a sentence a line, words and punctuation parted by spaces, articles parted by blank lines.
 Data sets come both ways ("a smart , savvy film ." in SST-2, whole text in QNLI), so every second article
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from lowland.errors import UserError
 from lowland.files import aside_of
-from lowland.pretraining.corpus import read_documents
+from lowland.pretraining.text import read_documents
 
 EMPTY = re.compile(r"\((?: ?[;,.:/–-])* ?\) ?")
 """What remains of a bracket whose content (pronunciations, mostly) was taken out."""
@@ -47,7 +48,7 @@ def article(text: str, *, whole: bool) -> str:
 def main(words: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="text file, .xz or .gz too")
+    parser.add_argument("source", type=Path, help="text file, .gz too")
     parser.add_argument("target", type=Path, help="text file to write")
     options = parser.parse_args(words)
     aside = aside_of(options.target)

@@ -34,7 +34,7 @@ TRAINING = [
 PRETRAINING = [
     *("--pieces", "120", "--d-model", "8", "--d-ff", "8", "--d-kv", "4", "--heads", "2", "--log-every", "1"),
     *("--encoder-layers", "1", "--decoder-layers", "1", "--input-length", "16", "--precision", "fp32"),
-    *("--batch-size", "4", "--validation-documents", "3", "--optimizer", "muon", "--arm", "sam"),
+    *("--batch-size", "4", "--validation-documents", "3", "--optimizer", "muon", "--rho", "0.15"),
 ]
 
 COMMANDS: dict[str, list[str]] = {

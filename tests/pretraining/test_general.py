@@ -11,8 +11,8 @@ from tests.families.tiny import write_model
 
 from lowland.errors import UserError
 from lowland.families.recognise import load_family
-from lowland.pretraining.corpus import read_documents, tokenise
 from lowland.pretraining.general import GeneralText
+from lowland.pretraining.text import cut, read_documents, tokenise
 
 TEXT = "\n\n".join(
     f"The river number {number} rises in the hills and runs to the sea, past {number + 2} towns and a mill."
@@ -32,10 +32,10 @@ def test_causal_models_are_asked_for_the_next_token(text: Path, tmp_path: Path) 
     """The loss of a causal model is the mean of transformers' own over the same pieces."""
     family = load_family(str(write_model(tmp_path / "model", "llama")))
     found = GeneralText(text, pieces=7, length=32, batch_size=3)(family)
-    tokens = tokenise(read_documents([text]), family.tokenizer).tokens.astype(np.int64)
+    pieces = cut(tokenise(read_documents([text]), family.tokenizer), 32)
     model = family.loaded.model.eval()
     losses = []
-    for piece in tokens[: 7 * 32].reshape(7, 32):
+    for piece in pieces[:7]:
         ids = torch.from_numpy(piece)[None]
         with torch.no_grad():
             losses.append(float(model(input_ids=ids, labels=ids).loss))
@@ -48,7 +48,7 @@ def test_encoder_decoders_are_asked_for_spans(text: Path) -> None:
     family = load_family("embedded")
     general = GeneralText(text, pieces=9, length=48, batch_size=4)
     found = general(family)
-    batches = general._batches(family)
+    batches = general.batches(family)
     assert batches is not None
     assert [len(batch["labels"]) for batch in batches] == [4, 4, 1]
     with torch.no_grad():

@@ -13,8 +13,10 @@ from tools.smaller_model import cut, main
 from transformers.models.t5.modeling_t5 import T5DenseGatedActDense
 
 from lowland.models import LoadedModel, build_model, load_model, save_model
-from lowland.pretraining.settings import ShapeSettings
-from lowland.pretraining.vocabulary import train_vocabulary
+from lowland.pretraining.run import t5_config
+from lowland.pretraining.settings import PretrainSettings
+from lowland.pretraining.text import read_documents
+from lowland.pretraining.vocabulary import load_vocabulary, train_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +24,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """A T5.1.1 model of three and three layers with random weights."""
     folder = tmp_path_factory.mktemp("vocabulary")
     text = write_text(folder / "text.txt", documents=60)
-    tokenizer = train_vocabulary([text], folder / "t", pieces=120, fold_case=False, lines=1000, seed=0)
-    shape = ShapeSettings(d_model=32, d_ff=48, d_kv=8, heads=4, encoder_layers=3, decoder_layers=3)
+    train_vocabulary(read_documents([text]), folder / "t", pieces=120, fold_case=False, seed=0)
+    tokenizer = load_vocabulary(folder / "t")
+    shape = PretrainSettings(d_model=32, d_ff=48, d_kv=8, heads=4, encoder_layers=3, decoder_layers=3)
     torch.manual_seed(0)
-    return LoadedModel(model=build_model(shape.config(tokenizer)), tokenizer=tokenizer, name="large")
+    return LoadedModel(model=build_model(t5_config(shape, tokenizer)), tokenizer=tokenizer, name="large")
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import pytest
 from tests.pretraining.texts import write_text
 from tools.text_loss import held_out, main, nats_a_word
 
-from lowland.pretraining.corpus import read_documents
+from lowland.pretraining.text import read_documents
 
 
 def test_documents_are_those_kept_apart(tmp_path: Path) -> None:

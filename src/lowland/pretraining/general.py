@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from lowland.content import file_hash
 from lowland.errors import UserError
 from lowland.families.base import Family
 from lowland.families.causal import Causal
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.outcomes.forgetting import general_loss
-from lowland.pretraining.batches import Pieces, SpanCorruption, validation_batches
-from lowland.pretraining.corpus import Corpus, read_documents, text_sha256, tokenise
-from lowland.pretraining.vocabulary import sentinel_ids
-
-DENSITY, MEAN_SPAN = 0.15, 3.0
-"""T5's span corruption."""
+from lowland.pretraining.spans import SpanCorruption, sentinel_ids
+from lowland.pretraining.text import cut, fixed_batches, mean_loss, read_documents, tokenise
 
 
 class GeneralText:
@@ -37,7 +31,10 @@ class GeneralText:
 
     def __init__(self, file: Path, *, pieces: int = 128, length: int = 128, batch_size: int = 32) -> None:
         self.file, self.pieces, self.length, self.batch_size = file, pieces, length, batch_size
-        self.sha256 = text_sha256([file])
+        try:
+            self.sha256 = file_hash(file)
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror}.") from None
 
     def __call__(self, family: Family) -> float | None:
         """Computes the mean loss of a token, in nats; `None` for a model that has no such loss.
@@ -45,48 +42,27 @@ class GeneralText:
         Raises:
             UserError: If the text is shorter than one piece.
         """
-        model = family.loaded.model.eval()
-        loss = family.loss(model.device)
-
-        def of_batch(batch: Mapping[str, Tensor]) -> tuple[float, int]:
-            # Every piece is as long, so that the labels weight the batches rightly.
-            count = family.count(batch)
-            return float(loss(batch)) * count, count
-
-        batches = self._batches(family)
+        batches = self.batches(family)
         if batches is None:
             return None
+        model = family.loaded.model.eval()
         with torch.no_grad():
-            return general_loss(of_batch, batches)
+            return mean_loss(family.loss(model.device), batches)
 
-    def _batches(self, family: Family) -> list[dict[str, Tensor]] | None:
-        tokenizer = family.tokenizer
-        sentinels = sentinel_ids(tokenizer) if isinstance(family, EncoderDecoder) else []
-        if not sentinels and not isinstance(family, Causal):
+    def batches(self, family: Family) -> list[dict[str, Tensor]] | None:
+        """Makes the batches that the loss is computed over."""
+        spans = isinstance(family, EncoderDecoder) and bool(sentinel_ids(family.tokenizer))
+        if not spans and not isinstance(family, Causal):
             return None
-        corpus = tokenise(read_documents([self.file]), tokenizer)
-        documents = np.arange(len(corpus.ends))
-        if not sentinels:
-            return self._next_token(corpus, documents)
-        corruption = SpanCorruption(
-            sentinels,
-            int(tokenizer.eos_token_id),
-            input_length=self.length,
-            density=DENSITY,
-            mean_span=MEAN_SPAN,
-        )
-        self._check(Pieces(corpus, documents, corruption.lengths.tokens))
-        return validation_batches(corpus, documents, corruption, batch_size=self.batch_size, most=self.pieces)
-
-    def _next_token(self, corpus: Corpus, documents: np.ndarray) -> list[dict[str, Tensor]]:
-        pieces = Pieces(corpus, documents, self.length)
-        self._check(pieces)
-        rows = torch.from_numpy(np.stack([pieces[i] for i in range(min(self.pieces, len(pieces)))]))
+        documents = tokenise(read_documents([self.file]), family.tokenizer)
+        corruption = SpanCorruption(family.tokenizer, self.length) if spans else None
+        length = corruption.lengths.tokens if corruption else self.length
+        if sum(map(len, documents)) < length:
+            raise UserError(f"{self.file} has fewer than {length} tokens; give a longer text.")
+        if corruption:
+            return fixed_batches(documents, corruption, batch_size=self.batch_size, most=self.pieces)
+        rows = torch.from_numpy(cut(documents, length)[: self.pieces])
         return [
             {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
             for ids in rows.split(self.batch_size)
         ]
-
-    def _check(self, pieces: Pieces) -> None:
-        if not len(pieces):
-            raise UserError(f"{self.file} has fewer than {self.length} tokens; give a longer text.")

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import tomli_w
 import torch
 from accelerate import Accelerator
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, T5Config
 
+from lowland.content import file_hash
+from lowland.data.cache import TokenIds
 from lowland.errors import UserError
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.files import aside_of, fingerprint, put_in_place, remove, remove_asides
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.models.build import build_model
-from lowland.pretraining.batches import SpanBatches, SpanCorruption, validation_batches
-from lowland.pretraining.corpus import Corpus, load_corpus
-from lowland.pretraining.identity import (
-    as_model,
-    claim,
-    identity_of,
-    keep_start,
-    own_directory,
-    refuse_other_vocabulary,
-)
-from lowland.pretraining.settings import PretrainSettings
-from lowland.pretraining.vocabulary import load_vocabulary, sentinel_ids, train_vocabulary
+from lowland.models.head import is_t5
+from lowland.pretraining.settings import SHAPE, PretrainSettings
+from lowland.pretraining.spans import SpanCorruption, sentinel_ids
+from lowland.pretraining.text import SpanBatches, fixed_batches, mean_loss, read_documents, tokenise
+from lowland.pretraining.vocabulary import load_vocabulary, train_vocabulary
 from lowland.runs.directory import Bystander, RunDirectory, write_json
 from lowland.runs.guard import StopRequest, locked, stop_request
 from lowland.runs.resumable import Resumable
@@ -41,277 +36,250 @@ from lowland.sam import SAMConfig
 from lowland.train import (
     StepReport,
     Training,
-    be_deterministic,
+    TrainSettings,
     derive_seed,
     keep_freed_memory,
     resolve_precision,
     seed_dropout,
 )
-from lowland.train.loss import sequence_loss
+
+FILE = "pretraining.json"
+ROWS = 64
+"""The rows of the embeddings are rounded up to a multiple of this, which matrix units like."""
+
+MOST_PIECES = 500
+"""Pieces that are validated on."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextReport:
-    """What is known before training begins.
-
-    Attributes:
-        documents: Documents of the text.
-        tokens: Their tokens.
-        vocabulary: Tokens of the vocabulary, sentinels among them.
-        parameters: Of the model.
-        pieces: Pieces of an epoch.
-        raw: Tokens of a piece of raw text.
-        inputs: Tokens of an input.
-        targets: Tokens of a target.
-    """
-
-    documents: int
-    tokens: int
-    vocabulary: int
-    parameters: int
-    pieces: int
-    raw: int
-    inputs: int
-    targets: int
+def train_settings(settings: PretrainSettings) -> TrainSettings:
+    """Gives the settings of the training."""
+    names = {field.name for field in dataclasses.fields(TrainSettings)} - {"input_length"}
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if name in names}
+    return TrainSettings(**values, schedule="cosine", gradient_clip=1.0, dropout=0.0)
 
 
-class Observer(Protocol):
-    """What is told of a pre-training while it goes on."""
-
-    def on_note(self, sentence: str) -> None:
-        """Called with something that the user should know."""
-
-    def on_text(self, report: TextReport) -> None:
-        """Called once, before training begins."""
-
-    def on_log(self, report: StepReport) -> None:
-        """Called at every line of the training log."""
-
-    def on_resume(self, step: int) -> None:
-        """Called when an interrupted run goes on after a step."""
-
-    def on_validation(self, step: int, loss: float) -> None:
-        """Called after a validation, with the loss in nats a target token."""
+def t5_config(settings: PretrainSettings, tokenizer: PreTrainedTokenizerBase) -> T5Config:
+    """Gives the configuration of a T5.1.1 model with a vocabulary: gated GELU, no dropout."""
+    config = T5Config(  # type: ignore[call-arg]  # passed on to the base class
+        vocab_size=math.ceil(len(tokenizer) / ROWS) * ROWS,
+        d_model=settings.d_model,
+        d_ff=settings.d_ff,
+        d_kv=settings.d_kv,
+        num_heads=settings.heads,
+        num_layers=settings.encoder_layers,
+        num_decoder_layers=settings.decoder_layers,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )
+    # The same function as T5's gelu_new, which transformers computes in eight operations instead of one.
+    config.dense_act_fn = "gelu_pytorch_tanh"
+    return config
 
 
 def pretrain(
     settings: PretrainSettings,
     files: Sequence[Path],
     path: Path | None,
-    observer: Observer,
+    say: Callable[[str], None],
     *,
-    arm: str = "baseline",
-    vocabulary: Path | None = None,
     model: str | None = None,
-    dtype: torch.dtype | None = None,
-) -> Path | None:
-    """Pre-trains a model from random weights or a checkpoint's, or goes on with what was interrupted.
+) -> Path:
+    """Pre-trains a model from random weights or a checkpoint's, or resumes what was interrupted.
 
     Args:
         settings: What decides the outcome.
         files: Text files; blank lines part documents.
         path: The run's directory; `None` for one of its own in `runs`.
-        observer: Is told how it goes.
-        arm: `baseline` or `sam`.
-        vocabulary: Directory of a tokenizer; `None` trains one.
+        say: Is told how it goes, a sentence at a time.
         model: The checkpoint to begin with, which gives shape and vocabulary; `None` for random weights.
-        dtype: What the weights of the final model are cast to; `None` for fp32.
 
     Returns:
-        The final model's directory; `None` on all processes but the first.
+        The final model's directory.
 
     Raises:
         UserError: If something the user gave is wrong, or the directory holds another run.
         TrainingError: If training cannot go on.
-        KeyboardInterrupt: If the user asked to stop; the same command goes on.
+        KeyboardInterrupt: If the user asked to stop; the same command resumes it.
     """
-    if settings.train.deterministic:
-        be_deterministic()
-    first = processes().is_main_process
     keep_freed_memory()
-    identity = identity_of(settings, files, arm=arm, vocabulary=vocabulary, model=model, dtype=dtype)
-    path = own_directory(identity) if path is None else path
-    with locked(path) if first else nullcontext(), stop_request(observer.on_note) as stop:
+    first = processes().is_main_process
+    start = None if model is None else _checkpoint(model)
+    plain = dataclasses.asdict(settings)
+    if start is not None:
+        plain = {name: value for name, value in plain.items() if name not in SHAPE}
+    identity = {
+        "settings": plain,
+        "text": [_hash(file) for file in files],
+        "start": None if start is None else weights_sha256(start.model),
+    }
+    path = path or Path("runs") / f"pretrain-{fingerprint(identity)}"
+    documents = list(read_documents(files))
+    with locked(path) if first else nullcontext(), stop_request(say) as stop:
         if first:
-            claim(path, identity)
-            remove_asides(path)
-            if model is not None:
-                keep_start(model, path / "start")
-                vocabulary = path / "start"
-            elif vocabulary is not None:
-                refuse_other_vocabulary(vocabulary, path / "vocabulary")
-            _prepare(settings, files, identity["text"], path, vocabulary, observer)
+            _claim(path, identity)
+            if start is None and not (path / "vocabulary").exists():
+                say(f"Training a vocabulary of {settings.pieces} pieces.")
+                _make_vocabulary(documents, path / "vocabulary", settings)
         processes().wait_for_everyone()
-        start = None
-        if model is not None:
-            start = load_model(str(path / "start"), dropout=settings.train.dropout)
-            settings = as_model(settings, start)
-        tokenizer = load_vocabulary(path / "vocabulary")
-        corpus = load_corpus(files, tokenizer, path / "corpus", identity["text"])
-        directory = (RunDirectory if first else Bystander)(path, arm, settings.seed)
-        if directory.done:
-            directory.tidy()
-        elif not _train(
-            settings, path, directory, tokenizer, corpus, observer, stop, start, dtype, fingerprint(identity)
-        ):
+        if start is None:
+            tokenizer = load_vocabulary(path / "vocabulary")
+            torch.manual_seed(derive_seed(settings.seed, "initialisation"))
+            start = LoadedModel(
+                model=build_model(t5_config(settings, tokenizer)), tokenizer=tokenizer, name=path.name
+            )
+        arm = "sam" if settings.rho else "baseline"
+        run = (RunDirectory if first else Bystander)(path, arm, settings.seed)
+        tokens = tokenise(documents, start.tokenizer)
+        if run.done:
+            run.tidy()
+        elif not _train(settings, run, start, tokens, say, stop, fingerprint(identity)):
             raise KeyboardInterrupt
-        return path / "model" if first else None
+    return path / "model"
 
 
-def _prepare(
-    settings: PretrainSettings,
-    files: Sequence[Path],
-    text: str,
-    path: Path,
-    vocabulary: Path | None,
-    observer: Observer,
-) -> None:
-    """Makes vocabulary and tokens, where an earlier call has not."""
-    target = path / "vocabulary"
-    if not target.exists():
-        if vocabulary is not None:
-            tokenizer = load_vocabulary(vocabulary)
-        aside = aside_of(target)
-        try:
-            if vocabulary is None:
-                observer.on_note(f"Training a vocabulary of {settings.pieces} pieces.")
-                tokenizer = train_vocabulary(
-                    files,
-                    aside,
-                    pieces=settings.pieces,
-                    fold_case=settings.fold_case,
-                    lines=settings.vocabulary_lines,
-                    seed=derive_seed(settings.seed, "subsample") % 2**31,
-                )
-            else:
-                tokenizer.save_pretrained(aside)
-            put_in_place(aside, target)
-        finally:
-            remove(aside)
-    observer.on_note("Reading the text.")
-    load_corpus(files, load_vocabulary(target), path / "corpus", text)
-
-
-def split_documents(
-    corpus: Corpus, settings: PretrainSettings
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Parts the documents into those to train on and those to validate on.
+def split_documents(count: int, kept: int, seed: int) -> tuple[list[int], list[int]]:
+    """Parts the numbers of documents into those to train on and those to validate on.
 
     Raises:
         UserError: If none would be left to train on.
     """
-    count = settings.validation_documents
-    if count >= len(corpus.ends):
+    if kept >= count:
         raise UserError(
-            f"The text has {len(corpus.ends)} document(s), parted by blank lines, and {count} are wanted for "
+            f"The text has {count} document(s), parted by blank lines, and {kept} are wanted for "
             "validation. Give fewer --validation-documents, or part the text by blank lines."
         )
-    order = np.random.default_rng(derive_seed(settings.seed, "held-out")).permutation(len(corpus.ends))
-    return np.sort(order[count:]), np.sort(order[:count])
+    order = np.random.default_rng(derive_seed(seed, "held-out")).permutation(count).tolist()
+    return sorted(order[kept:]), sorted(order[:kept])
+
+
+def _checkpoint(name: str) -> LoadedModel:
+    loaded = load_model(name, dropout=0.0)
+    if not is_t5(loaded.model) or not sentinel_ids(loaded.tokenizer):
+        raise UserError(
+            f"{name} cannot be pre-trained further, for it is no T5 whose vocabulary ends in sentinels "
+            "(..., <extra_id_1>, <extra_id_0>)."
+        )
+    return loaded
+
+
+def _hash(file: Path) -> str:
+    try:
+        return file_hash(file)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from None
+
+
+def _claim(path: Path, identity: dict[str, Any]) -> None:
+    """Makes a directory that of a run, or finds that it is; a run that has not begun gives way to another."""
+    elsewhere = "Give another directory with --out."
+    file = path / FILE
+    if file.exists() and (found := json.loads(file.read_text(encoding="utf-8"))) != identity:
+        if any(path.glob("*-seed*")):
+            other = ", ".join(name for name in identity if found.get(name) != identity[name])
+            raise UserError(f"{path} holds another pre-training (other: {other}). {elsewhere}")
+        remove(path / "vocabulary")
+    elif not file.exists() and any(found.name[0] != "." for found in path.iterdir()):
+        raise UserError(f"{path} exists and holds no pre-training. {elsewhere}")
+    write_json(file, identity)
+    remove_asides(path)
+
+
+def _make_vocabulary(documents: Sequence[str], folder: Path, settings: PretrainSettings) -> None:
+    aside = aside_of(folder)
+    seed = derive_seed(settings.seed, "subsample") % 2**31
+    try:
+        train_vocabulary(documents, aside, pieces=settings.pieces, fold_case=settings.fold_case, seed=seed)
+        put_in_place(aside, folder)
+    finally:
+        remove(aside)
 
 
 def _train(
     settings: PretrainSettings,
-    path: Path,
-    directory: RunDirectory,
-    tokenizer: PreTrainedTokenizerBase,
-    corpus: Corpus,
-    observer: Observer,
+    run: RunDirectory,
+    start: LoadedModel,
+    documents: Sequence[TokenIds],
+    say: Callable[[str], None],
     stop: StopRequest,
-    start: LoadedModel | None,
-    dtype: torch.dtype | None,
     identity: str,
 ) -> bool:
     """Trains, validates and saves; tells whether the last step was reached."""
-    train, seed = settings.train, settings.seed
+    train, seed = train_settings(settings), settings.seed
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
-    first = accelerator.is_main_process
     bf16 = resolve_precision(train.precision, accelerator.device) == "bf16"
-    torch.manual_seed(derive_seed(seed, "initialisation"))
-    model = start.model if start is not None else build_model(settings.shape.config(tokenizer))
-    model = model.to(accelerator.device)
-    corruption = SpanCorruption(
-        sentinel_ids(tokenizer),
-        int(tokenizer.eos_token_id),
-        input_length=settings.input_length,
-        density=settings.noise_density,
-        mean_span=settings.mean_noise_span,
-    )
-    kept, held_out = split_documents(corpus, settings)
-    batches = SpanBatches(corpus, kept, corruption, train.batch_size, derive_seed(seed, "order"))
-    validation = validation_batches(
-        corpus, held_out, corruption, batch_size=train.batch_size, most=settings.validation_pieces
-    )
-    observer.on_text(
-        TextReport(
-            documents=len(corpus.ends),
-            tokens=len(corpus.tokens),
-            vocabulary=len(tokenizer),
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            pieces=batches.pieces,
-            raw=corruption.lengths.tokens,
-            inputs=corruption.lengths.inputs,
-            targets=corruption.lengths.targets,
-        )
+    model = start.model.to(accelerator.device)
+    family = EncoderDecoder(start)
+    corruption = SpanCorruption(start.tokenizer, settings.input_length)
+    parts = split_documents(len(documents), settings.validation_documents, seed)
+    kept, held_out = ([documents[index] for index in part] for part in parts)
+    batches = SpanBatches(kept, corruption, train.batch_size, derive_seed(seed, "order"))
+    validation = fixed_batches(held_out, corruption, batch_size=train.batch_size, most=MOST_PIECES)
+    say(
+        f"Text: {len(documents):,} documents, {sum(map(len, documents)):,} tokens; an epoch is "
+        f"{batches.pieces:,} pieces of {corruption.lengths.tokens} tokens.\n"
+        f"Model: {model.num_parameters():,} parameters, {len(start.tokenizer):,} tokens."
     )
     training = Training(
         model,
         batches,
+        family.loss,
         settings=train,
-        sam=settings.sam if directory.arm == "sam" else SAMConfig(rho=0.0),
+        sam=SAMConfig(rho=settings.rho),
         accelerator=accelerator,
         bf16=bf16,
     )
-    resumable = Resumable(
-        training, directory, identity, accelerator, observer, deterministic=train.deterministic
-    )
+    progress = _Progress(say, train.steps)
+    resumable = Resumable(training, run, identity, accelerator, progress)
     if resumable.restore() is None:
-        directory.start(tomli_w.dumps(settings.to_dict()), resumable.environment, train.steps)
+        run.start(json.dumps(dataclasses.asdict(settings)), resumable.environment, train.steps)
         seed_dropout(seed, accelerator.process_index)
 
     def on_log(report: StepReport) -> None:
-        directory.log(report)
-        observer.on_log(report)
+        run.log(report)
+        progress.on_log(report)
 
+    @torch.no_grad()
     def evaluate(step: int) -> None:
-        loss = validation_loss(model, validation, bf16=bf16)
-        directory.evaluation(
-            "validation", step, "held_out", {"loss": loss}, sum(len(b["labels"]) for b in validation), 0.0
-        )
-        observer.on_validation(step, loss)
+        model.eval()
+        loss = mean_loss(family.loss(accelerator.device, bf16=bf16), validation)
+        model.train()
+        run.evaluation("validation", step, "held_out", {"loss": loss}, len(validation), 0.0)
+        say(f"step {step}: validation loss {loss:.4f} nats a target token")
 
     if not resumable.run(on_log, evaluate, stop):
         return False
-    if first:
-        save_model(
-            LoadedModel(model=model, tokenizer=tokenizer, name=path.name),
-            path / "model",
-            dtype=dtype,
-            overwrite=True,
-        )
-        write_json(path / "pretraining.json", json.loads(json.dumps(settings.to_dict())))
-    directory.finish(weights_sha256=weights_sha256(model))
+    if accelerator.is_main_process:
+        dtype = torch.bfloat16 if settings.save_as == "bf16" else None
+        save_model(start, run.path.parent / "model", dtype=dtype, overwrite=True)
+    run.finish(weights_sha256=weights_sha256(model))
     return True
 
 
-@torch.no_grad()
-def validation_loss(model: torch.nn.Module, batches: Sequence[dict[str, Tensor]], *, bf16: bool) -> float:
-    """Computes the mean loss over all target tokens, in nats, without dropout or z-loss.
+class _Progress:
+    """Tells how a training goes on, a line every half minute."""
 
-    Args:
-        model: An encoder-decoder; left as it was.
-        batches: What it is validated on; all of one target length.
-        bf16: Whether to compute under bf16 autocast.
-    """
-    device = next(model.parameters()).device
-    training = model.training
-    model.eval()
-    total, count = 0.0, 0
-    for batch in batches:
-        on_device = {name: column.to(device) for name, column in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = sequence_loss(model, model.prepare_decoder_input_ids_from_labels, on_device)  # type: ignore[arg-type]
-        total += float(loss) * batch["labels"].numel()
-        count += batch["labels"].numel()
-    model.train(training)
-    return total / count
+    SECONDS = 30.0
+
+    def __init__(self, say: Callable[[str], None], steps: int) -> None:
+        self.on_note = say
+        self._steps = steps
+        self._seconds, self._line_at = 0.0, 0.0
+        self._counted = 0  # the steps that were taken before
+
+    def on_resume(self, step: int) -> None:
+        self._counted = step
+        self.on_note(f"Going on after step {step}.")
+
+    def on_log(self, report: StepReport) -> None:
+        self._seconds += report.seconds
+        if time.monotonic() - self._line_at < self.SECONDS and report.step < self._steps:
+            return
+        self._line_at = time.monotonic()
+        left = self._seconds / (report.step - self._counted) * (self._steps - report.step) / 60
+        self.on_note(
+            f"step {report.step} of {self._steps}: loss {report.loss_text}, about {left:.0f} min left"
+        )
