@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from lowland.metrics.qa import normalize_squad
-from lowland.tasks import facts
+from lowland.tasks import facts, get_task
 from lowland.tasks.base import Example, Source, TaskData
 
 # Typed apart from the tables, so that a slip in either shows.
@@ -25,12 +24,13 @@ AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE
 PA RI SC SD TN TX UT VT VA WA WV WI WY
 """
 
+NAMES = [task.name for task in facts.TASKS]
 TABLES = ("countries.tsv", "elements.tsv", "states.tsv", "phrasings.tsv")
 
 
 def load(name: str) -> TaskData:
     """Makes the examples of a task."""
-    return facts.build(name).load(Source())
+    return get_task(name).load(Source())
 
 
 def column(table: str, name: str) -> list[str]:
@@ -45,7 +45,7 @@ def country(name: str) -> dict[str, str]:
 
 def every_example() -> Iterator[Example]:
     """Yields the examples of all tasks and splits."""
-    for name in facts.FACTS_TASKS:
+    for name in NAMES:
         data = load(name)
         yield from data.train
         yield from data.evaluation[name]
@@ -146,31 +146,23 @@ def test_facts_are_those_of_2026(name: str, column_name: str, answers: str) -> N
     assert country(name)[column_name] == answers
 
 
-@pytest.mark.parametrize("name", facts.FACTS_TASKS)
-def test_relations_have_phrasings_for_both_splits(name: str) -> None:
-    """Every relation has four phrasings for training and two others for evaluation, each with its subject."""
-    for relation in facts.relations(name):
-        assert (len(relation.training), len(relation.evaluation)) == (4, 2), relation
-        phrasings = relation.training + relation.evaluation
-        assert len(set(phrasings)) == 6
-        assert all(phrasing.count("{" + relation.subject + "}") == 1 for phrasing in phrasings)
-
-
-def test_every_phrasing_belongs_to_a_relation_and_is_used() -> None:
-    """No line of the phrasings is lost on the way, and each of them asks some question in its own split."""
-    kept = [
-        (name, phrasing)
-        for name in facts.FACTS_TASKS
-        for relation in facts.relations(name)
-        for phrasing in relation.training + relation.evaluation
-    ]
-    assert Counter(kept) == Counter(
-        (line["task"], line["phrasing"]) for line in facts.read_table("phrasings.tsv")
-    )
-    for name in facts.FACTS_TASKS:
+def test_every_phrasing_is_used_in_its_own_split() -> None:
+    """Every relation has four phrasings for training and two for evaluation, and each asks some question."""
+    lines = facts.read_table("phrasings.tsv")
+    relations: dict[tuple[str, str, str], list[str]] = {}
+    for line in lines:
+        subject = line["phrasing"].partition("{")[2].partition("}")[0]
+        relations.setdefault((line["task"], subject, line["answer"]), []).append(line["split"])
+        assert line["phrasing"].count("{") == line["phrasing"].count("}") == 1
+    assert all(Counter(splits) == {"train": 4, "evaluation": 2} for splits in relations.values())
+    assert len({(line["task"], line["phrasing"]) for line in lines}) == len(lines)
+    assert {
+        (name, *relation) for name in NAMES for relation in {fact.relation for fact in facts.facts(name)}
+    } == set(relations)
+    for name in NAMES:
         data = load(name)
         written = {"train": data.train, "evaluation": data.evaluation[name]}
-        for line in facts.read_table("phrasings.tsv"):
+        for line in lines:
             if line["task"] == name:
                 before, after = line["phrasing"].split("{")[0], line["phrasing"].split("}")[1]
                 prefix = f"{name.removeprefix('facts/')} question: {before}"
@@ -178,7 +170,7 @@ def test_every_phrasing_belongs_to_a_relation_and_is_used() -> None:
                 assert any(e.inputs.startswith(prefix) and e.inputs.endswith(after) for e in examples), line
 
 
-@pytest.mark.parametrize("name", facts.FACTS_TASKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_evaluation_asks_known_facts_in_unseen_words(name: str) -> None:
     """No evaluation input is trained on, and evaluation asks every second of the facts that training asks."""
     data = load(name)
@@ -187,38 +179,27 @@ def test_evaluation_asks_known_facts_in_unseen_words(name: str) -> None:
     for fact, example in zip(facts.facts(name)[::2], evaluation, strict=True):
         assert example.answers == fact.answers
         assert fact.subject in example.inputs
-        questions = {
-            f"{name.removeprefix('facts/')} question: {fact.row(p)['question']}"
-            for p in fact.relation.training
-        }
+        questions = {f"{name.removeprefix('facts/')} question: {question}" for question in fact.training}
         assert questions <= {e.inputs for e in data.train if e.answers == fact.answers}
 
 
-@pytest.mark.parametrize("name", facts.FACTS_TASKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_quarter_of_training_asks_every_fact_once(name: str) -> None:
-    """Training runs in four rounds; each asks every fact once, in a phrasing new for the fact."""
+    """Training runs in four rounds; each asks every fact once, in a phrasing new for the fact, and uses the
+    phrasings of a relation equally often, give or take one.
+    """
     known, train = facts.facts(name), load(name).train
     assert len(train) == 4 * len(known)
+    used: dict[tuple[str, str], Counter[int]] = {}
     for position, fact in enumerate(known):
         asked = [train[turn * len(known) + position] for turn in range(4)]
         assert {example.answers for example in asked} == {fact.answers}
         assert len({example.inputs for example in asked}) == 4
         assert all(fact.subject in example.inputs for example in asked)
-
-
-@pytest.mark.parametrize("name", facts.FACTS_TASKS)
-def test_a_round_uses_all_phrasings_alike(name: str) -> None:
-    """In the first round the phrasings of a relation are used equally often, give or take one."""
-    known = facts.facts(name)
-    first = load(name).train[: len(known)]
-    for relation in facts.relations(name):
-        used: Counter[str] = Counter()
-        for fact, example in zip(known, first, strict=True):
-            if fact.relation == relation:
-                question = example.inputs.split(" question: ")[1]
-                used[next(p for p in relation.training if question == fact.row(p)["question"])] += 1
-        assert len(used) == 4
-        assert max(used.values()) - min(used.values()) <= 1
+        first = fact.training.index(asked[0].inputs.split(" question: ")[1])
+        used.setdefault(fact.relation, Counter())[first] += 1
+    for counts in used.values():
+        assert len(counts) == 4 and max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_a_question_has_one_set_of_answers() -> None:
@@ -240,8 +221,8 @@ def test_answers_are_ascii_first_and_distinct() -> None:
 
 def test_sizes() -> None:
     """There are 1,626 facts, of which 814 are asked in evaluation, shared out as documented."""
-    assert sum(len(facts.facts(name)) for name in facts.FACTS_TASKS) == 1626
-    assert {name: len(load(name).evaluation[name]) for name in facts.FACTS_TASKS} == {
+    assert sum(len(facts.facts(name)) for name in NAMES) == 1626
+    assert {name: len(load(name).evaluation[name]) for name in NAMES} == {
         "facts/capitals": 187,
         "facts/currencies": 97,
         "facts/languages": 96,
@@ -260,7 +241,7 @@ def test_inputs_are_written_as_closed_book_questions() -> None:
 
 def test_score_takes_any_right_answer() -> None:
     """Any right answer counts in full, whatever its case and articles, and a wrong one does not."""
-    task = facts.build("facts/capitals")
+    task = get_task("facts/capitals")
     row = {
         "question": "which country has Prague as its capital?",
         "answers": ("Czechia", "the Czech Republic"),
@@ -273,16 +254,3 @@ def test_score_takes_any_right_answer() -> None:
     partial = task.evaluate(examples, ["czech"])
     assert partial["em"] == 0.0
     assert partial["f1"] == pytest.approx(200 / 3)
-
-
-@pytest.mark.parametrize("name", facts.FACTS_TASKS)
-def test_loading_is_quick(name: str) -> None:
-    """Reading the tables and writing all examples takes less than 50 ms (it takes 5 to 10; best of five)."""
-
-    def seconds() -> float:
-        facts.read_table.cache_clear()
-        start = time.perf_counter()
-        load(name)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(5)) < 0.05

@@ -152,7 +152,10 @@ def test_tydiqa_is_evaluated_by_language(tmp_path: Path) -> None:
     }
     data = load("tydiqa/goldp", tmp_path, files)
     assert list(data.evaluation) == ["tydiqa/goldp/arabic", "tydiqa/goldp/korean"]
-    assert "tydiqa/goldp/telugu: the files hold no question in this language." in data.warnings
+    assert (
+        "tydiqa/goldp/telugu: the files hold no usable row. The other evaluation sets are used."
+        in data.warnings
+    )
     with pytest.raises(UserError, match=r"korean_dev\.json, item 1.*begin with a language"):
         load("tydiqa/goldp", tmp_path, {"tydiqa-goldp/korean_dev.json": article("klingon")})
 

@@ -21,7 +21,6 @@ from lowland.tasks import (
     subsample,
     task_names,
 )
-from lowland.tasks.mixture import TrainingOnly
 
 
 def examples(size: int) -> list[Example]:
@@ -130,7 +129,7 @@ def test_dpr_is_evaluated_only_when_named(tmp_path: Path) -> None:
     for name in ("train.c.txt", "test.c.txt"):
         (tmp_path / name).write_text(block, encoding="utf-8")
     mixed = resolve(["superglue"])[0]
-    assert isinstance(mixed, TrainingOnly)
+    assert not mixed.evaluated
     data = mixed.load(Source(data_dir=tmp_path))
     assert (len(data.train), dict(data.evaluation)) == (1, {})
     assert mixed.score(["x"], ["x"]) == {"accuracy": 100.0}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lowland.errors import UserError
 from lowland.tasks import get_task, task_names
-from lowland.tasks.fields import UNLABELLED
+from lowland.tasks.base import UNLABELLED
 
 CASES = [
     json.loads(line)

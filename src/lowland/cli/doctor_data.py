@@ -8,7 +8,7 @@ from lowland.cli.findings import Finding, Findings
 from lowland.cli.tasks import data_set, is_carried
 from lowland.errors import UserError
 from lowland.tasks import Source, get_task, task_names
-from lowland.tasks.sources import DataSet
+from lowland.tasks.base import DataSet
 
 
 def data_sets(directory: Path) -> Findings:

@@ -11,9 +11,7 @@ from rich.text import Text
 from lowland.cli.console import console, make_table
 from lowland.report.formats import plain
 from lowland.tasks import Example, Source, Task, get_task, mixture_names, resolve, task_names
-from lowland.tasks.facts import FACTS_TASKS
-from lowland.tasks.mixture import TrainingOnly
-from lowland.tasks.sources import DataSet, Split
+from lowland.tasks.base import DataSet, Split
 
 HELP = "list tasks and mixtures; show an example of a task"
 USAGE = "[NAME]"
@@ -50,13 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def is_carried(task: Task) -> bool:
     """Says whether the package carries the task's data."""
-    return task.name in FACTS_TASKS
+    return task.carried is not None
 
 
 def data_set(task: Task) -> DataSet | None:
     """Returns where the files of a task are looked for; `None` for one that needs none."""
-    found = getattr(task.task if isinstance(task, TrainingOnly) else task, "data", None)
-    return found if isinstance(found, DataSet) else None
+    return task.data
 
 
 def _list_all() -> None:
@@ -87,7 +84,7 @@ def _show_mixture(name: str) -> None:
     table = make_table(f"{name}: a mixture of {len(tasks)} tasks", "Task", "What it asks", "Metrics")
     table.columns[0].no_wrap = True
     for task in tasks:
-        scored = "not evaluated" if isinstance(task, TrainingOnly) else ", ".join(task.metrics)
+        scored = ", ".join(task.metrics) if task.evaluated else "not evaluated"
         table.add_row(*map(Text, (task.name, task.description, scored)))
     console.print(table)
     _say("\nTasks are drawn in proportion to their numbers of training examples.")

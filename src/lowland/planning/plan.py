@@ -27,9 +27,8 @@ from lowland.runs.examples import (
 )
 from lowland.runs.start import start_model
 from lowland.sam.schedule import scheduled_rho
-from lowland.tasks import tydiqa
 from lowland.tasks.base import Source, TaskData
-from lowland.tasks.mixture import TrainingOnly, rates
+from lowland.tasks.mixture import rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import resolve_precision
 
@@ -42,8 +41,8 @@ GENERATION = 2.0
 BF16_SHARE = 0.5
 """What is left of the activations under bf16 autocast."""
 
-UNPUBLISHED = {"superglue/record": 10_000, "tydiqa/goldp": sum(tydiqa.PUBLISHED.values())}
-"""Sizes of evaluation sets that the tasks count in another way: ReCoRD's queries, TyDiQA's languages."""
+UNPUBLISHED = {"superglue/record": 10_000}
+"""Sizes of evaluation sets that the tasks count in another way: ReCoRD's queries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +180,7 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
     own: dict[str, TaskData] = {}
     tasks = load_tasks(config.data)
     for task in tasks:
-        known = getattr(task.task if isinstance(task, TrainingOnly) else task, "data", None)
+        known = task.data
         if known is None:
             own[task.name] = found = task.load(Source())
             train[task.name] = max(1, round(len(found.train) * config.data.fraction))
@@ -192,7 +191,7 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
             continue
         if known.train is not None:
             train[task.name] = max(1, round((known.train.published or 0) * config.data.fraction))
-        if not isinstance(task, TrainingOnly):
+        if task.evaluated:
             sizes = {name: split.published or UNPUBLISHED[name] for name, split in known.evaluation.items()}
             evaluation |= {
                 name: evaluation_count(size, config.data.evaluation_limit) for name, size in sizes.items()

@@ -5,7 +5,6 @@ from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import mixture_names, rates, resolve
 from lowland.tasks.noise import flip_labels
 from lowland.tasks.registry import get_task, task_names
-from lowland.tasks.rows import place, read_rows
 from lowland.tasks.subsample import class_coverage, hold_out, subsample
 from lowland.tasks.template import Template
 
@@ -22,9 +21,7 @@ __all__ = [
     "get_task",
     "hold_out",
     "mixture_names",
-    "place",
     "rates",
-    "read_rows",
     "resolve",
     "subsample",
     "task_names",

@@ -1,15 +1,14 @@
 """What a task is: rows become examples, and predictions become scores.
 
-A text-to-text task is data, not code that trains: where its rows come from,
-how a row is written as an input and a target text, and how the model's raw
-output strings are scored. Nothing here knows about tokens or tensors.
+A text-to-text task is data, not code that trains: where its rows come from, how a row is written as an input
+and a target text, and how the model's raw output strings are scored. Nothing here knows about tokens or
+tensors.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,9 @@ from lowland.metrics import Limit
 
 Row = Mapping[str, Any]
 """One row of a data set, as in its official file: column or key -> value."""
+
+UNLABELLED = "<unk>"
+"""The target of a row without a label, as in the T5 library."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,48 @@ class Example:
     answers: tuple[str, ...] | None = None
     ids: Mapping[str, int] | None = None
     label: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One split of a data set.
+
+    Attributes:
+        patterns: Patterns of file names, the official name first; upper and lower case are the same.
+        hub: The name of the split on the hub.
+        published: The published number of examples, of which a difference is reported.
+        kind: `train`, `validation` or `test`: how the task is to write the rows.
+        pick: Takes the rows of this split out of a file's row, where files hold several splits.
+    """
+
+    patterns: tuple[str, ...]
+    hub: str
+    published: int | None = None
+    kind: str = "train"
+    pick: Callable[[Row], Iterable[Row]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """The files of a task.
+
+    Attributes:
+        folders: Names of the folder that holds the files, the official name first.
+        train: The training split; `None` for a task that is evaluated only.
+        evaluation: Evaluation set -> split.
+        hub: Name and configuration on the Hugging Face hub.
+        columns: Column names of TSV files without a header.
+        drop_short_rows: Whether rows that lack fields are dropped, as the official readers do (QQP).
+        read: Reads one file; numbered rows.
+    """
+
+    folders: tuple[str, ...]
+    train: Split | None
+    evaluation: Mapping[str, Split]
+    hub: tuple[str, str | None]
+    columns: tuple[str, ...] | None = None
+    drop_short_rows: bool = False
+    read: Callable[[Path], Iterator[tuple[int, Row]]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,31 +110,49 @@ class TaskData:
 
     train: Sequence[Example]
     evaluation: Mapping[str, Sequence[Example]]
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
-class Task(ABC):
+@dataclass(kw_only=True, eq=False)
+class Task:
     """A text-to-text task.
 
     Attributes:
         name: The registered name, for example `glue/sst2`.
         description: One line for `lowland tasks`.
-        metrics: Keys of `score`'s result in the order in which they are printed.
+        metrics: Names of the numbers that scoring gives, in the order in which they are printed.
+        write: Writes a row of a split as examples; none where the task drops the row.
+        scorer: Maps examples and raw model outputs to numbers in percent, by metric.
+        data: Where its rows are; `None` for a task that needs no official files.
+        carried: Gives the training and the evaluation rows of a task that the package carries.
+        classes: The class words, where every target is one.
+        limit: Says what scores of such targets cannot tell, for example F1 where none is positive.
+        companions: Fields that examples must have to be scored (`ids`, `answers`, `label`).
+        exchanges: Whether a wrong target can be another example's, where there are no classes.
+        evaluated: Whether a mixture evaluates it; T5 only trains on DPR, beside WSC.
+        drops_rows: Whether the task leaves out rows by its rules (WSC trains on true rows only).
         input_length: Tokens of the input, EOS included, in the paper's setup.
         target_length: Tokens of the target, EOS included, in the paper's setup.
         sample_row: A short made-up row in the official format, for showing the task without its data.
-        drops_rows: Whether the task leaves out rows by its rules (WSC trains on true rows only).
     """
 
     name: str
     description: str
     metrics: tuple[str, ...]
+    write: Callable[[Row, str], list[Example]]
+    scorer: Callable[[Sequence[Example], Sequence[str]], dict[str, float]]
+    data: DataSet | None = None
+    carried: Callable[[], tuple[Sequence[Row], Sequence[Row]]] | None = None
+    classes: tuple[str, ...] = ()
+    limit: Callable[[Sequence[str]], list[Limit]] = lambda targets: []
+    companions: tuple[str, ...] = ()
+    exchanges: bool = False
+    evaluated: bool = True
+    drops_rows: bool = False
     input_length: int = 512
     target_length: int = 62
     sample_row: Row | None = None
-    drops_rows: bool = False
 
-    @abstractmethod
     def examples(self, row: Row, split: str = "train") -> list[Example]:
         """Writes one row as text.
 
@@ -100,9 +162,49 @@ class Task(ABC):
 
         Returns:
             The examples in order; empty where the task drops the row.
-        """
 
-    @abstractmethod
+        Raises:
+            UserError: If a field is missing or wrong; the message names it.
+        """
+        return self.write(row, split)
+
+    def load(self, source: Source) -> TaskData:
+        """Reads the training and evaluation examples.
+
+        Raises:
+            UserError: If a file is missing, malformed or empty; the message names file, line and field.
+        """
+        from lowland.tasks.sources import load  # which reads what is declared here
+
+        return load(self, source)
+
+    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the labels of which every target of such examples is one; empty where there are none."""
+        return self.classes
+
+    def exchangeable(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """Lists the targets that a wrong one can be drawn from; empty where none would make sense."""
+        if self.exchanges:
+            return tuple(sorted({example.targets for example in examples}))
+        return self.labels(examples)
+
+    def limits(self, examples: Sequence[Example]) -> list[Limit]:
+        """Says what scores of examples that are scored together cannot tell."""
+        return self.limit([example.targets for example in examples])
+
+    def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+        """Scores raw model outputs.
+
+        Returns:
+            Metric name -> value in percent (correlations too).
+
+        Raises:
+            ValueError: If there are no examples, or not as many predictions.
+        """
+        if not examples:
+            raise ValueError(f"{self.name} has no examples to score.")
+        return self._scored(examples, predictions)
+
     def score(
         self,
         targets: Sequence[str] | Sequence[Sequence[str]],
@@ -111,7 +213,7 @@ class Task(ABC):
         answers: Sequence[Sequence[str]] | None = None,
         labels: Sequence[int] | None = None,
     ) -> dict[str, float]:
-        """Scores raw model outputs.
+        """Scores raw model outputs against lists, as the T5 library's metrics take them.
 
         Args:
             targets: Target strings, or for question answering the list of right answers of each question.
@@ -121,55 +223,28 @@ class Task(ABC):
             labels: Classes, where `targets` does not tell them (WSC, WNLI).
 
         Returns:
-            Metric name -> value in percent (correlations too).
+            Metric name -> value in percent.
         """
+        examples = []
+        for number, target in enumerate(targets):
+            right = tuple(answers[number]) if answers is not None else None
+            if not isinstance(target, str):
+                right, target = tuple(target), target[0] if target else ""
+            examples.append(
+                Example(
+                    inputs="",
+                    targets=target,
+                    answers=right,
+                    ids=ids[number] if ids is not None else None,
+                    label=labels[number] if labels is not None else None,
+                )
+            )
+        return self._scored(examples, predictions)
 
-    @abstractmethod
-    def load(self, source: Source) -> TaskData:
-        """Reads the training and evaluation examples.
-
-        Raises:
-            UserError: If a file is missing, malformed or empty; the message names file, line and field.
-        """
-
-    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        """Lists the labels of which every target is one; empty where targets are no labels.
-
-        Args:
-            examples: Examples made by this task.
-        """
-        return ()
-
-    def exchangeable(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        """Lists the targets that a wrong one can be drawn from; empty where none would make sense.
-
-        Args:
-            examples: Examples made by this task.
-        """
-        return self.labels(examples)
-
-    def limits(self, examples: Sequence[Example]) -> list[Limit]:
-        """Says what scores of these examples cannot tell, for example F1 where no target is positive.
-
-        Args:
-            examples: Examples that are to be scored together.
-        """
-        return []
-
-    def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-        """Scores predictions for examples made by this task, handing `score` what the examples carry.
-
-        Raises:
-            ValueError: If there are no examples, or not as many predictions.
-        """
-        if not examples:
-            raise ValueError(f"{self.name} has no examples to score.")
-        first = examples[0]
-        has_answers = first.answers is not None
-        return self.score(
-            [example.targets for example in examples],
-            predictions,
-            ids=[example.ids or {} for example in examples] if first.ids is not None else None,
-            answers=[example.answers or () for example in examples] if has_answers else None,
-            labels=[int(example.label or 0) for example in examples] if first.label is not None else None,
-        )
+    def _scored(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+        if len(examples) != len(predictions):
+            raise ValueError(f"Got {len(examples)} targets and {len(predictions)} predictions.")
+        for name in self.companions:
+            if any(getattr(example, name) is None for example in examples):
+                raise ValueError(f"{self.name} is scored with {', '.join(self.companions)} of each example.")
+        return self.scorer(examples, predictions)

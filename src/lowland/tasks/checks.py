@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from itertools import takewhile
 
 from lowland.metrics import Limit
 from lowland.tasks.base import Example
@@ -49,22 +48,12 @@ def shared(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -
 
 
 def limits(what: str, found: Sequence[Limit]) -> list[str]:
-    """Reports what the scores of a set of examples cannot tell.
-
-    Args:
-        what: What the set is called.
-        found: Why.
-    """
+    """Reports what the scores of a set of examples cannot tell."""
     return [f"{what}: {limit.text}." for limit in found]
 
 
 def alike(name: str, targets: Sequence[str]) -> list[str]:
-    """Reports classes that look like spellings of another: by case and blanks, or rare and a letter apart.
-
-    Args:
-        name: The task.
-        targets: All its targets.
-    """
+    """Reports classes that look like spellings of another: by case and blanks, or rare and a letter apart."""
     counts = Counter(targets)
     if not 1 < len(counts) <= MOST_CLASSES:
         return []
@@ -92,19 +81,15 @@ def _plain(label: str) -> str:
 
 
 def _misspelt(label: str, other: str) -> bool:
-    """Whether a label is another with a letter missing, added, changed, or two in the wrong order."""
+    """Whether a label is another with a letter missing, added, changed or moved."""
     one, two = _plain(label), _plain(other)
     if min(len(one), len(two)) < LEAST_LETTERS or re.sub(r"\d", "", one) == re.sub(r"\d", "", two):
         return False  # short words and numbers are different on purpose
-    start = _alike_at_first(one, two)
-    one, two = one[start:], two[start:]
-    end = _alike_at_first(one[::-1], two[::-1])
-    one, two = one[: len(one) - end], two[: len(two) - end]
-    return max(len(one), len(two)) <= 1 or (len(one) == 2 and one == two[::-1])
+    return not _a_letter_less(one).isdisjoint(_a_letter_less(two))
 
 
-def _alike_at_first(one: str, two: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
+def _a_letter_less(word: str) -> set[str]:
+    return {word, *(word[:place] + word[place + 1 :] for place in range(len(word)))}
 
 
 def unseen(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:

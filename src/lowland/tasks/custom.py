@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowland import metrics
@@ -47,10 +47,10 @@ class CustomTask(Task):
         answers: The field that holds all right answers of a question: a list of texts in JSON, or texts
             with `|` between them. Without it the target is the one right answer.
         positive: The class that `f1` is of; the one that sorts last by default.
+        classes: Classes that targets can have beside those in the files: of a model that was trained before.
         split: The fraction of the training file that is for evaluation, where there is no other file. The
             rows are the same for every seed, and those with the same input stay together.
         skip_empty: Whether rows with an empty target are left out; otherwise they are an error.
-        classes: Classes that targets can have beside those in the files: of a model that was trained before.
 
     Raises:
         UserError: If a template or a metric is wrong, or two metrics write a number of the same name.
@@ -75,7 +75,6 @@ class CustomTask(Task):
             raise UserError(
                 f"The name {name!r} must be made of letters, digits, '_', '-' and '.', as in my-task."
             )
-        self.name = name
         self.train = None if train is None else Path(train).expanduser()
         self.evaluation = None if evaluation is None else Path(evaluation).expanduser()
         self.split = split
@@ -84,10 +83,8 @@ class CustomTask(Task):
         self.target_template = Template(target_template)
         self.answers = answers
         self.positive = positive
-        self.classes = classes
         self.domain: Domain | None = None
         self.scores = _metrics(metrics or ("accuracy",))
-        self.metrics = tuple(key for metric in self.scores for key in metric.keys)
         file = self.train or self.evaluation
         if file is None or (self.evaluation is None) == (split is None):
             raise UserError(
@@ -95,26 +92,19 @@ class CustomTask(Task):
             )
         if split is not None and not 0 < split < 1:
             raise UserError(f"Invalid split={split!r}. Must be a fraction between 0 and 1, such as 0.2.")
-        self.description = f"{file.name}: {input_template} -> {target_template}"
         for what, template in (("input", self.input_template), ("target", self.target_template)):
             if not template.fields:
                 raise UserError(
                     f"The {what} template {template.text!r} has no field; write one as in {{text}}."
                 )
-
-    def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes one row as text.
-
-        Raises:
-            UserError: If a field is missing or of a wrong kind, or the target is empty.
-        """
-        if self._is_empty(row):
-            raise EmptyTargetError(self.target_template.fields)
-        targets = self.target_template.fill(row)
-        answers = None
-        if any(metric.kind == "text" for metric in self.scores):
-            answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
-        return [Example(inputs=self.input_template.fill(row), targets=targets, answers=answers)]
+        super().__init__(
+            name=name,
+            description=f"{file.name}: {input_template} -> {target_template}",
+            metrics=tuple(key for metric in self.scores for key in metric.keys),
+            classes=classes,
+            write=self._write,
+            scorer=self._score,
+        )
 
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """Lists the classes of the data, or those of the examples where nothing was loaded."""
@@ -127,30 +117,6 @@ class CustomTask(Task):
         targets = [example.targets for example in examples]
         found = [metric.limit(targets, self._domain(targets)) for metric in self.scores]
         return list(dict.fromkeys(limit for limit in found if limit is not None))
-
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Scores raw model outputs with the chosen metrics, whose classes are those of the loaded data."""
-        if len(targets) != len(predictions):
-            raise ValueError(f"Got {len(targets)} targets and {len(predictions)} predictions.")
-        right = [[target] if isinstance(target, str) else list(target) for target in targets]
-        first = [group[0] if group else "" for group in right]
-        numbers: dict[str, float] = {}
-        for metric in self.scores:
-            numbers |= metric.score(
-                first, predictions, answers if answers is not None else right, self._domain(first)
-            )
-        return numbers
-
-    def _domain(self, targets: Sequence[str]) -> Domain:
-        """Gives what the targets can be: those of the loaded data, else those at hand."""
-        return self.domain or Domain.of([*targets, *self.classes], self.positive)
 
     def load(self, source: Source | None = None) -> TaskData:
         """Reads both files, or the evaluation file where there is no other.
@@ -185,6 +151,29 @@ class CustomTask(Task):
         ]
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 
+    def _write(self, row: Row, split: str) -> list[Example]:
+        values = [fields.find(row, name) for name in self.target_template.fields]
+        if any(value is None for value in values) or not _visible(self.target_template.fill(row)):
+            raise EmptyTargetError(self.target_template.fields)
+        targets = self.target_template.fill(row)
+        answers = None
+        if any(metric.kind == "text" for metric in self.scores):
+            answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
+        return [Example(inputs=self.input_template.fill(row), targets=targets, answers=answers)]
+
+    def _score(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+        """Scores with the chosen metrics, whose classes are those of the loaded data."""
+        targets = [example.targets for example in examples]
+        answers = [(example.targets,) if example.answers is None else example.answers for example in examples]
+        numbers: dict[str, float] = {}
+        for metric in self.scores:
+            numbers |= metric.score(targets, predictions, answers, self._domain(targets))
+        return numbers
+
+    def _domain(self, targets: Sequence[str]) -> Domain:
+        """Gives what the targets can be: those of the loaded data, else those at hand."""
+        return self.domain or Domain.of([*targets, *self.classes], self.positive)
+
     def _read(self, path: Path, split: str, warnings: list[str]) -> list[Example]:
         wanted = (*self.input_template.fields, *self.target_template.fields)
         wanted += () if self.answers is None else (self.answers,)
@@ -207,46 +196,32 @@ class CustomTask(Task):
         if not examples:
             raise UserError(f"{path}: every row has an empty target, so that there is nothing to learn.")
         if empty:
+            first = place(path, empty[0]).removeprefix(f"{path}, ")
             warnings.append(
-                f"{path}: {len(empty)} rows have an empty target and are left out, the first at "
-                f"{place(path, empty[0]).removeprefix(f'{path}, ')}."
+                f"{path}: {len(empty)} rows have an empty target and are left out, the first at {first}."
             )
         return examples
 
-    def _is_empty(self, row: Row) -> bool:
-        """Whether a row has no target: nothing visible, or null in a field that it is written from."""
-        values = [fields.find(row, name) for name in self.target_template.fields]
-        return any(value is None for value in values) or not _visible(self.target_template.fill(row))
-
     def _wrong_targets(self, examples: Sequence[Example]) -> list[str]:
         """Reports targets that are none of their questions' right answers: writing them scores nothing."""
-        if self.answers is None:
-            return []
-        for metric in (metric for metric in self.scores if metric.kind == "text"):
+        for metric in self.scores if self.answers is not None else ():
             wrong = [
-                (example.targets, right)
+                example
                 for example in examples
-                if (right := example.answers or ())
-                and max(
-                    metric.score([example.targets], [example.targets], [right], self._domain([])).values()
-                )
-                < 100
+                if metric.kind == "text"
+                and min(self.evaluate([example], [example.targets])[key] for key in metric.keys) < 100
             ]
             if wrong:
-                target, right = wrong[0]
+                right = (wrong[0].answers or ("",))[0]
                 return [
                     f"{self.name}: {len(wrong)} of {len(examples)} evaluation targets are none of their "
-                    f"right answers (such as {target!r}, where {right[0]!r} is right): a model that writes "
-                    f"what it was taught gets no full score in {metric.name} for them."
+                    f"right answers (such as {wrong[0].targets!r}, where {right!r} is right): a model that "
+                    f"writes what it was taught gets no full score in {metric.name} for them."
                 ]
         return []
 
     def _check_targets(self, targets: Sequence[str], task: Domain) -> None:
-        """Refuses targets that do not suit the metrics.
-
-        Raises:
-            UserError: If there are any.
-        """
+        """Refuses targets that do not suit the metrics."""
         if self.positive is not None:
             if all(metric.name != "f1" for metric in self.scores):
                 raise UserError("--positive names the class of the metric f1; give --metric f1 with it.")
@@ -258,11 +233,10 @@ class CustomTask(Task):
 
 def _empty_targets(path: Path, numbers: Sequence[int], names: Sequence[str]) -> UserError:
     """Builds the error for rows without a target, which names the first of them."""
-    if len(numbers) == 1:
-        where = place(path, numbers[0])
-    else:
+    where = place(path, numbers[0])
+    if len(numbers) > 1:
         more = ", ..." if len(numbers) > MOST_SHOWN else ""
-        unit = "items" if ", item " in place(path, 1) else "lines"
+        unit = "items" if ", item " in where else "lines"
         where = f"{path}, {unit} {', '.join(map(str, numbers[:MOST_SHOWN]))}{more} ({len(numbers)} rows)"
     return UserError(
         f"{where}: {EmptyTargetError(names)} Leave such rows out of the file, or give --skip-empty."

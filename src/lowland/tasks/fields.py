@@ -6,7 +6,7 @@ The errors name no file: whoever reads the file adds file and line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lowland.errors import UserError
@@ -14,9 +14,6 @@ from lowland.tasks.base import Row
 
 MOST_SHOWN = 40
 """Characters of a value, or of a field's name, that a message shows."""
-
-UNLABELLED = "<unk>"
-"""The target of a row without a label, as in the T5 library."""
 
 
 def find(row: Row, *names: str) -> Any:
@@ -43,31 +40,45 @@ def missing(name: str, row: Row) -> UserError:
 
 
 def text(row: Row, *names: str) -> str:
-    """Takes a text field.
-
-    Raises:
-        UserError: If the field is missing or is not text.
-    """
+    """Takes a text field."""
     value = find(row, *names)
     if not isinstance(value, str):
-        raise UserError(f"the field {_present(row, names)!r} must be text, but it is {describe(value)}.")
+        raise _wrong(_present(row, names), "text", value)
     return value
 
 
 def integer(row: Row, *names: str) -> int:
-    """Takes a whole number, which may be written as text.
-
-    Raises:
-        UserError: If the field is missing or is no whole number.
-    """
+    """Takes a whole number, which may be written as text."""
     value = find(row, *names)
     try:
         if isinstance(value, (int, str)) and not isinstance(value, bool):
             return int(value)
     except ValueError:
         pass
-    name = _present(row, names)
-    raise UserError(f"the field {name!r} must be a whole number, but it is {describe(value)}.")
+    raise _wrong(_present(row, names), "a whole number", value)
+
+
+def mapping(value: Any, name: str) -> Row:
+    """Checks an object inside a row."""
+    if not isinstance(value, Mapping):
+        raise _wrong(name, "an object", value)
+    return value
+
+
+def mappings(row: Row, name: str) -> list[Row]:
+    """Takes a list of objects."""
+    value = find(row, name)
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        raise _wrong(name, "a list of objects", value)
+    return value
+
+
+def texts(value: Any, name: str) -> tuple[str, ...]:
+    """Checks a list of texts, for example right answers; one text is a list of one."""
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise _wrong(name, "a list of texts", value)
+    return tuple(value)
 
 
 def class_id(
@@ -88,37 +99,24 @@ def class_id(
         UserError: If the label is none of these.
     """
     value = next((row[name] for name in names if name in row), -1)
-    label: Any = value.strip() if isinstance(value, str) else value
+    label: Any = value.strip().lower() if isinstance(value, str) else value
     if isinstance(label, bool):
         if booleans:
             return int(label)
-    elif isinstance(label, (int, float)) and label == -1:
-        return None
-    elif isinstance(label, (int, float)) and label in range(len(words)):
-        return int(label)
     elif isinstance(label, str):
-        if label in words:
-            return words.index(label)
         lower = [word.lower() for word in words]
-        if label.lower() in lower:
-            return lower.index(label.lower())
-        if label == "-1":
+        if label in lower:
+            return lower.index(label)
+        label = int(label) if label.removeprefix("-").isdecimal() and len(label) < 9 else None
+    if isinstance(label, (int, float)) and not isinstance(label, bool):
+        if label == -1:
             return None
-        if label.isdecimal() and int(label) in range(len(words)):
+        if label in range(len(words)):
             return int(label)
     raise UserError(
         f"the field {_present(row, names)!r} is {describe(value)}, which is none of the labels"
         f" {', '.join(words)} (nor their numbers 0 to {len(words) - 1})."
     )
-
-
-def texts(value: Any, name: str) -> tuple[str, ...]:
-    """Checks a list of texts, for example right answers."""
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise UserError(f"the field {name!r} must be a list of texts, but it is {describe(value)}.")
-    return tuple(value)
 
 
 def has_none(row: Row, *names: str) -> bool:
@@ -142,3 +140,7 @@ def describe(value: Any) -> str:
 
 def _present(row: Row, names: Sequence[str]) -> str:
     return next((name for name in names if name in row), names[0])
+
+
+def _wrong(name: str, wanted: str, value: Any) -> UserError:
+    return UserError(f"the field {name!r} must be {wanted}, but it is {describe(value)}.")

@@ -1,6 +1,6 @@
-"""Rows out of JSON: one object a line, a list of objects, or a list for each column.
+"""Rows out of JSON: objects one after the other, or one document that holds them.
 
-Which of these a file holds is seen in it; where its suffix says otherwise, a note says how it is read.
+Which of the two a file is, is seen in it; where its suffix says otherwise, a note says how it is read.
 """
 
 from __future__ import annotations
@@ -17,116 +17,100 @@ from lowland.tasks.base import Row
 from lowland.tasks.fields import describe
 from lowland.tasks.lines import read_lines
 
-_SOMETHING = re.compile(r"[^\s,]")
+Numbered = list[tuple[int, Any]]
+"""Values with the numbers of the lines, or of the items, in which they begin."""
 
 
-def read_jsonl(path: Path, wanted: Sequence[str], notes: list[str]) -> Iterator[tuple[int, Row]]:
-    """Reads one object a line; see `lowland.tasks.rows.read_rows`."""
-    first = next((line for _, line in read_lines(path) if line.strip()), "")
-    if _may_be_more(first, wanted):
-        found = _whole(path, wanted)
-        if found is not None:
-            rows, how = found
-            notes.append(f"{path} is read as {how}.")
-            yield from rows
-            return
-    for number, line in read_lines(path):
-        if line.strip():
-            yield number, _object(parse(line, f"{path}, line {number}"), f"{path}, line {number}")
+def read_json(path: Path, lines: bool, wanted: Sequence[str], notes: list[str]) -> Iterator[tuple[int, Row]]:
+    """Reads rows out of a JSON file; see `lowland.tasks.rows.read_rows`.
 
-
-def _may_be_more(line: str, wanted: Sequence[str]) -> bool:
-    """Whether a first line may be the beginning of a document, or a whole one, rather than a row."""
-    try:
-        value = parse(line, "")
-    except UserError:
-        return bool(line)
-    if not isinstance(value, dict):
-        return isinstance(value, list)
-    return bool(wanted) and not any(isinstance(value.get(name), (str, int, float)) for name in wanted)
-
-
-def _whole(path: Path, wanted: Sequence[str]) -> tuple[list[tuple[int, Row]], str] | None:
-    """Reads a file as a list of objects, as columns, or as objects of several lines each.
-
-    Returns:
-        The rows with the numbers of their lines, and what they are read as; `None` for no such file.
+    Args:
+        path: The file.
+        lines: Whether its suffix says that it has one object a line.
+        wanted: Fields that rows must have, where they are known.
+        notes: Where a sentence is added if it is read in another way than the suffix says.
     """
     text = "".join(line for _, line in read_lines(path))
-    try:
-        found = _values(text, str(path))
-        if len(found) == 1 and isinstance(found[0][1], dict):
-            document = _rows_of(found[0][1], wanted)
-            if document is None:
-                return None
-            return [(1, _object(row, f"{path}, line 1")) for row in document[0]], (
-                document[1] or "one object that holds all rows"
-            )
-        how = "objects with line ends inside or commas between them"
-        if len(found) == 1 and isinstance(found[0][1], list):
-            begun = text.index("[")
-            found = _values(
-                " " * (begun + 1) + text.rstrip()[begun + 1 : -1], str(path), text.count("\n", 0, begun)
-            )
-            how = "one list, whose items are the rows"
-    except UserError:
-        return None
-    if not found or not all(isinstance(value, dict) for _, value in found):
-        return None
-    return found, how
-
-
-def read_json(path: Path, wanted: Sequence[str], notes: list[str]) -> Iterator[tuple[int, Row]]:
-    """Reads a document of rows; see `lowland.tasks.rows.read_rows`."""
-    text = "".join(line for _, line in read_lines(path))
-    if not text.strip():
-        return
-    try:
-        document = parse(text, str(path))
-    except UserError:
-        try:
-            document = [value for _, value in _values(text, str(path))]
-        except UserError:
-            document = []
-        if len(document) < 2 or not all(isinstance(value, dict) for value in document):
-            raise
-        notes.append(f"{path} is read as JSON lines: it holds {len(document)} objects, one after the other.")
-    if isinstance(document, dict) and (found := _rows_of(document, wanted)) is not None:
-        document, how = found
-        if how:
-            notes.append(f"{path} is read as {how}.")
-    if not isinstance(document, list):
+    found = _values(text, str(path))
+    rows: Numbered | None
+    if len(found) == 1:
+        rows, how = _document(found, text, lines, wanted)
+    elif lines or not found:
+        rows, how = found, ""
+    else:
+        rows = list(enumerate((value for _, value in found), start=1))
+        how = f"JSON lines: it holds {len(found)} objects, one after the other"
+    if rows is None:
         raise UserError(
             f"{path}: expected a list of objects, or an object with such a list under 'data';"
             " a file with one object a line is named .jsonl."
         )
-    for number, item in enumerate(document, start=1):
-        yield number, _object(item, f"{path}, item {number}")
+    if how:
+        notes.append(f"{path} is read as {how}.")
+    for number, value in rows:
+        if not isinstance(value, dict):
+            raise UserError(
+                f"{path}, {'line' if lines else 'item'} {number}: a row is an object such as"
+                f' {{"text": "..."}}, but this is {describe(value)}.'
+            )
+        yield number, value
 
 
-def _rows_of(document: Mapping[str, Any], wanted: Sequence[str]) -> tuple[list[Any], str] | None:
+def _document(found: Numbered, text: str, lines: bool, wanted: Sequence[str]) -> tuple[Numbered | None, str]:
+    """Takes the rows out of a file's only value, and says how where that is not plain."""
+    ((_, value),) = found
+    if isinstance(value, list):
+        if not lines:
+            return list(enumerate(value, start=1)), ""
+        if any(isinstance(item, dict) for item in value):
+            # Without its brackets it is values one after the other, whose lines are known.
+            start, end = text.index("["), text.rindex("]")
+            inside = f"{text[:start]} {text[start + 1 : end]}"
+            return _values(inside, ""), "one list, whose items are the rows"
+        return found, ""
+    if not isinstance(value, dict):
+        return (found, "") if lines else (None, "")
+    if lines and (not wanted or any(isinstance(value.get(name), (str, int, float)) for name in wanted)):
+        return found, ""  # a file of one row
+    rows, how = _rows_of(value, wanted)
+    if rows is None:
+        return (found, "") if lines else (None, "")
+    if lines:
+        return [(1, row) for row in rows], how or "one object that holds all rows"
+    return list(enumerate(rows, start=1)), how
+
+
+def _rows_of(document: Mapping[str, Any], wanted: Sequence[str]) -> tuple[list[Any] | None, str]:
     """Takes the rows out of an object, and says how it is read where that is not plain.
 
     The shapes are those that pandas' `to_json` and datasets' `to_dict` write.
     """
-    names: Any = document.get("columns")
     data: Any = document.get("data", document.get("Data"))
-    split = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if split and isinstance(data, list) and all(_is_list(row, len(names)) for row in data):
-        rows = [dict(zip(names, row, strict=True)) for row in data]
-        return rows, "names of columns and a list of values for each row"
-    if isinstance(data, list) and (not data or not all(name in document for name in wanted) or not wanted):
+    if isinstance(data, list) and not (wanted and all(name in document for name in wanted)):
+        names = document.get("columns")
+        if isinstance(names, list) and all(isinstance(row, list) and len(row) == len(names) for row in data):
+            rows = [dict(zip(map(str, names), row, strict=True)) for row in data]
+            return rows, "names of columns and a list of values for each row"
         return data, ""
-    named = [name for name, value in document.items() if _holds_rows(value, wanted)]
-    if len(named) == 1 and named[0] != "data":
-        return document[named[0]], f"the list under {named[0]!r}"
-    columns = _columns(document, wanted)
-    if columns is not None:
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return rows, "columns, each with the values of all rows"
-    if document and all(isinstance(value, dict) for value in document.values()):
-        return list(document.values()), ""
-    return None
+    values = list(document.values())
+    lists = [name for name, value in document.items() if _holds_rows(value, wanted)]
+    if len(lists) == 1:
+        return document[lists[0]], f"the list under {lists[0]!r}"
+    if all(isinstance(value, dict) for value in values) and values:
+        keys = list(values[0])
+        columns = all(value.keys() == values[0].keys() for value in values) and (
+            # Rows by name have the same shape: known fields, or numbers, tell what is a column.
+            all(name in document for name in wanted) if wanted else keys == list(map(str, range(len(keys))))
+        )
+        if not columns:
+            return values, ""
+        values = [[value[key] for key in keys] for value in values]
+    if not all(isinstance(value, list) for value in values) or len(set(map(len, values))) != 1:
+        return None, ""
+    if not all(name in document for name in wanted):
+        return None, ""
+    rows = [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
+    return rows, "columns, each with the values of all rows"
 
 
 def _holds_rows(value: Any, wanted: Sequence[str]) -> bool:
@@ -135,103 +119,58 @@ def _holds_rows(value: Any, wanted: Sequence[str]) -> bool:
     return bool(rows and value and wanted) and all(name in value[0] for name in wanted)
 
 
-def _is_list(value: Any, length: int) -> bool:
-    return isinstance(value, list) and len(value) == length
-
-
-def _columns(document: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, list[Any]] | None:
-    """Takes an object for columns: lists of one length, or objects with the same keys (numbers of rows)."""
-    if not document or not all(name in document for name in wanted):
-        return None
-    values = list(document.values())
-    if all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
-        return {name: list(value) for name, value in document.items()}
-    if not all(isinstance(value, dict) for value in values):
-        return None
-    keys = list(values[0])
-    if any(value.keys() != values[0].keys() for value in values):
-        return None
-    # Rows by name have the same shape: known fields, or numbers, tell what is a column.
-    if wanted or keys == [str(number) for number in range(len(keys))]:
-        return {name: [value[key] for key in keys] for name, value in document.items()}
-    return None
-
-
-def _values(text: str, where: str, line: int = 0) -> list[tuple[int, Any]]:
+def _values(text: str, path: str) -> Numbered:
     """Reads values that stand one after the other, with blanks or commas between them.
 
     Returns:
-        The number of each value's first line, `line` of which lie before the text, and the value.
+        The number of each value's first line, and the value.
+
+    Raises:
+        UserError: If one is not valid JSON, or holds what no text file can.
     """
-    found: list[tuple[int, Any]] = []
-    decoder, place = _decoder(where), 0
-    line += 1
-    with _sentences(text, where):
-        while (match := _SOMETHING.search(text, place)) is not None:
-            line += text.count("\n", place, match.start())
-            value, end = decoder.raw_decode(text, match.start())
-            found.append((line, value))
-            line += text.count("\n", match.start(), end)
-            place = end
+    found: Numbered = []
+    decoder = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once)
+    halves = "\\ud" in text or "\\uD" in text
+    line, end = 1, 0
+    while (match := re.compile(r"[^\s,]").search(text, end)) is not None:
+        start = match.start()
+        line += text.count("\n", end, start)
+        with _sentences(f"{path}, line {line}", text, start):
+            value, end = decoder.raw_decode(text, start)
+            if halves:  # an escape can name half a character, which no file can hold
+                json.dumps(value, ensure_ascii=False).encode()
+        found.append((line, value))
+        line += text.count("\n", start, end)
     return found
 
 
-def parse(text: str, where: str) -> Any:
-    """Reads one JSON value.
+def _refuse(constant: str) -> NoReturn:
+    raise UserError(f"{constant} is no number in JSON; write null, or leave the row out.")
 
-    Args:
-        text: The value, and nothing else.
-        where: Its place, for messages.
 
-    Raises:
-        UserError: If it is not valid JSON, or holds what no text file can.
-    """
-    with _sentences(text, where):
-        value = _decoder(where).decode(text)
-        # An escape can name half a character, which no file can hold: \ud83d without its other half.
-        if "\\ud" in text or "\\uD" in text:
-            json.dumps(value, ensure_ascii=False).encode()
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"the field {double!r} occurs more than once in one object.")
     return value
 
 
-def _decoder(where: str) -> json.JSONDecoder:
-    def refuse(constant: str) -> NoReturn:
-        raise UserError(f"{where}: {constant} is no number in JSON; write null, or leave the row out.")
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) < len(pairs):
-            names = [name for name, _ in pairs]
-            double = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{where}: the field {double!r} occurs more than once in one object.")
-        return value
-
-    return json.JSONDecoder(parse_constant=refuse, object_pairs_hook=once)
-
-
 @contextmanager
-def _sentences(text: str, where: str) -> Iterator[None]:
-    """Turns what the json module raises into a sentence that names the place."""
+def _sentences(where: str, text: str, start: int) -> Iterator[None]:
+    """Turns what the json module raises for a value into a sentence that names its place."""
     try:
         yield
     except json.JSONDecodeError as error:
-        several = text.strip().count("\n") > 0  # a .json file, whose place names no line yet
-        column = f"line {error.lineno}, column {error.colno}" if several else f"column {error.colno}"
+        place = f"line {error.lineno}, column {error.colno}"
         problem = "it ends too soon" if error.pos >= len(text.rstrip()) else error.msg
-        raise UserError(f"{where}: not valid JSON at {column} ({problem}).") from None
+        raise UserError(f"{where}: not valid JSON at {place} ({problem}).") from None
     except UnicodeEncodeError:
         raise UserError(f"{where}: a \\u escape names half a character (a lone surrogate).") from None
     except RecursionError:
         raise UserError(f"{where}: lists or objects lie too deep in one another.") from None
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     except ValueError:  # Python's own limit
         raise UserError(f"{where}: a number has more than 4300 digits; write it as text.") from None
-
-
-def _object(value: Any, where: str) -> Row:
-    if not isinstance(value, dict):
-        raise UserError(
-            f'{where}: a row is an object such as {{"text": "..."}}, but this is {describe(value)}.'
-        )
-    return value

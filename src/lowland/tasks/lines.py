@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from io import BufferedIOBase
 from pathlib import Path
 
 from lowland.errors import UserError
@@ -20,8 +19,6 @@ NO_TEXT = {
     b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
     b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the sheet as CSV",
     b"PAR1": "a Parquet file; name it .parquet",
-    b"%PDF": "a PDF file; save its rows as JSONL or CSV",
-    b"SQLite format 3": "an SQLite database; save the table as CSV",
 }
 """How files begin that are no UTF-8 text, and what to do. Only gzip, which packs one file, is unpacked."""
 
@@ -37,7 +34,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with _open(path) as file:
+        with gzip.open(path) if is_packed(path) else path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 if number == 1:
                     for beginning, what in NO_TEXT.items():
@@ -55,16 +52,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                         f"{path}, line {number}: byte {error.start + 1} is not UTF-8; "
                         "if this is text, save it as UTF-8."
                     ) from None
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; give a file.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise UserError(
             f"{path}, after line {number}: the rest cannot be unpacked; it is cut off or damaged."
         ) from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise cannot_read(path, error) from None
+
+
+def cannot_read(path: Path, error: OSError) -> UserError:
+    """Builds the error for a file that the system does not give."""
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path} does not exist.")
+    if isinstance(error, IsADirectoryError):
+        return UserError(f"{path} is a folder; give a file.")
+    return UserError(f"{path} cannot be read: {error.strerror or error}.")
 
 
 def is_packed(path: Path) -> bool:
@@ -74,7 +76,3 @@ def is_packed(path: Path) -> bool:
             return file.read(2) == GZIP
     except OSError:
         return False
-
-
-def _open(path: Path) -> BufferedIOBase:
-    return gzip.open(path) if is_packed(path) else path.open("rb")

@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lowland.errors import unknown_name
-from lowland.metrics import Limit
-from lowland.tasks.base import Example, Row, Source, Task, TaskData
+from lowland.tasks.base import Task
 from lowland.tasks.registry import get_task, task_names
 
-
-class TrainingOnly(Task):
-    """A task that a mixture trains on and does not evaluate, as T5 does with DPR beside WSC.
-
-    Attributes:
-        task: The task itself.
-    """
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.name = task.name
-        self.description = task.description
-        self.metrics = task.metrics
-        self.input_length = task.input_length
-        self.target_length = task.target_length
-        self.sample_row = task.sample_row
-        self.drops_rows = task.drops_rows
-
-    def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes one row as text."""
-        return self.task.examples(row, split)
-
-    def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
-        """Lists the labels."""
-        return self.task.labels(examples)
-
-    def limits(self, examples: Sequence[Example]) -> list[Limit]:
-        """Says what scores of these examples cannot tell."""
-        return self.task.limits(examples)
-
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Scores raw model outputs."""
-        return self.task.score(targets, predictions, ids, answers, labels)
-
-    def load(self, source: Source) -> TaskData:
-        """Reads the training examples."""
-        return replace(self.task.load(source), evaluation={})
-
-
-def _glue() -> list[Task]:
+_MIXTURES = {
     # WNLI is left out, as in T5: its training and development sets contradict each other.
-    names = ("cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte")
-    return [get_task(f"glue/{name}") for name in names]
-
-
-def _superglue() -> list[Task]:
-    names = ("wsc", "boolq", "cb", "copa", "multirc", "record", "rte", "wic")
-    return [TrainingOnly(get_task("dpr")), *(get_task(f"superglue/{name}") for name in names)]
-
-
-def _all_of(prefix: str) -> list[Task]:
-    return [get_task(name) for name in task_names() if name.startswith(prefix)]
-
-
-_MIXTURES: dict[str, Callable[[], list[Task]]] = {
-    "glue": _glue,
-    "superglue": _superglue,
-    "cbqa": lambda: _all_of("cbqa/"),
-    "tydiqa": lambda: _all_of("tydiqa/"),
-    "facts": lambda: _all_of("facts/"),
+    "glue": "glue/cola glue/sst2 glue/mrpc glue/qqp glue/stsb glue/mnli glue/qnli glue/rte",
+    "superglue": (
+        "dpr superglue/wsc superglue/boolq superglue/cb superglue/copa superglue/multirc superglue/record"
+        " superglue/rte superglue/wic"
+    ),
+    "cbqa": "cbqa/natural_questions cbqa/web_questions cbqa/trivia_qa",
+    "tydiqa": "tydiqa/goldp",
+    "facts": "facts/capitals facts/currencies facts/languages facts/continents facts/elements facts/states",
 }
 
 
@@ -89,8 +31,8 @@ def resolve(names: Sequence[str]) -> list[Task]:
     """Looks up tasks and mixtures.
 
     Args:
-        names: Names of tasks and mixtures. A task that is named twice is taken once; one that is named
-            by itself is evaluated even where a mixture only trains on it.
+        names: Names of tasks and mixtures. A task that is named twice is taken once. T5 trains on DPR beside
+            WSC and does not evaluate it; where it is named by itself, it is evaluated.
 
     Returns:
         The tasks, in the order of the names.
@@ -101,8 +43,10 @@ def resolve(names: Sequence[str]) -> list[Task]:
     tasks: dict[str, Task] = {}
     for name in names:
         if name in _MIXTURES:
-            for task in _MIXTURES[name]():
-                tasks.setdefault(task.name, task)
+            for member in map(get_task, _MIXTURES[name].split()):
+                tasks.setdefault(
+                    member.name, replace(member, evaluated=False) if member.name == "dpr" else member
+                )
         elif name in task_names():
             tasks[name] = get_task(name)
         else:

@@ -25,9 +25,6 @@ def flip_labels(examples: Sequence[Example], labels: Sequence[str], share: float
         labels: The labels that there are, two or more.
         share: Share of the examples to flip, from 0 to 1; their number is rounded to a whole one.
         seed: Seed of the draw.
-
-    Returns:
-        All examples in their order. Those that are not flipped are the same objects.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"Invalid {share=}. Must be >= 0 and <= 1.")

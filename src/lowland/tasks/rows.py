@@ -24,9 +24,9 @@ from typing import Any
 
 from lowland.errors import UserError
 from lowland.tasks.base import Row
-from lowland.tasks.json_rows import read_json, read_jsonl
-from lowland.tasks.lines import is_packed, read_lines
-from lowland.tasks.table_rows import read_csv, read_tsv
+from lowland.tasks.json_rows import read_json
+from lowland.tasks.lines import cannot_read, is_packed, read_lines
+from lowland.tasks.table_rows import read_csv, read_tsv, repeated_name
 
 __all__ = [
     "SUFFIXES",
@@ -81,8 +81,8 @@ def read_rows(
     notes = [] if notes is None else notes
     kind = kind_of(path)
     readers = {
-        ".jsonl": lambda: read_jsonl(path, wanted, notes),
-        ".json": lambda: read_json(path, wanted, notes),
+        ".jsonl": lambda: read_json(path, True, wanted, notes),
+        ".json": lambda: read_json(path, False, wanted, notes),
         ".csv": lambda: read_csv(path, columns, wanted=wanted, notes=notes),
         ".tsv": lambda: read_tsv(path, columns, short_rows, wanted, notes),
         ".parquet": lambda: _parquet(path),
@@ -96,7 +96,9 @@ def read_rows(
         empty = False
         yield number_and_row
     if empty:
-        raise UserError(f"{path} is empty: it holds no rows{_no_rows(path)}.")
+        table = kind in (".csv", ".tsv") and path.stat().st_size > 0
+        below = " below its first line, which names the columns" if table else ""
+        raise UserError(f"{path} is empty: it holds no rows{below}.")
 
 
 def unknown_suffix(path: Path, known: Sequence[str]) -> UserError:
@@ -108,14 +110,11 @@ def unknown_suffix(path: Path, known: Sequence[str]) -> UserError:
     if suffix == ".gz":
         return UserError(f"{path}: the name does not say what is packed in it; name it .csv.gz, for example.")
     if suffix in (".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".7z"):
-        return UserError(
-            f"{path} is compressed, and such archives are not opened here; unpack it and give the file in it."
-        )
+        return UserError(f"{path} is an archive of a kind that is not opened here; unpack it.")
     if suffix in (".xlsx", ".xls", ".ods"):
         return UserError(f"{path} is a spreadsheet; save the sheet as CSV.")
-    if not suffix:
-        return UserError(f"{path} has no suffix to tell what it holds; rows are read from {listed} files.")
-    return UserError(f"{path} has the suffix {path.suffix!r}; rows are read from {listed} files.")
+    what = f"the suffix {path.suffix!r}" if suffix else "no suffix to tell what it holds"
+    return UserError(f"{path} has {what}; rows are read from {listed} files.")
 
 
 def task_name(path: str | Path) -> str:
@@ -123,12 +122,6 @@ def task_name(path: str | Path) -> str:
     name = Path(path).name.removeprefix(".")
     stem = name.split(".")[0] if kind_of(Path(name)) in SUFFIXES else Path(name).stem
     return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "own-data"
-
-
-def _no_rows(path: Path) -> str:
-    """Says what a file without rows holds instead."""
-    table = kind_of(path) in (".csv", ".tsv") and path.stat().st_size > 0
-    return " below its first line, which names the columns" if table else ""
 
 
 def place(path: Path, number: int) -> str:
@@ -144,24 +137,19 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
         raise UserError(
             f"{path}: reading Parquet needs the package pyarrow; run pip install pyarrow, or save it as CSV."
         ) from None
-    number = 0
     try:
         with ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            double = next((name for name in names if names.count(name) > 1), None)
+            double = repeated_name(file.schema_arrow.names)
             if double is not None:
                 raise UserError(f"{path}: the column {double!r} occurs more than once; rename one of them.")
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, {name: _plain(value) for name, value in row.items()}
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; give a file.") from None
+            rows = file.read().to_pylist()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise cannot_read(path, error) from None
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or ["it is damaged"])[0].rstrip(".")
         raise UserError(f"{path}: not a Parquet file that can be read ({reason}).") from None
+    for number, row in enumerate(rows, start=1):
+        yield number, {name: _plain(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -8,37 +8,17 @@ Of the patterns the first that matches anything is taken, and all its files, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lowland.errors import UserError
 from lowland.tasks import checks
-from lowland.tasks.base import Example, Row, Source, Task, TaskData
-from lowland.tasks.fields import UNLABELLED
+from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Source, Split, Task, TaskData
 from lowland.tasks.rows import place, read_rows
 
 NumberedRow = tuple[str, Row]
 """The place of a row, for messages, and the row."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """One split of a data set.
-
-    Attributes:
-        patterns: Patterns of file names, the official name first; upper and lower case are the same.
-        hub: The name of the split on the hub.
-        published: The published number of examples, of which a difference is reported.
-        kind: `train`, `validation` or `test`: how the task is to write the rows.
-    """
-
-    patterns: tuple[str, ...]
-    hub: str
-    published: int | None = None
-    kind: str = "train"
-
 
 REVISIONS = {
     "nyu-mll/glue": "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
@@ -50,36 +30,12 @@ REVISIONS = {
 """Commits on the hub, so that rows do not change under a record; other sets are taken as they are."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataSet:
-    """The files of a task.
-
-    Attributes:
-        folders: Names of the folder that holds the files, the official name first.
-        train: The training split; `None` for a task that is evaluated only.
-        evaluation: Evaluation set -> split.
-        hub: Name and configuration on the Hugging Face hub.
-        columns: Column names of TSV files without a header.
-        drop_short_rows: Whether rows that lack fields are dropped, as the official readers do (QQP).
-        read: Reads one file; numbered rows.
-    """
-
-    folders: tuple[str, ...]
-    train: Split | None
-    evaluation: Mapping[str, Split]
-    hub: tuple[str, str | None]
-    columns: tuple[str, ...] | None = None
-    drop_short_rows: bool = False
-    read: Callable[[Path], Iterator[tuple[int, Row]]] | None = field(default=None)
+class MissingFilesError(UserError):
+    """The files of a split are not where the user said."""
 
 
-def load(task: Task, data: DataSet, source: Source) -> TaskData:
+def load(task: Task, source: Source) -> TaskData:
     """Reads the examples of a task.
-
-    Args:
-        task: The task, which writes the rows.
-        data: Where its rows are.
-        source: Where the user wants them read from.
 
     Returns:
         The examples, with warnings of numbers that differ from the published ones.
@@ -87,55 +43,100 @@ def load(task: Task, data: DataSet, source: Source) -> TaskData:
     Raises:
         UserError: If files are missing or malformed, or the hub cannot be read.
     """
+    if task.carried is not None:
+        carried = [[example for row in rows for example in task.examples(row)] for rows in task.carried()]
+        return TaskData(train=carried[0], evaluation={task.name: carried[1]})
+    data = task.data
+    if data is None:
+        raise ValueError(f"{task.name} has no rows to load.")
     warnings: list[str] = []
     train: list[Example] = []
     if data.train is None and source.train:
         warnings.append(f"{task.name} is for evaluation only: it has no training examples.")
     elif data.train is not None and source.train:
-        train = _examples(task, f"{task.name} train", data, data.train, source, warnings)
+        name = f"{task.name} train"
+        train = _write(task, name, data.train, _rows(name, data, data.train, source, warnings), warnings)
     evaluation: dict[str, list[Example]] = {}
     absent: list[UserError] = []
-    for name, split in data.evaluation.items():
+    shared: dict[str, list[NumberedRow]] = {}
+    for name, split in data.evaluation.items() if task.evaluated else ():
         try:
-            evaluation[name] = _examples(task, name, data, split, source, warnings)
+            if split.pick is not None and split.hub not in shared:  # several splits of the same files
+                shared[split.hub] = list(_rows(name, data, split, source, warnings))
+            rows = shared[split.hub] if split.pick else _rows(name, data, split, source, warnings)
+            evaluation[name] = _write(task, name, split, rows, warnings)
         except MissingFilesError as error:
             absent.append(error)
+        else:
+            warnings += checks.shared(name, train, evaluation[name])
     if absent and not evaluation:
         raise absent[0]
-    for name, examples in evaluation.items():
-        warnings += checks.shared(name, train, examples)
     warnings.extend(f"{error} The other evaluation sets are used." for error in absent)
-    return TaskData(train=train, evaluation=evaluation, warnings=tuple(warnings))
+    return TaskData(train=train, evaluation=evaluation, warnings=tuple(dict.fromkeys(warnings)))
 
 
-class MissingFilesError(UserError):
-    """The files of a split are not where the user said."""
+def _write(
+    task: Task, name: str, split: Split, rows: Iterable[NumberedRow], warnings: list[str]
+) -> list[Example]:
+    """Writes the rows of a split, adding the place to errors and reporting dropped rows."""
+    examples: list[Example] = []
+    dropped: list[str] = []
+    for where, row in rows:
+        try:
+            for picked in [row] if split.pick is None else split.pick(row):
+                written = task.examples(picked, split.kind)
+                if not written and not task.drops_rows:
+                    dropped.append(where)
+                if any(example.targets == UNLABELLED or example.label == -1 for example in written):
+                    raise UserError(f"the row has no label, but {task.name} needs one here.")
+                examples += written
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    if not examples:
+        kind = UserError if split.pick is None else MissingFilesError
+        raise kind(f"{name}: the files hold no usable row.")
+    if dropped:
+        warnings.append(
+            f"{task.name}: {len(dropped)} rows dropped for empty fields, the first at {dropped[0]}."
+        )
+    if split.published is not None and len(examples) != split.published:
+        warnings.append(f"{name} holds {len(examples)} examples; {split.published} are published.")
+    return examples
 
 
-def rows_of(
+def _rows(
     name: str, data: DataSet, split: Split, source: Source, warnings: list[str]
 ) -> Iterator[NumberedRow]:
-    """Reads the rows of a split from the data folder or, where they are not there, from the hub.
-
-    Raises:
-        UserError: If they are in neither place, or malformed.
-    """
-    files = find_files(data, split, source.data_dir) if source.data_dir is not None else []
+    """Reads the rows of a split from the data folder or, where they are not there, from the hub."""
+    files = _find_files(data, split, source.data_dir) if source.data_dir is not None else []
+    short: list[int] | None = [] if data.drop_short_rows else None
+    for path in files:
+        read = data.read(path) if data.read else read_rows(path, columns=data.columns, short_rows=short)
+        for number, row in read:
+            yield place(path, number), row
+        if short:
+            warnings.append(
+                f"{path}: {len(short)} rows that lack fields were dropped, the first in line {short[0]}."
+            )
+            short.clear()
     if files:
-        for path in files:
-            yield from _file_rows(path, data, warnings)
-    elif source.hub:
+        return
+    if source.hub:
         yield from _hub_rows(data.hub, split.hub)
+    elif source.data_dir is None:
+        raise MissingFilesError(
+            f"{name} needs its data: give the folder with the official files"
+            f" ({data.folders[0]}/{split.patterns[0]}), or allow the Hugging Face hub."
+        )
     else:
-        raise _not_found(name, data, split, source.data_dir)
+        raise MissingFilesError(
+            f"{name}: no file {' or '.join(split.patterns[:3])} in {source.data_dir} or in its folder "
+            f"{data.folders[0]}; download the official files there, or allow the Hugging Face hub."
+        )
 
 
-def find_files(data: DataSet, split: Split, data_dir: Path) -> list[Path]:
-    """Finds the files of a split: those of the first pattern that matches, in order of name.
-
-    Raises:
-        UserError: If the data folder does not exist.
-    """
+def _find_files(data: DataSet, split: Split, data_dir: Path) -> list[Path]:
+    """Finds the files of a split: those of the first pattern that matches, in order of name."""
     data_dir = data_dir.expanduser()
     if not data_dir.is_dir():
         raise UserError(f"The data folder {data_dir} does not exist, or is not a folder.")
@@ -149,76 +150,6 @@ def find_files(data: DataSet, split: Split, data_dir: Path) -> list[Path]:
             if matches:
                 return matches
     return []
-
-
-def write_examples(task: Task, rows: Iterable[NumberedRow], kind: str, warnings: list[str]) -> list[Example]:
-    """Writes rows as examples, adding the place to errors and reporting dropped rows.
-
-    Raises:
-        UserError: If a row is malformed or has no label.
-    """
-    examples: list[Example] = []
-    dropped: list[str] = []
-    for where, row in rows:
-        try:
-            written = task.examples(row, kind)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-        if not written and not task.drops_rows:
-            dropped.append(where)
-        for example in written:
-            if example.targets == UNLABELLED or example.label == -1:
-                raise UserError(f"{where}: the row has no label, but {task.name} needs one here.")
-        examples.extend(written)
-    if dropped:
-        warnings.append(
-            f"{task.name}: {len(dropped)} rows dropped for empty fields, the first at {dropped[0]}."
-        )
-    return examples
-
-
-def _examples(
-    task: Task, name: str, data: DataSet, split: Split, source: Source, warnings: list[str]
-) -> list[Example]:
-    rows = rows_of(name, data, split, source, warnings)
-    examples = write_examples(task, rows, split.kind, warnings)
-    if not examples:
-        raise UserError(f"{name}: the files hold no usable row.")
-    compare_count(name, len(examples), split.published, warnings)
-    return examples
-
-
-def compare_count(name: str, count: int, published: int | None, warnings: list[str]) -> None:
-    """Adds a warning where a number of examples differs from the published one."""
-    if published is not None and count != published:
-        warnings.append(f"{name} holds {count} examples; {published} are published.")
-
-
-def _file_rows(path: Path, data: DataSet, warnings: list[str]) -> Iterator[NumberedRow]:
-    short: list[int] = []
-    if data.read is not None:
-        numbered = data.read(path)
-    else:
-        numbered = read_rows(path, columns=data.columns, short_rows=short if data.drop_short_rows else None)
-    for number, row in numbered:
-        yield place(path, number), row
-    if short:
-        warnings.append(
-            f"{path}: {len(short)} rows that lack fields were dropped, the first in line {short[0]}."
-        )
-
-
-def _not_found(name: str, data: DataSet, split: Split, data_dir: Path | None) -> MissingFilesError:
-    files = " or ".join(split.patterns[:3])
-    if data_dir is None:
-        return MissingFilesError(
-            f"{name} needs its data: give the folder with the official files"
-            f" ({data.folders[0]}/{split.patterns[0]}), or allow the Hugging Face hub."
-        )
-    return MissingFilesError(
-        f"{name}: no file {files} in {data_dir} or in its folder {data.folders[0]};"
-        " download the official files there, or allow the Hugging Face hub."
-    )
 
 
 def _hub_rows(hub: tuple[str, str | None], split: str) -> Iterator[NumberedRow]:

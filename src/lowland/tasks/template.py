@@ -34,15 +34,12 @@ class Template:
                 raise UserError(
                     f"The template {self.text!r} has empty braces; write a field's name, as in {{text}}."
                 )
-            if format_spec or conversion:
-                raise UserError(
-                    f"The template {self.text!r} has a ':' or '!' after the field {name!r};"
-                    " only plain names such as {text} are understood."
-                )
+            what = f"has a ':' or '!' after the field {name!r}" if format_spec or conversion else ""
             if any(character in name for character in ".[]{"):
+                what = f"reaches into a field with {name!r}"
+            if what:
                 raise UserError(
-                    f"The template {self.text!r} reaches into a field with {name!r};"
-                    " only plain names such as {text} are understood."
+                    f"The template {self.text!r} {what}; only plain names such as {{text}} are understood."
                 )
 
     @property

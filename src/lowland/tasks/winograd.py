@@ -7,14 +7,14 @@ WSC rows that TensorFlow Datasets repaired (`wsc.fixed`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from lowland import metrics
 from lowland.errors import UserError
-from lowland.tasks import fields, sources
-from lowland.tasks.base import Example, Row, Source, Task, TaskData
-from lowland.tasks.classification import check_lengths
+from lowland.tasks import fields
+from lowland.tasks.base import DataSet, Example, Row, Split, Task
 from lowland.tasks.rows import read_lines
 
 # fmt: off
@@ -33,137 +33,94 @@ _SPECIAL_ENDS = {
 }
 
 
-class WSCTask(Task):
-    """WSC: trains on rows whose candidate is the referent, evaluates whether the model names the candidate.
-
-    Attributes:
-        data: Where its rows are.
-    """
-
-    drops_rows = True
-    metrics = ("accuracy",)
-
-    def __init__(self, *, name: str, description: str, data: sources.DataSet, sample_row: Row) -> None:
-        self.name = name
-        self.description = description
-        self.data = data
-        self.sample_row = sample_row
-
-    def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes one row as text; for training, only rows whose candidate is the referent."""
-        label = fields.class_id(row, ("False", "True"), booleans=True)
-        if split == "train" and label != 1:
-            return []
-        spans = fields.find(row, "target") if "target" in row else row
-        if not isinstance(spans, Mapping):
-            raise UserError(f"the field 'target' must be an object, but it is {fields.describe(spans)}.")
-        text = fields.text(row, "text")
-        candidate = repair_span(text, fields.text(spans, "span1_text"), fields.integer(spans, "span1_index"))
-        pronoun_index = fields.integer(spans, "span2_index")
-        pronoun = repair_span(text, fields.text(spans, "span2_text"), pronoun_index)
-        # Every " X " is replaced, one of the text's own too: the library does so.
-        marked = mark_word(text, pronoun, pronoun_index).replace(" X ", f" *{pronoun}* ")
-        label = -1 if label is None else label
-        return [Example(inputs=f"wsc: {marked}", targets=candidate, label=label)]
-
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Scores whether the model names the candidate against whether it is the referent."""
-        return score_referents(targets, predictions, labels)
-
-    def load(self, source: Source) -> TaskData:
-        """Reads the examples."""
-        return sources.load(self, self.data, source)
+def wsc(data: DataSet) -> Task:
+    """Makes WSC: trained on rows whose candidate is the referent, scored by whether the model names it."""
+    spans = {"span1_index": 2, "span1_text": "Sue", "span2_index": 4, "span2_text": "she"}
+    return Task(
+        name="superglue/wsc",
+        description="WSC: whom does a pronoun name?",
+        metrics=("accuracy",),
+        write=_write_wsc,
+        scorer=score_referents,
+        data=data,
+        companions=("label",),
+        drops_rows=True,
+        sample_row={"text": "Ann called Sue because she was ill.", "target": spans, "label": True},
+    )
 
 
-def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
-    """Reads DPR's blocks of lines with blank lines between; each row holds its lines under `block`."""
-    block: list[str] = []
-    first = 1
-    for number, line in read_lines(path):
-        text = line.rstrip("\r\n")
-        if text.strip():
-            if not block:
-                first = number
-            block.append(text)
-        elif block:
-            yield first, {"block": "\n".join([*block, ""])}
-            block = []
-    if block:
-        yield first, {"block": "\n".join([*block, ""])}
-
-
-DPR_DATA = sources.DataSet(
-    folders=("DPR", "wsc_extra_dpr", "definite_pronoun_resolution"),
-    train=sources.Split(patterns=("train.c.txt", "*train*.txt"), hub="train", published=1322),
-    evaluation={
-        "dpr": sources.Split(patterns=("test.c.txt", "*test*.txt"), hub="test", published=564, kind="test")
-    },
-    hub=("community-datasets/definite_pronoun_resolution", None),
-    read=read_blocks,
-)
-
-
-class DPRTask(Task):
-    """Definite pronoun resolution (Rahman and Ng, 2012), which T5 mixes in with WSC's training rows.
+def dpr() -> Task:
+    """Makes definite pronoun resolution (Rahman and Ng, 2012), which T5 mixes in with WSC's training rows.
 
     A row is a block of four lines (sentence, pronoun, candidates with a comma between, answer) or the
     hub's fields `sentence`, `pronoun`, `candidates` and `label`.
     """
+    test = Split(patterns=("test.c.txt", "*test*.txt"), hub="test", published=564, kind="test")
+    block = "The cook thanked the waiter because he had helped.\nhe\nThe cook,the waiter\nthe waiter\n"
+    return Task(
+        name="dpr",
+        description="DPR: whom does a pronoun name? Trained along with superglue/wsc",
+        metrics=("accuracy",),
+        write=_write_dpr,
+        scorer=lambda examples, predictions: {
+            "accuracy": metrics.accuracy([example.targets for example in examples], predictions)
+        },
+        data=DataSet(
+            folders=("DPR", "wsc_extra_dpr", "definite_pronoun_resolution"),
+            train=Split(patterns=("train.c.txt", "*train*.txt"), hub="train", published=1322),
+            evaluation={"dpr": test},
+            hub=("community-datasets/definite_pronoun_resolution", None),
+            read=read_blocks,
+        ),
+        sample_row={"block": block},
+    )
 
-    name = "dpr"
-    description = "DPR: whom does a pronoun name? Trained along with superglue/wsc"
-    metrics = ("accuracy",)
-    data = DPR_DATA
-    sample_row: Row | None = {  # noqa: RUF012 - declared per task, never changed
-        "block": "The cook thanked the waiter because he had helped.\nhe\nThe cook,the waiter\nthe waiter\n"
-    }
 
-    def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes one row as text: the pronoun's first occurrence is marked."""
-        if "block" in row:
-            lines = fields.text(row, "block").split("\n")
-            if len([line for line in lines if line.strip()]) < 4:
-                raise UserError(
-                    "a block has four lines: sentence, pronoun, candidates, answer; it may be cut off."
-                )
-            sentence, pronoun, names, answer = lines[:4]
-            candidates = tuple(name.strip() for name in names.split(","))
-            # The official data give the position of the answer among the candidates.
-            target = next((name for name in candidates if name == answer.strip()), answer.strip())
-        else:
-            sentence, pronoun = fields.text(row, "sentence"), fields.text(row, "pronoun")
-            candidates = fields.texts(fields.find(row, "candidates"), "candidates")
-            number = fields.integer(row, "label")
-            if number not in range(len(candidates)):
-                raise UserError(f"the field 'label' is {number}, but there are {len(candidates)} candidates.")
-            target = candidates[number]
-        if not target:
-            raise UserError("the answer is empty.")
-        marked = re.sub(rf" ({re.escape(pronoun)})( |\.|,)", r" *\1*\2", sentence, count=1)
-        return [Example(inputs=f"wsc: {marked}", targets=target)]
+def _write_wsc(row: Row, split: str) -> list[Example]:
+    """Marks the pronoun; for training, only in rows whose candidate is the referent."""
+    label = fields.class_id(row, ("False", "True"), booleans=True)
+    if split == "train" and label != 1:
+        return []
+    spans = fields.mapping(row.get("target", row), "target")
+    text = fields.text(row, "text")
+    candidate = repair_span(text, fields.text(spans, "span1_text"), fields.integer(spans, "span1_index"))
+    pronoun_index = fields.integer(spans, "span2_index")
+    pronoun = repair_span(text, fields.text(spans, "span2_text"), pronoun_index)
+    # Every " X " is replaced, one of the text's own too: the library does so.
+    marked = mark_word(text, pronoun, pronoun_index).replace(" X ", f" *{pronoun}* ")
+    return [Example(inputs=f"wsc: {marked}", targets=candidate, label=-1 if label is None else label)]
 
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Scores texts that equal the referent, character for character."""
-        check_lengths(targets, predictions)
-        return {"accuracy": metrics.accuracy(targets, predictions)}
 
-    def load(self, source: Source) -> TaskData:
-        """Reads the examples."""
-        return sources.load(self, self.data, source)
+def _write_dpr(row: Row, split: str) -> list[Example]:
+    """Marks the pronoun's first occurrence."""
+    if "block" in row:
+        lines = fields.text(row, "block").split("\n")
+        if len([line for line in lines if line.strip()]) < 4:
+            raise UserError(
+                "a block has four lines: sentence, pronoun, candidates, answer; it may be cut off."
+            )
+        sentence, pronoun, _, answer = lines[:4]
+        target = answer.strip()
+    else:
+        sentence, pronoun = fields.text(row, "sentence"), fields.text(row, "pronoun")
+        candidates = fields.texts(fields.find(row, "candidates"), "candidates")
+        number = fields.integer(row, "label")
+        if number not in range(len(candidates)):
+            raise UserError(f"the field 'label' is {number}, but there are {len(candidates)} candidates.")
+        target = candidates[number]
+    if not target:
+        raise UserError("the answer is empty.")
+    marked = re.sub(rf" ({re.escape(pronoun)})( |\.|,)", r" *\1*\2", sentence, count=1)
+    return [Example(inputs=f"wsc: {marked}", targets=target)]
+
+
+def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
+    """Reads DPR's blocks of lines with blank lines between; each row holds its lines under `block`."""
+    lines = ((number, line.rstrip("\r\n")) for number, line in read_lines(path))
+    for filled, block in groupby(lines, key=lambda line: bool(line[1].strip())):
+        if filled:
+            (first, text), *rest = block
+            yield first, {"block": "\n".join([text, *(line for _, line in rest), ""])}
 
 
 def repair_span(text: str, span: str, index: int) -> str:
@@ -173,9 +130,6 @@ def repair_span(text: str, span: str, index: int) -> str:
         text: The text.
         span: The span as the file gives it.
         index: Number of the span's first word, counted between runs of white space.
-
-    Returns:
-        The span, repaired where that makes it occur in the text.
     """
     words = text.split()
     if span in text or not span or not 0 <= index < len(words):
@@ -207,22 +161,13 @@ def mark_word(text: str, word: str, index: int) -> str:
     return " ".join([" ".join(words[:index]), "X", " ".join(words[index + 1 :])])
 
 
-def score_referents(
-    targets: Sequence[str] | Sequence[Sequence[str]], predictions: Sequence[str], labels: Sequence[int] | None
-) -> dict[str, float]:
-    """Accuracy of "the model named the candidate" against "the candidate is the referent".
-
-    Raises:
-        ValueError: If labels are missing or the numbers of items differ.
-    """
-    if labels is None:
-        raise ValueError("WSC and WNLI are scored with labels: whether each target is the referent.")
-    check_lengths(targets, predictions)
+def score_referents(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+    """Accuracy of "the model named the candidate" against "the candidate is the referent"."""
     named = [
-        names_referent(prediction, str(target))
-        for target, prediction in zip(targets, predictions, strict=True)
+        names_referent(prediction, example.targets)
+        for example, prediction in zip(examples, predictions, strict=True)
     ]
-    return {"accuracy": metrics.accuracy(list(labels), named)}
+    return {"accuracy": metrics.accuracy([example.label for example in examples], named)}
 
 
 def names_referent(prediction: str, referent: str) -> int:

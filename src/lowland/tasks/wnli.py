@@ -6,65 +6,39 @@ Source: `wnli_simple` of the T5 library 0.9.4.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from lowland.errors import UserError
-from lowland.tasks import fields, sources
-from lowland.tasks.base import Example, Row, Source, Task, TaskData
+from lowland.tasks import fields
+from lowland.tasks.base import DataSet, Example, Row, Task
 from lowland.tasks.winograd import score_referents
 
 PRONOUNS = frozenset(["he", "she", "they", "it", "her", "his", "their", "them", "him"])
 
 
-class WNLITask(Task):
-    """WNLI in the form of WSC, for evaluation only: aligning two sentences finds pronoun and candidate.
-
-    Attributes:
-        data: Where its rows are.
-    """
-
-    metrics = ("accuracy",)
-
-    def __init__(self, *, name: str, description: str, data: sources.DataSet) -> None:
-        self.name = name
-        self.description = description
-        self.data = data
-        self.sample_row = {
+def wnli(data: DataSet) -> Task:
+    """Makes WNLI, for evaluation only: aligning two sentences finds pronoun and candidate."""
+    return Task(
+        name="glue/wnli",
+        description="WNLI: whom does a pronoun name? Evaluation only, in the form of WSC",
+        metrics=("accuracy",),
+        write=_write,
+        scorer=score_referents,
+        data=data,
+        companions=("label",),
+        sample_row={
             "sentence1": "The fish ate the worm. It was tasty.",
             "sentence2": "The worm was tasty.",
             "label": "1",
-        }
-
-    def examples(self, row: Row, split: str = "validation") -> list[Example]:
-        """Writes one row as text."""
-        if fields.has_none(row, "sentence1", "sentence2", "label") or row.get("label") == "":
-            return []
-        label = fields.class_id(row, ("not_entailment", "entailment"), booleans=True)
-        marked, candidate = align(fields.text(row, "sentence1"), fields.text(row, "sentence2"))
-        return [Example(inputs=f"wsc: {marked}", targets=candidate, label=-1 if label is None else label)]
-
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Scores as WSC does."""
-        return score_referents(targets, predictions, labels)
-
-    def load(self, source: Source) -> TaskData:
-        """Reads the examples."""
-        return sources.load(self, self.data, source)
+        },
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Alignment:
-    score: int
-    index: int
-    candidate: str
+def _write(row: Row, split: str) -> list[Example]:
+    if fields.has_none(row, "sentence1", "sentence2", "label") or row.get("label") == "":
+        return []
+    label = fields.class_id(row, ("not_entailment", "entailment"), booleans=True)
+    marked, candidate = align(fields.text(row, "sentence1"), fields.text(row, "sentence2"))
+    return [Example(inputs=f"wsc: {marked}", targets=candidate, label=-1 if label is None else label)]
 
 
 def align(premise: str, hypothesis: str) -> tuple[str, str]:
@@ -81,20 +55,16 @@ def align(premise: str, hypothesis: str) -> tuple[str, str]:
         UserError: If the premise has no pronoun, or the candidate is not found in the hypothesis.
     """
     premise_words, hypothesis_words = _bare_words(premise), _bare_words(hypothesis)
-    alignments = [
-        _align_at(premise_words, hypothesis_words, index)
-        for index, word in enumerate(premise_words)
-        if word in PRONOUNS
-    ]
-    if not alignments:
+    pronouns = [index for index, word in enumerate(premise_words) if word in PRONOUNS]
+    if not pronouns:
         raise UserError(f"the first sentence has none of the pronouns {', '.join(sorted(PRONOUNS))}.")
-    best = max(alignments, key=lambda alignment: alignment.score)
-
+    alignments = {index: _align_at(premise_words, hypothesis_words, index) for index in pronouns}
+    best = max(pronouns, key=lambda index: alignments[index][0])
     words = premise.split(" ")
-    word = words[best.index]
+    word = words[best]
     pronoun, mark = (word[:-1], f" {word[-1]}") if word.endswith((".", ",", "!", "?")) else (word, "")
-    words[best.index] = f"*{pronoun}*{mark}"
-    return " ".join(words), _as_written(best.candidate, hypothesis)
+    words[best] = f"*{pronoun}*{mark}"
+    return " ".join(words), _as_written(alignments[best][1], hypothesis)
 
 
 def _bare_words(sentence: str) -> list[str]:
@@ -102,12 +72,12 @@ def _bare_words(sentence: str) -> list[str]:
     return [word for word in words if word]
 
 
-def _align_at(premise: list[str], hypothesis: list[str], index: int) -> _Alignment:
+def _align_at(premise: list[str], hypothesis: list[str], index: int) -> tuple[int, str]:
+    """Counts the words around a pronoun that the hypothesis holds, and finds the candidate between them."""
     before, after = premise[:index], premise[index + 1 :]
     matched_before = _prefix_found_in(before[::-1], hypothesis[::-1])
     matched_after = _prefix_found_in(after, hypothesis)
     score = matched_before + matched_after
-    candidate = ""
     if score:
         left = [re.escape(word) for word in before[len(before) - matched_before :]]
         right = [re.escape(word) for word in after[:matched_after]]
@@ -115,9 +85,8 @@ def _align_at(premise: list[str], hypothesis: list[str], index: int) -> _Alignme
         for pattern in ([*left, "(.+)", *right], ["^(.+)", *right], [*left, "(.+)$"]):
             found = re.search(" ".join(pattern), " ".join(hypothesis))
             if found:
-                candidate = found.group(1)
-                break
-    return _Alignment(score=score, index=index, candidate=candidate)
+                return score, found.group(1)
+    return score, ""
 
 
 def _prefix_found_in(words: list[str], other: list[str]) -> int:
