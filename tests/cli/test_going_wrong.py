@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 from tests.cli.command import SMALL, call, succeed
 
-from lowland.runs.directory import RunDirectory
-from lowland.runs.health import Health
-from lowland.runs.replay import replay
-from lowland.sam import SAMConfig
-from lowland.tasks.base import Example
-from lowland.train import TrainSettings, Watch
+from lowland.runs.replay import keep_step, replay
 
 DIVERGING = ["facts/continents", *SMALL, "--optimizer", "adamw", "--learning-rate", "1e30"]
 
@@ -70,8 +66,9 @@ def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path) -> None:
     from lowland.config.experiment import build_config
     from lowland.config.layers import read_layer
     from lowland.models import load_model
-    from lowland.train import Training
-    from lowland.train.failure import random_streams, save_failure
+    from lowland.train import StepReport, Training
+    from lowland.train.loop import FailedStep
+    from lowland.train.state import stream_rows
 
     run = tmp_path / "sam-seed0"
     run.mkdir()
@@ -92,18 +89,19 @@ def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path) -> None:
 
         def load_state_dict(self, state: Any) -> None: ...
 
+    settings = replace(config.train, log_every=1)
     training = Training(
-        model, Batches(), settings=config.train, sam=config.sam, accelerator=Accelerator(cpu=True)
+        model, Batches(), settings=settings, sam=config.sam, accelerator=Accelerator(cpu=True)
     )
-    model.train()
-    streams = random_streams()
+    failed = FailedStep(step=1, loss=0.0, gradient_norm=0.0, batch=batch, streams=stream_rows())
+    assert keep_step(failed, model, run).endswith("step-1")
     folder = run / "non-finite" / "step-1"
-    save_failure(folder, model, batch, streams, {"step": 1, "loss": "0", "gradient_norm": "0"})
-    info, norm = training.gradient(batch)
-    figures = {"step": 1, "loss": str(float(info.loss)), "gradient_norm": str(norm)}
+    log: list[StepReport] = []
+    training.run(log.append, lambda step: None, stop=lambda: True)
+    figures = {"step": 1, "loss": str(log[0].loss), "gradient_norm": str(log[0].gradient_norm)}
     (folder / "step.json").write_text(json.dumps(figures))
     again = replay(folder)
-    assert again.same and again.loss == float(info.loss) and again.gradient_norm == norm
+    assert again.same and again.loss == log[0].loss and again.gradient_norm == log[0].gradient_norm
     assert again.module is None and again.weights == ()
 
 
@@ -138,24 +136,3 @@ def test_hopeless_is_not_skipped(tmp_path: Path) -> None:
     result = call("train", *DIVERGING, *options, "--arm", "baseline", "--out", tmp_path / "out")
     assert result.code == 2
     assert "At step 11" in result.err and "as in the 9 steps before" in result.err
-
-
-def test_constant_predictions(tmp_path: Path) -> None:
-    """One prediction for all examples is warned of at the last step, where their targets differ."""
-    directory = RunDirectory(tmp_path, "baseline", 0)
-    directory.start("", {}, 20)
-    notes: list[str] = []
-    watch = Watch(TrainSettings(steps=20), SAMConfig(rho=0.0))
-    health = Health(directory, watch, 20, notes.append)
-    mixed = [Example(inputs=str(n), targets="yes" if n % 2 else "no") for n in range(12)]
-    alike = [Example(inputs=str(n), targets="yes") for n in range(12)]
-    health.on_predictions("a", 10, mixed, ["no"] * 12)
-    health.on_predictions("a", 15, mixed, ["no"] * 12)
-    assert len(notes) == 1 and read_status(directory.path)["warnings"] == []
-    health.on_predictions("a", 20, mixed, ["no"] * 12)
-    health.on_predictions("b", 20, alike, ["yes"] * 12)
-    health.on_predictions("c", 20, mixed, ["no"] * 11 + ["yes"])
-    health.on_predictions("d", 20, mixed, [""] * 12)
-    warnings = read_status(directory.path)["warnings"]
-    assert [warning[:2] for warning in warnings] == ["a:", "d:"]
-    assert "'no' for all 12 examples" in warnings[0] and "nothing for all" in warnings[1]

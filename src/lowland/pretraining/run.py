@@ -233,7 +233,7 @@ def _train(
         bf16=bf16,
     )
     progress = _Progress(say, train.steps)
-    resumable = Resumable(training, run, identity, accelerator, progress)
+    resumable = Resumable(training, run, identity, accelerator, progress, stop)
     if resumable.restore() is None:
         run.start(json.dumps(dataclasses.asdict(settings)), resumable.environment, train.steps)
         seed_dropout(seed, accelerator.process_index)
@@ -250,7 +250,9 @@ def _train(
         run.evaluation("validation", step, "held_out", {"loss": loss}, len(validation), 0.0)
         say(f"step {step}: validation loss {loss:.4f} nats a target token")
 
-    if not resumable.run(on_log, evaluate, stop):
+    with resumable:
+        finished = training.run(on_log, resumable.evaluation(evaluate), resumable.asked_to_stop)
+    if not finished:
         return False
     if accelerator.is_main_process:
         dtype = torch.bfloat16 if settings.save_as == "bf16" else None

@@ -1,38 +1,108 @@
-"""A step at which training stopped, computed again: which example and which layer it comes from."""
+"""A step at which training stopped: kept, and computed again to find the example and layer it comes from."""
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
 from lowland.config.experiment import RunConfig
 from lowland.config.layers import build_section, read_layer
 from lowland.errors import UserError
 from lowland.families.base import Family
-from lowland.runs.directory import RunDirectory
 from lowland.runs.start import start_model
-from lowland.train import Failure, Training, load_failure, resolve_precision, restore_streams
+from lowland.sam import SAMGradient
+from lowland.train import resolve_precision
+from lowland.train.gradients import build_gradient
+from lowland.train.loop import FailedStep, clip
+from lowland.train.precision import resolve_operations
+from lowland.train.state import restore_rows
 
 FOLDER = "non-finite"
+WEIGHTS, BATCH, FIGURES = "weights.safetensors", "batch.safetensors", "step.json"
+STREAM = "random/"
+
+
+def keep_step(failed: FailedStep, model: nn.Module, run: Path) -> str:
+    """Writes a step to the directory of its run: safetensors and JSON, which cannot run code when read.
+
+    Args:
+        failed: The step.
+        model: The model, with the weights before the step.
+        run: The directory of the run.
+
+    Returns:
+        A sentence that says where it is, or why it could not be kept.
+    """
+    folder = run / FOLDER / f"step-{failed.step}"
+    tensors = {**failed.batch, **{f"{STREAM}{name}": rows for name, rows in failed.streams.items()}}
+    figures = {"step": failed.step, "loss": str(failed.loss), "gradient_norm": str(failed.gradient_norm)}
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        save_model(model, str(folder / WEIGHTS))
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / BATCH)
+        (folder / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        return f" The batch could not be kept: {error}"
+    return f" To see which example and layer it comes from: lowland replay {folder}"
+
+
+def load_step(folder: Path, model: nn.Module) -> FailedStep:
+    """Reads a step and puts the model's weights where they were before it.
+
+    Raises:
+        UserError: If the folder does not hold a step, or one of another model.
+    """
+    try:
+        figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+        tensors = load_file(folder / BATCH)
+        load_model(model, str(folder / WEIGHTS))
+        return FailedStep(
+            step=int(figures["step"]),
+            loss=float(figures["loss"]),
+            gradient_norm=float(figures["gradient_norm"]),
+            batch={name: tensor for name, tensor in tensors.items() if not name.startswith(STREAM)},
+            streams={name.removeprefix(STREAM): t for name, t in tensors.items() if name.startswith(STREAM)},
+        )
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror or 'cannot be read'}.") from None
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{folder} does not hold a step of this model: {reason}.") from None
+
+
+def find_failure(directory: Path) -> Path:
+    """Finds the folder of a step that was kept: the folder itself, that of a run, or of an experiment.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if (directory / FIGURES).is_file():
+        return directory
+    found = [*directory.glob(f"{FOLDER}/step-*"), *directory.glob(f"*/{FOLDER}/step-*")]
+    if not found:
+        raise UserError(
+            f"{directory}: no step is kept here; one is where a run stopped because its loss or gradient was "
+            f"not finite, in the run's folder {FOLDER}."
+        )
+    return sorted(found)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayedExample:
-    """One example of the batch.
-
-    Attributes:
-        inputs: Its input text, as far as the model sees it.
-        targets: Its target text.
-        loss: Its loss at w, without dropout.
-    """
+    """An example of the batch: its texts as far as the model sees them, its loss at w without dropout."""
 
     inputs: str
     targets: str
@@ -73,31 +143,11 @@ class Replay:
         return all(a == b or (a != a and b != b) for a, b in zip(now, self.recorded, strict=True))
 
 
-def find_failure(directory: Path) -> Path:
-    """Finds the folder of a step that was kept: the folder itself, that of a run, or of an experiment.
-
-    Raises:
-        UserError: If there is none.
-    """
-    if (directory / "step.json").is_file():
-        return directory
-    found = [*directory.glob(f"{FOLDER}/step-*"), *directory.glob(f"*/{FOLDER}/step-*")]
-    if not found:
-        raise UserError(
-            f"{directory}: no step is kept here; one is where a run stopped because its loss or gradient was "
-            f"not finite, in the run's folder {FOLDER}."
-        )
-    return sorted(found)[0]
-
-
 def replay(folder: Path) -> Replay:
     """Computes a step again.
 
     Args:
         folder: The step's folder, in the directory of its run.
-
-    Returns:
-        What came out.
 
     Raises:
         UserError: If the folder or the run's settings cannot be read.
@@ -108,77 +158,54 @@ def replay(folder: Path) -> Replay:
     bf16 = resolve_precision(config.train.precision, device) == "bf16"
     family = start_model(config, None, int(run.name.rpartition("-seed")[2]))
     model = family.loaded.model
-    failure = load_failure(folder, model)
+    failed = load_step(folder, model)
     model.to(device)
-    loss, norm = _step(family, config, failure, bf16)
+    loss, norm = _step(family, config, failed, device, bf16)
     model.eval()
+
+    def loss_of(batch: Mapping[str, Tensor], bf16: bool = bf16) -> float:
+        with torch.no_grad():
+            return float(family.loss(device, bf16=bf16, z_loss=config.train.z_loss)(batch))
+
     examples = []
-    for row in range(len(failure.batch["labels"])):
-        one = {name: column[row : row + 1] for name, column in failure.batch.items()}
+    for row in range(len(failed.batch["labels"])):
+        one = {name: column[row : row + 1] for name, column in failed.batch.items()}
         inputs, targets = family.texts({name: column[0] for name, column in one.items()})
-        found = _loss(family, one, config, device, bf16)
-        examples.append(ReplayedExample(inputs=inputs, targets=targets, loss=found))
-    examples.sort(key=lambda example: -example.loss if math.isfinite(example.loss) else -math.inf)
+        examples.append(ReplayedExample(inputs=inputs, targets=targets, loss=loss_of(one)))
     with _first_non_finite(model) as names:
-        _loss(family, failure.batch, config, device, bf16)
+        loss_of(failed.batch)
+    try:
+        arm = json.loads((run / "status.json").read_text(encoding="utf-8"))["arm"]
+    except (OSError, ValueError, KeyError):
+        arm = run.name.rpartition("-seed")[0]
     return Replay(
-        step=failure.step,
-        arm=str(
-            RunDirectory(run.parent, "", 0, name=run.name)
-            .status()
-            .get("arm", run.name.rpartition("-seed")[0])
-        ),
-        recorded=(failure.loss, failure.gradient_norm),
+        step=failed.step,
+        arm=arm,
+        recorded=(failed.loss, failed.gradient_norm),
         loss=loss,
         gradient_norm=norm,
         weights=tuple(name for name, weight in model.named_parameters() if not bool(weight.isfinite().all())),
         module=names[0] if names else None,
-        examples=tuple(examples),
-        fp32_loss=_loss(family, failure.batch, config, device, bf16=False) if bf16 else None,
+        examples=tuple(sorted(examples, key=lambda one: -one.loss if math.isfinite(one.loss) else -math.inf)),
+        fp32_loss=loss_of(failed.batch, bf16=False) if bf16 else None,
     )
 
 
-class _OneBatch:
-    """A stream of one batch."""
-
-    def __init__(self, batch: dict[str, Tensor]) -> None:
-        self.batch = batch
-
-    def __next__(self) -> dict[str, Tensor]:
-        return self.batch
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Any) -> None:
-        pass
-
-
-def _step(family: Family, config: RunConfig, failure: Failure, bf16: bool) -> tuple[float, float]:
+def _step(
+    family: Family, config: RunConfig, failed: FailedStep, device: torch.device, bf16: bool
+) -> tuple[float, float]:
     """Computes loss and gradient norm as the training did; gradients of the past are not kept."""
-    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
-    settings = replace(config.train, steps=max(config.train.steps, failure.step))
-    training = Training(
-        family.loaded.model,
-        _OneBatch(dict(failure.batch)),
-        family.loss,
-        settings=settings,
-        sam=config.sam,
-        accelerator=accelerator,
-        bf16=bf16,
-    )
-    training.step = failure.step - 1
-    family.loaded.model.train()
-    restore_streams(failure.streams)
-    info, norm = training.gradient(dict(failure.batch))
-    return float(info.loss), norm
-
-
-def _loss(
-    family: Family, batch: Mapping[str, Tensor], config: RunConfig, device: torch.device, bf16: bool
-) -> float:
-    with torch.no_grad():
-        return float(family.loss(device, bf16=bf16, z_loss=config.train.z_loss)(batch))
+    settings = config.train
+    fast = resolve_operations(settings.operations)
+    loss_fn = family.loss(device, bf16=bf16, fast=fast, z_loss=settings.z_loss)
+    gradient = build_gradient(loss_fn.module, settings, config.sam)
+    if isinstance(gradient, SAMGradient):
+        gradient.at(failed.step - 1, settings.steps)
+    loss_fn.module.train()
+    restore_rows(failed.streams)
+    info = gradient(loss_fn, failed.batch)
+    weights = [weight for weight in family.loaded.model.parameters() if weight.requires_grad]
+    return float(info.loss), clip(weights, settings.gradient_clip)
 
 
 @contextmanager

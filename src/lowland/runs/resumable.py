@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import torch
 from accelerate import Accelerator
@@ -15,7 +16,7 @@ from lowland.errors import UserError
 from lowland.runs.directory import RunDirectory, now
 from lowland.runs.environment import describe_environment, differences
 from lowland.runs.guard import StopRequest
-from lowland.train import DamagedStateError, StepReport, Training, TrainingError, read_values
+from lowland.train import DamagedStateError, Training, TrainingError, read_values
 
 SECONDS_BETWEEN_STATES = 15 * 60.0
 """A state is saved before every evaluation, and where these are rare, this often."""
@@ -34,12 +35,16 @@ class Listener(Protocol):
 class Resumable:
     """A training with its saved states.
 
+        with resumable:
+            training.run(on_log, resumable.evaluation(evaluate), resumable.asked_to_stop)
+
     Args:
         training: The training, at its beginning.
         directory: Its run directory; that of the first process writes.
         settings: What decides the run, as a name; states of another one are refused.
         accelerator: The processes that train together.
         listener: Is told how the run goes on.
+        stop: Whether the user asked to stop.
         values: Gives plain JSON values of the caller's own, which are saved with every state.
         on_saved: Called after a state was saved.
         deterministic: Whether a run goes on with the number of threads with which it was begun.
@@ -55,6 +60,7 @@ class Resumable:
         settings: str,
         accelerator: Accelerator,
         listener: Listener,
+        stop: StopRequest,
         *,
         values: Callable[[], dict[str, Any]] = dict,
         on_saved: Callable[[], None] = lambda: None,
@@ -66,6 +72,7 @@ class Resumable:
         self._settings = settings
         self._accelerator = accelerator
         self._listener = listener
+        self._stop = stop
         self._values = values
         self._on_saved = on_saved
         self._deterministic = deterministic
@@ -130,44 +137,37 @@ class Resumable:
             )
         return None
 
-    def run(
-        self, on_log: Callable[[StepReport], None], evaluate: Callable[[int], None], stop: StopRequest
-    ) -> bool:
-        """Trains to the last step, or until the user asks to stop; then the state is saved.
+    def __enter__(self) -> Self:
+        return self
 
-        Args:
-            on_log: Called at every line of the training log.
-            evaluate: Called on the first process, at every evaluation. It is broken off where the user asks
-                to stop, and done again when the run goes on.
-            stop: Whether the user asked to stop.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Saves the state of a training that was asked to stop, or the error of one that cannot go on."""
+        if isinstance(error, TrainingError):
+            self._directory.update(state="failed", error=str(error), finished=now())
+        elif error is None:
+            self._save()
 
-        Returns:
-            Whether the last step was reached.
+    def evaluation(self, evaluate: Callable[[int], None]) -> Callable[[int], None]:
+        """Gives what saves the state and then evaluates, on the first process.
 
-        Raises:
-            TrainingError: If training cannot go on; the status says so too.
-            KeyboardInterrupt: If an evaluation was broken off.
+        An evaluation is broken off by `KeyboardInterrupt` where the user asks to stop, and done again when
+        the run goes on.
         """
 
         def on_evaluation(step: int) -> None:
             self._save()
-            with stop.at_once():
+            with self._stop.at_once():
                 if self._accelerator.is_main_process:
                     evaluate(step)
                 self._accelerator.wait_for_everyone()
 
-        try:
-            finished = self._training.run(on_log, on_evaluation, lambda: self._after_step(stop))
-        except TrainingError as error:
-            self._directory.update(state="failed", error=str(error), finished=now())
-            raise
-        if not finished:
-            self._save()
-        return finished
+        return on_evaluation
 
-    def _after_step(self, stop: StopRequest) -> bool:
+    def asked_to_stop(self) -> bool:
         """Saves where it is time; tells whether to stop. All processes do what one of them wants to."""
-        asked, late = stop(), time.monotonic() - self._saved_at > SECONDS_BETWEEN_STATES
+        asked, late = self._stop(), time.monotonic() - self._saved_at > SECONDS_BETWEEN_STATES
         if self._accelerator.num_processes > 1:
             wishes = torch.tensor([float(asked), float(late)], device=self._accelerator.device)
             asked, late = (bool(wish > 0) for wish in self._accelerator.reduce(wishes, "sum"))

@@ -21,17 +21,11 @@ from lowland.runs.encodings import Encodings
 from lowland.runs.examples import ExperimentData, SeedData
 from lowland.runs.guard import StopRequest
 from lowland.runs.health import Health
+from lowland.runs.replay import keep_step
 from lowland.runs.resumable import Listener, Resumable
 from lowland.runs.start import start_model
 from lowland.tasks.base import Example, Task
-from lowland.train import (
-    StepReport,
-    Training,
-    Watch,
-    keep_freed_memory,
-    resolve_precision,
-    seed_dropout,
-)
+from lowland.train import StepReport, Training, keep_freed_memory, resolve_precision, seed_dropout
 
 
 class Observer(Listener, Protocol):
@@ -198,10 +192,9 @@ def run(
         sam=config.sam,
         accelerator=accelerator,
         bf16=precision == "bf16",
-        failures=directory.path / "non-finite",
+        on_failure=lambda failed: keep_step(failed, model, directory.path),
     )
-    watch = Watch(settings, config.sam)
-    health = Health(directory, watch, settings.steps, observer.on_note)
+    health = Health(directory, config, observer.on_note)
     evaluate = Evaluator(config, directory, data, parted.held_out, precision == "bf16", health)
     resumable = Resumable(
         training,
@@ -209,6 +202,7 @@ def run(
         directory.path.name,
         accelerator,
         observer,
+        stop,
         values=lambda: {"best": evaluate.best},
         on_saved=lambda: directory.keep_checkpoints(evaluate.best_step),
         deterministic=settings.deterministic,
@@ -227,7 +221,11 @@ def run(
         observer.on_log(report)
         health.on_log(report)
 
-    finished = resumable.run(on_log, lambda step: observer.on_scores(step, evaluate(family, step)), stop)
+    def score(step: int) -> None:
+        observer.on_scores(step, evaluate(family, step))
+
+    with resumable:
+        finished = training.run(on_log, resumable.evaluation(score), resumable.asked_to_stop)
     if finished:
         health.end(training.skipped)
         directory.keep_checkpoints({*evaluate.best_step, settings.steps})

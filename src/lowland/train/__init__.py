@@ -1,57 +1,36 @@
-"""Training: one loop for both arms, its optimizers, schedules and seeds."""
+"""Training: one loop for all arms, its optimizers, schedules and seeds."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowland.train.determinism import be_deterministic
-    from lowland.train.failure import Failure, load_failure, restore_streams
-    from lowland.train.loop import StepReport, Training, TrainingError
-    from lowland.train.memory import keep_freed_memory
-    from lowland.train.precision import resolve_precision
-    from lowland.train.seeds import derive_seed, seed_dropout
-    from lowland.train.settings import TrainSettings
-    from lowland.train.state import DamagedStateError, read_values
-    from lowland.train.watch import Watch
+    from lowland.train.determinism import be_deterministic as be_deterministic
+    from lowland.train.log import StepReport as StepReport
+    from lowland.train.loop import Training as Training
+    from lowland.train.loop import TrainingError as TrainingError
+    from lowland.train.memory import keep_freed_memory as keep_freed_memory
+    from lowland.train.precision import resolve_precision as resolve_precision
+    from lowland.train.seeds import derive_seed as derive_seed
+    from lowland.train.seeds import seed_dropout as seed_dropout
+    from lowland.train.settings import TrainSettings as TrainSettings
+    from lowland.train.state import DamagedStateError as DamagedStateError
+    from lowland.train.state import read_values as read_values
 
 _HOMES = {
-    "DamagedStateError": "state",
-    "Failure": "failure",
-    "StepReport": "loop",
-    "TrainSettings": "settings",
-    "Training": "loop",
-    "TrainingError": "loop",
-    "Watch": "watch",
-    "be_deterministic": "determinism",
-    "derive_seed": "seeds",
-    "keep_freed_memory": "memory",
-    "load_failure": "failure",
-    "read_values": "state",
-    "resolve_precision": "precision",
-    "restore_streams": "failure",
-    "seed_dropout": "seeds",
+    "determinism": ("be_deterministic",),
+    "log": ("StepReport",),
+    "loop": ("Training", "TrainingError"),
+    "memory": ("keep_freed_memory",),
+    "precision": ("resolve_precision",),
+    "seeds": ("derive_seed", "seed_dropout"),
+    "settings": ("TrainSettings",),
+    "state": ("DamagedStateError", "read_values"),
 }
-__all__ = [
-    "DamagedStateError",
-    "Failure",
-    "StepReport",
-    "TrainSettings",
-    "Training",
-    "TrainingError",
-    "Watch",
-    "be_deterministic",
-    "derive_seed",
-    "keep_freed_memory",
-    "load_failure",
-    "read_values",
-    "resolve_precision",
-    "restore_streams",
-    "seed_dropout",
-]
 
 
 def __getattr__(name: str) -> Any:
     # Settings and seeds are read without torch, which the command line loads only when it trains.
-    if name in _HOMES:
-        return getattr(import_module(f"lowland.train.{_HOMES[name]}"), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"lowland.train.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

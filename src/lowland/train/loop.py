@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lowland.data import IGNORED
 from lowland.models import checkpoint_layers
 from lowland.sam import GradientInfo, SAMConfig, SAMGradient
-from lowland.train.failure import random_streams, save_failure
 from lowland.train.gradients import build_gradient
+from lowland.train.log import StepReport, figures, from_plain, to_plain
 from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.precision import resolve_operations
@@ -36,44 +34,22 @@ class TrainingError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """What the log says of the steps since its last line.
+class FailedStep:
+    """A step whose loss or gradient is not finite, which can be computed again from this and the weights.
 
     Attributes:
-        step: The last step covered, from 1.
-        loss: Mean training loss over the steps (at w_adv under SAM), those left out that were skipped; `None`
-            where all were.
-        learning_rate: Of the last step.
-        gradient_norm: Global norm of the last step's gradient, before clipping; `None` where it was skipped.
-        examples: Examples seen since the start.
-        target_tokens: Real target tokens seen since the start.
-        seconds: Time of the steps covered, evaluation left out.
-        skipped: Updates left out since the start, because the loss or the gradient was not finite.
-        ascent_loss: Mean loss of the ascent examples at w; `None` without SAM.
-        ascent_norm: Mean norm of the ascent gradient; `None` without SAM.
-        radius: Measured radius of the last step of SAM; `None` without SAM.
-        moved: Share of perturbed weights that this step moved at all; `None` without SAM.
-        cosine: Cosine between its perturbation and its descent gradient; `None` where it was not measured.
+        step: The step, from 1.
+        loss: Its loss.
+        gradient_norm: The norm of its gradient.
+        batch: Its examples: `input_ids`, `attention_mask`, `labels`.
+        streams: The random streams before it, as `stream_rows` gives them.
     """
 
     step: int
-    loss: float | None
-    learning_rate: float
-    gradient_norm: float | None
-    examples: int
-    target_tokens: int
-    seconds: float
-    ascent_loss: float | None = None
-    ascent_norm: float | None = None
-    radius: float | None = None
-    moved: float | None = None
-    cosine: float | None = None
-    skipped: int = 0
-
-    @property
-    def loss_text(self) -> str:
-        """The loss as a user sees it."""
-        return "-" if self.loss is None else f"{self.loss:.3f}"
+    loss: float
+    gradient_norm: float
+    batch: Mapping[str, Tensor]
+    streams: Mapping[str, Tensor]
 
 
 class Batches(Protocol):
@@ -100,7 +76,7 @@ class Training:
         sam: SAM's settings; the baseline's gradient where the radius is 0.
         accelerator: Device and processes.
         bf16: Whether to compute under bf16 autocast. The weights are fp32 in any case.
-        failures: Folder for what is kept of a step at which training stops; `None` keeps nothing.
+        on_failure: Keeps the step at which training stops; gives a sentence for the error.
     """
 
     def __init__(
@@ -113,11 +89,11 @@ class Training:
         sam: SAMConfig,
         accelerator: Accelerator,
         bf16: bool = False,
-        failures: Path | None = None,
+        on_failure: Callable[[FailedStep], str] = lambda failed: "",
     ) -> None:
         self.step = 0
         self.skipped: list[int] = []
-        self._failures = failures
+        self._on_failure = on_failure
         self._model = model
         self._batches = batches
         self._settings = settings
@@ -154,7 +130,7 @@ class Training:
             "examples": self._examples,
             "target_tokens": self._target_tokens,
             "batches": self._batches.state_dict(),
-            "infos": [_to_plain(info) for info in self._infos],
+            "infos": [to_plain(info) for info in self._infos],
             "skipped": self.skipped,
             "seconds": self._seconds + time.perf_counter() - self._started,
         }
@@ -182,7 +158,7 @@ class Training:
         self._batches.load_state_dict(own["batches"])
         self.step = own["step"]
         self._examples, self._target_tokens = own["examples"], own["target_tokens"]
-        self._infos = [_from_plain(info) for info in own["infos"]]
+        self._infos = [from_plain(info) for info in own["infos"]]
         self.skipped = list(own.get("skipped", ()))
         self._seconds = own["seconds"]
         self._evaluation_due = self._is_evaluated()
@@ -222,11 +198,18 @@ class Training:
             rate = float(self._schedule.get_last_lr()[0])
             norm = self._take_step(rate)
             if self.step == next_line:
-                seconds = self._seconds + time.perf_counter() - self._started
-                report = _report(
-                    self._infos, self.step, rate, norm, self._examples, self._target_tokens, seconds
+                on_log(
+                    StepReport(
+                        step=self.step,
+                        learning_rate=rate,
+                        gradient_norm=norm,
+                        examples=self._examples,
+                        target_tokens=self._target_tokens,
+                        seconds=self._seconds + time.perf_counter() - self._started,
+                        skipped=len(self.skipped),
+                        **figures(self._infos),
+                    )
                 )
-                on_log(replace(report, skipped=len(self.skipped)))
                 self._infos.clear()
                 self._seconds, self._started = 0.0, time.perf_counter()
             if self._is_evaluated():
@@ -234,15 +217,6 @@ class Training:
             if self.step < settings.steps and stop():
                 return False
         return True
-
-    def gradient(self, batch: Mapping[str, Tensor]) -> tuple[GradientInfo, float]:
-        """Fills `.grad` for a batch as a step does; returns what was seen and the norm before clipping."""
-        if isinstance(self._gradient, SAMGradient):
-            self._gradient.at(self.step, self._settings.steps)
-        share, shares = self._accelerator.process_index, self._accelerator.num_processes
-        # Dealt out like cards, so that the first examples of all processes are the first of the batch.
-        info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
-        return info, float(self._clip())
 
     def _is_evaluated(self) -> bool:
         return self.step == self._settings.steps or self.step % self._settings.evaluate_every == 0
@@ -257,101 +231,58 @@ class Training:
 
     def _take_step(self, rate: float) -> float | None:
         """Takes one step; returns the gradient's norm before clipping, `None` where it was skipped."""
-        streams = random_streams()
+        streams = stream_rows()
         batch = next(self._batches)
         self._examples += len(batch["labels"])
         self._target_tokens += int((batch["labels"] != IGNORED).sum())
 
-        info, norm = self.gradient(batch)
+        if isinstance(self._gradient, SAMGradient):
+            self._gradient.at(self.step, self._settings.steps)
+        # Dealt out like cards, so that the first examples of all processes are the first of the batch.
+        share, shares = self._accelerator.process_index, self._accelerator.num_processes
+        info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
+        norm = clip(self._parameters, self._settings.gradient_clip)
         finite = math.isfinite(float(info.loss)) and math.isfinite(norm)
         if finite:
             self._optimizer.step()
             self._infos.append(info)
         else:
-            self._not_finite(batch, streams, float(info.loss), norm, rate)
+            failed = FailedStep(
+                step=self.step + 1, loss=float(info.loss), gradient_norm=norm, batch=batch, streams=streams
+            )
+            self._not_finite(failed, rate)
         self._schedule.step()
         self._optimizer.zero_grad()
         self.step += 1
         return norm if finite else None
 
-    def _not_finite(
-        self, batch: dict[str, Tensor], streams: dict[str, Tensor], loss: float, norm: float, rate: float
-    ) -> None:
+    def _not_finite(self, failed: FailedStep, rate: float) -> None:
         """Notes that the step's update is left out, or stops.
 
         Raises:
             TrainingError: If the settings say so, or the last steps were all skipped.
         """
-        self.skipped.append(self.step + 1)
+        self.skipped.append(failed.step)
         row = self.skipped[-MOST_IN_A_ROW:]
         hopeless = len(row) == MOST_IN_A_ROW and row[-1] - row[0] == MOST_IN_A_ROW - 1
         if self._settings.on_non_finite == "skip" and not hopeless:
             return
-        if (batch["labels"] == IGNORED).all():
+        if (failed.batch["labels"] == IGNORED).all():
             what = "its targets are all padding; leave such examples out."
         else:
             other = " or rho" if self._sam.rho else ""
             what = f"lower the learning rate (now {rate:g}){other}, or clip the gradient."
-        sentence = (
-            f"At step {self.step + 1} the loss is {loss:g} and the gradient's norm {norm:g}"
-            + (f", as in the {MOST_IN_A_ROW - 1} steps before: " if hopeless else ": ")
-            + what
+        before = f", as in the {MOST_IN_A_ROW - 1} steps before" if hopeless else ""
+        raise TrainingError(
+            f"At step {failed.step} the loss is {failed.loss:g} and the gradient's norm "
+            f"{failed.gradient_norm:g}{before}: {what}"
+            + (self._on_failure(failed) if self._accelerator.is_main_process else "")
         )
-        if self._failures is not None and self._accelerator.is_main_process:
-            folder = self._failures / f"step-{self.step + 1}"
-            figures: dict[str, int | str] = {
-                "step": self.step + 1,
-                "loss": str(loss),
-                "gradient_norm": str(norm),
-            }
-            try:
-                save_failure(folder, self._model, batch, streams, figures)
-                sentence += f" To see which example and layer it comes from: lowland replay {folder}"
-            except (OSError, SafetensorError) as error:
-                sentence += f" The batch could not be kept: {error}"
-        raise TrainingError(sentence)
-
-    def _clip(self) -> Tensor:
-        """Clips the gradient if that is set; returns its global norm before."""
-        if self._settings.gradient_clip:
-            return nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip)
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        return nn.utils.get_total_norm(gradients)
 
 
-def _to_plain(info: GradientInfo) -> dict[str, Any]:
-    return {key: float(value) if isinstance(value, Tensor) else value for key, value in vars(info).items()}
-
-
-def _from_plain(values: dict[str, Any]) -> GradientInfo:
-    tensors = {key: torch.tensor(values[key]) for key in ("loss", "ascent_loss") if values[key] is not None}
-    return GradientInfo(**{**values, **tensors})
-
-
-def _report(
-    infos: list[GradientInfo],
-    step: int,
-    rate: float,
-    norm: float | None,
-    examples: int,
-    target_tokens: int,
-    seconds: float,
-) -> StepReport:
-    def mean(values: list[float | Tensor | None]) -> float | None:
-        known = [float(value) for value in values if value is not None]
-        return sum(known) / len(known) if known else None
-
-    return StepReport(
-        step=step,
-        loss=float(torch.stack([info.loss for info in infos]).mean()) if infos else None,
-        learning_rate=rate,
-        gradient_norm=norm,
-        examples=examples,
-        target_tokens=target_tokens,
-        seconds=seconds,
-        ascent_loss=mean([info.ascent_loss for info in infos]),
-        ascent_norm=mean([info.ascent_norm for info in infos]),
-        radius=next((info.radius for info in reversed(infos) if info.points), None),
-        moved=next((info.moved for info in reversed(infos) if info.points), None),
-        cosine=next((info.cosine for info in reversed(infos) if info.cosine is not None), None),
-    )
+def clip(parameters: Sequence[nn.Parameter], most: float) -> float:
+    """Clips the gradient to a global norm, 0 for none; returns its norm before."""
+    if most:
+        return float(nn.utils.clip_grad_norm_(parameters, most))
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return float(nn.utils.get_total_norm(gradients))

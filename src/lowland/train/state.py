@@ -46,8 +46,7 @@ def save_state(
         optimizer: Its optimizer.
         schedule: The learning-rate schedule.
         values: Plain JSON values of the caller's, given back by `load_state`.
-        streams: What `stream_rows` gives, of all processes, one row each; this process's alone by
-            default.
+        streams: What `stream_rows` gives, of all processes, one row each; by default of this one.
         gradient: What the gradient remembers, by parameter.
 
     Raises:
@@ -85,6 +84,13 @@ def stream_rows() -> dict[str, Tensor]:
     return streams
 
 
+def restore_rows(streams: Mapping[str, Tensor], process: int = 0) -> None:
+    """Puts torch's random streams where `stream_rows` found them; those of a GPU only where there is one."""
+    torch.set_rng_state(streams["torch"][process].clone())
+    if "cuda" in streams and torch.cuda.is_available():
+        torch.cuda.set_rng_state(streams["cuda"][process].clone())
+
+
 def read_values(folder: Path) -> dict[str, Any]:
     """Checks a saved state and reads its values.
 
@@ -120,17 +126,13 @@ def load_state(
     else:
         load_model(model, folder / WEIGHTS)
     tensors = load_file(folder / TENSORS)
-    torch.set_rng_state(tensors.pop("random/torch")[process].clone())
-    cuda = tensors.pop("random/cuda", None)
-    if cuda is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(cuda[process].clone())
-    kept = [name for name in tensors if name.startswith("gradient/")]
-    gradient = {name.removeprefix("gradient/"): tensors.pop(name) for name in kept}
+    restore_rows(_under("random/", tensors), process)
+    gradient = _under("gradient/", tensors)
     version, numbers, rest = state["random"]["python"]
     random.setstate((version, tuple(numbers), rest))
     numpys, *place = state["random"]["numpy"]
     np.random.set_state(("MT19937", np.array(numpys, dtype=np.uint32), *place))
-    optimizer.load_state_dict(_unflatten(tensors, state["optimizer"]))
+    optimizer.load_state_dict(_unflatten(_under("optimizer/", tensors), state["optimizer"]))
     schedule.load_state_dict(state["schedule"])
     return dict(state["values"]), gradient
 
@@ -151,6 +153,10 @@ def _read(folder: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise DamagedStateError(f"{folder / VALUES} is not as it was written.") from None
     return state
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _moving(model: nn.Module) -> dict[str, Tensor]:
@@ -183,6 +189,6 @@ def _numbers(schedule: LRScheduler) -> dict[str, Any]:
 def _unflatten(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
     entries: dict[int, dict[str, Any]] = {int(index): dict(v) for index, v in numbers["state"].items()}
     for name, tensor in tensors.items():
-        _, index, key = name.split("/", 2)
+        index, key = name.split("/", 1)
         entries[int(index)][key] = tensor
     return {"state": entries, "param_groups": numbers["param_groups"]}

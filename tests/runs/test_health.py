@@ -1,0 +1,167 @@
+"""What is said of a run's log and predictions, and when nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowland.config.data import DataSettings
+from lowland.config.experiment import RunConfig
+from lowland.runs.directory import RunDirectory
+from lowland.runs.health import Health
+from lowland.sam import SAMConfig
+from lowland.tasks.base import Example
+from lowland.train import StepReport, TrainSettings
+
+
+class Run:
+    """A run of 100 steps, and what was said of it."""
+
+    def __init__(self, folder: Path, rho: float = 0.0, **changes: Any) -> None:
+        self.directory = RunDirectory(folder, "sam", 0)
+        self.directory.start("", {}, 100)
+        self.notes: list[str] = []
+        self._config = RunConfig(
+            data=DataSettings(tasks=("facts/states",)),
+            train=TrainSettings(**{"steps": 100, "batch_size": 8, **changes}),
+            sam=SAMConfig(rho=rho),
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins, or goes on with the log as it is."""
+        self.health = Health(self.directory, self._config, self.notes.append)
+        self.health.begin()
+
+    def log(self, report: StepReport) -> list[str]:
+        """Takes a line of the log; returns what was said of it."""
+        known = len(self.notes)
+        self.directory.log(report)
+        self.health.on_log(report)
+        return self.notes[known:]
+
+    def losses(self, losses: list[float | None], first: int = 1) -> list[str]:
+        """What is said of these losses."""
+        return [said for step, loss in enumerate(losses, start=first) for said in self.log(line(step, loss))]
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Callable[..., Run]:
+    """Makes runs."""
+    return lambda rho=0.0, **changes: Run(tmp_path, rho, **changes)
+
+
+def line(step: int, loss: float | None = 1.0, rate: float = 0.1, radius: float | None = None) -> StepReport:
+    """A line of a log."""
+    return StepReport(
+        step=step,
+        loss=loss,
+        learning_rate=rate,
+        gradient_norm=1.0,
+        examples=8 * step,
+        target_tokens=8 * step,
+        seconds=0.0,
+        radius=radius,
+    )
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [3.0, 2.0, 1.0, 0.5, 0.4],
+        [3.0, 0.01, 0.2, 0.3, 0.4, 0.5],  # rising, but lower than it began
+        [1.0, 2.5, 2.5, 0.9, 2.5, 2.5, 0.8],  # never three lines in a row
+        [1.0, 1.5, 1.6, 1.7, 1.8],  # higher, but not twice the lowest
+        [None, None, 1.0, None, 0.5],
+    ],
+)
+def test_no_false_alarm(run_of: Callable[..., Run], losses: list[float | None]) -> None:
+    """A loss that falls, wavers, or rises less than twofold above its start is no explosion."""
+    assert run_of().losses(losses) == []
+
+
+def test_explosion_is_said_once(run_of: Callable[..., Run]) -> None:
+    """Three lines in a row above the first loss and twice the lowest are called an explosion, once."""
+    (sentence,) = run_of(0.1).losses([2.0, 1.0, 4.0, 4.0, 4.0, 5.0, 6.0])
+    assert "4 at step 5" in sentence and "1 at step 2" in sentence
+    assert "learning rate or rho" in sentence
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_log_read_again(run_of: Callable[..., Run], cut: int) -> None:
+    """A run that goes on with its log says of the rest what an uninterrupted one says."""
+    losses: list[float | None] = [2.0, 1.0, 4.0, 4.0, 4.0, 5.0]
+    whole = run_of().losses(losses)
+    run = run_of()
+    before = run.losses(losses[:cut])
+    run.begin()
+    assert before + run.losses(losses[cut:], first=cut + 1) == whole
+
+
+@pytest.mark.parametrize(
+    ("rho", "radius", "words"),
+    [
+        (0.1, 0.0, "zero or not finite"),
+        (0.1, 0.04, "too coarse"),
+        (0.1, 0.09, None),
+        (0.1, None, None),
+        (0.0, 0.0, None),
+    ],
+)
+def test_inactive_sam(
+    run_of: Callable[..., Run], rho: float, radius: float | None, words: str | None
+) -> None:
+    """A radius of nothing, or of less than half of rho, is said once with its reason."""
+    run = run_of(rho)
+    found = [*run.log(line(10, radius=radius)), *run.log(line(20, radius=radius))]
+    assert len(found) == (words is not None)
+    if words is not None:
+        assert words in found[0] and "step 10" in found[0]
+
+
+def test_known_beforehand(run_of: Callable[..., Run]) -> None:
+    """A warm-up that never ends is said before the first step."""
+    assert run_of(0.1).directory.status()["warnings"] == []
+    (sentence,) = run_of(warmup_steps=100, learning_rate=0.1).directory.status()["warnings"]
+    assert "never reaches 0.1" in sentence
+
+
+def test_learning_rate_of_zero(run_of: Callable[..., Run]) -> None:
+    """A learning rate of 0 is said, but not that of a warm-up's first step."""
+    run = run_of()
+    assert run.log(line(1, rate=0.0)) == []
+    assert "learning rate is 0 at step 10" in run.log(line(10, rate=0.0))[0]
+
+
+@pytest.mark.parametrize(("cosine", "loss", "words"), [(0.1, 1.0, 1), (0.6, 1.0, 0), (0.1, 0.5, 0)])
+def test_plateau(run_of: Callable[..., Run], cosine: float, loss: float, words: int) -> None:
+    """A loss at w that stands while the cosine is low is said once to be held by SAM."""
+    run = run_of(0.1)
+    found = []
+    for step in range(1, 41):
+        report = replace(line(10 * step, radius=0.1), ascent_loss=1.0 if step < 13 else loss, cosine=cosine)
+        found += run.log(report)
+    assert len(found) == words
+    assert all("lower rho, or start later" in sentence for sentence in found)
+
+
+def test_constant_predictions(run_of: Callable[..., Run]) -> None:
+    """One prediction for all examples is warned of at the last step, where their targets differ."""
+    run = run_of(steps=20)
+    mixed = [Example(inputs=str(n), targets="yes" if n % 2 else "no") for n in range(12)]
+    alike = [Example(inputs=str(n), targets="yes") for n in range(12)]
+    look = run.health.on_predictions
+    look("a", 10, mixed, ["no"] * 12)
+    look("a", 15, mixed, ["no"] * 12)
+    assert len(run.notes) == 1 and run.directory.status()["warnings"] == []
+    look("a", 20, mixed, ["no"] * 12)
+    look("b", 20, alike, ["yes"] * 12)
+    look("c", 20, mixed, ["no"] * 11 + ["yes"])
+    look("d", 20, mixed, [""] * 12)
+    warnings = run.directory.status()["warnings"]
+    assert [warning[:2] for warning in warnings] == ["a:", "d:"]
+    assert "'no' for all 12 examples" in warnings[0] and "nothing for all" in warnings[1]
