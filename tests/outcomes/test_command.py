@@ -1,4 +1,4 @@
-"""`lowland outcomes`, through the real command line, on a tiny model."""
+"""Outcomes beside the score, through the real command line, on a tiny model."""
 
 from __future__ import annotations
 
@@ -17,109 +17,118 @@ from lowland.outcomes.quantized import INT4, rounded_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first one waits for four runs
 
+NAMES = [outcome.name for outcome in OUTCOMES]
+
+
+def words(folder: Path, *more: str | Path) -> list[str | Path]:
+    """A comparison of two seeds on a user's rows, of a tiny random T5.1.1, with a further test set."""
+    return [
+        "compare", "--train", folder / "train.jsonl", "--eval", folder / "dev.jsonl", "--input", "{text}",
+        "--target", "{label}", "--model", folder / "model", "--seeds", "2", "--steps", "2",
+        "--batch-size", "8", "--precision", "fp32", "--input-length", "48", "--target-length", "8",
+        "--evaluate-every", "1", "--held-out", "8", "--also", f"other={folder / 'other.jsonl'}",
+        "--out", folder / "run", *more,
+    ]  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished comparison of two seeds on a user's rows, of a tiny random T5.1.1, with its outcomes."""
+    """The folder of such a comparison, done."""
     folder = tmp_path_factory.mktemp("outcomes")
     write_checkpoint(folder / "model", "t5.1.1")
-    train, dev = (
-        write_rows(folder / "train.jsonl", reviews(40)),
-        write_rows(folder / "dev.jsonl", reviews(12, 100)),
-    )
-    succeed(
-        "compare", "--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}",
-        "--model", folder / "model", "--seeds", "2", "--steps", "2", "--batch-size", "8",
-        "--precision", "fp32", "--input-length", "48", "--target-length", "8", "--evaluate-every", "2",
-        "--out", folder / "run",
-    )  # fmt: skip
-    succeed("outcomes", folder / "run", "--examples", "10")
-    return folder / "run"
+    write_rows(folder / "train.jsonl", reviews(40))
+    write_rows(folder / "dev.jsonl", reviews(24, 100))
+    write_rows(folder / "other.jsonl", reviews(6, 300))
+    succeed(*words(folder))
+    return folder
 
 
-def record(folder: Path, arm: str, seed: int) -> dict[str, Any]:
-    """The outcomes of one model."""
-    found: dict[str, Any] = json.loads((folder / "outcomes" / f"{arm}-seed{seed}.json").read_text())
-    return found
+def records(run: Path) -> dict[str, dict[str, Any]]:
+    """The outcomes of the kept models of a run, the last one and the chosen one."""
+    files = {file.stem: file for file in (run / "outcomes").glob("*.json")}
+    assert sorted(files) == sorted(folder.name for folder in (run / "checkpoints").iterdir())
+    return {step: json.loads(file.read_text()) for step, file in files.items()}
 
 
 def test_everything_is_measured(measured: Path) -> None:
-    """Each arm and seed has likelihood and calibration, and them and the score after either rounding."""
-    arms = sorted({path.stem.rpartition("-seed")[0] for path in (measured / "outcomes").glob("*.json")})
-    assert len(arms) == 2
-    names = [outcome.name for outcome in OUTCOMES]
-    for arm in arms:
+    """Each kept model has likelihood, calibration and forgetting; after either rounding also its score."""
+    for arm in ("baseline", "sam"):
         for seed in (0, 1):
-            (of_set,) = record(measured, arm, seed)["sets"].values()
-            assert of_set["examples"] == 10
-            assert sum(one["answers"] for one in of_set["bins"]) == 10
-            expected = [*names, *(f"{n} after {r}" for r in ("int8", "int4") for n in ("accuracy", *names))]
-            assert list(of_set["outcomes"]) == expected
-            assert all(value is not None and math.isfinite(value) for value in of_set["outcomes"].values())
+            for record in records(measured / "run" / f"{arm}-seed{seed}").values():
+                also, of_set = record["sets"].pop("other"), record["sets"].pop("train")
+                (general,) = record["sets"].values()
+                assert math.isfinite(general["outcomes"]["forgetting"])
+                assert also["examples"] == 6 and list(also["outcomes"]) == ["accuracy", *NAMES]
+                assert of_set["examples"] == 20  # the least that are measured, of 24
+                assert sum(one["answers"] for one in of_set["bins"]) == 20
+                after = [f"{n} after {r}" for r in ("int8", "int4") for n in ("accuracy", *NAMES)]
+                assert list(of_set["outcomes"]) == [*NAMES, *after]
+                values = [*also["outcomes"].values(), *of_set["outcomes"].values()]
+                assert all(value is not None and math.isfinite(value) for value in values)
 
 
 def test_likelihood_is_a_loop_over_labels(measured: Path) -> None:
     """The loss of an answer is that of the model's file, scored label by label, also after rounding."""
-    family = load_family(str(measured / "sam-seed0" / "checkpoints" / "step-2"))
-    (file,) = (measured / "sam-seed0" / "predictions").glob("*.jsonl")
-    rows = [json.loads(line) for line in file.read_text().splitlines()][:10]
+    run = measured / "run" / "sam-seed0"
+    family = load_family(str(run / "checkpoints" / "step-2"))
+    rows = [json.loads(line) for line in (run / "predictions" / "train-2.jsonl").read_text().splitlines()]
 
     def loss() -> float:
         logs = [
             family.likelihoods([row["inputs"]], [[row["targets"]]], input_length=48, target_length=8)[0][0]
-            for row in rows
+            for row in rows[:20]
         ]
         return -sum(logs) / len(logs)
 
-    (of_set,) = record(measured, "sam", 0)["sets"].values()
+    found = records(run)["step-2"]["sets"]["train"]["outcomes"]
     # Batches and padding change the order of sums in fp32.
-    assert of_set["outcomes"]["loss of an answer"] == pytest.approx(loss(), rel=1e-5)
+    assert found["loss of an answer"] == pytest.approx(loss(), rel=1e-5)
     with rounded_weights(family.loaded.model, INT4):
-        assert of_set["outcomes"]["loss of an answer after int4"] == pytest.approx(loss(), rel=1e-5)
+        assert found["loss of an answer after int4"] == pytest.approx(loss(), rel=1e-5)
 
 
 def test_outcomes_are_in_the_report(measured: Path) -> None:
-    """The report has the table, and the answer counts the outcomes' verdicts."""
-    page = (measured / "report" / "report.md").read_text()
-    assert "Outcomes of the models beside the score" in page
-    table = (measured / "report" / "tables" / "outcomes.csv").read_text().splitlines()
-    assert len(table) == 1 + len(OUTCOMES) + 2 * (1 + len(OUTCOMES))
-    answer = json.loads((measured / "report" / "report.json").read_text())["answer"]
-    assert f"{len(table) - 1} other verdicts" in answer[2]
+    """The report has a table for either step, and the answer counts the verdicts of the first."""
+    report = measured / "run" / "report"
+    table = (report / "tables" / "outcomes.csv").read_text().splitlines()
+    outcomes = 2 + 2 * len(NAMES) + 2 * (1 + len(NAMES))
+    assert len(table) == 1 + 2 * outcomes  # a row for each of two arms
+    assert len((report / "tables" / "outcomes-last-step.csv").read_text().splitlines()) == len(table)
+    answer = json.loads((report / "report.json").read_text())["answer"]
+    assert f"{outcomes} other verdicts" in answer[2]
 
 
 def test_the_same_command_measures_nothing_again(measured: Path) -> None:
-    """Models that were measured by these settings are kept; by others they are measured anew."""
-    before = {path: path.stat().st_mtime_ns for path in (measured / "outcomes").glob("*.json")}
-    assert succeed("outcomes", measured, "--examples", "10").err.count("measured before") == 4
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-
-
-def test_forgetting_is_left_out_without_sentinels(measured: Path, tmp_path: Path) -> None:
-    """A model whose tokenizer has no sentinels has no loss on general text, and the rest is measured."""
-    (tmp_path / "general.txt").write_text("One text.\n\nAnother one, which is longer.")
-    before = record(measured, "sam", 0)
-    succeed("outcomes", measured, "--examples", "10", "--general", tmp_path / "general.txt")
-    after = record(measured, "sam", 0)
-    assert after["settings"]["general"] and after["sets"].keys() == before["sets"].keys()
+    """Models that were measured alike are kept; with other settings the same runs are measured anew."""
+    files = sorted((measured / "run").glob("*-seed*/outcomes/*.json"))
+    before = [file.stat().st_mtime_ns for file in files]
+    assert "Measuring" not in succeed(*words(measured)).out
+    assert before == [file.stat().st_mtime_ns for file in files]
+    result = succeed(*words(measured, "--outcomes", "likelihood", "--outcome-examples", "7"))
+    assert "Measuring likelihood of" in result.out and result.out.count("done before") == 4
+    assert list(json.loads(files[0].read_text())["sets"]["train"]["outcomes"]) == NAMES
+    assert json.loads(files[0].read_text())["sets"]["train"]["examples"] == 7
 
 
 def test_mistakes_are_one_sentence(measured: Path, tmp_path: Path) -> None:
-    """Another folder, an unknown rounding and a damaged file are each answered with one sentence."""
-    for words, said in (
-        ((tmp_path,), "no directory of an experiment"),
-        ((measured, "--rounding", "int2"), "Must be one of int8, int4"),
-        ((measured, "--examples", "0"), "Must be >= 1"),
+    """An unknown outcome, a missing file and a damaged one are each answered with one sentence."""
+    for more, said in (
+        (("--outcomes", "likely"), "Must be none or some of likelihood, quantized, forgetting"),
+        (("--also", "other"), "must be NAME=FILE"),
+        (("--also", "train=x.jsonl"), "an evaluation set has this name"),
+        (("--also", f"new={tmp_path / 'x.jsonl'}"), "x.jsonl"),
+        (("--general", tmp_path / "x.txt"), "cannot be read as general text"),
+        (("--outcome-examples", "-1"), "Must be a whole number >= 0"),
     ):
-        result = call("outcomes", *words)
+        result = call(*words(measured, *more))
         assert result.code == 2
         assert said in result.err
-        assert "Traceback" not in result.err
-    file = measured / "outcomes" / "sam-seed1.json"
+        assert result.err.count("\n") == 1
+    file = next((measured / "run" / "sam-seed1" / "outcomes").iterdir())
     content = file.read_text()
     try:
         file.write_text('{"sets": 3}')
-        result = call("report", measured)
+        result = call("report", measured / "run")
         assert result.code == 2
         assert "these are no outcomes of a model. Remove the file." in result.err
     finally:

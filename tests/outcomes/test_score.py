@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowland.metrics import accuracy
-from lowland.outcomes.score import OTHER, constant_floor, score, score_classes
+from lowland.outcomes.score import OTHER, score, score_classes
 from lowland.statistics import Kind
 
 LABELS = ["no", "yes", "maybe"]
@@ -38,14 +36,9 @@ def test_confusion_counts_every_answer(answers: list[tuple[str, str]]) -> None:
     assert 100 * diagonal / len(answers) == pytest.approx(accuracy(targets, predictions))
 
 
-def test_floor_is_the_commonest_class() -> None:
-    """For accuracy the best constant answer is the commonest class; an undefined metric has no floor."""
-    targets = ["no"] * 7 + ["yes"] * 3
-    floor = constant_floor(
-        lambda texts: {"accuracy": accuracy(targets, texts), "undefined": math.nan}, LABELS, len(targets)
-    )
-    assert floor == {"accuracy": 70.0}
-    outcome = score("accuracy").with_floor(floor["accuracy"])
+def test_floor_and_ceiling() -> None:
+    """What is no better than one and the same answer learned nothing; at 100% nothing is left to gain."""
+    outcome = score("accuracy", floor=70.0)
     assert outcome.decide([70.0, 70.0], [70.0, 69.0]).kind is Kind.NOTHING_LEARNED
     assert outcome.decide([100.0], [100.0]).kind is Kind.NOTHING_LEFT
 

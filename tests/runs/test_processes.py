@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 COMMAND = [
-    *("compare", "facts/continents", "--steps", "4", "--evaluate-every", "2", "--log-every", "1"),
+    *(
+        "compare",
+        "facts/continents",
+        "--outcomes",
+        "none",
+        "--steps",
+        "4",
+        "--evaluate-every",
+        "2",
+        "--log-every",
+        "1",
+    ),
     *("--seeds", "1", "--eval-limit", "8", "--held-out", "10", "--precision", "fp32", "--batch-size", "8"),
     *("--dropout", "0", "--rho", "0.05", "--out"),
 ]

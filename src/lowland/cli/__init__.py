@@ -27,7 +27,6 @@ VERBS = (
     "eval",
     "predict",
     "sharpness",
-    "outcomes",
     "replay",
     "report",
     "tasks",

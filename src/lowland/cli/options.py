@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from lowland.cli.generated import add_settings, keys_of
-from lowland.cli.parser import KeysAndValues, number, seed_list
+from lowland.cli.parser import KeysAndValues, NamedFiles, number, seed_list
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, RunConfig
+from lowland.config.outcomes import OutcomeSettings
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.sam.config import SAMConfig
 from lowland.settings import described
@@ -82,8 +83,31 @@ def add_seeds(group: argparse._ArgumentGroup, default: str = "3") -> None:
     )
 
 
+def add_outcome_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what is measured of finished runs."""
+    group = parser.add_argument_group("outcomes", "What is measured of finished runs beside the score.")
+    group.add_argument(
+        "--outcomes",
+        dest="outcomes.measure",
+        type=lambda text: [] if text == "none" else text.split(","),
+        metavar="NAMES",
+        help="likelihood (with calibration), quantized (both and the score after rounding to int8 and int4), "
+        "forgetting (of general text, by models that write), with commas between; none for the score alone "
+        "(default: all)",
+    )
+    group.add_argument(
+        "--also",
+        dest="outcomes.also",
+        action=NamedFiles,
+        metavar="NAME=FILE",
+        help="a further test set, read as --eval is, on which finished models are measured; may be repeated",
+    )
+    add_settings(group, OutcomeSettings, "outcomes")
+
+
 def add_layer_options(parser: argparse.ArgumentParser) -> None:
-    """Adds where settings come from and where results go."""
+    """Adds what is measured, where settings come from and where results go."""
+    add_outcome_options(parser)
     group = parser.add_argument_group("settings and results")
     group.add_argument(
         "--preset",

@@ -189,6 +189,20 @@ class KeysAndValues(argparse.Action):
         setattr(namespace, self.dest, found)
 
 
+class NamedFiles(argparse.Action):
+    """Reads `NAME=FILE`, repeated, as a mapping."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: Any = None
+    ) -> None:
+        """Puts one more into the namespace."""
+        name, equals, file = value.partition("=")
+        found = getattr(namespace, self.dest, {})
+        if not equals or not name or name in found:
+            raise argparse.ArgumentError(self, f"must be NAME=FILE, each name once, not {value!r}")
+        setattr(namespace, self.dest, {**found, name: file})
+
+
 def own_arm(text: str) -> tuple[str, dict[str, Any]]:
     """Reads `late: sam.rho=0.15 sam.start=0.2`."""
     try:

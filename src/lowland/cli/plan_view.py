@@ -72,6 +72,7 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
             f"{count(len(work.evaluation), 'set')}"
             + (f", and {work.held_out:,} held out" if work.held_out else ""),
         ),
+        ("outcomes", _outcomes(plan)),
         (
             "memory",
             f"about {gigabytes(sum(plan.memory.values()))}: "
@@ -102,6 +103,20 @@ def _arm(config: ExperimentConfig, name: str, *, first: bool) -> str:
     how = _sam(own.sam) if own.sam.rho else "no SAM"
     rest = {key: value for key, value in changes.items() if not key.startswith("sam.")}
     return "; ".join([how, *([describe(rest)] if rest else []), *(["the reference"] if first else [])])
+
+
+def _outcomes(plan: Plan) -> str:
+    from lowland.planning.advice import span
+
+    wanted = plan.config.outcomes
+    also = f"; and the test set{'s' * (len(wanted.also) > 1)} {', '.join(wanted.also)}" if wanted.also else ""
+    if not wanted.measure:
+        return f"the score alone{also}"
+    number = (
+        f"{wanted.examples:,} examples of each set" if wanted.examples else "as many examples as this buys"
+    )
+    seconds = f", at most {span(plan.outcome_seconds)} a run" if not wanted.examples else ""
+    return f"{', '.join(wanted.measure)} of the last and the chosen model, {number}{seconds}{also}"
 
 
 def _jobs(runs: int, device: str) -> str:

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 
 from lowland.compare.export import export_best
-from lowland.config.experiment import ExperimentConfig
+from lowland.compare.outcomes import Measured, measure_outcomes
+from lowland.config.experiment import UNDECISIVE, ExperimentConfig
 from lowland.config.layers import differences
 from lowland.errors import UserError
 from lowland.files import remove_asides, write_atomic
@@ -100,6 +101,7 @@ def run_experiment(
     data, encodings = prepared.data, prepared.encodings
     runs = Runs(config, store or store_of(path), prepared.content)
     parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
+    measured = Measured(config, data)  # before hours of training: a file of it may be missing
     seed = config.seeds[0]
     left = [run for run in runs if not run.done]
     if first and on_plan is not None and family is not None and left:
@@ -140,6 +142,8 @@ def run_experiment(
             raise TrainingError(f"Every run failed. The first one: {problems[0]}")
         if not first:
             return None
+        with stop.at_once():
+            measure_outcomes(measured, runs, progress.on_note)
         report = write_report(path)
         export_best(config, path, data, progress.on_note, " ".join(report.answer))
         description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
@@ -169,6 +173,9 @@ def run_alone(config: ExperimentConfig, store: Path, progress: Progress) -> None
     with stop_request(progress.on_note) as stop:
         progress.on_data(data, {}, [], ())
         problems = _train(config, runs, prepared, parts, progress, stop)
+        if processes().is_main_process:
+            with stop.at_once():
+                measure_outcomes(Measured(config, data), runs, progress.on_note)
     if len(problems) == len(config.seeds) * len(config.arms):
         raise TrainingError(problems[0])
 
@@ -242,7 +249,7 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
         settings = tomllib.loads(existing.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{existing}: cannot be read ({error}). Give another directory with --out.") from None
-    there = {key: value for key, value in settings.items() if key not in ("seeds", "arms")}
+    there = {key: value for key, value in settings.items() if key not in UNDECISIVE}
     different = differences(there, config.decisive())
     if different:
         shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")

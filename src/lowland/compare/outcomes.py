@@ -1,225 +1,332 @@
-"""What else differs between the models of an experiment: likelihood, calibration, and both after rounding."""
+"""What else differs between models than the score: likelihood, calibration, rounding, forgetting.
+
+Each kept checkpoint of a finished run, the last and the chosen one, is measured once and leaves a file in the
+directory of its run, which experiments share: `outcomes/step-N.json`, with
+
+- `settings`: what was measured, on what; files that agree in it can be compared;
+- `sets`: evaluation set (`general text` for forgetting) -> `examples`, their number; `outcomes`, name ->
+  value or null, with names as in `lowland.outcomes`, "... after int8" after rounding, and metrics in
+  percent; and `bins`, null or the reliability diagram's: `low`, `high`, `answers`, `confidence`, `right`.
+
+`lowland.report.outcomes.read_outcomes` gives tables and bins; confusion matrices and flips are made from the
+predictions that runs keep, by `lowland.report.examples`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lowland.compare.sharpness import Checkpoint
+from lowland.compare.general import OWN, general_loss, read_text
 from lowland.config.experiment import ExperimentConfig, RunConfig
+from lowland.config.outcomes import LEAST, MOST, SHARE
 from lowland.errors import UserError
 from lowland.evaluate import evaluate_sets
 from lowland.families.base import Family
-from lowland.families.recognise import load_family
+from lowland.families.recognise import family_of, load_family
+from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
-from lowland.files import fingerprint
-from lowland.models import weights_sha256
-from lowland.outcomes.forgetting import FORGETTING, forgotten
-from lowland.outcomes.likelihood import ANSWER_LOSS, TOKEN_LOSS, answer_loss, measure_labels, token_loss
+from lowland.outcomes.likelihood import (
+    ANSWER_LOSS,
+    FORGETTING,
+    TOKEN_LOSS,
+    answer_loss,
+    measure_labels,
+    token_loss,
+)
 from lowland.outcomes.quantized import ROUNDINGS, rounded_weights
-from lowland.runs.directory import write_json
-from lowland.runs.examples import ExperimentData, load_data
+from lowland.planning.cost import BACKWARD
+from lowland.planning.plan import GENERATION
+from lowland.runs.directory import RunDirectory, write_json
+from lowland.runs.examples import ExperimentData
 from lowland.runs.run import processes
 from lowland.tasks.base import Example, Task
+from lowland.tasks.custom import CustomTask
+from lowland.train import resolve_precision
 
 FOLDER = "outcomes"
 
 GENERAL = "general text"
-"""What stands for an evaluation set where the loss on general text is told."""
+"""What stands for an evaluation set where forgetting is told."""
 
 MOST_LABELS = 20
 """More labels than these cost too much: each is scored as the answer to every example."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutcomeSettings:
-    """What is measured.
-
-    Attributes:
-        examples: Most examples of each evaluation set, the first ones.
-        batch_size: Examples at a time.
-        rounding: Names of the roundings after which score and likelihood are measured again.
-        general: What the general text is known by; empty without one.
-    """
-
-    examples: int = 1000
-    batch_size: int = 64
-    rounding: tuple[str, ...] = tuple(rounding.name for rounding in ROUNDINGS)
-    general: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("examples", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Invalid {name}={getattr(self, name)!r}. Must be >= 1.")
-        known = [rounding.name for rounding in ROUNDINGS]
-        if strange := set(self.rounding) - set(known):
-            raise ValueError(f"Invalid rounding={min(strange)!r}. Must be one of {', '.join(known)}.")
-
-
 def measure_outcomes(
-    config: ExperimentConfig,
-    checkpoints: Sequence[Checkpoint],
-    folder: Path,
-    settings: OutcomeSettings,
-    on_start: Callable[[Checkpoint, bool], None],
-    general_loss: Callable[[Family], float | None] = lambda family: None,
+    measured: Measured, runs: Iterable[RunDirectory], on_note: Callable[[str], None]
 ) -> None:
-    """Measures checkpoints and writes a file of outcomes for each; those that are there are kept.
+    """Measures the kept checkpoints of finished runs, unless they were measured alike before.
+
+    Args:
+        measured: What is measured.
+        runs: The experiment's runs.
+        on_note: Is told what is measured, and what cannot be.
+    """
+    if not measured.settings:
+        return
+    config = measured.config
+    left = [
+        (run, folder, file)
+        for run in runs
+        if run.done
+        for folder in sorted((run.path / "checkpoints").glob("step-*"))
+        if not _agrees(file := run.path / FOLDER / f"{folder.name}.json", measured.settings)
+    ]
+    if left:
+        what = ", ".join(config.outcomes.measure) or "further test sets"
+        on_note(f"Measuring {what} of {len(left)} model{'s' * (len(left) > 1)}, {measured.examples}.")
+    for run, folder, file in left:
+        try:
+            sets = measured(config.of(run.arm), folder)
+        except UserError as error:  # a damaged checkpoint: the others can be compared
+            on_note(f"{run.arm}, seed {run.seed}, {folder.name}: its outcomes cannot be measured. {error}")
+            continue
+        write_json(file, {"settings": measured.settings, "sets": sets})
+    if left and measured.without_general:
+        on_note("Forgetting is left out: this model has no loss on general text.")
+
+
+class Measured:
+    """What is measured of each model of an experiment.
 
     Args:
         config: The experiment.
-        checkpoints: What to measure.
-        folder: Where to.
-        settings: What to measure of them.
-        on_start: Is told of each, and whether it was measured before.
-        general_loss: Gives a model's loss on general text; `None` where it has none.
+        data: Its examples.
+
+    Attributes:
+        config: The experiment.
+        settings: What files of outcomes must agree in to be compared; empty where nothing is measured.
+        examples: On which examples, in words.
+        without_general: Whether a model had no loss on general text.
 
     Raises:
-        UserError: If data or a checkpoint cannot be read.
+        UserError: If a further test set or the general text cannot be read.
     """
-    data = load_data(config.data)
 
-    @cache
-    def before(model: str) -> float | None:
-        return general_loss(_on_device(load_family(model, config.family, hub=config.data.hub)))
-
-    for checkpoint in checkpoints:
-        own = config.of(checkpoint.arm)
-        family = _on_device(load_family(checkpoint.model, own.family, hub=config.data.hub))
-        file = folder / f"{checkpoint.name}.json"
-        identity = {
-            "arm": checkpoint.arm,
-            "seed": checkpoint.seed,
-            "step": checkpoint.step,
-            "weights_sha256": weights_sha256(family.loaded.model),
-            "settings": json.loads(json.dumps(dataclasses.asdict(settings))),
-            "examples": fingerprint(
-                [dataclasses.asdict(config.data), own.train.input_length, own.train.target_length]
-            ),
+    def __init__(self, config: ExperimentConfig, data: ExperimentData) -> None:
+        self.config, wanted = config, config.outcomes
+        self._kinds = wanted.measure
+        self._labels = {
+            name: task.labels(data.train.get(task.name) or data.evaluation[name])
+            for name, task in data.scorers.items()
         }
-        done = _agrees(file, identity)
-        on_start(checkpoint, done)
-        if done:
-            continue
-        sets = measure(family, own, data, settings)
-        after = general_loss(family) if settings.general else None
-        if after is not None and (first := before(own.model)) is not None:
-            rise = {FORGETTING.name: _plain(forgotten(first, after))}
-            sets[GENERAL] = {"examples": 0, "outcomes": rise, "bins": None}
-        write_json(file, identity | {"sets": sets})
+        number = wanted.examples or _affordable(config, data, self._labels)
+        self._sets = {name: examples[:number] for name, examples in data.evaluation.items()}
+        self._also = further_sets(config, data)
+        self._scorers = dict(data.scorers) | {name: _own(data) for name in self._also}
+        self._labels |= {
+            name: self._labels[config.data.custom.name] for name in self._also if config.data.custom
+        }
+        self._text = ""
+        if "forgetting" in wanted.measure:
+            self._text = read_text(Path(wanted.general) if wanted.general else OWN)
+        self.examples = f"up to {number:,} examples of each set"
+        self.without_general = False
+        self.settings: dict[str, Any] = {}
+        if wanted.measure or wanted.also:
+            also = [
+                [name, [[one.inputs, one.targets] for one in found]] for name, found in self._also.items()
+            ]
+            self.settings = {
+                "measure": list(wanted.measure),
+                "examples": number,
+                "general": _sha256(self._text),
+                "also": _sha256(json.dumps(also)) if also else "",
+            }
+        self._before = cache(self._loss_before)
 
+    def __call__(self, config: RunConfig, checkpoint: Path) -> dict[str, Any]:
+        """Measures a model; gives evaluation set -> `examples`, `outcomes` and `bins`."""
+        family = self._load(str(checkpoint), config.family)
+        found: dict[str, Any] = {
+            name: {"examples": len(examples), "outcomes": {}, "bins": None}
+            for name, examples in (self._sets | self._also).items()
+        }
+        self._add_scores(family, config, found, self._also, "")
+        if "likelihood" in self._kinds:
+            for name, examples in (self._sets | self._also).items():
+                self._add_likelihood(family, config, found[name], name, examples, "")
+        for rounding in ROUNDINGS if "quantized" in self._kinds else ():
+            after = f" after {rounding.name}"
+            with rounded_weights(family.loaded.model, rounding):
+                self._add_scores(family, config, found, self._sets, after)
+                for name, examples in self._sets.items():
+                    self._add_likelihood(family, config, found[name], name, examples, after)
+        if self._text:
+            loss = general_loss(family, self._text)
+            before = self._before(config.model, config.family) if loss is not None else None
+            if loss is None or before is None:
+                self.without_general = True
+            else:
+                rise = {FORGETTING.name: _plain(loss - before)}
+                found[GENERAL] = {"examples": 0, "outcomes": rise, "bins": None}
+        return {name: of_set for name, of_set in found.items() if of_set["outcomes"]}
 
-def _on_device(family: Family) -> Family:
-    family.loaded.model.to(processes().device)
-    return family
+    def _load(self, model: str, settings: FamilySettings) -> Family:
+        family = load_family(model, settings, hub=self.config.data.hub)
+        family.loaded.model.to(processes().device)
+        return family
 
+    def _loss_before(self, model: str, settings: FamilySettings) -> float | None:
+        return general_loss(self._load(model, settings), self._text)
 
-def measure(
-    family: Family, config: RunConfig, data: ExperimentData, settings: OutcomeSettings
-) -> dict[str, Any]:
-    """Measures one model.
+    def _add_scores(
+        self,
+        family: Family,
+        config: RunConfig,
+        found: Mapping[str, Any],
+        sets: Mapping[str, Sequence[Example]],
+        after: str,
+    ) -> None:
+        scored = evaluate_sets(
+            family,
+            self._scorers,
+            sets,
+            input_length=config.train.input_length,
+            target_length=config.train.target_length,
+            bf16=_bf16(config),
+            labels=self._labels,
+        )
+        for name, result in scored.items():
+            found[name]["outcomes"] |= {
+                f"{key}{after}": _plain(value) for key, value in result.metrics.items()
+            }
 
-    Args:
-        family: The model.
-        config: The run's settings.
-        data: All examples.
-        settings: What to measure.
-
-    Returns:
-        Evaluation set -> `outcomes`, by name, and the `bins` of its calibration where the answers are labels.
-    """
-    found: dict[str, Any] = {}
-    chosen = {name: examples[: settings.examples] for name, examples in data.evaluation.items()}
-    labels = {
-        name: task.labels(data.train[task.name]) if task.name in data.train else task.labels(chosen[name])
-        for name, task in data.scorers.items()
-    }
-    for name, examples in chosen.items():
-        outcomes, bins = _likelihood(family, config, data.scorers[name], examples, labels[name], settings)
-        found[name] = {"examples": len(examples), "outcomes": outcomes, "bins": bins}
-    for rounding in (one for one in ROUNDINGS if one.name in settings.rounding):
-        with rounded_weights(family.loaded.model, rounding):
-            scored = evaluate_sets(
-                family,
-                data.scorers,
-                chosen,
-                input_length=config.train.input_length,
-                target_length=config.train.target_length,
-                batch_size=settings.batch_size,
-                labels=labels,
+    def _add_likelihood(
+        self,
+        family: Family,
+        config: RunConfig,
+        found: dict[str, Any],
+        name: str,
+        examples: Sequence[Example],
+        after: str,
+    ) -> None:
+        """Adds the likelihood of the right answers: among the labels where there are some, else alone."""
+        task, labels = self._scorers[name], self._labels[name]
+        lengths = family.lengths(
+            config.train.input_length or task.input_length, config.train.target_length or task.target_length
+        )
+        targets = [example.targets for example in examples]
+        among = _among(labels, targets)
+        try:
+            logarithms = family.likelihoods(
+                [example.inputs for example in examples],
+                [labels] * len(targets) if among else [[target] for target in targets],
+                input_length=lengths[0],
+                target_length=lengths[1],
+                bf16=_bf16(config),
             )
-            for name, examples in chosen.items():
-                outcomes, _ = _likelihood(
-                    family, config, data.scorers[name], examples, labels[name], settings
-                )
-                for outcome, value in {**scored[name].metrics, **outcomes}.items():
-                    found[name]["outcomes"][f"{outcome} after {rounding.name}"] = _plain(value)
+        except (
+            UserError
+        ):  # a model that gives numbers has no likelihoods; its scores are measured all the same
+            return
+        # Of the tokens of an answer its end is one; a classifier writes none.
+        texts = list(labels if among else targets)
+        tokens = None
+        if isinstance(family, Writer):
+            tokens = [len(ids) for ids in family.encode_targets(texts, lengths[1])[0]]
+        if among:
+            numbers = [list(labels).index(target) for target in targets]
+            measured, calibration = measure_labels(logarithms, numbers, tokens)
+            if not after:
+                found["bins"] = [
+                    {key: _plain(value) for key, value in dataclasses.asdict(one).items()}
+                    for one in calibration.bins
+                ]
+        else:
+            of_right = [row[0] for row in logarithms]
+            measured = {ANSWER_LOSS.name: answer_loss(of_right)}
+            if tokens is not None:
+                measured[TOKEN_LOSS.name] = token_loss(of_right, tokens)
+        found["outcomes"] |= {f"{key}{after}": _plain(value) for key, value in measured.items()}
+
+
+def further_sets(config: ExperimentConfig, data: ExperimentData) -> dict[str, Sequence[Example]]:
+    """Reads the further test sets: name -> examples.
+
+    Raises:
+        UserError: If one cannot be read, has the name of another, or there are no templates to read it by.
+    """
+    custom = config.data.custom
+    found: dict[str, Sequence[Example]] = {}
+    for name, file in config.outcomes.also.items():
+        if custom is None:
+            raise UserError(
+                f"--also {name}: it is read as your own data are; give --train, --input and --target."
+            )
+        if name in data.evaluation or name == GENERAL:
+            raise UserError(f"--also {name}: an evaluation set has this name. Give another one.")
+        task = CustomTask(
+            name,
+            None,
+            Path(file),
+            custom.input,
+            custom.target,
+            custom.metrics,
+            custom.answers,
+            classes=_own(data).labels(data.train[custom.name]),
+            skip_empty=custom.skip_empty,
+        )
+        found[name] = task.load().evaluation[name]
     return found
 
 
-def _likelihood(
-    family: Family,
-    config: RunConfig,
-    task: Task,
-    examples: Sequence[Example],
-    labels: Sequence[str],
-    settings: OutcomeSettings,
-) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
-    """Measures the likelihood of the right answers: among the labels where there are some, else alone."""
-    lengths = family.lengths(
-        config.train.input_length or task.input_length, config.train.target_length or task.target_length
-    )
-    targets = [example.targets for example in examples]
-    among = 1 < len(labels) <= MOST_LABELS and set(targets) <= set(labels)
-    answers: list[Sequence[str]] = [labels] * len(targets) if among else [[target] for target in targets]
-    try:
-        found = family.likelihoods(
-            [example.inputs for example in examples],
-            answers,
-            input_length=lengths[0],
-            target_length=lengths[1],
-            batch_size=settings.batch_size,
-        )
-    except UserError:  # a model that gives numbers has no likelihoods; its scores are measured all the same
-        return {}, None
-    tokens = _tokens(family, labels if among else targets, lengths[1])
-    if among:
-        numbers = [list(labels).index(target) for target in targets]
-        measured, calibration = measure_labels(found, numbers, tokens)
-        bins = [
-            {name: _plain(value) for name, value in dataclasses.asdict(one).items()}
-            for one in calibration.bins
-        ]
-        return {name: _plain(value) for name, value in measured.items()}, bins
-    of_right = [row[0] for row in found]
-    outcomes = {ANSWER_LOSS.name: _plain(answer_loss(of_right))}
-    if tokens is not None:
-        outcomes[TOKEN_LOSS.name] = _plain(token_loss(of_right, tokens))
-    return outcomes, None
+def _own(data: ExperimentData) -> Task:
+    """Gives the task of the user's own data."""
+    return next(task for task in data.tasks.values() if isinstance(task, CustomTask))
 
 
-def _tokens(family: Family, texts: Sequence[str], length: int) -> list[int] | None:
-    """Counts the tokens of answers, the end included; `None` for a model that writes none."""
-    if not isinstance(family, Writer):
-        return None
-    return [len(ids) for ids in family.encode_targets(list(texts), length)[0]]
+def _affordable(config: ExperimentConfig, data: ExperimentData, labels: Mapping[str, Sequence[str]]) -> int:
+    """Computes how many examples of each set can be measured for `SHARE` of a run's arithmetic.
+
+    Everything is counted in forward passes of an example: the training of the baseline and its evaluations on
+    one side; on the other a pass for each label that is an answer, and an answer that is generated.
+    """
+    train = config.train
+    writes = issubclass(family_of(config.model, config.family.name, config.data.hub)[0], Writer)
+    predict = GENERATION if writes else 1.0
+    scored = sum(map(len, data.evaluation.values()))
+    evaluations = math.ceil(train.steps / train.evaluate_every)
+    run = train.steps * train.batch_size * (1 + BACKWARD) + evaluations * scored * predict
+    roundings = len(ROUNDINGS) if "quantized" in config.outcomes.measure else 0
+    cost = 0.0
+    for name, examples in data.evaluation.items():
+        among = writes and _among(labels[name], [example.targets for example in examples])
+        answers = len(labels[name]) if among else 1
+        cost += answers + roundings * (predict + answers)
+    checkpoints = 2 if config.data.held_out and config.data.held_out_limit else 1
+    return max(LEAST, min(MOST, int(SHARE * run / (checkpoints * cost))))
 
 
-def _plain(value: float | int) -> float | int | None:
+def _among(labels: Sequence[str], targets: Sequence[str]) -> bool:
+    """Tells whether answers are labels whose likelihoods can all be taken."""
+    return 1 < len(labels) <= MOST_LABELS and set(targets) <= set(labels)
+
+
+def _bf16(config: RunConfig) -> bool:
+    return resolve_precision(config.train.precision, processes().device) == "bf16"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+def _plain(value: float) -> float | None:
     """Gives a number as JSON can hold it: nan and infinity become null."""
     return value if math.isfinite(value) else None
 
 
-def _agrees(file: Path, identity: Mapping[str, Any]) -> bool:
-    """Tells whether a file holds the outcomes of the same weights by the same settings."""
+def _agrees(file: Path, settings: Mapping[str, Any]) -> bool:
+    """Tells whether a file holds outcomes that were measured alike."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        return "sets" in found and all(found[name] == value for name, value in identity.items())
+        return bool(found["settings"] == settings and found["sets"])
     except (OSError, ValueError, KeyError, TypeError):
         return False

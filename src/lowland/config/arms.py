@@ -39,6 +39,7 @@ DEFAULT = ("baseline", "sam")
 FIXED = (
     "seeds",
     "arms",
+    "outcomes",
     "data",
     "train.steps",
     "train.batch_size",

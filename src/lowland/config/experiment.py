@@ -16,6 +16,7 @@ import tomli_w
 from lowland.config.arms import DEFAULT, KNOWN, Changes, nest, read_arms
 from lowland.config.data import DataSettings
 from lowland.config.layers import Layer, build_section, merge, with_lists, without_none
+from lowland.config.outcomes import OutcomeSettings
 from lowland.errors import UserError
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.files import fingerprint
@@ -83,17 +84,23 @@ class RunConfig:
         return tomli_w.dumps(with_lists(self.to_dict()))
 
 
+UNDECISIVE = ("arms", "seeds", "outcomes")
+"""What may differ between the commands of one experiment."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig(RunConfig):
-    """Everything that decides an experiment's results: what all arms share, the arms, and the seeds.
+    """An experiment: what all arms share, the arms, the seeds, and what is measured on their runs.
 
     Attributes:
         arms: Arm -> the dotted settings that it changes; the first one is the reference.
         seeds: Seeds; every arm has a run of each.
+        outcomes: What is measured beside the score.
     """
 
     arms: Mapping[str, Changes] = field(default_factory=lambda: {name: KNOWN[name] for name in DEFAULT})
     seeds: tuple[int, ...] = (0, 1, 2)
+    outcomes: OutcomeSettings = field(default_factory=OutcomeSettings)
 
     def __post_init__(self) -> None:
         # Settings that no arm takes as they are need not go together: `of` checks those of each arm.
@@ -135,15 +142,15 @@ class ExperimentConfig(RunConfig):
         return {**super().to_dict(), "arms": {name: nest(changed) for name, changed in self.arms.items()}}
 
     def decisive(self) -> dict[str, Any]:
-        """Gives what must agree between the commands of one experiment: all but its arms and seeds."""
-        return {key: value for key, value in self.to_dict().items() if key not in ("arms", "seeds")}
+        """Gives what must agree between the commands of one experiment."""
+        return {key: value for key, value in self.to_dict().items() if key not in UNDECISIVE}
 
     def fingerprint(self) -> str:
-        """Gives eight hexadecimal digits of all settings but the seeds that differ from the defaults.
+        """Gives eight hexadecimal digits of what differs from the defaults, seeds and outcomes apart.
 
         So a setting that is added with its default leaves the fingerprints of other experiments as they are.
         """
-        different = {key: value for key, value in changes(self).items() if key != "seeds"}
+        different = {key: value for key, value in changes(self).items() if key not in UNDECISIVE}
         return fingerprint(with_lists({**different, "arms": self.arms}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lowland.statistics import PairedComparison, Verdict, compare_pairs, decide
@@ -32,10 +32,6 @@ class Outcome:
     description: str
     floor: float | None = None
     ceiling: float | None = None
-
-    def with_floor(self, floor: float | None) -> Outcome:
-        """Returns the outcome with the floor that a test set gives it."""
-        return replace(self, floor=floor)
 
     def decide(self, reference: Sequence[float], arm: Sequence[float], **options: Any) -> Verdict:
         """Decides between two arms.

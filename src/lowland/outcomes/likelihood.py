@@ -43,6 +43,13 @@ CALIBRATION = Outcome(
     description="mean distance between confidence and share of right answers, over bins of confidence",
     ceiling=0.0,
 )
+FORGETTING = Outcome(
+    name="forgetting",
+    unit="nats a token",
+    better="lower",
+    margin=0.02,
+    description="rise of the loss on general text over the model before fine-tuning",
+)
 OUTCOMES = (ANSWER_LOSS, TOKEN_LOSS, BRIER, CALIBRATION)
 
 BINS = 15

@@ -5,8 +5,7 @@ scikit-learn is imported where it is used: it takes a second to load.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lowland.outcomes.base import Outcome
@@ -15,38 +14,17 @@ OTHER = "(other)"
 """The column of predictions that are none of the labels."""
 
 
-def score(metric: str) -> Outcome:
-    """Returns the outcome of a metric in percent, whose name is given."""
+def score(metric: str, floor: float = 0.0) -> Outcome:
+    """Returns the outcome of a metric in percent, and of what one and the same answer to all reaches."""
     return Outcome(
         name=metric,
         unit="points",
         better="higher",
         margin=0.5,
         description=f"{metric} on the test set, in percent",
-        floor=0.0,
+        floor=floor,
         ceiling=100.0,
     )
-
-
-def constant_floor(
-    evaluate: Callable[[Sequence[str]], Mapping[str, float]], labels: Sequence[str], examples: int
-) -> dict[str, float]:
-    """Computes what a model reaches that gives every example the same label.
-
-    Args:
-        evaluate: Scores a list of predictions: metric -> percent.
-        labels: The labels.
-        examples: Number of examples.
-
-    Returns:
-        Metric -> the best score over the labels; metrics that are undefined for all of them are left out.
-    """
-    best: dict[str, float] = {}
-    for label in labels:
-        for metric, value in evaluate([label] * examples).items():
-            if not math.isnan(value):
-                best[metric] = max(value, best.get(metric, -math.inf))
-    return best
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from accelerate import PartialState
 from transformers import PreTrainedModel
 
 from lowland.config.experiment import ExperimentConfig, RunConfig
+from lowland.config.outcomes import SHARE
 from lowland.families.base import Family
 from lowland.planning import cost
 from lowland.planning.advice import advise
@@ -128,9 +129,16 @@ class Plan:
         train = self.config.train
         return train.steps * train.batch_size * sum(self.workload.shape)
 
+    @property
+    def outcome_seconds(self) -> float:
+        """The time that measuring a run's outcomes may take: a share of the arithmetic of the fastest arm."""
+        measured = bool(self.config.outcomes.measure)
+        return measured * SHARE * self.config.train.steps * min(self.step_seconds.values())
+
     def run_seconds(self, arm: str) -> float:
         """Estimates the time of a run."""
-        return self.config.train.steps * self.step_seconds[arm] + self.evaluations * self.evaluation_seconds
+        steps = self.config.train.steps * self.step_seconds[arm]
+        return steps + self.evaluations * self.evaluation_seconds + self.outcome_seconds
 
     @property
     def seconds(self) -> float:

@@ -1,25 +1,32 @@
-"""The outcomes beside the score, out of the files that measuring them leaves."""
+"""The outcomes beside the score, out of the files that `lowland.compare.outcomes` leaves with the runs."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowland.errors import UserError
 from lowland.outcomes.base import Outcome
-from lowland.outcomes.forgetting import FORGETTING
-from lowland.outcomes.likelihood import OUTCOMES
+from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
+from lowland.report.comparison import Scored
 from lowland.report.formats import Table, Value
 from lowland.report.runs import Experiment, title_of
-from lowland.statistics import PairedComparison, Summary, Verdict, compare_pairs, holm, summarize
+from lowland.report.verdicts import Verdicts, decide_all
+from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
 
-FOLDER = "outcomes"
+ALIKE = (
+    "These models' outcomes were not all measured alike, and are left out: the command of the experiment "
+    "measures them again."
+)
+
+Bins = Mapping[str, float | None]
+"""A bin of a reliability diagram: `low`, `high`, `answers`, `confidence`, `right`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,100 +43,125 @@ class OutcomeRow:
     evaluation_set: str
     outcome: Outcome
     arms: Mapping[str, Summary]
-    verdicts: Mapping[str, Verdict]
+    verdicts: Verdicts
 
 
-def read_outcomes(experiment: Experiment) -> tuple[OutcomeRow, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """The outcomes of an experiment's models at the steps of one selection.
+
+    Attributes:
+        scored: The selection.
+        rows: A row for each set and outcome, the verdicts of all of them Holm's.
+        bins: Evaluation set -> arm -> for each seed the bins of its reliability diagram.
+        caveats: Why there are none, where there could be.
+    """
+
+    scored: Scored
+    rows: tuple[OutcomeRow, ...] = ()
+    bins: Mapping[str, Mapping[str, Sequence[Sequence[Bins]]]]
+    caveats: tuple[str, ...] = ()
+
+
+def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
     """Reads the outcomes of an experiment's models.
 
     Args:
         experiment: The experiment.
-
-    Returns:
-        A row for each set and outcome, the verdicts of all of them Holm's; none where nothing was measured.
+        scored: Scores whose steps are taken.
 
     Raises:
-        UserError: If a file cannot be read, or not all were measured alike.
+        UserError: If a file is malformed.
     """
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
-    alike: dict[str, Any] = {}
-    for arm in experiment.arms:
-        for seed in experiment.seeds:
-            file = experiment.directory / FOLDER / f"{arm}-seed{seed}.json"
+    bins: dict[str, dict[str, list[Sequence[Bins]]]] = {}
+    settings: list[Any] = []
+    for arm, steps in scored.steps.items():
+        for seed, step in steps.items():
+            file = experiment.directory / f"{arm}-seed{seed}" / "outcomes" / f"step-{step}.json"
             if not file.is_file():
                 continue
             record = _read(file)
-            if alike.setdefault("settings", record["settings"]) != record["settings"]:
-                raise UserError(
-                    f"{file.parent} holds outcomes that were measured by different settings. Remove it, and "
-                    "measure all of them again."
-                )
+            settings.append(record["settings"])
             for name, of_set in record["sets"].items():
                 for outcome, value in of_set["outcomes"].items():
-                    of_arms = values.setdefault((name, outcome), {})
-                    of_arms.setdefault(arm, {})[seed] = math.nan if value is None else float(value)
-    rows = [_row(experiment, *key, of_arms) for key, of_arms in values.items()]
-    compared = [(row, arm, verdict.p) for row in rows for arm, verdict in row.verdicts.items()]
-    adjusted = holm([p for _, _, p in compared])
-    again: dict[tuple[int, str], float] = {
-        (id(row), arm): p for (row, arm, _), p in zip(compared, adjusted, strict=True)
-    }
-    return tuple(
-        replace(
-            row,
-            verdicts={
-                arm: row.outcome.judge(verdict.comparison, adjusted_p=again[id(row), arm])
-                for arm, verdict in row.verdicts.items()
-            },
-        )
-        for row in rows
+                    number = math.nan if value is None else float(value)
+                    values.setdefault((name, outcome), {}).setdefault(arm, {})[seed] = number
+                if of_set.get("bins"):
+                    bins.setdefault(name, {}).setdefault(arm, []).append(of_set["bins"])
+    if any(one != settings[0] for one in settings):
+        return Outcomes(scored=scored, bins={}, caveats=(ALIKE,))
+    named = [(name, outcome_named(outcome), of_arms) for (name, outcome), of_arms in values.items()]
+    verdicts = decide_all([(outcome, _pairs(experiment, of_arms)) for _, outcome, of_arms in named])
+    return Outcomes(
+        scored=scored,
+        rows=tuple(
+            OutcomeRow(
+                evaluation_set=name,
+                outcome=outcome,
+                arms={
+                    arm: summarize([value for value in of_arm.values() if not math.isnan(value)])
+                    for arm, of_arm in of_arms.items()
+                },
+                verdicts=of_row,
+            )
+            for (name, outcome, of_arms), of_row in zip(named, verdicts, strict=True)
+        ),
+        bins=bins,
     )
+
+
+def _pairs(experiment: Experiment, values: Mapping[str, Mapping[int, float]]) -> dict[str, PairedComparison]:
+    """Compares each arm with the reference over the seeds in which both have a number."""
+    reference = values.get(experiment.reference, {})
+    paired = {}
+    for arm, of_arm in values.items():
+        seeds = [seed for seed in of_arm if not math.isnan(reference.get(seed, math.nan) + of_arm[seed])]
+        if arm != experiment.reference:
+            paired[arm] = compare_pairs([reference[seed] for seed in seeds], [of_arm[seed] for seed in seeds])
+    return paired
 
 
 def outcome_named(name: str) -> Outcome:
     """Finds what an outcome's name says: its unit, its better direction and its margin."""
-    base, after, _ = name.partition(" after ")
+    base = name.partition(" after ")[0]
     known = {outcome.name: outcome for outcome in (*OUTCOMES, FORGETTING)}
-    return replace(known.get(base) or score(base), name=name) if after else known.get(base) or score(base)
+    return replace(known.get(base) or score(base), name=name)
 
 
-def outcome_table(rows: tuple[OutcomeRow, ...]) -> Table:
-    """Makes the table of outcomes.
-
-    Args:
-        rows: One or more.
-
-    Returns:
-        A row for each set, outcome and arm but the reference.
-    """
+def outcome_table(outcomes: Outcomes, name: str) -> Table | None:
+    """Makes the table of outcomes: a row for each set, outcome and arm; `None` where nothing was measured."""
     cells: list[tuple[str, ...]] = []
     records: list[dict[str, Value]] = []
-    reference = next(iter(rows[0].arms))
-    for row in rows:
-        for arm, verdict in row.verdicts.items():
-            found = verdict.comparison
+    for row in outcomes.rows:
+        outcome = row.outcome
+        for arm, summary in row.arms.items():
+            verdict = row.verdicts.get(arm)
+            found = verdict.comparison if verdict else None
             cells.append(
                 (
                     row.evaluation_set,
-                    f"{row.outcome.name} ({row.outcome.unit})" if row.outcome.unit else row.outcome.name,
+                    f"{outcome.name} ({outcome.unit})" if outcome.unit else outcome.name,
                     title_of(arm),
-                    _mean(found.reference, row.outcome),
-                    _mean(found.arm, row.outcome),
-                    _difference(found, row.outcome),
-                    str(found.n),
-                    verdict.words,
+                    _mean(summary, outcome),
+                    _difference(found, outcome) if found else "-",
+                    str(found.n if found else summary.n),
+                    verdict.words if verdict else "-",
                 )
             )
-            records.append(
-                {
-                    "evaluation_set": row.evaluation_set,
-                    "outcome": row.outcome.name,
-                    "unit": row.outcome.unit,
-                    "better": row.outcome.better,
-                    "margin": row.outcome.margin,
-                    "arm": arm,
-                    "reference_mean": found.reference.mean,
-                    "arm_mean": found.arm.mean,
+            record: dict[str, Value] = {
+                "evaluation_set": row.evaluation_set,
+                "outcome": outcome.name,
+                "unit": outcome.unit,
+                "better": outcome.better,
+                "margin": outcome.margin,
+                "arm": arm,
+                "mean": summary.mean,
+                "sd": summary.sd,
+                "n": summary.n,
+            }
+            if verdict and found:
+                record |= {
                     "difference": found.difference,
                     "interval_low": found.low,
                     "interval_high": found.high,
@@ -137,21 +169,22 @@ def outcome_table(rows: tuple[OutcomeRow, ...]) -> Table:
                     "p_adjusted": verdict.p,
                     "verdict": verdict.kind.value,
                 }
-            )
+            records.append(record)
+    if not cells:
+        return None
     return Table(
-        name="outcomes",
-        title="Outcomes of the models beside the score",
+        name=name,
+        title=f"Outcomes beside the score: {outcomes.scored.selection.label}",
         columns=(
             "Evaluation set",
             "Outcome",
             "Arm",
-            title_of(reference),
-            "Arm's",
+            "Value",
             "Difference (95% interval)",
             "Seeds",
-            "Arm is",
+            "Verdict",
         ),
-        align="lllrrrrl",
+        align="lllrrrl",
         rows=tuple(cells),
         notes=(
             "Of losses, Brier score, calibration error and forgetting less is better. The verdicts are "
@@ -162,34 +195,13 @@ def outcome_table(rows: tuple[OutcomeRow, ...]) -> Table:
     )
 
 
-def judged_outcomes(rows: tuple[OutcomeRow, ...]) -> list[Judged]:
+def judged_outcomes(outcomes: Outcomes) -> list[Judged]:
     """Puts the outcomes' verdicts as the answer wants them."""
     return [
         Judged(arm=title_of(arm), outcome=f"{row.outcome.name} on {row.evaluation_set}", verdict=verdict)
-        for row in rows
+        for row in outcomes.rows
         for arm, verdict in row.verdicts.items()
     ]
-
-
-def _row(
-    experiment: Experiment, name: str, outcome_name: str, values: Mapping[str, Mapping[int, float]]
-) -> OutcomeRow:
-    outcome = outcome_named(outcome_name)
-    first, *others = [arm for arm in experiment.arms if arm in values]
-    verdicts: dict[str, Verdict] = {}
-    for arm in others if first == experiment.arms[0] else ():
-        pairs = [
-            (values[first][seed], value)
-            for seed, value in values[arm].items()
-            if seed in values[first] and not math.isnan(values[first][seed] + value)
-        ]
-        verdicts[arm] = outcome.judge(compare_pairs([one[0] for one in pairs], [one[1] for one in pairs]))
-    return OutcomeRow(
-        evaluation_set=name,
-        outcome=outcome,
-        arms={arm: summarize([v for v in of.values() if not math.isnan(v)]) for arm, of in values.items()},
-        verdicts=verdicts,
-    )
 
 
 def _read(file: Path) -> dict[str, Any]:

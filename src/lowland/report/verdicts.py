@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lowland.outcomes.base import Outcome
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
 from lowland.report.comparison import AVERAGE, ScoreRow
 from lowland.report.runs import title_of
-from lowland.statistics import Verdict, decide, holm
+from lowland.statistics import PairedComparison, Verdict, holm
 
 Floors = Mapping[tuple[str, str], float]
 """(evaluation set, metric) -> what a model scores that gives all examples the same answer."""
@@ -17,11 +18,21 @@ Verdicts = Mapping[str, Verdict]
 """Arm -> its verdict against the reference."""
 
 
-def verdicts_of(rows: Sequence[ScoreRow], floors: Floors) -> list[Verdicts]:
-    """Decides all rows of a table of scores.
+def decide_all(compared: Sequence[tuple[Outcome, Mapping[str, PairedComparison]]]) -> list[Verdicts]:
+    """Decides several outcomes and arms, which share the risk of a false verdict by Holm's method.
 
-    The first row decides, and its arms share the risk of a false verdict by Holm's method; so do all other
-    rows and arms among themselves.
+    Args:
+        compared: Of each outcome, arm -> its comparison with the reference.
+    """
+    adjusted = iter(holm([paired.p for _, of_arms in compared for paired in of_arms.values()]))
+    return [
+        {arm: outcome.judge(paired, adjusted_p=next(adjusted)) for arm, paired in of_arms.items()}
+        for outcome, of_arms in compared
+    ]
+
+
+def verdicts_of(rows: Sequence[ScoreRow], floors: Floors) -> list[Verdicts]:
+    """Decides all rows of a table of scores: the first one decides, and the others share their own risk.
 
     Args:
         rows: The rows, the one that decides first.
@@ -31,25 +42,9 @@ def verdicts_of(rows: Sequence[ScoreRow], floors: Floors) -> list[Verdicts]:
         A verdict for each row and arm but the reference; none for a single arm.
     """
     compared = [
-        (number, arm, paired) for number, row in enumerate(rows) for arm, paired in row.paired.items()
+        (score(row.metric, floors.get((row.evaluation_set, row.metric), 0.0)), row.paired) for row in rows
     ]
-    p_values: dict[tuple[int, str], float] = {}
-    for family in ([one for one in compared if one[0] == 0], [one for one in compared if one[0]]):
-        adjusted = holm([paired.p for _, _, paired in family])
-        p_values |= {(number, arm): p for (number, arm, _), p in zip(family, adjusted, strict=True)}
-    found: list[dict[str, Verdict]] = [{} for _ in rows]
-    for number, arm, paired in compared:
-        row = rows[number]
-        outcome = score(row.metric)
-        found[number][arm] = decide(
-            paired,
-            margin=outcome.margin,
-            floor=floors.get((row.evaluation_set, row.metric), outcome.floor),
-            ceiling=outcome.ceiling,
-            adjusted_p=p_values[number, arm],
-            unit=outcome.unit,
-        )
-    return list(found)
+    return decide_all(compared[:1]) + decide_all(compared[1:])
 
 
 def judged(rows: Sequence[ScoreRow], verdicts: Sequence[Verdicts]) -> tuple[list[Judged], list[Judged]]:

@@ -49,15 +49,19 @@ def write_report(experiment_dir: Path) -> Report:
         caveats.append(str(error))
     directory = experiment_dir / "report"
     examples = read_examples(comparison.experiment, comparison.scored[0]) if comparison.scored else ()
-    outcomes = read_outcomes(comparison.experiment)
+    stepped = [scored for scored in comparison.scored if scored.selection is not Selection.BEST]
+    outcomes = [read_outcomes(comparison.experiment, scored) for scored in stepped]
+    names = ["outcomes", *(f"outcomes-{scored.selection.value}" for scored in stepped[1:])]
+    caveats += dict.fromkeys(caveat for one in outcomes for caveat in one.caveats)
+    tables = [outcome_table(one, name) for one, name in zip(outcomes, names, strict=False)]
     floors = {(one.name, one.metric): one.floor for one in examples}
     scores = tuple(score_table(comparison, scored, floors) for scored in comparison.scored)
     report = Report(
         comparison=comparison,
         headline=headline(comparison, floors),
         scores=scores,
-        answer=answer_of(comparison, floors, judged_outcomes(outcomes)),
-        beyond=(*example_tables(examples, title_of), *([outcome_table(outcomes)] if outcomes else [])),
+        answer=answer_of(comparison, floors, judged_outcomes(outcomes[0]) if outcomes else ()),
+        beyond=(*example_tables(examples, title_of), *(table for table in tables if table is not None)),
         cost=cost_table(comparison),
         caveats=tuple(caveats),
         directory=directory,
@@ -71,7 +75,7 @@ def write_report(experiment_dir: Path) -> Report:
     files["report.json"] = to_json(report).encode()
     files["report.md"] = to_page(report).encode()
     ways = [f"tables/scores-{selection.value}" for selection in Selection]
-    ways += ["tables/beyond", "tables/classes", "tables/outcomes"]
+    ways += ["tables/beyond", "tables/classes", "tables/outcomes", "tables/outcomes-last-step"]
     possible = ["flips.jsonl", *(f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex"))]
     possible += [f"figures/{name}" for name in FIGURES]
     write_files(directory, files, obsolete=[name for name in possible if name not in files])
