@@ -100,7 +100,7 @@ def add_outcome_options(parser: argparse.ArgumentParser) -> None:
         dest="outcomes.also",
         action=NamedFiles,
         metavar="NAME=FILE",
-        help="a further test set, read as --eval is, on which finished models are measured; may be repeated",
+        help="a further test set, read as --test is, on which finished models are measured; may be repeated",
     )
     add_settings(group, OutcomeSettings, "outcomes")
 
