@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from lowland.errors import UserError
-from lowland.families.positions import most_positions
+from lowland.families.base import most_positions
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
 from lowland.models import quiet_transformers

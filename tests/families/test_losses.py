@@ -20,7 +20,7 @@ from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
 from lowland.sam import SAMConfig
 from lowland.tasks import get_task
-from lowland.tasks.base import Example
+from lowland.tasks.base import Example, Pair
 
 CPU = torch.device("cpu")
 PAIRS = [("the big cat", "one"), ("a", "three"), ("", "two"), ("the small dog sat on the mat", "false"),
@@ -158,6 +158,51 @@ def test_numbers(tmp_path: Path) -> None:
     torch.testing.assert_close(family.loss(CPU)(batch), expected, rtol=1e-5, atol=1e-6)
     found = family.predict([e.inputs for e in examples], input_length=64, target_length=8)
     assert all(np.isfinite(float(text)) for text in found) and len(set(found)) > 1
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_two_texts(tmp_path: Path, kind: str) -> None:
+    """A classifier reads a pair as its tokenizer writes it, segments too, and cuts the longer text first."""
+    family = load_family(str(write_model(tmp_path, kind)), start=classes("no", "yes"))
+    model, tokenizer = family.loaded.model, family.tokenizer
+    texts = [("the big cat", "it sat </s>"), ("a", "b c")]
+    mixed = [*(Pair(" ".join(pair), *pair) for pair in texts), "alone"]
+    encoded = family.encode([Example(inputs=text, targets="no") for text in mixed], 64, 8)
+    rows = [tokenizer(*pair) for pair in (("the big cat", "it sat < /s>"), texts[1], ("alone",))]
+    assert [ids.tolist() for ids in encoded.inputs] == [row["input_ids"] for row in rows]
+    taken = ("input_ids", "attention_mask", *(["token_type_ids"] if kind == "bert" else []))
+    with torch.no_grad():
+        for text, row in zip(mixed, rows, strict=True):
+            one = {name: torch.tensor([row[name]]) for name in taken}
+            expected = model(**one).logits.log_softmax(-1)[0].tolist()
+            found = family.likelihoods([text], [["no", "yes"]], input_length=64, target_length=8)[0]
+            # Padding to a multiple of 8 gives other sums in fp32.
+            assert found == pytest.approx(expected, abs=1e-5)
+    both = Pair("", "x" * 30, "y" * 4), Pair("", "x" * 30, "y" * 30)
+    cut = family.encode([Example(inputs=pair, targets="no") for pair in both], 19, 8)
+    for ids, longest in zip(cut.inputs, ("x" * 12 + "y" * 4, "x" * 8 + "y" * 8), strict=True):
+        assert len(ids) == 19 and tokenizer.decode(ids, skip_special_tokens=True) == longest
+    assert cut.truncated_inputs == 2
+
+
+def test_tasks_of_two_texts() -> None:
+    """Registered tasks of two texts hand them over the premise first, beside T5's text."""
+    for name in ("glue/rte", "glue/mnli", "glue/stsb", "superglue/cb", "superglue/boolq", "glue/sst2"):
+        task = get_task(name)
+        assert task.sample_row is not None
+        (example,) = task.examples(task.sample_row)
+        row = {key: value for key, value in task.sample_row.items() if isinstance(value, str)}
+        if name == "glue/sst2":
+            assert not isinstance(example.inputs, Pair)
+            continue
+        assert isinstance(example.inputs, Pair)
+        names = {
+            "glue/mnli": ("sentence1", "sentence2"),
+            "superglue/cb": ("premise", "hypothesis"),
+            "superglue/boolq": ("passage", "question"),
+        }.get(name, ("sentence1", "sentence2"))
+        assert example.inputs.texts == tuple(row[key] for key in names)
+        assert all(text in example.inputs for text in example.inputs.texts)
 
 
 def test_what_a_classifier_cannot_learn(tmp_path: Path) -> None:

@@ -48,8 +48,14 @@ def byte_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     around = "<s> $A </s>" if kind in CLASSIFIERS else "<s> $A"
     if kind != "gpt2":
-        tokenizer.post_processor = TemplateProcessing(single=around, special_tokens=[("<s>", 0), ("</s>", 2)])
-    padding = {} if kind in ("gpt2", "llama") else {"pad_token": "<pad>"}
+        pair = "<s> $A </s> $B:1 </s>:1" if kind in CLASSIFIERS else "<s> $A $B"
+        special_tokens = [("<s>", 0), ("</s>", 2)]
+        tokenizer.post_processor = TemplateProcessing(single=around, pair=pair, special_tokens=special_tokens)
+    padding: dict[str, Any] = {} if kind in ("gpt2", "llama") else {"pad_token": "<pad>"}
+    if kind in CLASSIFIERS:
+        padding |= {"cls_token": "<s>", "sep_token": "</s>"}
+    if kind == "bert":
+        padding |= {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
     found = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", **padding
     )

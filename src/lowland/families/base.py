@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet
-from lowland.families.positions import most_positions
+from lowland.evaluate.generate import evaluation_mode
 from lowland.families.settings import FamilySettings
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example, Task
@@ -32,6 +34,40 @@ class Loss(Protocol):
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Computes the loss of a batch, a scalar."""
+
+
+class DeviceLoss:
+    """A loss whose batches lose needless padding, go to a device, and are computed under autocast if asked.
+
+    Args:
+        module: The module whose forward pass is called.
+        compute: Computes the loss of a batch with the module.
+        device: The device.
+        bf16: Whether under bf16 autocast.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        compute: Callable[[Any, Mapping[str, Tensor]], Tensor],
+        device: torch.device,
+        bf16: bool,
+    ) -> None:
+        self.module = module
+        self._compute, self._device, self._bf16 = compute, device, bf16
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Computes the loss of a batch."""
+        # The ascent's few examples are often shorter than the whole batch's longest.
+        mask = batch["attention_mask"]
+        width = int(mask.sum(1).max())
+        width = min(width + -width % 8, mask.shape[1])
+        moved = {
+            name: (column[:, :width] if column.dim() > 1 else column).to(self._device, non_blocking=True)
+            for name, column in batch.items()
+        }
+        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
+            return self._compute(self.module, moved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +188,19 @@ class Family(ABC):
     def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
         """Reads one example of a batch back: its input and its target, as far as the model sees them."""
 
+    def in_batches(
+        self, rows: Sequence[EncodedExample], batch_size: int, bf16: bool
+    ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        """Gives rows in batches of like length, with their numbers; the model is to evaluate them at once."""
+        order = np.argsort([len(row.inputs) + len(row.targets) for row in rows], kind="stable")
+        model: Any = self.loaded.model
+        autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
+        with evaluation_mode(model), torch.inference_mode(), autocast:
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                batch = self.collate([rows[index] for index in chosen])
+                yield chosen, {name: column.to(model.device) for name, column in batch.items()}
+
     def count(self, batch: Mapping[str, Tensor]) -> int:
         """Counts what the loss is a mean of: target tokens, or examples."""
         return int((batch["labels"] != IGNORED).sum())
@@ -174,3 +223,35 @@ def plain_module(module: Any) -> Any:
     """Gives the model of transformers inside of adapters."""
     base = getattr(module, "get_base_model", None)
     return module if base is None else base()
+
+
+def most_positions(model: nn.Module) -> tuple[int | None, int | None]:
+    """Finds the most tokens of an input and of a target for which a model has positions.
+
+    Models without a table (relative or rotary positions, sinusoids that are computed) have no limit here.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The least of the tables that see inputs, and of those that see targets; `None` where there is none.
+    """
+    inputs: list[int] = []
+    targets: list[int] = []
+    for name, module in model.named_modules():
+        last = name.rpartition(".")[2]
+        if not isinstance(module, nn.Embedding) or not ("position" in last or last == "wpe"):
+            continue
+        if "relative" in last:
+            continue
+        # BART and OPT begin at row 2; RoBERTa, MPNet and ProphetNet after the row of padding.
+        first = int(getattr(module, "offset", 0)) or (
+            0 if module.padding_idx is None else module.padding_idx + 1
+        )
+        rows = module.num_embeddings - first
+        parts = name.split(".")
+        if "decoder" not in parts:
+            inputs.append(rows)
+        if "encoder" not in parts:
+            targets.append(rows)
+    return min(inputs, default=None), min(targets, default=None)

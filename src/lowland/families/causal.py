@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jinja2 import TemplateError
 from torch import Tensor, nn
-from torch.nn.functional import pad
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from lowland.data import IGNORED, EncodedExample, EncodedSet
+from lowland.data import IGNORED, EncodedExample, EncodedSet, collate
 from lowland.data.cache import TokenIds
 from lowland.data.encode import encode_between, literal, special_tokens
 from lowland.errors import UserError
-from lowland.families.base import Loss, Start
+from lowland.families.base import DeviceLoss, Loss, Start
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
@@ -91,30 +89,14 @@ class Causal(Writer):
         texts = literal(texts, self.tokenizer, self._controls)
         return encode_between(texts, self.tokenizer, length, [], self._closing)
 
-    def collate(self, rows: Sequence[EncodedExample], multiple: int = 8) -> dict[str, Tensor]:
-        """Puts each target behind its input, and pads on the right; inputs have no labels.
-
-        Returns:
-            `input_ids`, `attention_mask` and `labels`, all of one width. A label stands at its own token.
-        """
-        ids, labels = [], []
-        for row in rows:
-            inputs, targets = (torch.from_numpy(part).long() for part in row)
-            ids.append(torch.cat([inputs, targets]))
-            labels.append(torch.cat([torch.full_like(inputs, IGNORED), targets]))
-            labels[-1][0] = IGNORED  # nothing stands before the first token that could tell it
-        mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
-        extra = (0, -mask.shape[1] % multiple)
-        padding = int(self.tokenizer.pad_token_id)
-        return {
-            "input_ids": pad(
-                pad_sequence(ids, batch_first=True, padding_value=padding), extra, value=padding
-            ),
-            "attention_mask": pad(mask, extra),
-            "labels": pad(
-                pad_sequence(labels, batch_first=True, padding_value=IGNORED), extra, value=IGNORED
-            ),
-        }
+    def collate(self, rows: Sequence[EncodedExample]) -> dict[str, Tensor]:
+        """Puts each target behind its input; a label stands at its own token, and inputs have none."""
+        whole = []
+        for inputs, targets in rows:
+            labels = np.concatenate([np.full_like(inputs, IGNORED), targets])
+            labels[0] = IGNORED  # nothing stands before the first token that could tell it
+            whole.append(EncodedExample(np.concatenate([inputs, targets]), labels))
+        return collate(whole, int(self.tokenizer.pad_token_id))
 
     def loss(
         self,
@@ -126,7 +108,11 @@ class Causal(Writer):
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> Loss:
         """Makes the mean loss over the targets' tokens."""
-        return _CausalLoss(wrap(self.loaded.model), self.scores, device, bf16, z_loss)
+
+        def compute(module: Any, batch: Mapping[str, Tensor]) -> Tensor:
+            return token_loss(*self.scores(module, batch), z_loss)
+
+        return DeviceLoss(wrap(self.loaded.model), compute, device, bf16)
 
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Scores each token after those before it."""
@@ -187,24 +173,3 @@ class Causal(Writer):
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
-
-
-class _CausalLoss:
-    """The mean loss over the targets' tokens of a batch."""
-
-    def __init__(
-        self, module: nn.Module, scores: Any, device: torch.device, bf16: bool, z_loss: float
-    ) -> None:
-        self.module = module
-        self._scores, self._device, self._bf16, self._z_loss = scores, device, bf16, z_loss
-
-    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
-        # The ascent's few examples are often shorter than the whole batch's longest.
-        width = int(batch["attention_mask"].sum(1).max())
-        width = min(width + -width % 8, batch["attention_mask"].shape[1])
-        moved = {
-            name: column[:, :width].to(self._device, non_blocking=True) for name, column in batch.items()
-        }
-        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
-            scores, labels = self._scores(self.module, moved)
-            return token_loss(scores, labels, self._z_loss)

@@ -5,23 +5,22 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss, pad
-from torch.nn.utils.rnn import pad_sequence
+from torch.nn.functional import cross_entropy, mse_loss
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from lowland.data import EncodedExample, EncodedSet, encode_texts
+from lowland.data import EncodedExample, EncodedSet, collate, encode_texts
+from lowland.data.cache import TokenIds, cached_tokens
+from lowland.data.encode import literal, tokenize
 from lowland.errors import UserError
-from lowland.evaluate.generate import evaluation_mode
-from lowland.families.base import Family, Loss, Start, TaskExamples
+from lowland.families.base import DeviceLoss, Family, Loss, Start, TaskExamples
 from lowland.families.settings import FamilySettings
 from lowland.models import Kind, LoadedModel
-from lowland.tasks.base import Example
+from lowland.tasks.base import Example, Pair
 
 REGRESSION = "regression"
 """The `problem_type` of a head that gives a number."""
@@ -44,6 +43,8 @@ class Classifier(Family):
         super().__init__(loaded, settings)
         self._regression = loaded.model.config.problem_type == REGRESSION
         self.labels = _labels_of(loaded.model.config)
+        types = getattr(loaded.model.config, "type_vocab_size", 0) or 0
+        self._has_types = types > 1 and "token_type_ids" in loaded.tokenizer.model_input_names
         self._numbers = {label: number for number, label in enumerate(self.labels)}
 
     @classmethod
@@ -99,14 +100,22 @@ class Classifier(Family):
         Raises:
             UserError: If a target is none of the labels.
         """
-        length, _ = self.lengths(input_length, target_length)
-        inputs, cut = encode_texts([example.inputs for example in examples], self.tokenizer, length)
+        inputs, cut = self._inputs([example.inputs for example in examples], input_length)
         return EncodedSet(
             inputs=inputs,
             targets=tuple(np.array([self._number(example.targets)]) for example in examples),
             truncated_inputs=cut,
             truncated_targets=0,
         )
+
+    def _inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
+        """Encodes texts, those that are pairs as the tokenizer puts two together; counts those cut."""
+        length, _ = self.lengths(length, 1)
+        pairs = [text for text in texts if isinstance(text, Pair)]
+        single, cut = encode_texts([t for t in texts if not isinstance(t, Pair)], self.tokenizer, length)
+        double, more = encode_pairs([pair.texts for pair in pairs], self.tokenizer, length)
+        found, doubles = iter(single), iter(double)
+        return tuple(next(doubles if isinstance(text, Pair) else found) for text in texts), cut + more
 
     def _number(self, target: str) -> Any:
         if self._regression:
@@ -118,23 +127,26 @@ class Classifier(Family):
             raise UserError(f"The target {target!r} is none of the labels {', '.join(self.labels)}.")
         return np.int32(self._numbers[target])
 
-    def collate(self, rows: Sequence[EncodedExample], multiple: int = 8) -> dict[str, Tensor]:
+    def collate(self, rows: Sequence[EncodedExample]) -> dict[str, Tensor]:
         """Pads inputs on the right. `labels` are classes (int64) or numbers (float32). `# (batch,)`."""
-        ids = [torch.from_numpy(row.inputs).long() for row in rows]
-        padding = int(self.tokenizer.pad_token_id)
-        mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
-        extra = (0, -mask.shape[1] % multiple)
-        most = self._most[0]
-        if most is not None:  # rounded up, the table of positions may be too short
-            extra = (0, max(0, min(extra[1], most - mask.shape[1])))
+        batch = collate(rows, int(self.tokenizer.pad_token_id))
+        most = self._most[0]  # rounded up, the width may be more than the table of positions has rows
         labels = torch.from_numpy(np.concatenate([row.targets for row in rows]))
         return {
-            "input_ids": pad(
-                pad_sequence(ids, batch_first=True, padding_value=padding), extra, value=padding
-            ),
-            "attention_mask": pad(mask, extra),
+            "input_ids": batch["input_ids"][:, :most],
+            "attention_mask": batch["attention_mask"][:, :most],
             "labels": labels if self._regression else labels.long(),
         }
+
+    def _forward(self, module: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """Computes the scores of the labels. `# (batch, labels)`."""
+        ids = batch["input_ids"]
+        more = {}
+        if self._has_types:  # what follows the first separator is the second text
+            ends = ids == self.tokenizer.sep_token_id
+            more["token_type_ids"] = ((ends.cumsum(1) - ends.long()) > 0).long() * batch["attention_mask"]
+        scores: Tensor = module(input_ids=ids, attention_mask=batch["attention_mask"], **more).logits
+        return scores.float()
 
     def loss(
         self,
@@ -146,7 +158,15 @@ class Classifier(Family):
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> Loss:
         """Makes the mean loss over examples: cross-entropy, or the squared error of numbers."""
-        return _ClassLoss(wrap(self.loaded.model), device, self._regression, bf16, z_loss)
+
+        def compute(module: Any, batch: Mapping[str, Tensor]) -> Tensor:
+            scores, labels = self._forward(module, batch), batch["labels"]
+            if self._regression:
+                return mse_loss(scores[:, 0], labels)
+            loss = cross_entropy(scores, labels)
+            return loss + z_loss * scores.logsumexp(-1).square().mean() if z_loss else loss
+
+        return DeviceLoss(wrap(self.loaded.model), compute, device, bf16)
 
     def predict(
         self,
@@ -195,25 +215,13 @@ class Classifier(Family):
         self, texts: Sequence[str], input_length: int, batch_size: int, bf16: bool
     ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
         """Gives the scores of the labels for each text, and how many texts were cut."""
-        length, _ = self.lengths(input_length, 1)
-        encoded, cut = encode_texts(texts, self.tokenizer, length)
-        order = np.argsort([len(ids) for ids in encoded], kind="stable")
+        encoded, cut = self._inputs(texts, input_length)
+        unused = np.zeros(1, dtype=np.int32)
+        rows = [EncodedExample(ids, unused) for ids in encoded]
         model: Any = self.loaded.model
         found = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
-        unused = np.zeros(1, dtype=np.int32)
-        with (
-            evaluation_mode(model),
-            torch.inference_mode(),
-            torch.autocast(model.device.type, torch.bfloat16, enabled=bf16),
-        ):
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                batch = self.collate([EncodedExample(encoded[index], unused) for index in chosen])
-                logits = model(
-                    input_ids=batch["input_ids"].to(model.device),
-                    attention_mask=batch["attention_mask"].to(model.device),
-                ).logits
-                found[chosen] = logits.float().cpu().numpy()
+        for chosen, batch in self.in_batches(rows, batch_size, bf16):
+            found[chosen] = self._forward(model, batch).cpu().numpy()
         return found, cut
 
     def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
@@ -229,27 +237,33 @@ class Classifier(Family):
         return super().dummy(examples, shape) | {"labels": labels}
 
 
-class _ClassLoss:
-    """The mean loss over the examples of a batch."""
+def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) -> tuple[list[TokenIds], int]:
+    """Encodes pairs of texts as the tokenizer puts two together, of which the longer one is cut first.
 
-    def __init__(
-        self, module: nn.Module, device: torch.device, regression: bool, bf16: bool, z_loss: float
-    ) -> None:
-        self.module = module
-        self._device, self._regression, self._bf16, self._z_loss = device, regression, bf16, z_loss
+    Returns:
+        The ids of each pair, and how many were cut.
+    """
+    if not pairs:
+        return [], 0
+    bare, whole = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a", "a")["input_ids"]
+    places = [place for place in range(len(whole)) if whole[place : place + len(bare)] == bare]
+    before, between = whole[: places[0]], whole[places[0] + len(bare) : places[1]]
+    after = whole[places[1] + len(bare) :]
+    room = length - len(before) - len(between) - len(after)
+    if room < 2:
+        raise UserError(f"A length of {length} tokens leaves no room for two texts; give a greater one.")
 
-    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
-        # The ascent's few examples are often shorter than the whole batch's longest.
-        width = int(batch["attention_mask"].sum(1).max())
-        width = min(width + -width % 8, batch["attention_mask"].shape[1])
-        ids, mask = (batch[name][:, :width].to(self._device) for name in ("input_ids", "attention_mask"))
-        labels = batch["labels"].to(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
-            scores: Tensor = self.module(input_ids=ids, attention_mask=mask).logits.float()
-        if self._regression:
-            return mse_loss(scores[:, 0], labels)
-        loss = cross_entropy(scores, labels)
-        return loss + self._z_loss * scores.logsumexp(-1).square().mean() if self._z_loss else loss
+    def ids_of(texts: Sequence[str]) -> list[TokenIds]:
+        return cached_tokens(texts, tokenizer, lambda: tokenize(texts, tokenizer))
+
+    rows, cut = [], 0
+    for one, two in zip(
+        *(ids_of(literal(side, tokenizer)) for side in zip(*pairs, strict=True)), strict=True
+    ):
+        kept = one[: max(room - len(two), room - room // 2)]
+        rows.append(np.concatenate([before, kept, between, two[: room - len(kept)], after]).astype(np.int32))
+        cut += len(one) + len(two) > room
+    return rows, cut
 
 
 def head_of(tasks: TaskExamples) -> tuple[str, ...]:

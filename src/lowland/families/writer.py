@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
 from lowland.data import IGNORED, EncodedExample
 from lowland.data.cache import TokenIds
-from lowland.evaluate.generate import evaluation_mode, generate
+from lowland.evaluate.generate import generate
 from lowland.evaluate.greedy import HARMLESS
 from lowland.families.base import Family
 from lowland.families.settings import FamilySettings
@@ -107,21 +106,11 @@ class Writer(Family):
             for answer in row
         ]
         found = np.zeros(len(pairs))
-        order = np.argsort([len(pair.inputs) + len(pair.targets) for pair in pairs], kind="stable")
-        model: Any = self.loaded.model
-        with (
-            evaluation_mode(model),
-            torch.inference_mode(),
-            torch.autocast(model.device.type, torch.bfloat16, enabled=bf16),
-        ):
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                batch = self.collate([pairs[index] for index in chosen])
-                moved = {name: column.to(model.device) for name, column in batch.items()}
-                scores, labels = self.scores(model, moved)
-                logarithms = scores.float().log_softmax(-1)
-                each = logarithms.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-                found[chosen] = (each * (labels != IGNORED)).sum(-1).cpu().numpy()
+        for chosen, batch in self.in_batches(pairs, batch_size, bf16):
+            scores, labels = self.scores(self.loaded.model, batch)
+            logarithms = scores.float().log_softmax(-1)
+            each = logarithms.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+            found[chosen] = (each * (labels != IGNORED)).sum(-1).cpu().numpy()
         left = iter(found.tolist())
         return [[next(left) for _ in row] for row in answers]
 

@@ -21,12 +21,30 @@ UNLABELLED = "<unk>"
 """The target of a row without a label, as in the T5 library."""
 
 
+class Pair(str):
+    """An input text that is made of two, which an encoder such as BERT reads as a pair.
+
+    Args:
+        whole: The text as text-to-text models read it.
+        first: The first of the two texts, as in the row.
+        second: The second one.
+    """
+
+    def __new__(cls, whole: str, first: str = "", second: str = "") -> Pair:
+        """Makes it; only the whole text counts where texts are compared, counted or written down."""
+        made = super().__new__(cls, whole)
+        made.texts = (first, second)
+        return made
+
+    texts: tuple[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """One input text and the target text that the model is trained to write.
 
     Attributes:
-        inputs: The input text, exactly as it is tokenised (before EOS).
+        inputs: The input text, exactly as it is tokenised (before EOS); where it is made of two, a `Pair`.
         targets: The target text.
         answers: All answers that count as right, for question answering; `None` elsewhere.
         ids: What groups examples in evaluation, for example MultiRC's question; `None` elsewhere.

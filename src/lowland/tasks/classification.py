@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from lowland import metrics
 from lowland.metrics import domain
 from lowland.tasks import fields
-from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Task
+from lowland.tasks.base import UNLABELLED, DataSet, Example, Pair, Row, Task
 
 Features = Mapping[str, tuple[str, ...]]
 """Name of a field in the text -> columns in which it is found."""
@@ -56,10 +56,13 @@ def classification(
             row.get(column) in ("", "-") for column in label_columns
         ):
             return []
-        pieces = [f"{field}: {fields.text(row, *names)}" for field, names in features.items()]
+        texts = {field: fields.text(row, *names) for field, names in features.items()}
+        inputs = " ".join([prefix, *(f"{field}: {text}" for field, text in texts.items())])
+        if len(texts) == 2:  # T5 has the hypothesis first, and everybody else the premise
+            inputs = Pair(inputs, *(texts[field] for field in sorted(texts, key="hypothesis".__eq__)))
         label = fields.class_id(row, classes, label_columns, booleans)
         target = UNLABELLED if label is None else classes[label]
-        return [Example(inputs=" ".join([prefix, *pieces]), targets=target)]
+        return [Example(inputs=inputs, targets=target)]
 
     return Task(
         name=name,

@@ -13,7 +13,7 @@ from lowland import metrics
 from lowland.errors import UserError
 from lowland.metrics import domain
 from lowland.tasks import fields
-from lowland.tasks.base import DataSet, Example, Row, Split, Task
+from lowland.tasks.base import DataSet, Example, Pair, Row, Split, Task
 from lowland.tasks.classification import classification
 from lowland.tasks.wnli import wnli
 
@@ -32,7 +32,8 @@ def _write_stsb(row: Row, split: str) -> list[Example]:
     """
     if fields.has_none(row, *SENTENCE1, *SENTENCE2, "score", "label"):
         return []
-    inputs = f"stsb sentence1: {fields.text(row, *SENTENCE1)} sentence2: {fields.text(row, *SENTENCE2)}"
+    one, two = fields.text(row, *SENTENCE1), fields.text(row, *SENTENCE2)
+    inputs = Pair(f"stsb sentence1: {one} sentence2: {two}", one, two)
     name = "score" if "score" in row else "label"
     value = row.get(name, -1)
     try:
