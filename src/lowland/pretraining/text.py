@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 from lowland.data.cache import TokenIds
 from lowland.data.encode import tokenize
 from lowland.errors import UserError
-from lowland.outcomes.forgetting import general_loss
 from lowland.pretraining.spans import Ids, SpanCorruption
 from lowland.tasks.lines import read_lines
 
@@ -129,9 +129,5 @@ def mean_loss(
     loss: Callable[[Mapping[str, Tensor]], Tensor], batches: Iterable[Mapping[str, Tensor]]
 ) -> float:
     """Computes the mean loss of a token over batches whose pieces are all of one length, in nats."""
-
-    def of_batch(batch: Mapping[str, Tensor]) -> tuple[float, int]:
-        count = len(batch["labels"])
-        return float(loss(batch)) * count, count
-
-    return general_loss(of_batch, batches)
+    sums = [(float(loss(batch)) * len(batch["labels"]), len(batch["labels"])) for batch in batches]
+    return math.fsum(total for total, _ in sums) / sum(count for _, count in sums)
