@@ -36,7 +36,8 @@ def losses(output: str) -> list[float]:
     return [float(loss) for loss in re.findall(r"loss (\d+\.\d+)", output)]
 
 
-@pytest.mark.parametrize("name", ["peft_lora.py", pytest.param("plain.py", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["peft_lora.py", "plain.py"])
 def test_loop(name: str) -> None:
     """The example runs, and every step it prints has the radius that was asked for."""
     output = run(name)

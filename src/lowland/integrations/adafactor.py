@@ -13,17 +13,9 @@ if TYPE_CHECKING:
 def t5_adafactor(model: nn.Module, learning_rate: float = 1e-3) -> Adafactor:
     """Builds AdaFactor as T5 is fine-tuned with: `Trainer(..., optimizers=(t5_adafactor(model), None))`.
 
-    The Trainer's own `optim="adafactor"` always sets `scale_parameter=False`: its steps are of the size of
-    the learning rate, not relative to the size of each weight, and T5's learning rate of 1e-3 is then
-    another one. T5 also keeps it constant (`lr_scheduler_type="constant"`) and does not clip the norm of
-    the gradient (`max_grad_norm=0`).
-
-    Args:
-        model: The model; frozen parameters are left out.
-        learning_rate: Relative to the root mean square of each weight, >= 0.
-
-    Returns:
-        The optimizer.
+    The Trainer's own `optim="adafactor"` sets `scale_parameter=False`: the learning rate is then that of the
+    steps themselves, and not relative to the size of each weight. T5 also keeps it constant
+    (`lr_scheduler_type="constant"`) and does not clip the gradient (`max_grad_norm=0`).
 
     Raises:
         ValueError: If the learning rate is negative.

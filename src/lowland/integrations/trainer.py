@@ -5,12 +5,10 @@
 
     trainer = MyTrainer(model, args, train_dataset=dataset, sam=lowland.SAMConfig(rho=0.05))
 
-The Trainer's own `training_step` runs once for each micro-batch, with all that
-it does besides: it generates, counts, moves to the device, offloads. Only the
-loss that it asks for is put off, until the last micro-batch of an optimizer
-step asks for its own. Then one call of the gradient gets them all, since only
-the whole batch tells which examples the ascent uses and what each micro-batch
-weighs.
+The Trainer's own `training_step` runs once for each micro-batch, with all that it does besides: it generates,
+counts, moves to the device, offloads. Only the loss that it asks for is computed later: when the last
+micro-batch of an optimizer step asks for its own. Then one call of the gradient gets them all, since only the
+whole batch tells which examples the ascent uses and what each micro-batch weighs.
 """
 
 from __future__ import annotations
@@ -29,9 +27,7 @@ from torch import Tensor, nn
 from lowland.batches.batch import batch_size
 from lowland.errors import UserError
 from lowland.integrations.examples import Examples, examples_of
-from lowland.integrations.figures import figures_aside
-from lowland.integrations.put_off import LossOf, LossPutOff
-from lowland.integrations.refusals import refuse
+from lowland.integrations.step import LaterLoss, LossOf, figures_aside
 from lowland.sam import GradientInfo, PlateauWatch, SAMConfig, SAMGradient
 from lowland.sam.plateau import HELD
 
@@ -97,7 +93,35 @@ class SAMTrainerMixin(_Trainer):
         self._sam_gradient: SAMGradient | None = None
         self._sam_micro_batches: list[Any] = []
         self._sam_figures: dict[str, list[float]] = {name: [] for name in FIGURES}
-        refuse(self)
+        self._refuse()
+
+    def _refuse(self) -> None:
+        """Refuses set-ups in which SAM could not work, or not be right."""
+        args = self.args
+        optim = getattr(args.optim, "value", args.optim)
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        reasons = {
+            "SAM does not run under DeepSpeed, which keeps the weights out of reach between passes. Use DDP "
+            "or FSDP2 (fsdp_config={'fsdp_version': 2}).": self.is_deepspeed_enabled,
+            "SAM's radius would be wrong under FSDP1, whose flat parameters hide the shards. Use FSDP2: "
+            "fsdp_config={'fsdp_version': 2}.": self.is_fsdp_enabled
+            and getattr(plugin, "fsdp_version", 1) == 1,
+            "SAM does not run under torch_xla's FSDP.": bool(self.is_fsdp_xla_enabled),
+            f"SAM does not run under DataParallel, which this process would use for its {args.n_gpu} "
+            "devices. Start one process a device with torchrun, or show it one device only.": args.n_gpu > 1,
+            "SAM does not run with tensor, context or sequence parallelism.": any(
+                getattr(self, name)() > 1
+                for name in ("get_tp_size", "get_cp_size", "get_sp_size")
+                if hasattr(self, name)
+            ),
+            f"SAM does not run with {optim=}, which steps inside the backward pass: it would "
+            "step in the ascent. Use an optimizer that steps after the gradient.": any(
+                word in optim for word in ("lomo", "layerwise")
+            ),
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise UserError(reason)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains; see the Trainer."""
@@ -131,14 +155,14 @@ class SAMTrainerMixin(_Trainer):
             UserError: If the Trainer's step does not get its loss by one call of `compute_loss`.
         """
         try:
-            with LossPutOff(self, self._take) as put_off:
+            with LaterLoss(self, self._take) as later:
                 super().training_step(*args, **kwargs)
         except BaseException:
             self._sam_micro_batches.clear()  # the Trainer may begin anew, with smaller ones that fit
             raise
-        if put_off.loss is None:
-            raise put_off.error("never calls it")
-        return put_off.loss
+        if later.loss is None:
+            raise later.error("never calls it")
+        return later.loss
 
     def _take(self, model: nn.Module, inputs: Any, loss_of: LossOf) -> Tensor:
         """Keeps a micro-batch, and takes the gradient of all of them if it is the last of a batch."""

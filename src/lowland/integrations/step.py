@@ -1,0 +1,144 @@
+"""SAM inside of a Trainer's own step: its loss is computed later, and its figures do not see the ascent.
+
+Trainers keep figures of their loss on the way: TRL's have lists of metrics and a count of tokens, others log
+in the middle of `compute_loss`. They are meant for the pass that trains.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowland.errors import UserError
+
+LossOf = Callable[[Any, Tensor | None], Any]
+"""Computes the loss of inputs, given the number of their targets."""
+
+REPLACED = ("compute_loss", "compute_loss_context_manager")
+
+NO_FIGURES = frozenset({"args", "data_collator", "eval_dataset", "model", "model_wrapped", "train_dataset"})
+"""Attributes of a Trainer that are none, and may be large."""
+
+LARGE = 1000
+"""Containers of more entries are not looked into; what was added to a list is taken out again."""
+
+DEEP = 3
+"""Containers inside of so many others are not looked into."""
+
+
+class LaterLoss:
+    """While it is open, a Trainer's `compute_loss` hands its arguments on, and gives a loss of nothing.
+
+    What `training_step` does with that loss (dividing, scaling, `accelerator.backward`) changes nothing.
+    The methods are replaced on the Trainer itself, so that those of every class are reached, also of
+    classes in front of SAM's.
+
+    Args:
+        trainer: The Trainer.
+        take: Called with the model, the inputs, and what computes the loss of such inputs.
+
+    Attributes:
+        loss: What `take` gave; `None` until then.
+    """
+
+    def __init__(self, trainer: Any, take: Callable[[nn.Module, Any, LossOf], Tensor]) -> None:
+        self._trainer, self._take = trainer, take
+        self.loss: Tensor | None = None
+        self._compute_loss, self._context = trainer.compute_loss, trainer.compute_loss_context_manager
+        self._kept = {name: value for name, value in vars(trainer).items() if name in REPLACED}
+
+    def __enter__(self) -> LaterLoss:
+        # The backward passes of `take` are to run outside of the Trainer's autocast, if it has one.
+        self._trainer.compute_loss_context_manager = nullcontext
+        self._trainer.compute_loss = self._call
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for name in REPLACED:
+            vars(self._trainer).pop(name, None)
+        vars(self._trainer).update(self._kept)
+
+    def _call(self, model: nn.Module, inputs: Any, return_outputs: bool = False, **items: Any) -> Tensor:
+        if self.loss is not None:
+            raise self.error("calls it twice for one micro-batch")
+        if return_outputs:
+            raise self.error("wants the outputs as well")
+
+        def loss_of(inputs: Any, targets: Tensor | None) -> Any:
+            counted = targets is not None and items.get("num_items_in_batch") is not None
+            more = {**items, "num_items_in_batch": targets} if counted else items
+            with self._context():
+                return self._compute_loss(model, inputs, **more)
+
+        self.loss = self._take(model, inputs, loss_of)
+        return torch.zeros((), device=self._trainer.args.device, requires_grad=True)
+
+    def error(self, what: str) -> UserError:
+        """Builds the error for a training_step that SAM cannot work with."""
+        return UserError(
+            f"SAM takes the loss of {type(self._trainer).__name__} from compute_loss, once for each "
+            f"micro-batch, but the training_step of this Trainer {what}. Move the loss into compute_loss."
+        )
+
+
+@contextmanager
+def figures_aside(trainer: Any) -> Iterator[None]:
+    """Runs a block after which a Trainer's figures are what they were, and in which it logs nothing.
+
+    Figures are numbers, strings, small tensors, and dictionaries, lists, sets and deques of such, in the
+    Trainer's attributes and in its state's.
+    """
+    undo: list[Callable[[], None]] = []
+    for owner in (trainer, trainer.state):
+        kept = dict(vars(owner))
+        undo.append(partial(_put_back_attributes, owner, kept))
+        for name, value in kept.items():
+            if name not in NO_FIGURES:
+                _note_inside(value, undo)
+    trainer.log = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        for put_back in undo:
+            put_back()
+
+
+def _note_inside(value: Any, undo: list[Callable[[], None]], depth: int = 0) -> None:
+    """Notes how to put back the inside of a value, as far as it can be changed."""
+    if isinstance(value, Tensor):
+        if value.numel() <= LARGE and not value.requires_grad and not value.is_inference():
+            undo.append(partial(_put_back_tensor, value, value._version, value.clone()))
+    elif isinstance(value, (dict, list, set, deque)) and depth <= DEEP:
+        if len(value) > LARGE:
+            if isinstance(value, list):
+                undo.append(partial(value.__delitem__, slice(len(value), None)))
+            return
+        entries: Any = dict(value) if isinstance(value, dict) else list(value)
+        undo.append(partial(_put_back_entries, value, entries))
+        for entry in entries.values() if isinstance(value, dict) else entries:
+            _note_inside(entry, undo, depth + 1)
+
+
+def _put_back_attributes(owner: Any, kept: dict[str, Any]) -> None:
+    for name in vars(owner).keys() - kept.keys():
+        delattr(owner, name)
+    for name, value in kept.items():
+        if vars(owner).get(name) is not value:
+            setattr(owner, name, value)
+
+
+def _put_back_entries(value: Any, entries: Any) -> None:
+    value.clear()
+    value.extend(entries) if isinstance(value, (list, deque)) else value.update(entries)
+
+
+def _put_back_tensor(value: Tensor, version: int, kept: Tensor) -> None:
+    if value._version != version:
+        with torch.no_grad():
+            value.copy_(kept)
