@@ -13,7 +13,6 @@ from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ["LOWLAND_CACHE"] = ""  # nothing is kept from one run of the tests to the next
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every command that
 # they start and interrupt.

@@ -14,7 +14,6 @@ import pytest
 from tests.cli.command import call, reviews, write_rows
 
 from lowland.cli.trouble import machine_trouble
-from lowland.data.cache import cache_folder
 
 
 @pytest.fixture
@@ -24,15 +23,9 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(uid: int) -> object:
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
-    for name in ("HOME", "XDG_CACHE_HOME", "LOWLAND_CACHE"):
+    for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-
-
-@pytest.mark.usefixtures("homeless")
-def test_without_a_home_nothing_is_cached() -> None:
-    """A user without a home works as others do; only tokens are not kept."""
-    assert cache_folder() is None
 
 
 @pytest.mark.usefixtures("homeless")

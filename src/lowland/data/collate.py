@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lowland.data.cache import TokenIds
-from lowland.data.encode import EncodedExample
+from lowland.data.encode import EncodedExample, TokenIds
 
 IGNORED = -100
 """The label at padding, which the loss leaves out."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from lowland.data.cache import TokenIds, cached_tokens
 from lowland.errors import UserError
 from lowland.tasks.base import Example
+
+TokenIds = NDArray[np.int32]
 
 # A tokenizer's own result holds far more than the ids; a chunk bounds the memory of a large data set.
 CHUNK = 4096
@@ -146,7 +148,7 @@ def encode_between(
         raise UserError(f"A length of {length} tokens leaves no room for text; give a greater one.")
     texts = literal(texts, tokenizer)
     kept = slice(-room, None) if tokenizer.truncation_side == "left" else slice(room)
-    rows = cached_tokens(texts, tokenizer, lambda: tokenize(texts, tokenizer, target=target), target=target)
+    rows = tokenize(texts, tokenizer, target=target)
     first, last = (np.array(ids, dtype=np.int32) for ids in (before, after))
     encoded = tuple(np.concatenate([first, row[kept], last]) for row in rows)
     return encoded, sum(len(row) > room for row in rows)

@@ -10,13 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from lowland.data.cache import TokenIds
+from lowland.data.encode import TokenIds
 from lowland.errors import UserError
 from lowland.tasks.base import Example, Task
 
-LEAST_UNKNOWN = 0.01
-"""Share of the inputs' tokens that may be unknown without a word."""
+LEAST_UNKNOWN = 0.1
+"""Share of the inputs' tokens that may be unknown without a word: a vocabulary without `?` loses less."""
 
 MOST_SHOWN = 40
 """Characters of a text that a sentence shows."""
@@ -64,61 +65,44 @@ def check_writing(
         vocabulary: The model's vocabulary.
 
     Returns:
-        Sentences on inputs that lose words or all, and on targets that cannot be written and what that costs.
+        Sentences on inputs that lose much, and on targets that cannot be written where that costs scores.
 
     Raises:
         UserError: If two labels are the same for the model, or all its targets are.
     """
-    everything = [*train, *(example for examples in evaluation.values() for example in examples)]
-    if not everything:
-        return []
-    if not vocabulary.writes:
-        return _inputs(name, train, inputs, vocabulary)
-    _refuse_collisions(name, task, everything, vocabulary)
-    written = [
-        sentence
-        for what, examples in evaluation.items()
-        if examples
-        for sentence in _targets(what, task, examples, vocabulary, scored=True)
-    ]
-    if train and not written:
-        written = _targets(f"{name}, training", task, train, vocabulary, scored=False)
-    return [*_inputs(name, train, inputs, vocabulary), *written]
+    sets = {what: examples for what, examples in evaluation.items() if examples}
+    if vocabulary.writes:
+        _refuse_collisions(name, task, [*train, *chain(*sets.values())], vocabulary)
+        scored = sets or ({f"{name}, training": train} if train else {})
+        written = [_targets(what, task, examples, vocabulary) for what, examples in scored.items()]
+    else:
+        written = []
+    return [*_inputs(name, train, inputs, vocabulary), *filter(None, written)]
 
 
 def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocabulary: Vocabulary) -> None:
     counts = Counter(example.targets for example in examples)
     labels = task.labels(examples)
     words = sorted(set(labels) or set(counts))
-    if len(words) < 2:
-        return
-    written = vocabulary.write(words)
-    groups: dict[tuple[bytes, str], list[str]] = {}
-    for word, ids, text in zip(words, vocabulary.encode(words), written, strict=True):
+    groups: dict[bytes | str, list[str]] = {}
+    for word, ids, text in zip(words, vocabulary.encode(words), vocabulary.write(words), strict=True):
         # Ids that differ and are written alike (a blank at the end) cannot be told apart either.
-        groups.setdefault((ids.tobytes(), ""), []).append(word)
-        groups.setdefault((b"", text), []).append(word)
-    same = max(groups.values(), key=len)
-    if len(same) < (2 if labels else len(words)):
+        groups.setdefault(ids.tobytes(), []).append(word)
+        groups.setdefault(text, []).append(word)
+    same = max(groups.values(), key=len, default=[])
+    if len(same) < (2 if labels else max(2, len(words))):
         return
-    shown = ", ".join(f"{_shown(word)} ({counts[word]})" for word in same[:5]) + (
-        ", ..." if len(same) > 5 else ""
-    )
-    whole = {vocabulary.write([word])[0] for word in same}
-    if len(whole) == 1:
-        text = whole.pop()
-        why = (
-            f"its vocabulary makes {_shown(text)} of each"
-            if text
-            else "its vocabulary has none of their characters"
-        )
-        remedy = "Give other words for them in the target, or take a model whose vocabulary has theirs."
-        if len({" ".join(word.casefold().split()) for word in same}) == 1:
-            remedy = (
-                "If they are one class in different spellings, correct the file; else give them other words."
-            )
-    else:
+    shown = ", ".join(f"{_shown(word)} ({counts[word]})" for word in same[:5]) + ", ..." * (len(same) > 5)
+    whole = set(vocabulary.write(same))
+    remedy = "Give other words for them in the target, or take a model whose vocabulary has theirs."
+    if len(whole) > 1:
         why, remedy = "they begin alike and are cut there", "Give a greater --target-length."
+    elif text := whole.pop():
+        why = f"its vocabulary makes {_shown(text)} of each"
+    else:
+        why = "its vocabulary has none of their characters"
+    if len({" ".join(word.casefold().split()) for word in same}) == 1:
+        remedy = "If they are one class in different spellings, correct the file; else give them other words."
     what = "labels" if labels else "targets"
     raise UserError(f"{name}: the {what} {shown} are the same for this model: {why}. {remedy}")
 
@@ -168,54 +152,39 @@ def _inputs(
     return warnings
 
 
-def _targets(
-    what: str, task: Task, examples: Sequence[Example], vocabulary: Vocabulary, *, scored: bool
-) -> list[str]:
-    """Reports targets that do not come back as they were, and what the best model could score at most."""
-    texts = list(dict.fromkeys(example.targets for example in examples))
+def _targets(what: str, task: Task, examples: Sequence[Example], vocabulary: Vocabulary) -> str:
+    """Reports targets that do not come back as they were, if the best model scores less for it."""
+    targets = [example.targets for example in examples]
+    texts = list(dict.fromkeys(targets))
     meant = vocabulary.labels(task.labels(examples))
     whole = dict(zip(texts, vocabulary.write(texts), strict=True))
-    within = dict(zip(texts, vocabulary.within(texts), strict=True)) if scored else whole
-    cut = [example.targets for example in examples if within[example.targets] != whole[example.targets]]
+    within = dict(zip(texts, vocabulary.within(texts), strict=True))
     back = {
         text: within[text] if within[text] != whole[text] else meant.get(whole[text], whole[text])
         for text in texts
     }
-    changed = [
-        text for example in examples if back[text := example.targets] != text and within[text] == whole[text]
-    ]
-    if not changed and not cut:
-        return []
-    told = []
-    if changed:
-        told.append(
-            f"{len(changed)} of {len(examples)} targets cannot be written by this model's vocabulary as they "
-            f"are: {_shown(changed[0])} comes back as {_shown(back[changed[0]])}"
-        )
-    if cut:
-        told.append(
-            f"{len(cut)} of {len(examples)} targets are longer than what is written: {_shown(cut[0])} ends "
-            f"as {_end(within[cut[0]])}, and --target-length allows more"
-        )
-    sentence = f"{what}: {'; '.join(told)}."
-    if not scored:
-        return [sentence]
-    best = task.evaluate(examples, [example.targets for example in examples])
-    most = task.evaluate(examples, [back[example.targets] for example in examples])
+    cut = [text for text in targets if within[text] != whole[text]]
+    changed = [text for text in targets if back[text] != text and within[text] == whole[text]]
+    best, most = task.evaluate(examples, targets), task.evaluate(examples, [back[text] for text in targets])
     less = [key for key in best if not math.isnan(best[key]) and not most[key] >= best[key] - 1e-9]
     if not less:
-        return [f"{sentence} The scores do not mind."]
+        return ""
+    told, remedy = [], ""
+    if changed:
+        told.append(
+            f"{len(changed)} of {len(targets)} targets cannot be written by this model's vocabulary as they "
+            f"are: {_shown(changed[0])} comes back as {_shown(back[changed[0]])}"
+        )
+        remedy = " Write the targets as they come back, take a metric that does not mind, or another model."
+    if cut:
+        end = within[cut[0]]
+        end = repr(end if len(end) <= MOST_SHOWN else f"... {end[4 - MOST_SHOWN :]}")
+        told.append(
+            f"{len(cut)} of {len(targets)} targets are longer than what is written: {_shown(cut[0])} ends "
+            f"as {end}, and --target-length allows more"
+        )
     scores = " and ".join(f"{key} {most[key]:.1f}" for key in less)
-    remedy = (
-        "Write the targets as they come back, take a metric that does not mind, or a model that has them."
-    )
-    best_model = f"A model that writes every target scores at most {scores}."
-    return [" ".join([sentence, best_model, *([remedy] if changed else [])])]
-
-
-def _end(text: str) -> str:
-    """Shows the end of a text."""
-    return repr(text if len(text) <= MOST_SHOWN else f"... {text[4 - MOST_SHOWN :]}")
+    return f"{what}: {'; '.join(told)}. A model that writes every target scores at most {scores}.{remedy}"
 
 
 def _shown(text: str) -> str:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
-from lowland.data.cache import TokenIds
+from lowland.data.encode import TokenIds
 from lowland.evaluate.greedy import greedy, is_plain
 from lowland.models import LoadedModel, quiet_transformers
 

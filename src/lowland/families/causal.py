@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet, collate
-from lowland.data.cache import TokenIds
-from lowland.data.encode import encode_between, literal, special_tokens
+from lowland.data.encode import TokenIds, encode_between, literal, special_tokens
 from lowland.errors import UserError
 from lowland.families.base import DeviceLoss, Loss, Start
 from lowland.families.settings import FamilySettings

@@ -14,8 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from lowland.data import EncodedExample, EncodedSet, collate, encode_texts
-from lowland.data.cache import TokenIds, cached_tokens
-from lowland.data.encode import literal, tokenize
+from lowland.data.encode import TokenIds, cached_tokens, literal, tokenize
 from lowland.errors import UserError
 from lowland.families.base import DeviceLoss, Family, Loss, Start, TaskExamples
 from lowland.families.settings import FamilySettings

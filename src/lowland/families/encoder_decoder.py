@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet, collate, encode, encode_texts
-from lowland.data.cache import TokenIds
-from lowland.data.encode import special_tokens
+from lowland.data.encode import TokenIds, special_tokens
 from lowland.errors import UserError
 from lowland.families.base import Loss, Start
 from lowland.families.settings import FamilySettings

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from lowland.data import IGNORED, EncodedExample
-from lowland.data.cache import TokenIds
+from lowland.data.encode import TokenIds
 from lowland.evaluate.generate import generate
 from lowland.evaluate.greedy import HARMLESS
 from lowland.families.base import Family

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase, T5Config
 
 from lowland.content import file_hash
-from lowland.data.cache import TokenIds
+from lowland.data.encode import TokenIds
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.files import aside_of, fingerprint, put_in_place, remove, remove_asides

@@ -11,8 +11,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from lowland.data.cache import TokenIds
-from lowland.data.encode import tokenize
+from lowland.data.encode import TokenIds, tokenize
 from lowland.errors import UserError
 from lowland.pretraining.spans import Ids, SpanCorruption
 from lowland.tasks.lines import read_lines

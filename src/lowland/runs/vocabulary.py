@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
-from lowland.data.cache import TokenIds
+from lowland.data.encode import TokenIds
 from lowland.data.writable import Vocabulary
 from lowland.evaluate.generate import written_labels
 from lowland.families.base import Family
