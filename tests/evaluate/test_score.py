@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,39 +11,25 @@ from tests.fixtures.models import tiny_loaded
 
 from lowland.evaluate import evaluate_sets, generate, write_predictions
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.tasks.base import Example, Row, Source, Task, TaskData
+from lowland.tasks.base import Example, Task
 
 
-class Echo(Task):
-    """Scores the share of predictions that a fixed model writes, and keeps what it was given."""
-
-    name = "echo"
-    description = "for tests"
-    metrics = ("accuracy", "count")
-    input_length = 6
-    target_length = 5
-
-    def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Not used."""
-        raise NotImplementedError
-
-    def load(self, source: Source) -> TaskData:
-        """Not used."""
-        raise NotImplementedError
-
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Exact matches in percent, and the number of examples."""
-        right = [target == prediction for target, prediction in zip(targets, predictions, strict=True)]
-        return {"accuracy": 100 * sum(right) / len(right), "count": float(len(right))}
+def scorer(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+    """Exact matches in percent, and the number of examples."""
+    pairs = zip(examples, predictions, strict=True)
+    right = [example.targets == prediction for example, prediction in pairs]
+    return {"accuracy": 100 * sum(right) / len(right), "count": float(len(right))}
 
 
+ECHO = Task(
+    name="echo",
+    description="for tests",
+    metrics=("accuracy", "count"),
+    write=lambda row, split: [],
+    scorer=scorer,
+    input_length=6,
+    target_length=5,
+)
 INPUTS = ["a", "a longer one", "bc", "defg"]
 
 
@@ -54,7 +40,7 @@ def test_scores_of_several_sets() -> None:
     right = [Example(inputs=text, targets=target) for text, target in zip(INPUTS, written, strict=True)]
     half = [*right[:2], *(Example(inputs=text, targets="no such answer") for text in INPUTS[2:])]
     results = evaluate_sets(
-        EncoderDecoder(loaded), {"half": Echo(), "all/right": Echo()}, {"all/right": right, "half": half}
+        EncoderDecoder(loaded), {"half": ECHO, "all/right": ECHO}, {"all/right": right, "half": half}
     )
     assert list(results) == ["all/right", "half"]
     assert results["all/right"].metrics == {"accuracy": 100.0, "count": 4.0}
@@ -69,7 +55,7 @@ def test_lengths_of_the_run_come_first() -> None:
     loaded = tiny_loaded("t5.1.1")
     examples = [Example(inputs=text, targets="") for text in INPUTS]
     results = evaluate_sets(
-        EncoderDecoder(loaded), {"set": Echo()}, {"set": examples}, input_length=4, target_length=2
+        EncoderDecoder(loaded), {"set": ECHO}, {"set": examples}, input_length=4, target_length=2
     )
     assert list(results["set"].predictions) == generate(loaded, INPUTS, input_length=4, target_length=2)
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from lowland.data import EncodedExample, EncodedSet, collate, encode_texts
-from lowland.data.encode import TokenIds, cached_tokens, literal, tokenize
+from lowland.data.encode import TokenIds, literal, tokenize
 from lowland.errors import UserError
 from lowland.families.base import DeviceLoss, Family, Loss, Start, TaskExamples
 from lowland.families.settings import FamilySettings
@@ -252,12 +252,9 @@ def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) 
     if room < 2:
         raise UserError(f"A length of {length} tokens leaves no room for two texts; give a greater one.")
 
-    def ids_of(texts: Sequence[str]) -> list[TokenIds]:
-        return cached_tokens(texts, tokenizer, lambda: tokenize(texts, tokenizer))
-
     rows, cut = [], 0
     for one, two in zip(
-        *(ids_of(literal(side, tokenizer)) for side in zip(*pairs, strict=True)), strict=True
+        *(tokenize(literal(side, tokenizer), tokenizer) for side in zip(*pairs, strict=True)), strict=True
     ):
         kept = one[: max(room - len(two), room - room // 2)]
         rows.append(np.concatenate([before, kept, between, two[: room - len(kept)], after]).astype(np.int32))
