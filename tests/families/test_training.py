@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, words: list[str | Path], step: 
     succeed(*words)
 
 
+def answers(pipe: Any, texts: list[str]) -> list[str]:
+    """What a pipeline of transformers makes of inputs."""
+    if pipe.task == "text-classification":
+        return [found["label"] for found in pipe(texts)]
+    options = {"max_new_tokens": 8, "do_sample": False, "return_full_text": False}
+    return [found[0]["generated_text"] for found in pipe([f"{text}\n" for text in texts], **options)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run ends as one that was interrupted, and its model is an ordinary one that answers as it did."""
@@ -82,6 +91,13 @@ def test_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: pytest.Mon
         json.loads(line)["prediction"] for line in (tmp_path / "done.jsonl").read_text().splitlines()
     ]
     assert predictions == [json.loads(line)["prediction"] for line in found.splitlines()]
+
+    # transformers 5 has no pipeline for encoder-decoders.
+    if kind not in WRITERS:
+        with (tmp_path / "dev.csv").open(newline="") as file:
+            texts = [row["text"] for row in csv.DictReader(file)]
+        with quiet_transformers():
+            assert answers(transformers.pipeline(family.pipeline, model=str(model)), texts) == predictions
 
 
 @pytest.mark.slow

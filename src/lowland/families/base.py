@@ -93,7 +93,7 @@ class Family(ABC):
     Attributes:
         name: The name of the family.
         auto_class: The class of transformers that loads such a model.
-        pipeline: The name of the pipeline of transformers that runs it.
+        pipeline: The hub's name for what it does, which is also transformers' pipeline where there is one.
         defaults: Settings of training that differ from T5's.
         labels: The labels that it can give; none where it writes, or gives numbers.
         notes: What the user should know of the model: what of the checkpoint was set aside.
