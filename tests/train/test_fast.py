@@ -25,7 +25,7 @@ from lowland.models.dropout import Masks
 from lowland.sam import SAM, SAMConfig
 from lowland.train import Training, TrainSettings, loop, seed_dropout
 from lowland.train.loss import BatchLoss, real_token_loss, token_loss
-from lowland.train.precision import resolve_operations
+from lowland.train.machine import resolve_operations
 
 CPU = torch.device("cpu")
 PACKABLE = ("t5", "t5.1.1", "mt5")

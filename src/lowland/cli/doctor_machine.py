@@ -71,7 +71,7 @@ def machine() -> Findings:
 
     from lowland.planning.cost import available_memory
     from lowland.runs.environment import describe_environment
-    from lowland.train.precision import cpu_has_bf16
+    from lowland.train.machine import cpu_has_bf16
 
     environment = describe_environment()
     cores, threads = usable_cores(), torch.get_num_threads()

@@ -33,8 +33,8 @@ from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task
 from lowland.train import TrainSettings, keep_freed_memory, resolve_precision
 from lowland.train.gradients import build_gradient
+from lowland.train.machine import resolve_operations
 from lowland.train.optimizers import build_optimizer
-from lowland.train.precision import resolve_operations
 
 ROUNDS = 5
 SECONDS = 20.0

@@ -29,7 +29,7 @@ from lowland.models.head import is_t5
 from lowland.parameters.rows import is_table
 from lowland.sam import SAMConfig
 from lowland.train import TrainSettings
-from lowland.train.precision import resolve_operations
+from lowland.train.machine import resolve_operations
 
 _SHAPES = {  # d_model, d_ff, heads, layers of encoder and decoder
     "small": (512, 1024, 6, 8),

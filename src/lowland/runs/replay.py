@@ -26,7 +26,7 @@ from lowland.sam import SAMGradient
 from lowland.train import resolve_precision
 from lowland.train.gradients import build_gradient
 from lowland.train.loop import FailedStep, clip
-from lowland.train.precision import resolve_operations
+from lowland.train.machine import resolve_operations
 from lowland.train.state import restore_rows
 
 FOLDER = "non-finite"

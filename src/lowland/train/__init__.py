@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowland.train.determinism import be_deterministic as be_deterministic
     from lowland.train.log import StepReport as StepReport
     from lowland.train.loop import Training as Training
     from lowland.train.loop import TrainingError as TrainingError
-    from lowland.train.memory import keep_freed_memory as keep_freed_memory
-    from lowland.train.precision import resolve_precision as resolve_precision
+    from lowland.train.machine import be_deterministic as be_deterministic
+    from lowland.train.machine import keep_freed_memory as keep_freed_memory
+    from lowland.train.machine import resolve_precision as resolve_precision
     from lowland.train.seeds import derive_seed as derive_seed
     from lowland.train.seeds import seed_dropout as seed_dropout
     from lowland.train.settings import TrainSettings as TrainSettings
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from lowland.train.state import read_values as read_values
 
 _HOMES = {
-    "determinism": ("be_deterministic",),
     "log": ("StepReport",),
     "loop": ("Training", "TrainingError"),
-    "memory": ("keep_freed_memory",),
-    "precision": ("resolve_precision",),
+    "machine": ("be_deterministic", "keep_freed_memory", "resolve_precision"),
     "seeds": ("derive_seed", "seed_dropout"),
     "settings": ("TrainSettings",),
     "state": ("DamagedStateError", "read_values"),

@@ -20,8 +20,8 @@ from lowland.sam import GradientInfo, SAMConfig, SAMGradient
 from lowland.train.gradients import build_gradient
 from lowland.train.log import StepReport, figures, from_plain, to_plain
 from lowland.train.loss import BatchLoss
+from lowland.train.machine import resolve_operations
 from lowland.train.optimizers import build_optimizer, build_schedule
-from lowland.train.precision import resolve_operations
 from lowland.train.settings import TrainSettings
 from lowland.train.state import load_state, save_state, stream_rows
 

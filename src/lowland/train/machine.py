@@ -1,0 +1,74 @@
+"""What the machine does: precision that it computes well, the same bits every time, freed memory kept."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Literal
+
+import torch
+
+from lowland.train.settings import Operations, Precision
+
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """Turns `auto` into bf16 autocast where the hardware has bf16 arithmetic, else into fp32.
+
+    Args:
+        precision: As in the settings.
+        device: Where the model will run.
+
+    Returns:
+        `fp32` or `bf16`; weights are fp32 in both.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def resolve_operations(operations: Operations) -> bool:
+    """Tells whether to compute with the fast operations, which `auto` does in every precision."""
+    return operations != "library"
+
+
+def cpu_has_bf16() -> bool:
+    """Tells whether this CPU multiplies bf16 matrices in hardware (AVX512-BF16 or AMX)."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
+
+
+def be_deterministic() -> None:
+    """Makes torch refuse operations whose result depends on the order in which threads finish.
+
+    To be called before anything is computed on a GPU: cuBLAS reads its setting only once. The number of
+    threads matters, too, and is left as it is: see `torch.set_num_threads`.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def keep_freed_memory() -> bool:
+    """Tells the C library to keep freed memory instead of handing it back to the system.
+
+    By default every large tensor on a CPU is fresh memory, which the system clears page by page. A training
+    step makes and frees the same tensors again and again, so that keeping them saves a good part of the
+    optimizer's step and of SAM's copy of the weights (`benchmarks/bench_overhead.py --keep-memory`). The
+    process holds its peak until it ends. This is for programs, not for libraries: it concerns the process.
+
+    Returns:
+        Whether the C library is one that can be told.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # not glibc
+        return False
+    largest = 2**31 - 1
+    settings = ((M_MMAP_THRESHOLD, largest), (M_TRIM_THRESHOLD, largest), (M_TOP_PAD, 2**26))
+    return all(mallopt(name, value) == 1 for name, value in settings)
