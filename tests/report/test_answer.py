@@ -83,12 +83,11 @@ def test_strongest_other_verdict() -> None:
 
 def test_seeds_added_after_looking_show_the_interval_that_holds() -> None:
     """The interval of the answer is the one that decided, wider than that of the pairs alone."""
-    comparison = compare_pairs(*BETTER)
-    assert "(-" not in describe(decide(comparison))
-    many = compare_pairs([80.0, 81.0] * 4, [83.0, 83.5] * 4)
-    looked = decide(many, sequential=True)
-    assert f"{looked.interval.high:+.1f}" in describe(looked)
-    assert looked.interval.high > many.high
+    pairs = ([80.0, 81.0] * 4, [83.0, 83.5] * 4)
+    many, looked = (compare_pairs(*pairs, sequential=looks) for looks in (False, True))
+    assert f"{looked.high:+.1f}" in describe(decide(looked))
+    assert looked.high > many.high
+    assert "(" not in describe(decide(compare_pairs([80.0, 81, 82, 80], [83.0, 84.5, 85, 83.2], sequential=True)))
 
 
 def test_one_outcome_is_needed() -> None:

@@ -10,12 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowland.statistics import compare_pairs, decide, running_intervals, sequential_interval
-from lowland.statistics.interval import critical
-from lowland.statistics.sequential import EQUAL_SEEDS, sequential_critical
+from lowland.statistics import EQUAL_POINTS, Kind, compare_pairs, critical, decide, holm
+from lowland.statistics.interval import equal_seeds, p_value
 
 MOST = 40
 Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def running_intervals(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The interval after every difference, for many experiments at once. `# (experiments, seeds)`."""
+    n = np.arange(1, differences.shape[1] + 1)
+    mean = differences.cumsum(1) / n
+    # Deviations from each experiment's first number keep the sum of squares from cancelling.
+    moved = differences - differences[:, :1]
+    squares = np.maximum((moved**2).cumsum(1) - n * (mean - differences[:, :1]) ** 2, 0)
+    highest, lowest = np.maximum.accumulate(moved, axis=1), np.minimum.accumulate(moved, axis=1)
+    equal = highest - lowest <= EQUAL_POINTS
+    sd = np.where(equal, 0.0, np.sqrt(squares / np.maximum(n - 1, 1)))
+    reaches = np.array([math.inf] + [critical(int(k), sequential=True) for k in n[1:]])
+    with np.errstate(invalid="ignore"):
+        reach = reaches * sd / np.sqrt(n)
+    reach = np.where(equal, np.where(n < equal_seeds(sequential=True), math.inf, 0.0), reach)
+    return mean - reach, mean + reach
 
 
 def normal(rng: np.random.Generator, experiments: int) -> np.ndarray:
@@ -60,6 +76,26 @@ def test_at_most_five_percent_of_many_more(draw: Draw) -> None:
     assert false_verdicts(draw, 100_000) <= 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("arms", "most"), [(1, 16), (3, 10)])
+def test_at_most_five_percent_through_the_decision_itself(arms: int, most: int) -> None:
+    """In 10,000 null experiments that stop at the first verdict, one or more of Holm's is false in 5%."""
+    rng = np.random.default_rng(5)
+    false = 0
+    for differences in rng.standard_normal((10_000, arms, MOST)):
+        for n in range(5, most):
+            found = [compare_pairs([0.0] * n, of_arm[:n].tolist(), sequential=True) for of_arm in differences]
+            adjusted = holm([comparison.p for comparison in found])
+            kinds = {
+                decide(comparison, adjusted_p=p, margin=0.05).kind
+                for comparison, p in zip(found, adjusted, strict=True)
+            }
+            if kinds & {Kind.BETTER, Kind.WORSE}:
+                false += 1
+                break
+    assert false <= 500
+
+
 def test_the_plain_interval_does_not_hold_under_looks() -> None:
     """Student's t with a look after every seed calls a difference in far more than 5% of null experiments."""
     differences = normal(np.random.default_rng(0), 10_000)
@@ -78,11 +114,12 @@ def test_many_experiments_at_once_are_those_one_by_one(steps: list[int]) -> None
     differences = [step / 8 for step in steps]
     low, high = running_intervals(np.array([differences]))
     for n in range(2, len(differences) + 1):
-        found = decide(compare_pairs([0.0] * n, differences[:n]), sequential=True, margin=0.5)
-        assert (found.interval.low, found.interval.high) == pytest.approx(
-            (low[0, n - 1], high[0, n - 1]),
-            abs=1e-7,  # sums of squares up to 1000 in fp64, under a root
-        )
+        found = compare_pairs([0.0] * n, differences[:n], sequential=True)
+        if found.equal_differences or math.isnan(found.low):
+            assert found.has_interval == math.isfinite(low[0, n - 1])
+        else:
+            # Sums of squares up to 1000 in fp64, under a root.
+            assert (found.low, found.high) == pytest.approx((low[0, n - 1], high[0, n - 1]), abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -109,17 +146,31 @@ def test_bound_solves_its_equation() -> None:
     from scipy import integrate, stats
 
     n = 12
-    t = sequential_critical(n)
+    t = critical(n, sequential=True)
     # The factor, by integrating the noncentral t density over effect sizes drawn from N(0, 1).
     over = integrate.quad(
         lambda effect: stats.nct.pdf(t, n - 1, effect * math.sqrt(n)) * stats.norm.pdf(effect), -8, 8
     )[0]
     # Quadrature and scipy's density agree to about 1e-8.
     assert over / stats.t.pdf(t, n - 1) == pytest.approx(20, rel=1e-6)
+    assert p_value(t, n, sequential=True) == pytest.approx(0.05)
+    assert p_value(1.1 * t, n, sequential=True) < 0.05 < p_value(0.9 * t, n, sequential=True)
 
 
 def test_few_looks_decide_nothing() -> None:
     """Four seeds decide nothing however large the difference, nor do fewer than seven equal differences."""
-    assert sequential_critical(4) == math.inf
-    assert math.isinf(sequential_interval(50.0, 0.0, EQUAL_SEEDS - 1).low)
-    assert sequential_interval(50.0, 0.0, EQUAL_SEEDS).low == 50
+    assert critical(4, sequential=True) == math.inf
+    four = compare_pairs([0.0] * 4, [50.0, 51, 52, 53], sequential=True)
+    assert not four.has_interval and decide(four).kind is Kind.UNDECIDED
+    for n, kind in ((6, Kind.UNDECIDED), (7, Kind.BETTER)):
+        assert decide(compare_pairs([0.0] * n, [50.0] * n, sequential=True)).kind is kind
+
+
+def test_looks_make_a_verdict_stricter() -> None:
+    """The same pairs that a fixed number of seeds decides may be undecided where seeds were added."""
+    pairs = ([80.0, 81.0, 82.0, 80.5, 81.0], [81.0, 83.5, 83.0, 82.0, 82.9])
+    fixed, looked = (decide(compare_pairs(*pairs, sequential=looks)) for looks in (False, True))
+    assert (fixed.kind, looked.kind) == (Kind.BETTER, Kind.UNDECIDED)
+    assert looked.p > 0.05 > fixed.p
+    assert looked.seeds_needed is not None
+    assert decide(compare_pairs([80.0, 81.0] * 8, [83.0, 83.5] * 8, sequential=True)).kind is Kind.BETTER

@@ -78,8 +78,8 @@ def describe(verdict: Verdict) -> str:
     # Points are told with one decimal; losses and the like move in hundredths.
     write = signed if verdict.margin >= 0.1 else "{:+.3f}".format
     figures = f"{write(found.difference)} {verdict.unit}".rstrip()
-    if found.n > 1 and math.isfinite(verdict.interval.low) and not found.equal_differences:
-        figures += f" ({write(verdict.interval.low)} to {write(verdict.interval.high)})"
+    if found.n > 1 and math.isfinite(found.low) and not found.equal_differences:
+        figures += f" ({write(found.low)} to {write(found.high)})"
     seeds = f"{verdict.seeds_better} of {count(found.n, 'seed')}"
     if verdict.seeds_worse > verdict.seeds_better:
         direction = f"worse in {verdict.seeds_worse} of {count(found.n, 'seed')}"

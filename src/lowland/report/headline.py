@@ -89,6 +89,6 @@ def _figures(paired: PairedComparison) -> str:
     figures = [f"{signed(paired.difference)} points"]
     if paired.equal_differences:
         figures.append("the same for every seed")
-    elif paired.n > 1:
+    elif math.isfinite(paired.low):
         figures.append(f"95% interval {signed(paired.low)} to {signed(paired.high)}")
     return ", ".join([*figures, count(paired.n, "seed")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import MappingProxyType
 
@@ -63,7 +64,7 @@ def arm_cells(row: ScoreRow, verdicts: Verdicts) -> list[tuple[str, ...]]:
 def paired_cells(paired: PairedComparison) -> tuple[str, ...]:
     """Writes a comparison for the columns difference, seeds and verdict."""
     difference = signed(paired.difference) if paired.n else NONE
-    if paired.n > 1:
+    if math.isfinite(paired.low):
         difference += f" ({signed(paired.low)} to {signed(paired.high)})"
     return difference, str(paired.n), paired.verdict
 

@@ -1,12 +1,11 @@
 """Statistics of paired runs: intervals, verdicts, power and sequential looks. Numbers in, numbers out."""
 
 from lowland.statistics.crossed import CrossedInterval, crossed_interval
-from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, Interval
+from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, critical
 from lowland.statistics.multiple import holm
-from lowland.statistics.paired import PairedComparison, Summary, compare_pairs, summarize
+from lowland.statistics.paired import Finding, PairedComparison, Summary, compare_pairs, summarize
 from lowland.statistics.power import Power, Spread, power, seeds_for, spread_of_pairs, spread_of_runs
-from lowland.statistics.sequential import running_intervals, sequential_interval
-from lowland.statistics.verdict import MARGIN, Finding, Kind, Verdict, decide
+from lowland.statistics.verdict import MARGIN, Kind, Verdict, decide
 
 __all__ = [
     "CONFIDENCE",
@@ -14,7 +13,6 @@ __all__ = [
     "MARGIN",
     "CrossedInterval",
     "Finding",
-    "Interval",
     "Kind",
     "PairedComparison",
     "Power",
@@ -22,13 +20,12 @@ __all__ = [
     "Summary",
     "Verdict",
     "compare_pairs",
+    "critical",
     "crossed_interval",
     "decide",
     "holm",
     "power",
-    "running_intervals",
     "seeds_for",
-    "sequential_interval",
     "spread_of_pairs",
     "spread_of_runs",
     "summarize",

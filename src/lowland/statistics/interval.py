@@ -1,8 +1,17 @@
-"""Student's t interval for a mean of few numbers, and when it means nothing."""
+"""How many standard errors an interval reaches, for a fixed number of numbers and for one that grows.
+
+An interval of Student's t holds for a number of seeds that was fixed before. Who looks after every seed and
+stops at the first verdict calls a difference in 32% of experiments without one (looks at 2 to 40 seeds). The
+sequential interval is wider, so that all looks together, at any number of seeds, are wrong in at most 5%.
+
+The price, in seeds for a difference of 0.5, 0.75, 1, 1.5 and 2 spreads of a difference: on average 30
+(decided by 40 seeds in 57% of cases), 20, 13, 9 and 7, where a number fixed in advance needs 34, 16, 10,
+6 and 5 to see it in 4 of 5 cases. At 40 seeds the interval is 1.6 times as wide.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 from scipy import special
 
@@ -13,27 +22,46 @@ CONFIDENCE = 0.95
 EQUAL_POINTS = 1e-9
 
 
-@dataclass(frozen=True)
-class Interval:
-    """From `low` to `high`, both in the unit of what was measured."""
-
-    low: float
-    high: float
-
-
-def critical(n: int, confidence: float = CONFIDENCE) -> float:
-    """Returns how many standard errors the interval reaches to each side of a mean of n numbers.
+def critical(n: int, confidence: float = CONFIDENCE, *, sequential: bool = False) -> float:
+    """Returns how many standard errors the interval for a mean of n numbers reaches to each side.
 
     Args:
-        n: How many numbers, two or more.
-        confidence: How often the interval holds the true mean.
+        n: How many numbers there are, two or more; at a look, by now.
+        confidence: How often the interval holds the true mean; a sequential one at all looks at once.
+        sequential: Whether there were other looks, or will be.
+
+    Returns:
+        The multiple; infinite where so few numbers decide nothing.
 
     Source:
-        Student's t with n - 1 degrees of freedom.
+        Student's t with n - 1 degrees of freedom. Sequential: Wang and Ramdas, "Anytime-valid t-tests and
+        confidence sequences for Gaussian means with unknown variance" (2024), the Gaussian mixture: the Bayes
+        factor for an effect size drawn from N(0, 1) against none, under the right Haar prior of the
+        variance, is a martingale under the null whatever the variance, and by Ville's inequality it ever
+        exceeds 1 / alpha with probability alpha at most.
     """
-    return float(special.stdtrit(n - 1, (1 + confidence) / 2))
+    if not sequential:
+        return float(special.stdtrit(n - 1, (1 + confidence) / 2))
+    ratio = (math.sqrt(1 + n) / (1 - confidence)) ** (2 / n)
+    return math.inf if ratio >= 1 + n else math.sqrt((n - 1) * (ratio - 1) / (1 - ratio / (1 + n)))
 
 
-def interval_holds(n: int, equal_differences: bool) -> bool:
-    """Tells whether an interval over n pairs means something; see `compare_pairs` on equal differences."""
-    return n >= 2 and (not equal_differences or 2 / 2**n < 1 - CONFIDENCE)
+def p_value(t: float, n: int, *, sequential: bool = False) -> float:
+    """Returns the p value of a mean that is t standard errors from 0; sequential, of this and earlier looks.
+
+    It is below 1 - confidence where t is above `critical`.
+    """
+    if not sequential:
+        return float(2 * special.stdtr(n - 1, -abs(t)))
+    of_mean = t**2 / (n - 1)
+    ratio = (1 + of_mean) / (1 + of_mean / (1 + n))
+    return min(1.0, math.sqrt(1 + n) * ratio ** (-n / 2))
+
+
+def equal_seeds(sequential: bool) -> int:
+    """Returns from how many seeds on equal differences other than zero count, by their sign.
+
+    n equal signs have the two-sided probability 2 / 2**n: 3.1% for 6, and at the first of many looks 1.6% for
+    7, which leaves room for the looks that follow.
+    """
+    return 7 if sequential else 6

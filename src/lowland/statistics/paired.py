@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from scipy import special
 
-from lowland.statistics.interval import EQUAL_POINTS, critical, interval_holds
-from lowland.statistics.verdict import Finding, against_zero
+from lowland.statistics.interval import EQUAL_POINTS, critical, equal_seeds, p_value
+
+Finding = Literal["better", "worse", "no difference detected", "not enough seeds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +45,13 @@ class PairedComparison:
         low: Lower end of the 95% interval for the mean difference; nan for fewer than two pairs.
         high: Upper end.
         n: Number of pairs.
-        verdict: What the interval says about zero. `lowland.statistics.decide` says more.
         equal_differences: Whether all of two or more pairs differ by the same amount.
         sd: Standard deviation of the differences; nan for fewer than two pairs.
         higher: In how many pairs the arm scored higher.
         lower: In how many it scored lower.
         least: The smallest score of all these runs; nan without a pair.
         most: The largest.
+        sequential: Whether seeds were added after looking, for which the interval allows.
     """
 
     reference: Summary
@@ -59,40 +60,44 @@ class PairedComparison:
     low: float
     high: float
     n: int
-    verdict: Finding
-    equal_differences: bool = False
-    sd: float = math.nan
-    higher: int = 0
-    lower: int = 0
-    least: float = math.nan
-    most: float = math.nan
+    equal_differences: bool
+    sd: float
+    higher: int
+    lower: int
+    least: float
+    most: float
+    sequential: bool
 
     @property
     def has_interval(self) -> bool:
         """Whether the interval means something: not where too few differences show no spread."""
-        return interval_holds(self.n, self.equal_differences)
+        enough = not self.equal_differences or self.n >= equal_seeds(self.sequential)
+        return enough and math.isfinite(self.low)
+
+    @property
+    def verdict(self) -> Finding:
+        """What the interval says about zero; `lowland.statistics.decide` says more."""
+        if self.n < 2:
+            return "not enough seeds"
+        if self.has_interval and not (self.equal_differences and abs(self.difference) <= EQUAL_POINTS):
+            if self.low > 0:
+                return "better"
+            if self.high < 0:
+                return "worse"
+        return "no difference detected"
 
     @property
     def p(self) -> float:
-        """Two-sided p value of the paired t test, of the sign test where all differences are equal.
+        """Two-sided p value of the interval's test, of the sign test where all differences are equal.
 
         nan for fewer than two pairs.
         """
         if self.n < 2:
             return math.nan
         if self.equal_differences:
-            return 1.0 if abs(self.difference) <= EQUAL_POINTS else 2 / 2**self.n
-        return float(2 * special.stdtr(self.n - 1, -abs(self.difference) * math.sqrt(self.n) / self.sd))
-
-    @property
-    def probability_higher(self) -> float:
-        """Probability that the arm's true mean is the higher one, given these pairs and nothing else.
-
-        Source:
-            The posterior of a normal mean under the reference prior, a t distribution around the mean
-            difference: one minus half the two-sided p value on the side of the difference.
-        """
-        return 1 - self.p / 2 if self.difference > 0 else self.p / 2
+            counts = abs(self.difference) > EQUAL_POINTS and (self.has_interval or not self.sequential)
+            return 2 / 2**self.n if counts else 1.0
+        return p_value(self.difference * math.sqrt(self.n) / self.sd, self.n, sequential=self.sequential)
 
 
 def summarize(values: Sequence[float]) -> Summary:
@@ -105,21 +110,23 @@ def summarize(values: Sequence[float]) -> Summary:
     )
 
 
-def compare_pairs(reference: Sequence[float], arm: Sequence[float]) -> PairedComparison:
+def compare_pairs(
+    reference: Sequence[float], arm: Sequence[float], *, sequential: bool = False
+) -> PairedComparison:
     """Compares paired scores.
 
-    The arm is called better or worse only where the 95% interval of Student's t for the mean
-    difference leaves out zero.
+    The arm is called better or worse only where the 95% interval for the mean difference leaves out zero.
 
     Where every pair differs by the same amount the differences show no spread, the interval
     shrinks to a point and the t distribution has nothing to say. This happens by chance on small
-    evaluation sets, where scores move in large steps. The sign test still holds there: n equal
-    signs have the two-sided probability 2 / 2**n, which is below 5% from n = 6 on. So equal
-    differences other than zero count as better or worse from six seeds on, and not before.
+    evaluation sets, where scores move in large steps. The sign test still holds there, so that equal
+    differences other than zero count from `equal_seeds` on, and not before.
 
     Args:
         reference: Scores of the reference's runs, higher is better.
         arm: Scores of the arm's runs, in the same order of seeds.
+        sequential: Whether seeds were added after looking: then the interval is wider, and without one
+            its ends are nan.
 
     Returns:
         The comparison.
@@ -128,7 +135,7 @@ def compare_pairs(reference: Sequence[float], arm: Sequence[float]) -> PairedCom
         ValueError: If the two do not have the same length.
 
     Source:
-        The interval is the one of the paired t test, `scipy.stats.ttest_rel`.
+        The interval is the one of the paired t test, `scipy.stats.ttest_rel`; sequential, see `critical`.
     """
     if len(reference) != len(arm):
         raise ValueError(
@@ -137,24 +144,24 @@ def compare_pairs(reference: Sequence[float], arm: Sequence[float]) -> PairedCom
     differences = np.subtract(arm, reference, dtype=float)
     n = len(differences)
     difference = float(differences.mean()) if n else math.nan
-    low, high, sd, equal = math.nan, math.nan, math.nan, False
+    reach, sd, equal = math.nan, math.nan, False
     if n >= 2:
         equal = float(np.ptp(differences)) <= EQUAL_POINTS
         sd = 0.0 if equal else float(differences.std(ddof=1))
-        reach = critical(n) * (sd / math.sqrt(n))
-        low, high = difference - reach, difference + reach
+        reach = 0.0 if equal else critical(n, sequential=sequential) * (sd / math.sqrt(n))
+        reach = reach if math.isfinite(reach) else math.nan
     return PairedComparison(
         reference=summarize(reference),
         arm=summarize(arm),
         difference=difference,
-        low=low,
-        high=high,
+        low=difference - reach,
+        high=difference + reach,
         n=n,
-        verdict=against_zero(difference, low, high, n, equal),
         equal_differences=equal,
         sd=sd,
         higher=int((differences > EQUAL_POINTS).sum()),
         lower=int((differences < -EQUAL_POINTS).sum()),
         least=float(min([*reference, *arm], default=math.nan)),
         most=float(max([*reference, *arm], default=math.nan)),
+        sequential=sequential,
     )
