@@ -87,7 +87,9 @@ def test_seeds_added_after_looking_show_the_interval_that_holds() -> None:
     many, looked = (compare_pairs(*pairs, sequential=looks) for looks in (False, True))
     assert f"{looked.high:+.1f}" in describe(decide(looked))
     assert looked.high > many.high
-    assert "(" not in describe(decide(compare_pairs([80.0, 81, 82, 80], [83.0, 84.5, 85, 83.2], sequential=True)))
+    assert "(" not in describe(
+        decide(compare_pairs([80.0, 81, 82, 80], [83.0, 84.5, 85, 83.2], sequential=True))
+    )
 
 
 def test_one_outcome_is_needed() -> None:

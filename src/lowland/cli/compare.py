@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,8 @@ USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
 Fine-tunes a model by every arm for every seed, with the same data in the same
 order, and says which arm is better than the first one and how sure that is. The
-arms are baseline and sam if you name no others. The best model is left in
-DIR/model, the report in DIR/report. A run is never repeated: after an
+arms are baseline and sam if you name no others. A model of the arm to use is
+left in DIR/model, the report in DIR/report. A run is never repeated: after an
 interruption the same command goes on, and other commands use its runs."""
 EPILOG = """\
 examples:
@@ -40,6 +41,7 @@ examples:
     --arm "late: sam.rho=0.15 sam.start=0.2"
   lowland compare --preset demo --grid sam.rho=0.02,0.05,0.1
 """
+FIRST_LOOK, MOST_SEEDS = 5, 40
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
 
@@ -76,6 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: 3)"
     )
     runs.add_argument(
+        "--until-decided",
+        action="store_true",
+        help="add seeds until the score is decided for every arm, by intervals that hold however often one "
+        f"looks; {FIRST_LOOK} seeds to begin with, unless --seeds says otherwise (default: off)",
+    )
+    runs.add_argument(
+        "--max-seeds",
+        type=at_least_one,
+        metavar="N",
+        help=f"with --until-decided, most seeds (default: {MOST_SEEDS})",
+    )
+    runs.add_argument(
         "--jobs",
         type=at_least_one,
         metavar="N",
@@ -108,6 +122,9 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     from lowland.train import TrainingError
 
     quiet_libraries()
+    most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
+    if most_seeds and "seeds" not in arguments:
+        arguments.seeds = list(range(min(FIRST_LOOK, most_seeds)))
     config = build_arms(arguments, verb)
     jobs = jobs_of(arguments)
     if "plan" in arguments:
@@ -126,7 +143,9 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
         if "anyway" not in arguments:
             refuse_oversized(plan, path, jobs)
 
-    with ExperimentProgress(console, config, path) as progress:
+    more = range(max(config.seeds) + 1, max(config.seeds) + 1 + most_seeds - len(config.seeds))
+    shown = replace(config, seeds=(*config.seeds, *more))  # as many runs as there may be
+    with ExperimentProgress(console, shown, path) as progress:
         try:
             if "alone" in arguments:
                 run_alone(config, store, progress)
@@ -141,6 +160,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
                 elsewhere=None
                 if jobs == 1
                 else lambda left: run_side_by_side(config, path, left, jobs, progress),
+                most_seeds=most_seeds,
             )
         except TrainingError as error:
             raise UserError(str(error)) from None
@@ -151,7 +171,7 @@ def run_arms(arguments: argparse.Namespace, verb: str) -> int:
     report.print(console)
     model = path / "model"
     if model.is_dir():
-        console.print(Text(f"Best model: {model} (from_pretrained loads it)"), soft_wrap=True)
+        console.print(Text(f"Model to use: {model} (from_pretrained loads it)"), soft_wrap=True)
         console.print(
             Text(f"Next: lowland predict --model {shlex.quote(str(model))} --input FILE"), soft_wrap=True
         )

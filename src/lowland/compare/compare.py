@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,9 @@ from lowland.config.layers import differences
 from lowland.errors import UserError
 from lowland.files import remove_asides, write_atomic
 from lowland.planning.plan import Plan, count_workload, make_plan
-from lowland.report import Report, write_report
+from lowland.report import Report, read_experiment, write_report
+from lowland.report.comparison import compare
+from lowland.report.verdicts import verdicts_of
 from lowland.runs.directory import RunDirectory, now, write_json
 from lowland.runs.examples import ExperimentData, SeedData, part
 from lowland.runs.guard import StopRequest, locked, stop_request
@@ -60,6 +63,7 @@ def run_experiment(
     prepared: Prepared | None = None,
     store: Path | None = None,
     elsewhere: Callable[[Sequence[RunDirectory]], None] | None = None,
+    most_seeds: int = 0,
 ) -> Report | None:
     """Runs an experiment, or what is left of it.
 
@@ -76,6 +80,8 @@ def run_experiment(
             `None` to do so here.
         store: Where runs lie; `None` for the folder `runs` that the directory is in, or one beside it.
         elsewhere: Runs what is left in processes of their own, by `run_alone`; `None` to run it here.
+        most_seeds: Seeds up to which one after another is added until the score is decided for every arm, by
+            an interval that holds however often one looks; none are added where it is no more than there are.
 
     Returns:
         The report, which is written to the directory too; `None` on all processes but the first.
@@ -126,26 +132,44 @@ def run_experiment(
     with locked(path) if first else nullcontext(), stop_request(progress.on_note) as stop:
         if first:
             remove_asides(path)
-            for sentence in _describe(config, path, command, prepared):
+            for sentence in _describe(
+                config, path, command, prepared, looking=most_seeds > len(config.seeds)
+            ):
                 progress.on_note(sentence)
             runs.link(path)
         processes().wait_for_everyone()
         done = {(run.arm, run.seed) for run in runs if run.done}
         progress.on_data(data, sizes, list(dict.fromkeys(warnings)), done)
-        if elsewhere is None:
-            problems = _train(config, runs, prepared, parts, progress, stop)
-        else:
-            with stop.at_once():
-                elsewhere(left)
-            problems = [str(run.status().get("error")) for run in runs if not run.done]
-        if len(problems) == len(config.seeds) * len(config.arms):
-            raise TrainingError(f"Every run failed. The first one: {problems[0]}")
+        problems: list[str] = []
+        todo = list(runs)
+        while True:
+            if elsewhere is None:
+                problems += _train(config, todo, prepared, parts, progress, stop)
+            else:
+                with stop.at_once():
+                    elsewhere([run for run in todo if not run.done])
+                problems = [str(run.status().get("error")) for run in runs if not run.done]
+            if len(problems) == len(config.seeds) * len(config.arms):
+                raise TrainingError(f"Every run failed. The first one: {problems[0]}")
+            if len(config.seeds) >= most_seeds or _decided(path):
+                break
+            config = replace(config, seeds=(*config.seeds, max(config.seeds) + 1))
+            seed = config.seeds[-1]
+            progress.on_note(f"Not decided by {len(config.seeds) - 1} seeds; seed {seed} is added.")
+            parts[seed] = part(data, config.data, seed, config.train.batch_size)
+            runs = Runs(config, store or store_of(path), prepared.content)
+            todo = [run for run in runs if run.seed == seed]
+            processes().wait_for_everyone()  # who has not read yet what is decided
+            if first:
+                _describe(config, path, command, prepared, looking=True)
+                runs.link(path)
+            processes().wait_for_everyone()
         if not first:
             return None
         with stop.at_once():
             measure_outcomes(measured, runs, progress.on_note)
         report = write_report(path)
-        export_best(config, path, data, progress.on_note, " ".join(report.answer))
+        export_best(config, path, data, progress.on_note, report)
         description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
         write_json(path / "experiment.json", {**description, "finished": now()}, durable=True)
     return report
@@ -182,7 +206,7 @@ def run_alone(config: ExperimentConfig, store: Path, progress: Progress) -> None
 
 def _train(
     config: ExperimentConfig,
-    runs: Runs,
+    runs: Iterable[RunDirectory],
     prepared: Prepared,
     parts: Mapping[int, SeedData],
     progress: Progress,
@@ -256,14 +280,39 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
         raise UserError(f"{path} holds another experiment ({shown}). Give another directory with --out.")
 
 
-def _describe(config: ExperimentConfig, path: Path, command: str, prepared: Prepared) -> list[str]:
-    """Writes what the experiment is; says what it is made from now that it was not made from before."""
+def _decided(path: Path) -> bool:
+    """Tells whether the score that decides is decided for every arm."""
+    scored = compare(read_experiment(path)).scored
+    return bool(scored) and all(
+        verdict.decided for verdict in verdicts_of(scored[0].rows[:1], floors={})[0].values()
+    )
+
+
+def _describe(
+    config: ExperimentConfig, path: Path, command: str, prepared: Prepared, *, looking: bool
+) -> list[str]:
+    """Writes what the experiment is; says what it is made from now that it was not made from before.
+
+    Args:
+        config: The experiment.
+        path: Its directory.
+        command: The command line that redoes it.
+        prepared: What it is made from.
+        looking: Whether seeds are added as long as it is undecided.
+    """
     path.mkdir(parents=True, exist_ok=True)
+    looks: list[int] = []
+    found: list[str] = []
     try:
-        before = json.loads((path / "experiment.json").read_text(encoding="utf-8"))["content"]
-        found = changes(before, prepared.content, config)
+        before = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
+        found = changes(before["content"], prepared.content, config)
+        looks = list(before["looks"])
+        if before["finished"] and set(before["seeds"]) != set(config.seeds):
+            looks.append(len(before["seeds"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = []
+        pass
+    if looking:
+        looks.append(len(config.seeds))
     write_atomic(path / "experiment.toml", config.to_toml().encode(), durable=True)
     write_json(
         path / "experiment.json",
@@ -276,6 +325,7 @@ def _describe(config: ExperimentConfig, path: Path, command: str, prepared: Prep
             "tasks": list(prepared.data.tasks),
             "arms": config.arms,
             "seeds": list(config.seeds),
+            "looks": sorted(set(looks)),
             "steps": config.train.steps,
             "metrics": {name: list(task.metrics) for name, task in prepared.data.scorers.items()},
             "settings": config.decisive(),

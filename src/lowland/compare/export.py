@@ -1,9 +1,9 @@
-"""What a user takes home: the best run's model as an ordinary transformers directory, with its card."""
+"""What a user takes home: a model of the arm to use as an ordinary transformers directory, with its card."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -17,11 +17,14 @@ from lowland.families.base import Family
 from lowland.families.recognise import family_of, load_family
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
 from lowland.models import save_model
+from lowland.report import Report
 from lowland.report.formats import escape_markdown
-from lowland.report.runs import Run, read_experiment
+from lowland.report.runs import Run
+from lowland.report.words import count, spread
 from lowland.runs.examples import ExperimentData
 from lowland.runs.run import mean_score
 from lowland.runs.usage import Usage
+from lowland.statistics import summarize
 from lowland.version import __version__
 
 
@@ -30,19 +33,17 @@ class Candidate:
     """A kept checkpoint.
 
     Attributes:
-        arm: Its arm.
-        seed: Its seed.
+        run: Its run.
         step: Its step.
         checkpoint: Its directory.
-        score: What it is chosen by.
+        held_out: Its mean score on held-out training examples; `None` where there were none.
         scores: Evaluation set -> metric -> value, of this checkpoint.
     """
 
-    arm: str
-    seed: int
+    run: Run
     step: int
     checkpoint: Path
-    score: float
+    held_out: float | None
     scores: Mapping[str, Mapping[str, float]]
 
 
@@ -51,40 +52,71 @@ def export_best(
     path: Path,
     data: ExperimentData,
     on_note: Callable[[str], None],
-    headline: str = "",
+    report: Report,
 ) -> Path | None:
-    """Copies the best kept checkpoint to `model/` in the experiment's directory.
+    """Copies a checkpoint of the arm to use to `model/` in the experiment's directory.
 
-    Best means the highest mean score on held-out training examples; where none were held out, the
-    checkpoint of the last step of the run whose evaluation score is highest, and the card says so.
+    The arm follows the verdict: the reference, unless another is better. Within the arm the checkpoint is the
+    one that is best on held-out training examples, which are the same for all seeds. Where none were held out
+    it is the last step of the run whose evaluation score is the middle one: the best one would be chosen on
+    the examples that it is reported on.
 
     Args:
         config: The experiment.
         path: Its directory.
         data: All examples.
-        on_note: Is told of checkpoints that are damaged; the next best one is taken then.
-        headline: How the arms compare, for the card; without times, which no two runs share.
+        on_note: Is told of checkpoints that are damaged; the next one is taken then.
+        report: How the arms compare.
 
     Returns:
         The directory, or `None` if no run left a checkpoint.
     """
-    runs = {(run.arm, run.seed): run for run in read_experiment(path).runs}
-    chosen = [runs[arm, seed] for seed in config.seeds for arm in config.arms]
-    # A seed whose held-out examples cannot tell has none: then all runs are compared in the other way.
-    held_out = all(
-        any(evaluation.split == "held_out" for evaluation in run.evaluations)
-        for run in chosen
-        if run.state == "done"
-    )
-    candidates = [candidate for run in chosen for candidate in _candidates(path, run, data, held_out)]
-    for best in sorted(candidates, key=lambda candidate: -candidate.score):
-        try:
-            check_sums(best.checkpoint)
-        except DamagedError as error:
-            on_note(f"A checkpoint is damaged and is not used: {error}")
-            continue
-        return _export(best, path / "model", config, data, held_out, headline)
+    runs = report.comparison.experiment.runs
+    # Where the arm left no usable checkpoint, one of another is better than none.
+    for arm in sorted(config.arms, key=lambda arm: arm != report.recommended):
+        done = [run for run in runs if run.arm == arm and run.state == "done"]
+        found = [one for run in done for one in _candidates(path, run, data)]
+        for best in _in_order(found, config.train.steps):
+            try:
+                check_sums(best.checkpoint)
+            except DamagedError as error:
+                on_note(f"A checkpoint is damaged and is not used: {error}")
+                continue
+            return _export(best, path / "model", config, data, report)
     return None
+
+
+def _candidates(path: Path, run: Run, data: ExperimentData) -> list[Candidate]:
+    found = []
+    for checkpoint in sorted((path / f"{run.arm}-seed{run.seed}" / "checkpoints").glob("step-*")):
+        step = int(checkpoint.name.removeprefix("step-"))
+        held_out = _scores(run, list(data.tasks), "held_out", step)
+        found.append(
+            Candidate(
+                run=run,
+                step=step,
+                checkpoint=checkpoint,
+                held_out=mean_score(held_out) if held_out else None,
+                scores=_scores(run, list(data.evaluation), "evaluation", step),
+            )
+        )
+    return [one for one in found if one.scores]
+
+
+def _in_order(candidates: Sequence[Candidate], last: int) -> list[Candidate]:
+    """Orders an arm's checkpoints, the one to use first."""
+    if all(one.held_out is not None for one in candidates):
+        return sorted(candidates, key=lambda one: -(one.held_out or 0.0))
+    steps = [one for one in candidates if one.step == last]
+    ranked = sorted(steps, key=lambda one: mean_score(one.scores))
+    middle = len(ranked) // 2
+    return ranked[middle:] + ranked[:middle][::-1]
+
+
+def _scores(run: Run, names: list[str], split: str, step: int) -> dict[str, Mapping[str, float]]:
+    """Finds a run's scores of one step."""
+    scores = {e.name: e.metrics for e in run.evaluations if (e.split, e.step) == (split, step)}
+    return {name: scores[name] for name in names if name in scores}
 
 
 def _export(
@@ -92,13 +124,12 @@ def _export(
     target: Path,
     config: ExperimentConfig,
     data: ExperimentData,
-    held_out: bool,
-    headline: str,
+    report: Report,
 ) -> Path:
     """Copies a checkpoint, with all that the model's user needs."""
     aside = aside_of(target)
     try:
-        own = config.of(best.arm)
+        own = config.of(best.run.arm)
         family, model_config = family_of(str(best.checkpoint), own.family.name, config.data.hub)
         if own.merge:
             trained = load_family(str(best.checkpoint), own.family, hub=config.data.hub)
@@ -124,7 +155,7 @@ def _export(
         write_sums(aside)
         # Without a checksum: it is there to be edited.
         (aside / "README.md").write_text(
-            _card(config, data, best, held_out, family, model_config, headline), encoding="utf-8"
+            _card(config, data, best, family, model_config, report), encoding="utf-8"
         )
         put_in_place(aside, target)
     finally:
@@ -132,45 +163,16 @@ def _export(
     return target
 
 
-def _candidates(path: Path, run: Run, data: ExperimentData, held_out: bool) -> list[Candidate]:
-    if run.state != "done":
-        return []
-    found: list[Candidate] = []
-    for checkpoint in sorted((path / f"{run.arm}-seed{run.seed}" / "checkpoints").glob("step-*")):
-        step = int(checkpoint.name.removeprefix("step-"))
-        scores = _scores(run, list(data.evaluation), "evaluation", step)
-        chosen_by = _scores(run, list(data.tasks), "held_out", step) if held_out else scores
-        if chosen_by:
-            found.append(
-                Candidate(
-                    arm=run.arm,
-                    seed=run.seed,
-                    step=step,
-                    checkpoint=checkpoint,
-                    score=mean_score(chosen_by),
-                    scores=scores,
-                )
-            )
-    return found
-
-
-def _scores(run: Run, names: list[str], split: str, step: int) -> dict[str, Mapping[str, float]]:
-    """Finds a run's scores of one step."""
-    scores = {e.name: e.metrics for e in run.evaluations if (e.split, e.step) == (split, step)}
-    return {name: scores[name] for name in names if name in scores}
-
-
 def _card(
     config: ExperimentConfig,
     data: ExperimentData,
     best: Candidate,
-    held_out: bool,
     family: type[Family],
     model_config: PreTrainedConfig,
-    headline: str,
+    report: Report,
 ) -> str:
     """Writes the model card."""
-    own = config.of(best.arm)
+    own = config.of(best.run.arm)
     how = "Sharpness-Aware Minimization (SAM)" if own.sam.rho else "training without SAM"
     rows = "\n".join(
         f"| {escape_markdown(name)} | {escape_markdown(metric)} | {value:.2f} |"
@@ -182,9 +184,9 @@ def _card(
     if own.lora is not None and not own.merge and model_config.problem_type is not None:
         options = f", num_labels={model_config.num_labels}"  # the base knows nothing of the head
     chosen = (
-        "highest mean score on training examples that were held out"
-        if held_out
-        else "highest evaluation score among the runs' last steps (nothing was held out: optimistic)"
+        "the highest mean score on training examples that were held out, the same for all seeds"
+        if best.held_out is not None
+        else "the middle one of its seeds by evaluation score, at the last step; nothing was held out"
     )
     return f"""---
 library_name: transformers
@@ -195,8 +197,8 @@ tags: [lowland, sharpness-aware-minimization]
 # {escape_markdown(", ".join(data.tasks))}, fine-tuned from {escape_markdown(own.model)}
 
 Fine-tuned with lowland {__version__} by {how}.
-Arm {escape_markdown(best.arm)}, seed {best.seed}, step {best.step} of {config.train.steps}.
-Chosen among all arms, seeds and kept checkpoints of its experiment by: {chosen}.
+Arm {escape_markdown(best.run.arm)}, seed {best.run.seed}, step {best.step} of {config.train.steps}.
+Chosen among the arm's seeds and kept checkpoints: {chosen}.
 
     from transformers import {family.auto_class}, AutoTokenizer
     model = {family.auto_class}.from_pretrained("this directory"{options})
@@ -211,7 +213,7 @@ Or, for a file of new rows: `lowland predict --model "this directory" --input FI
 {rows}
 | average | | {average:.2f} |
 
-{_arms(config, headline)}## Data
+{_arms(config, best, report)}## Data
 
 {_data(config, data)}
 
@@ -221,15 +223,22 @@ Or, for a file of new rows: `lowland predict --model "this directory" --input FI
 """
 
 
-def _arms(config: ExperimentConfig, headline: str) -> str:
-    """Says what was compared, and how it came out."""
-    if len(config.arms) < 2:
+def _arms(config: ExperimentConfig, best: Candidate, report: Report) -> str:
+    """Says what was compared, how it came out, and how this model compares with the runs."""
+    scored = report.comparison.scored[0] if report.comparison.scored else None
+    if scored is None or sum(map(len, scored.runs.values())) < 2:
         return ""
-    lines = [
-        f"- {escape_markdown(arm)}: {escape_markdown(describe(changed) or 'as the settings below')}"
-        for arm, changed in config.arms.items()
-    ]
-    return "\n".join(["## Arms of the comparison", "", *lines, "", escape_markdown(headline), "", ""])
+    lines = []
+    for arm, changed in config.arms.items():
+        averages = [fmean(scores.values()) for scores in scored.runs.get(arm, {}).values()]
+        what = escape_markdown(describe(changed) or "as the settings below")
+        seeds = count(len(averages), "run")
+        lines.append(f"- {escape_markdown(arm)}: {what}; average of {seeds}: {spread(summarize(averages))}")
+    mine = fmean(value for metrics in best.scores.values() for value in metrics.values())
+    lines.append(f"- this model: {mine:.1f}")
+    answer = escape_markdown(" ".join(report.answer))
+    head = f"## Runs of the comparison, {scored.selection.label}"
+    return "\n".join([head, "", *lines, "", *([answer, ""] if answer else []), ""])
 
 
 def _data(config: ExperimentConfig, data: ExperimentData) -> str:

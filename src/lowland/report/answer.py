@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowland.report.words import count, signed
@@ -97,6 +97,12 @@ def describe(verdict: Verdict) -> str:
             return f"is {verdict.kind.value}: {figures}, {direction}"
 
 
+def recommended(reference: str, verdicts: Mapping[str, Verdict]) -> str:
+    """Names the arm to use: the reference, unless others are better; of these the largest gain."""
+    better = {arm: one for arm, one in verdicts.items() if one.kind is Kind.BETTER}
+    return max(better, key=lambda arm: abs(better[arm].comparison.difference), default=reference)
+
+
 def _beside(others: Sequence[Judged]) -> str:
     """Says the strongest of the other verdicts: the decided one that chance explains worst."""
     if not others:
@@ -112,9 +118,8 @@ def _beside(others: Sequence[Judged]) -> str:
 def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) -> str:
     better = [one for one in judged if one.verdict.kind is Kind.BETTER]
     if better:
-        best = max(better, key=lambda one: abs(one.verdict.comparison.difference))
         chosen = " It was chosen among several: expect a smaller gain." if len(better) > 1 else ""
-        return f"Advice: use {best.arm}.{chosen}"
+        return f"Advice: use {recommended(reference, {one.arm: one.verdict for one in better})}.{chosen}"
     kinds = {one.verdict.kind for one in judged}
     if kinds == {Kind.NOTHING_LEARNED}:
         return (

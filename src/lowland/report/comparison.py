@@ -174,7 +174,7 @@ def _score(
     ]
     return Scored(
         selection=selection,
-        rows=tuple(_row(*column, seeds) for column in means + columns),
+        rows=tuple(_row(*column, seeds, bool(experiment.looks)) for column in means + columns),
         runs=runs,
         steps=steps,
         undefined=tuple(undefined),
@@ -195,7 +195,13 @@ def _averages(metrics: Mapping[str, tuple[str, ...]]) -> list[tuple[str, Mapping
     return averages
 
 
-def _row(name: str, metric: str, values: Mapping[str, Mapping[int, float]], seeds: Sequence[int]) -> ScoreRow:
+def _row(
+    name: str,
+    metric: str,
+    values: Mapping[str, Mapping[int, float]],
+    seeds: Sequence[int],
+    sequential: bool,
+) -> ScoreRow:
     """Builds a row from each run's value; a pair without a number on both sides is left out."""
     (_, first), *others = values.items()
     kept = {
@@ -205,7 +211,8 @@ def _row(name: str, metric: str, values: Mapping[str, Mapping[int, float]], seed
     for arm, of_arm in others:
         pairs = [(first[seed], of_arm[seed]) for seed in seeds if seed in first and seed in of_arm]
         whole = [pair for pair in pairs if not math.isnan(sum(pair))]
-        paired[arm] = compare_pairs([pair[0] for pair in whole], [pair[1] for pair in whole])
+        reference, other = [pair[0] for pair in whole], [pair[1] for pair in whole]
+        paired[arm] = compare_pairs(reference, other, sequential=sequential)
     arms = {arm: summarize(of_arm) for arm, of_arm in kept.items()}
     if len(others) == 1 and seeds:  # a run without its pair tells nothing of the difference
         (comparison,) = paired.values()
@@ -246,6 +253,12 @@ def _caveats(
         caveats.append(
             f"Only {count(len(seeds), 'seed')} to compare: a real difference is easily missed; "
             f"{FEW_SEEDS} or more seeds tell more."
+        )
+    if experiment.looks and len(experiment.arms) > 1:
+        looks = ", ".join(map(str, experiment.looks))
+        caveats.append(
+            f"Seeds were added after a look at {looks}, so that Student's t interval would no longer hold: "
+            "those of scores and outcomes are wider, and hold however often seeds are added."
         )
     for run in experiment.runs:
         if run.state != "done" or not run.evaluated_steps:

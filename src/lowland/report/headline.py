@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from lowland.report.answer import Judged, answer
+from lowland.report.answer import Judged, answer, recommended
 from lowland.report.comparison import Comparison, Scored
 from lowland.report.runs import title_of
 from lowland.report.selection import Selection
@@ -77,6 +77,14 @@ def answer_of(comparison: Comparison, floors: Floors, beside: Sequence[Judged] =
     first = comparison.scored[0]
     scores, others = judged(first.rows, verdicts_of(first.rows, floors))
     return answer(title_of(comparison.experiment.reference), scores, [*others, *beside], way_of(first))
+
+
+def recommended_of(comparison: Comparison, floors: Floors) -> str | None:
+    """Names the arm to use, by the verdicts of the score that decides; `None` before anything is scored."""
+    if not comparison.scored:
+        return None
+    verdicts = verdicts_of(comparison.scored[0].rows[:1], floors)[0]
+    return recommended(comparison.experiment.reference, verdicts)
 
 
 def way_of(scored: Scored) -> str:

@@ -118,7 +118,11 @@ def _pairs(experiment: Experiment, values: Mapping[str, Mapping[int, float]]) ->
     for arm, of_arm in values.items():
         seeds = [seed for seed in of_arm if not math.isnan(reference.get(seed, math.nan) + of_arm[seed])]
         if arm != experiment.reference:
-            paired[arm] = compare_pairs([reference[seed] for seed in seeds], [of_arm[seed] for seed in seeds])
+            paired[arm] = compare_pairs(
+                [reference[seed] for seed in seeds],
+                [of_arm[seed] for seed in seeds],
+                sequential=bool(experiment.looks),
+            )
     return paired
 
 

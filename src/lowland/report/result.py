@@ -22,6 +22,7 @@ class Report:
         comparison: What it is about.
         headline: The result in one sentence.
         scores: A score table for each selection that is available; the first one gives the headline.
+        recommended: The arm to use; `None` before anything is scored.
         answer: Four lines: what was compared, the score, the rest, what to do; empty for a single arm.
         beyond: Tables of what the test examples tell: other examples of this kind, classes.
         cost: The table of training time.
@@ -33,6 +34,7 @@ class Report:
     comparison: Comparison
     headline: str
     scores: tuple[Table, ...]
+    recommended: str | None
     answer: tuple[str, ...]
     beyond: tuple[Table, ...]
     cost: Table

@@ -99,6 +99,7 @@ class Experiment:
         changes: Arm -> what it changes of the settings, nested as they are.
         runs: One run for every planned arm and seed.
         notes: What was odd in the directory.
+        looks: Numbers of seeds at which results were looked at before the last ones were added.
     """
 
     directory: Path
@@ -114,6 +115,7 @@ class Experiment:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: tuple[Run, ...]
     notes: tuple[str, ...] = ()
+    looks: tuple[int, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -154,6 +156,9 @@ def read_experiment(directory: Path) -> Experiment:
     if unfit := next((arm for arm in arms if not re.fullmatch(r"\w[\w.=,+-]*", arm)), None):
         raise record.error(f"'arms' holds a name that no arm can have: {unfit!r}")
     seeds = record.items("seeds")
+    looks = record.items("looks") if "looks" in record.values else []
+    if not all(type(look) is int for look in looks):
+        raise record.error(f"'looks' must be a list of whole numbers, not {looks}")
     if not seeds or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
         raise record.error(f"'seeds' must be a list of different whole numbers, not {seeds}")
     metrics = record.mapping("metrics")
@@ -179,6 +184,7 @@ def read_experiment(directory: Path) -> Experiment:
         settings=record.mapping("settings"),
         changes=arms,
         runs=runs,
+        looks=tuple(looks),
         notes=tuple(
             f"{name} is not a run that experiment.json plans; it is left out."
             for name in extra

@@ -107,9 +107,10 @@ def _notes(rows: Sequence[ScoreRow], reference: str) -> tuple[str, ...]:
         notes.append("Mean ± standard deviation over seeds.")
     tested = [paired for row in rows for paired in row.paired.values() if paired.n > 1]
     if tested:
+        kind = "an interval for seeds that are added" if tested[0].sequential else "Student's t interval"
         notes.append(
-            f"Difference: minus {title_of(reference)}, paired by seed, with Student's t interval. It covers "
-            "the spread over seeds, not the choice of evaluation examples."
+            f"Difference: minus {title_of(reference)}, paired by seed, with {kind}. It covers the "
+            "spread over seeds, not the choice of evaluation examples."
         )
         if len(tested) > 1:
             notes.append(

@@ -13,7 +13,7 @@ from lowland.report.examples_tables import example_tables, flips_file
 from lowland.report.figures import score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
 from lowland.report.grid import pairs_of
-from lowland.report.headline import answer_of, headline
+from lowland.report.headline import answer_of, headline, recommended_of
 from lowland.report.outcomes import judged_outcomes, outcome_table, read_outcomes
 from lowland.report.page import to_json, to_page
 from lowland.report.result import Report, Reports
@@ -60,6 +60,7 @@ def write_report(experiment_dir: Path) -> Report:
         comparison=comparison,
         headline=headline(comparison, floors),
         scores=scores,
+        recommended=recommended_of(comparison, floors),
         answer=answer_of(comparison, floors, judged_outcomes(outcomes[0]) if outcomes else ()),
         beyond=(*example_tables(examples, title_of), *(table for table in tables if table is not None)),
         cost=cost_table(comparison),

@@ -9,7 +9,7 @@ from pathlib import Path
 from lowland.config.data import DataSettings
 from lowland.errors import UserError
 from lowland.report.words import count
-from lowland.runs.choosing import choose_by
+from lowland.runs.choosing import HELD_OUT_SEED, choose_by, used_of
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
@@ -171,15 +171,15 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
     Raises:
         UserError: If a task has too few examples to hold any out, or no labels to make wrong.
     """
-    chosen: dict[str, Sequence[Example]] = {}
+    left, held_out, warnings = choose_by(data.train, data.tasks, settings)
+    train: dict[str, Sequence[Example]] = {}
     for name, examples in data.train.items():
-        chosen[name] = subsample(examples, settings.fraction, derive_seed(seed, "subsample"))
-        if settings.label_noise:
-            labels = known_labels(data.tasks[name], examples)
-            # Before any are held out: who has wrong labels has no right ones to choose a checkpoint by.
-            noise = derive_seed(seed, "label-noise")
-            chosen[name] = flip_labels(chosen[name], labels, settings.label_noise, noise)
-    train, held_out, warnings = choose_by(chosen, data.tasks, settings, seed)
+        kept = used_of(examples, settings.fraction) - len(held_out.get(name, ()))
+        train[name] = subsample(left[name], kept / len(left[name]), derive_seed(seed, "subsample"))
+    if settings.label_noise:
+        # Of held-out examples, too: who has wrong labels has no right ones to choose a checkpoint by.
+        train = _noisy(data, train, settings.label_noise, seed)
+        held_out = _noisy(data, held_out, settings.label_noise, HELD_OUT_SEED)
     for name, examples in data.train.items():
         warnings += _missing_classes(name, examples, train[name], seed)
     sizes = {name: len(examples) for name, examples in train.items()}
@@ -194,6 +194,20 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
         rates=rates(sizes, settings.cap, settings.temperature),
         warnings=tuple(warnings),
     )
+
+
+def _noisy(
+    data: ExperimentData, parts: Mapping[str, Sequence[Example]], share: float, seed: int
+) -> dict[str, Sequence[Example]]:
+    return {
+        name: flip_labels(
+            examples,
+            known_labels(data.tasks[name], data.train[name]),
+            share,
+            derive_seed(seed, "label-noise"),
+        )
+        for name, examples in parts.items()
+    }
 
 
 def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def p_value(t: float, n: int, *, sequential: bool = False) -> float:
         return float(2 * special.stdtr(n - 1, -abs(t)))
     of_mean = t**2 / (n - 1)
     ratio = (1 + of_mean) / (1 + of_mean / (1 + n))
-    return min(1.0, math.sqrt(1 + n) * ratio ** (-n / 2))
+    return min(1.0, math.sqrt(1 + n) * math.exp(-n / 2 * math.log(ratio)))
 
 
 def equal_seeds(sequential: bool) -> int:

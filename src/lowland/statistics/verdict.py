@@ -1,7 +1,7 @@
 """The one place where a verdict is decided.
 
-`decide` knows the margin within which arms count as equal, tells apart the ways in which nothing was detected,
-and takes account of many verdicts and of seeds that were added after looking.
+`decide` knows the margin within which arms count as equal, tells apart the ways in which nothing was
+detected, and takes account of many verdicts and of seeds that were added after looking.
 """
 
 from __future__ import annotations
