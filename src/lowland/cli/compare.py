@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lowland.cli import options, settings
 from lowland.cli.parser import at_least_one, comma_list, own_arm, seed_list
+from lowland.config.arms import KNOWN
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arms",
         type=comma_list,
         metavar="NAMES",
-        help="baseline, sam, previous, momentum, asam, or arms of the file of settings, with commas between "
+        help=f"{', '.join(KNOWN)}, or arms of the file of settings, with commas between "
         "(default: baseline,sam)",
     )
     arms.add_argument(

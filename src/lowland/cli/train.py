@@ -6,6 +6,7 @@ import argparse
 
 from lowland.cli import compare, options
 from lowland.cli.parser import arm_or_name, whole
+from lowland.config.arms import KNOWN
 
 HELP = "fine-tune one model, by SAM or without"
 USAGE = "[TASK ...] [--option ...]"
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arm",
         type=arm_or_name,
         metavar="ARM",
-        help="which arm: baseline, sam, previous, momentum or asam, one of the file of settings, or one of "
+        help=f"which arm: {', '.join(KNOWN)}, one of the file of settings, or one of "
         'your own such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
     )
     run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")
