@@ -47,8 +47,9 @@ def write_task(folder: Path) -> list[str]:
 
 
 def main() -> int:
+    from lowland.compare.progress import ExperimentProgress
+
     from lowland.cli import main as lowland
-    from lowland.cli.progress import ExperimentProgress
     from lowland.train import StepReport
 
     parser = argparse.ArgumentParser(

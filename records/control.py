@@ -22,8 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from records.log import table
-from records.runs import LAST, VALIDATION
+from records.log import LAST, VALIDATION, table
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 

@@ -38,7 +38,7 @@ def test_stop_says_where(stopped: Path) -> None:
     assert status["state"] == "failed"
     assert "At step 2 the loss is nan" in status["error"]
     assert "learning rate (now 1e+30) or rho" in status["error"]
-    assert f"lowland replay {stopped.resolve() / 'non-finite' / 'step-2'}" in status["error"]
+    assert f"lowland doctor --step {stopped.resolve() / 'non-finite' / 'step-2'}" in status["error"]
 
 
 def test_batch_is_kept(stopped: Path) -> None:
@@ -53,7 +53,7 @@ def test_batch_is_kept(stopped: Path) -> None:
 
 def test_replay(stopped: Path) -> None:
     """The kept step comes out as in the run, names the layer, and shows the examples."""
-    out = " ".join(succeed("replay", stopped.parent).out.split())
+    out = " ".join(succeed("doctor", "--step", stopped.parent).out.split())
     assert "Step 2 (sam): the loss is nan" in out and "as in the run" in out
     assert "The first layer whose output is not finite" in out
     assert "question: " in out
@@ -111,7 +111,7 @@ def test_nothing_to_replay(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "step").mkdir()
     (tmp_path / "step" / "step.json").write_text("{}")
-    result = call("replay", tmp_path / name)
+    result = call("doctor", "--step", tmp_path / name)
     assert result.code == 2
     assert result.err.count("\n") == 1
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from lowland.compare import Job, Pace, jobs, make_jobs, run_jobs
+from lowland.compare import jobs
+from lowland.compare.jobs import Job, make_jobs, run_jobs
 from lowland.compare.launch import ProcessLauncher, SubmititLauncher, cores
+from lowland.compare.pace import Pace
 from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import read_layer
 from lowland.errors import UserError

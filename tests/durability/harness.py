@@ -40,7 +40,7 @@ PRETRAINING = [
 COMMANDS: dict[str, list[str]] = {
     "train": ["train", "--steps", "5", "--evaluate-every", "2"],
     "compare": ["compare", "--steps", "4", "--evaluate-every", "2", "--seeds", "1"],
-    "sweep": ["sweep", "rho=0.05,0.1", "--steps", "3", "--evaluate-every", "2", "--seeds", "1"],
+    "grid": ["compare", "--grid", "rho=0.05,0.1", "--steps", "3", "--evaluate-every", "2", "--seeds", "1"],
     "pretrain": ["pretrain", "--steps", "5", "--evaluate-every", "2"],
 }
 """Commands, to which the options for rows or for text come; a new verb that trains is added here."""
@@ -207,7 +207,7 @@ def picture(out: Path) -> dict[str, Any]:
 def _content(path: Path, out: Path) -> Any:
     if "report" in path.parts or path.suffix == ".log":
         return "it is there"  # it tells of times
-    if path.name in ("sweep.json", "experiment.json"):
+    if path.name == "experiment.json":
         return {
             key: _without_times(value)
             for key, value in json.loads(path.read_text()).items()

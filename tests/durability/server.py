@@ -24,13 +24,11 @@ import torch
 
 import lowland.cli
 import lowland.cli.compare
-import lowland.cli.plan_view
+import lowland.cli.plan
 import lowland.cli.pretrain
-import lowland.cli.progress
-import lowland.cli.sweep
-import lowland.cli.sweep_view
 import lowland.cli.train
 import lowland.compare.compare
+import lowland.compare.progress
 import lowland.planning.plan
 import lowland.pretraining.run
 import lowland.report.write

@@ -48,16 +48,16 @@ def test_replay(kind: str, tmp_path: Path) -> None:
     words = [*SHORT, "--learning-rate", "1e30", "--seeds", "1", "--dropout", "0.1"]
     out = tmp_path / "out"
     assert call("compare", *options, "--model", model, *words, "--out", out).code != 0
-    said = " ".join(succeed("replay", out).out.split())
+    said = " ".join(succeed("doctor", "--step", out).out.split())
     assert "the big cat" in said and ", as in the run" in said
 
 
-def test_sweep(tmp_path: Path) -> None:
+def test_grid(tmp_path: Path) -> None:
     """A grid of radii runs on a classifier."""
     options = write_rows(tmp_path)
     model = write_model(tmp_path / "start", "bert")
     words = ["--model", model, *SHORT, "--seeds", "1", "--out", tmp_path / "out"]
-    result = succeed("sweep", "rho=0.02,0.1", *options, *words)
+    result = succeed("compare", "--grid", "rho=0.02,0.1", *options, *words)
     assert "0.02" in result.out and "0.1" in result.out
 
 

@@ -17,7 +17,7 @@ from tests.fixtures.models import word_tokenizer, write_checkpoint
 from transformers import ByT5Tokenizer
 
 from lowland.cli import main
-from lowland.cli.redact import redact
+from lowland.cli.trouble import redact
 from lowland.data import encode_texts
 from lowland.errors import UserError
 from lowland.models import load_model

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lowland.cli import VERBS, build_verb_parser
-from lowland.cli.sweep import read_grid
+from lowland.cli.settings import grid_of
 from lowland.paper.recipes import preset_names
 
 ROOT = Path(__file__).parents[2]
@@ -56,12 +56,12 @@ def test_commands_can_be_given(command: str) -> None:
     for size in ("small", "base", "large", "xl") if "SIZE" in command else ("",):
         verb, *words = shlex.split(command.replace("SIZE", size))[1:]
         assert verb in VERBS
-        if verb == "recipes":
+        if verb == "tasks":
             continue
         arguments = build_verb_parser(verb).parse_words(words)
         presets = [arguments.preset] if "preset" in arguments else []
-        if verb == "sweep":
-            presets += read_grid(arguments).axes.get("preset", ())
+        if verb == "compare":
+            presets += grid_of(arguments).get("preset", ())
         assert presets or verb == "report"
         assert set(presets) <= set(preset_names())
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lowland.cli import main
-from lowland.cli.recipes import flatten
+from lowland.config.arms import flatten
 from lowland.config.experiment import build_config
 from lowland.config.layers import merge
 from lowland.errors import UserError
@@ -75,16 +75,16 @@ def test_table_9_grids_are_the_rows() -> None:
     """The grids of Table 9 hold the values of its rows; a is a fraction of the batch of 128."""
     for name, batch in (("rho", 1), ("ascent", 128), ("m", 1)):
         recipe = read_recipe(f"paper-superglue-base-{name}")
-        (values,) = recipe.sweep.values()
+        (values,) = recipe.grid.values()
         assert [value * batch for value in values] == [row.swept_value for row in recipe.printed()]
 
 
 def test_every_point_of_every_grid_is_valid() -> None:
-    """Every value of every [sweep] table makes a valid configuration, and ones that differ."""
-    swept = [recipe for recipe in RECIPES if recipe.sweep]
+    """Every value of every [grid] table makes a valid configuration, and ones that differ."""
+    swept = [recipe for recipe in RECIPES if recipe.grid]
     assert len(swept) == 12
     for recipe in swept:
-        for name, values in recipe.sweep.items():
+        for name, values in recipe.grid.items():
             section, key = name.split(".")
             prints = {build_config(recipe.settings, {section: {key: v}}).fingerprint() for v in values}
             assert len(prints) == len(values) > 1
@@ -119,7 +119,7 @@ def test_the_defaults_of_a_benchmark_do_not_leak() -> None:
 
 def test_a_users_file_extends_a_preset() -> None:
     """A file may extend a preset, and what it sets goes before that."""
-    settings = expand({"extends": "paper-cbqa-small", "train": {"steps": 7}, "sweep": {"sam.rho": [0.1]}})
+    settings = expand({"extends": "paper-cbqa-small", "train": {"steps": 7}, "grid": {"sam.rho": [0.1]}})
     config = build_config(settings)
     assert (config.train.steps, config.train.dropout, config.sam.rho) == (7, 0.05, 0.05)
 
@@ -141,16 +141,16 @@ def test_an_unknown_preset_is_told() -> None:
 
 
 def test_the_verb_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
-    """`lowland recipes` names every preset and its table."""
-    assert main(["recipes"]) == 0
+    """`lowland tasks --recipes` names every preset and its table."""
+    assert main(["tasks", "--recipes"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in preset_names())
     assert "Tables 3 and 8" in text
 
 
 def test_the_verb_shows_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """`lowland recipes NAME` shows settings, command and the paper's scores of its columns alone."""
-    assert main(["recipes", "paper-nq-base"]) == 0
+    """`lowland tasks NAME` shows settings, command and the paper's scores of its columns alone."""
+    assert main(["tasks", "paper-nq-base"]) == 0
     text = capsys.readouterr().out
     for expected in ("google/t5-v1_1-base", "20000", "38 tokens of input", "26.3", "27.8"):
         assert expected in text
@@ -160,7 +160,6 @@ def test_the_verb_shows_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_recipe_can_be_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`lowland recipes NAME` works for every preset, and a grid is run by `lowland sweep`."""
-    assert main(["recipes", name]) == 0
-    verb = "sweep" if read_recipe(name).sweep else "compare"
-    assert f"lowland {verb} " in capsys.readouterr().out
+    """`lowland tasks NAME` works for every preset, and says the command that runs it."""
+    assert main(["tasks", name]) == 0
+    assert "Run it:      lowland compare " in capsys.readouterr().out

@@ -81,7 +81,8 @@ def test_other_factors_are_refused(factor: float) -> None:
 def test_options_hold_as_they_are() -> None:
     """What the command line sets beside --scale is not shrunk; the rest of the recipe is."""
     words = ["--preset", "paper-superglue-base", "--scale", "0.01", "--steps", "60", "--model", "embedded"]
-    config = settings.build(build_verb_parser("compare").parse_words(words))
+    given = build_verb_parser("compare").parse_words(words)
+    config = scale(build_config(*settings.layers(given)), given.scale, keep=vars(given))
     assert (config.train.steps, config.train.evaluate_every, config.model) == (60, 10, "embedded")
     # The embedded model's own defaults lie below every preset.
     assert (config.train.batch_size, config.train.learning_rate) == (32, 5e-3)

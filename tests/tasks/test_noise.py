@@ -184,11 +184,11 @@ def test_both_arms_train_on_the_same_wrong_labels(tmp_path: Path) -> None:
     assert read_losses(tmp_path / "clean" / "baseline-seed0") != pytest.approx(noisy, rel=1e-2)
 
 
-def test_noise_is_an_axis_of_a_sweep(tmp_path: Path) -> None:
-    """`lowland sweep label-noise=0,0.4` plans a cell for each, and a task without labels ends it at once."""
+def test_noise_is_an_axis_of_a_grid(tmp_path: Path) -> None:
+    """`--grid label-noise=0,0.4` plans an experiment for each, and a task without labels ends it at once."""
     train, dev = write_rows(tmp_path / "t.jsonl", reviews(40)), write_rows(tmp_path / "d.jsonl", reviews(8))
     own = ["--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}", *SMALL]
-    shown = succeed("sweep", "label-noise=0,0.4", *own, "--out", tmp_path / "sweep", "--plan")
+    shown = succeed("compare", "--grid", "label-noise=0,0.4", *own, "--out", tmp_path / "grid", "--plan")
     assert "label-noise-0.4" in shown.out
     free = [*own, "--metric", "exact_match"]
     refused = call("train", *free, "--label-noise", "0.2", "--out", tmp_path / "x")

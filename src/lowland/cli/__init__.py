@@ -14,25 +14,18 @@ from importlib import metadata
 from types import ModuleType
 
 from lowland.cli.parser import Parser
-from lowland.cli.redact import redact
-from lowland.cli.trouble import machine_trouble
+from lowland.cli.trouble import machine_trouble, redact
 from lowland.errors import UserError, unknown_name
 from lowland.version import __version__
 
-VERBS = (
-    "compare",
-    "sweep",
-    "train",
-    "pretrain",
-    "eval",
-    "predict",
-    "sharpness",
-    "replay",
-    "report",
-    "tasks",
-    "recipes",
-    "doctor",
-)
+VERBS = ("compare", "train", "eval", "predict", "report", "sharpness", "pretrain", "tasks", "doctor")
+GONE = {
+    "sweep": "lowland compare --grid SETTING=VALUES, such as --grid sam.rho=0.02,0.05",
+    "outcomes": "a part of lowland compare, see its --outcomes",
+    "replay": "lowland doctor --step DIR",
+    "recipes": "lowland tasks --recipes",
+}
+"""What former verbs have become."""
 
 DESCRIPTION = """\
 Sharpness-Aware Minimization (SAM) for language models: fine-tunes them so that
@@ -46,7 +39,7 @@ EPILOG = """\
   lowland doctor                  what this machine can do, what would go wrong
   lowland compare --preset demo   does SAM help to learn facts? Minutes, offline
   lowland tasks                   what there is to train on
-  lowland compare --train my.jsonl --test my-dev.jsonl \\
+  lowland compare --train my.csv --split 0.2 \\
     --input "review: {text}" --target "{label}"
 """
 
@@ -69,6 +62,7 @@ def build_verb_parser(name: str) -> Parser:
     module = verb_module(name)
     parser = Parser(
         prog=f"lowland {name}",
+        common=getattr(module, "COMMON", ()),
         usage=f"lowland {name} {module.USAGE}",
         description=module.DESCRIPTION,
         epilog=module.EPILOG,
@@ -131,6 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 0
         name = words[0]
+        if name in GONE:
+            raise UserError(f"`lowland {name}` is now: {GONE[name]}.")
         if name not in VERBS:
             raise unknown_name("verb", name, VERBS)
         arguments = build_verb_parser(name).parse_words(words[1:])

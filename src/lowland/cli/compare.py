@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,38 +13,36 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from lowland.cli import options, settings
-from lowland.cli.parser import at_least_one, comma_list, own_arm, seed_list
-from lowland.config.arms import KNOWN
+from lowland.cli.console import console
+from lowland.cli.parser import at_least_one, comma_list, launcher, own_arm
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
-    from lowland.cli.progress import ExperimentProgress
-    from lowland.config.experiment import ExperimentConfig
+    from lowland.compare.api import Experiment
     from lowland.planning.plan import Plan
-    from lowland.runs.directory import RunDirectory
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
-Fine-tunes a model by every arm for every seed, with the same data in the same
-order, and says which arm is better than the first one and how sure that is. The
-arms are baseline and sam if you name no others. A model of the arm to use is
-left in DIR/model, the report in DIR/report. A run is never repeated: after an
-interruption the same command goes on, and other commands use its runs."""
+Fine-tunes a model by every arm for every seed, and says which arm is better
+than the first one and how sure that is. DIR/report has the report, DIR/model a
+model of the arm to use. No run is repeated: the same command goes on."""
 EPILOG = """\
 examples:
-  lowland compare --preset demo
-  lowland compare superglue --preset paper-base --hub
-  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
-  lowland compare --train reviews.csv --test dev.csv \\
-    --input "review: {text}" --target "{label}" --metric macro_f1
-  lowland compare --preset demo --arms baseline,sam,asam \\
-    --arm "late: sam.rho=0.15 sam.start=0.2"
   lowland compare --preset demo --grid sam.rho=0.02,0.05,0.1
+  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
+  lowland compare --train reviews.csv --split 0.2 \\
+    --input "review: {text}" --target "{label}" --metric macro_f1
 """
 FIRST_LOOK, MOST_SEEDS = 5, 40
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
+COMMON = (
+    *("data.tasks", "data.custom.train", "data.custom.evaluation", "data.custom.split"),
+    *("data.custom.input", "data.custom.target", "data.custom.metrics", "data.data_dir", "data.hub"),
+    *("model", "lora", "train.steps", "epochs", "train.batch_size", "train.learning_rate", "sam.rho"),
+    *("arms", "own_arms", "grid", "seeds", "jobs", "preset", "plan", "out"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arms",
         type=comma_list,
         metavar="NAMES",
-        help=f"{', '.join(KNOWN)}, or arms of the file of settings, with commas between "
-        "(default: baseline,sam)",
+        help="what is compared: baseline, sam, previous, momentum, asam, or arms of the file of settings, "
+        "with commas between (default: baseline,sam)",
     )
     arms.add_argument(
         "--arm",
@@ -64,20 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=own_arm,
         action="append",
         metavar="ARM",
-        help='one more, such as "late: sam.rho=0.15 sam.start=0.2": a name, and what it changes of the '
+        help='one more, such as "late: sam.rho=0.1 sam.start=0.2"; a name, and what it changes of the '
         "settings, after the name of an arm that it begins with, if any; may be repeated",
     )
     arms.add_argument(
         "--grid",
         action="append",
-        metavar="SETTING=VALUES",
-        help="an arm for each value, such as sam.rho=0.02,0.05,0.1, in the place of the arms after the "
-        "first; repeated, an arm for each combination",
+        metavar="NAME=VALUES",
+        help="an arm for each value, such as sam.rho=0.02,0.05; in the place of the arms after the "
+        "first; repeated, an arm for each combination; of what all arms share (data, steps), an experiment "
+        "for each value",
     )
     runs = parser.add_argument_group("runs")
-    runs.add_argument(
-        "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: 3)"
-    )
+    options.add_seeds(runs)
     runs.add_argument(
         "--until-decided",
         action="store_true",
@@ -94,8 +92,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=at_least_one,
         metavar="N",
-        help="runs at the same time, each in a process with its share of the cores or, in turn, one of the "
-        "GPUs, and a log in DIR/jobs (default: 1, in this process)",
+        help="runs at the same time; each in a process with its share of the cores or, in turn, one of the "
+        "GPUs, and a log in DIR/jobs (default: 1)",
+    )
+    runs.add_argument(
+        "--launcher",
+        type=launcher,
+        metavar="NAME",
+        help="where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
+        "options, such as slurm,timeout_min=600,slurm_partition=gpu; submitit-local, to try that here "
+        "(default: processes)",
     )
     # How such a process is called: it runs what it is told, and leaves the rest to who called it.
     runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
@@ -108,145 +114,129 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.more_arms = dict(own)
         if len(arguments.more_arms) < len(own):
             raise UserError("--arm: two of them have the same name. Give each a name of its own.")
-    return run_arms(arguments, "compare")
+    if "until_decided" in arguments and "seeds" not in arguments:
+        arguments.seeds = list(range(min(FIRST_LOOK, getattr(arguments, "max_seeds", MOST_SEEDS))))
+    experiments = settings.experiments(arguments)
+    for name, config in ((name, built.config) for name, built in experiments.items()):
+        if len(config.arms) < 2 and "alone" not in arguments:
+            raise UserError(
+                f"{f'{name}: ' if name else ''}There is only the arm {config.reference!r}. Name two or more "
+                "to compare, such as --arms baseline,sam, or train one with `lowland train`."
+            )
+    if len(experiments) == 1:
+        return run_one(arguments, next(iter(experiments.values())), "compare", grid="grid" in arguments)
+    return _run_all(arguments, experiments)
 
 
-def run_arms(arguments: argparse.Namespace, verb: str) -> int:
-    """Builds the configuration, runs it and shows the report."""
-    from lowland.cli.console import console, quiet_libraries
-    from lowland.cli.disk import disk_error
-    from lowland.cli.plan_view import show_plan
-    from lowland.cli.progress import ExperimentProgress
-    from lowland.compare.compare import run_alone, run_experiment
-    from lowland.planning.fits import refuse_oversized
+def run_one(
+    arguments: argparse.Namespace,
+    experiment: Experiment,
+    verb: str,
+    path: Path | None = None,
+    grid: bool = False,
+) -> int:
+    """Runs an experiment, and shows its plan and its report."""
+    from lowland.cli.plan import show_plan
+    from lowland.cli.trouble import disk_error
+    from lowland.compare.api import default_directory, run_comparison
+    from lowland.compare.progress import ExperimentProgress
     from lowland.runs.names import store_of
-    from lowland.train import TrainingError
 
-    quiet_libraries()
-    most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
-    if most_seeds and "seeds" not in arguments:
-        arguments.seeds = list(range(min(FIRST_LOOK, most_seeds)))
-    config = build_arms(arguments, verb)
-    jobs = jobs_of(arguments)
+    config = experiment.config
+    jobs: int = getattr(arguments, "jobs", 1)
     if "plan" in arguments:
-        from lowland.planning.plan import plan_experiment
-
-        plan = plan_experiment(config)
-        show_plan(plan, console, jobs)
-        for sentence in plan.workload.warnings:
-            console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
+        plan_only(experiment, jobs)
         return 0
-    path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, arguments)
+    if path is None:
+        preset = getattr(arguments, "preset", None)
+        path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, preset)
     store = Path(arguments.runs) if "runs" in arguments else store_of(path)
 
     def on_plan(plan: Plan) -> None:
-        show_plan(plan, console, jobs)
+        from lowland.planning.fits import refuse_oversized
+
+        show_plan(plan, experiment.reasons, console, jobs)
         if "anyway" not in arguments:
             refuse_oversized(plan, path, jobs)
 
-    more = range(max(config.seeds) + 1, max(config.seeds) + 1 + most_seeds - len(config.seeds))
-    shown = replace(config, seeds=(*config.seeds, *more))  # as many runs as there may be
+    seeds = config.seeds
+    most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
+    further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
+    shown = replace(config, seeds=(*seeds, *further))  # as many runs as there may be
+    name, more = getattr(arguments, "launcher", ("processes", {}))
     with ExperimentProgress(console, shown, path) as progress:
         try:
             if "alone" in arguments:
-                run_alone(config, store, progress)
+                from lowland.compare.compare import run_alone
+                from lowland.train import TrainingError
+
+                try:
+                    run_alone(config, store, progress)
+                except TrainingError as error:
+                    raise UserError(str(error)) from None
                 return 0
-            report = run_experiment(
-                config,
+            result = run_comparison(
+                experiment,
                 path,
-                arguments.command,
-                progress,
-                on_plan,
+                command=arguments.command,
+                progress=progress,
                 store=store,
-                elsewhere=None
-                if jobs == 1
-                else lambda left: run_side_by_side(config, path, left, jobs, progress),
+                jobs=jobs,
+                launcher=name,
+                launcher_options=more,
+                on_plan=on_plan,
                 most_seeds=most_seeds,
             )
-        except TrainingError as error:
-            raise UserError(str(error)) from None
         except OSError as error:
             raise disk_error(error, path) from None
-    if report is None:  # the first process reports for all
+    if result is None:  # the first process reports for all
         return 0
-    report.print(console)
-    model = path / "model"
-    if model.is_dir():
-        console.print(Text(f"Model to use: {model} (from_pretrained loads it)"), soft_wrap=True)
-        console.print(
-            Text(f"Next: lowland predict --model {shlex.quote(str(model))} --input FILE"), soft_wrap=True
-        )
+    result.report.print(console)
+    if grid and not result.again:
+        from lowland.report import write_sweep
+
+        write_sweep([path], path / "report" / "grid").print(console)
+    if result.model is not None:
+        console.print(Text(f"Model to use: {result.model} (from_pretrained loads it)"), soft_wrap=True)
+        model = shlex.quote(str(result.model))
+        console.print(Text(f"Next: lowland predict --model {model} --input FILE"), soft_wrap=True)
     return 0
 
 
-def build_arms(arguments: argparse.Namespace, verb: str) -> ExperimentConfig:
-    """Builds the configuration, with the arms of a grid where there is one.
+def plan_only(experiment: Experiment, jobs: int) -> None:
+    """Prints what an experiment would do."""
+    from lowland.cli.console import quiet_libraries
+    from lowland.cli.plan import show_plan
+    from lowland.planning.plan import plan_experiment
 
-    Raises:
-        UserError: If something is wrong with it, or there is only one arm to compare.
-    """
-    from lowland.compare import Grid, with_grid
-
-    config = settings.build(arguments)
-    if "grid" in arguments:
-        grid = Grid()
-        for word in arguments.grid:
-            grid.add_word(word)
-        config = with_grid(config, grid.arms())
-    if verb == "compare" and len(config.arms) < 2 and "alone" not in arguments:
-        raise UserError(
-            f"There is only the arm {config.reference!r}. Name two or more to compare, such as "
-            "--arms baseline,sam, or train one with `lowland train`."
-        )
-    return config
+    quiet_libraries()
+    plan = plan_experiment(experiment.config, experiment.data)
+    show_plan(plan, experiment.reasons, console, jobs)
+    for sentence in (*plan.workload.warnings, *experiment.warnings):
+        console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
 
 
-def jobs_of(arguments: argparse.Namespace) -> int:
-    """Reads how many runs are trained at the same time.
+def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment]) -> int:
+    """Runs the experiments of a grid one after another, and reports on all; one that fails stops no other."""
+    from lowland.report import find_experiments, write_sweep
 
-    Raises:
-        UserError: If that goes against how this process was started.
-    """
-    jobs: int = getattr(arguments, "jobs", 1)
-    if jobs > 1:
-        from lowland.runs.run import processes
-
-        if processes().num_processes > 1:
-            raise UserError(
-                "--jobs: several processes train each run together already. Leave it out, or start only one."
-            )
-    return jobs
-
-
-def run_side_by_side(
-    config: ExperimentConfig,
-    path: Path,
-    left: Sequence[RunDirectory],
-    jobs: int,
-    progress: ExperimentProgress,
-) -> None:
-    """Runs what is left of an experiment, several runs at a time.
-
-    Raises:
-        UserError: If a process ended before its run did. Runs that fail say so in their own directories.
-    """
-    from lowland.cli.jobs_view import JobsView
-    from lowland.compare import JOBS, make_jobs, make_launcher, run_jobs
-
-    todo = make_jobs(config, path, left, path / JOBS)
-    workers = max(1, min(jobs, len(todo)))  # who waits for nothing needs no share of the cores
-    view = JobsView(progress, len(config.seeds) * len(config.arms), todo)
-    for job, problem in run_jobs(
-        todo, make_launcher("processes", path / JOBS, {}, workers), workers, view
-    ).items():
-        if job.run.status().get("state") not in ("done", "failed"):
-            raise UserError(
-                f"{job.name}: {problem} See {job.log}. The same command goes on where it stopped."
-            )
-
-
-def default_directory(config: ExperimentConfig, verb: str, arguments: argparse.Namespace) -> Path:
-    """Names the directory of an experiment after what it is, so that the same command finds it again."""
-    names = [*config.data.tasks, *([config.data.custom.name] if config.data.custom else [])]
-    what = arguments.preset if "preset" in arguments else "-".join(names).replace("/", "-")
-    return Path("runs") / f"{verb}-{what[:60]}-{config.fingerprint()}"
+    prints = "".join(experiment.config.fingerprint() for experiment in experiments.values())
+    digits = hashlib.sha256(prints.encode()).hexdigest()[:8]
+    out = Path(arguments.out) if "out" in arguments else Path("runs") / f"compare-grid-{digits}"
+    failed: dict[str, str] = {}
+    for number, (name, experiment) in enumerate(experiments.items(), start=1):
+        console.print(Text(f"\n[{number}/{len(experiments)}] {name}", style="bold"), soft_wrap=True)
+        try:
+            run_one(arguments, experiment, "compare", out / name)
+        except UserError as error:
+            failed[name] = str(error)
+            console.print(Text(f"{name}: failed. {error}", style="red"), soft_wrap=True)
+    if "plan" in arguments:
+        return 0
+    if len(failed) < len(experiments):
+        write_sweep(find_experiments(out), out / "report").print(console)
+    for name, sentence in failed.items():
+        console.print(Text(f"Failed: {name}: {sentence}", style="red"), soft_wrap=True)
+    if failed:
+        console.print(Text(f"{len(failed)} of {len(experiments)} failed; the same command tries again."))
+    return 1 if failed else 0

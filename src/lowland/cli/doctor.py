@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 
 from rich.text import Text
 
 from lowland.cli import options
-from lowland.cli.console import console, errors, quiet_libraries
+from lowland.cli.console import console, errors, make_table, note, quiet_libraries
 from lowland.cli.findings import Finding, show
 from lowland.cli.parser import whole
 from lowland.errors import UserError
+from lowland.report.formats import plain
 
 HELP = "say what this machine can do and what would go wrong"
 USAGE = "[--option ...]"
@@ -21,9 +23,12 @@ Says what this machine and this set-up can do, and what would go wrong: what is
 installed, cores and memory, whether the model loads as it was saved, what a
 step costs with SAM and without, and which data sets are there.
 Each line is ok, a note, or a problem. The exit code is 1 if there is a problem."""
+MOST_EXAMPLES = 5
+WIDTH = 60
 EPILOG = """\
 examples:
   lowland doctor
+  lowland doctor --step runs/my-run    where a loss became not finite
   lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue --batch-size 16
 """
 
@@ -57,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"tokens of an example's {name} (default: those of a short question)",
         )
+    group.add_argument(
+        "--step",
+        metavar="DIR",
+        help="compute the step again at which a run stopped because loss or gradient was not finite, and say "
+        "which examples and layer it comes from; the directory of an experiment, a run or a kept step",
+    )
     group.add_argument("--no-timing", action="store_true", help="measure no steps")
     group.add_argument("--out", metavar="DIR", help="directory of results (default: runs)")
 
@@ -72,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, option, None)
         if value is not None and value < least:
             raise UserError(f"--{option.replace('_', '-')}: must be at least {least}, not {value}.")
+    if "step" in arguments:
+        return compute_again(Path(arguments.step).expanduser())
     from lowland.cli import doctor_machine
 
     found = show("Installed", doctor_machine.packages())
@@ -130,3 +143,41 @@ def model_and_steps(arguments: argparse.Namespace) -> list[Finding]:
     if result is not None:
         findings += doctor_model.step_findings(result, settings.steps)
     return found + show("Training it", findings)
+
+
+def compute_again(directory: Path) -> int:
+    """Computes the step again at which a run stopped, and shows where it comes from."""
+    from lowland.runs.replay import find_failure, replay
+
+    quiet_libraries()
+    folder = find_failure(directory)
+    done = replay(folder)
+    console.print(
+        Text(
+            f"Step {done.step} ({done.arm}): the loss is {done.loss:g}, the gradient's norm "
+            f"{done.gradient_norm:g}"
+            + (", as in the run." if done.same else ", but in the run they were ")
+            + ("" if done.same else f"{done.recorded[0]:g} and {done.recorded[1]:g}.")
+        ),
+        soft_wrap=True,
+    )
+    if done.weights:
+        more = f" and {len(done.weights) - 1} more" if len(done.weights) > 1 else ""
+        console.print(Text(f"Weights that are not finite before the step: {done.weights[0]}{more}"))
+    if done.module is not None:
+        console.print(Text(f"The first layer whose output is not finite: {done.module}"))
+    else:
+        console.print(
+            Text("At the weights before the step, without dropout, every layer's output is finite.")
+        )
+    if done.fp32_loss is not None:
+        console.print(Text(f"In fp32 the loss is {done.fp32_loss:g} (without dropout)."))
+    table = make_table("Examples with the largest loss", "Loss", "Input", "Target")
+    for example in done.examples[:MOST_EXAMPLES]:
+        texts = (
+            textwrap.shorten(plain(t), WIDTH, placeholder=" ...") for t in (example.inputs, example.targets)
+        )
+        table.add_row(*map(Text, (f"{example.loss:.3g}", *texts)))
+    console.print(table)
+    note(f"The batch: {folder / 'batch.safetensors'}; the weights: {folder / 'weights.safetensors'}")
+    return 0

@@ -64,6 +64,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     train = parser.add_argument_group(
         "training", "The same for all arms. In brackets: defaults of the embedded model."
     )
+    train.add_argument(
+        "--epochs",
+        type=number,
+        metavar="X",
+        help="passes over the training examples, in place of --steps (default: 10 of own data)",
+    )
     add_settings(train, TrainSettings, "train", others=MODEL_DEFAULTS["embedded"]["train"])
     add_settings(parser.add_argument_group("SAM"), SAMConfig, "sam")
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
-from lowland.config.arms import parse_arm
+from lowland.config.arms import parse_arm, parse_value
 from lowland.errors import UserError, unknown_name
 
 WIDTH = 80
@@ -89,9 +89,10 @@ class _HelpAll(argparse.Action):
 def _in_short(text: str) -> str:
     """Shortens an explanation to a line: what comes before a semicolon, with the default where it fits."""
     said, default = re.fullmatch(r"(.*?)( \(default: .*\))?", text.replace("%%", "%"), re.DOTALL).groups("")  # type: ignore[union-attr]
-    clause = re.split(r"[;:] ", said)[0]
+    clause = said.split("; ")[0]
+    short = re.split(r"[:,] ", clause)[0]
     room = WIDTH - COLUMN
-    tries = (clause + default, clause, clause.split(", ")[0])
+    tries = (clause + default, clause, short + default, short)
     return next((text for text in tries if len(text) <= room), tries[-1])
 
 
@@ -214,6 +215,17 @@ def own_arm(text: str) -> tuple[str, dict[str, Any]]:
 def arm_or_name(text: str) -> tuple[str, dict[str, Any] | None]:
     """Reads the name of an arm, or one of the user's own."""
     return own_arm(text) if ":" in text else (text, None)
+
+
+def launcher(text: str) -> tuple[str, dict[str, Any]]:
+    """Reads `slurm,timeout_min=600`: where processes run, and what submitit is told."""
+    name, *words = text.split(",")
+    name = one_of("processes", "slurm", "submitit-local")(name)
+    pairs = [word.partition("=") for word in words]
+    wrong = [key for key, equals, _ in pairs if not equals or not key]
+    if wrong or (pairs and name == "processes"):
+        raise argparse.ArgumentTypeError("must be like slurm,timeout_min=600, with options of submitit")
+    return name, {key: parse_value(value) for key, _, value in pairs}
 
 
 def one_of(*choices: str) -> Callable[[str], str]:

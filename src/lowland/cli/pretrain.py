@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.cli.console import console, quiet_libraries
-    from lowland.cli.disk import disk_error
+    from lowland.cli.trouble import disk_error
     from lowland.config.layers import build_section
     from lowland.pretraining.run import pretrain
     from lowland.pretraining.settings import SHAPE, PretrainSettings

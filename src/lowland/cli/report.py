@@ -7,19 +7,17 @@ from pathlib import Path
 
 from lowland.cli.console import console, note
 from lowland.errors import UserError
-from lowland.report import find_experiments, report_many, write_sweep
 
 HELP = "write tables and figures of experiments again, or of several"
 USAGE = "DIR ... [--paper] [--out DIR]"
 DESCRIPTION = """\
 Reads the directories of experiments, writes DIR/report of each again, and
-prints it. The directory of a sweep stands for all experiments in it. Several
+prints it. A directory of several experiments stands for all in it. Several
 experiments also get tables and figures over all of them; those of the paper's
 models are laid out as the paper's tables, with the paper's figures beside."""
 EPILOG = """\
 examples:
   lowland report runs/compare-demo-1a2b3c4d
-  lowland report runs/sweep-rho
   lowland report runs/superglue-* --paper --out tables
 """
 
@@ -27,7 +25,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     group = parser.add_argument_group("experiments")
-    group.add_argument("directories", nargs="+", metavar="DIR", help="directories of experiments or sweeps")
+    group.add_argument("directories", nargs="+", metavar="DIR", help="directories of experiments")
     group.add_argument(
         "--paper",
         action="store_true",
@@ -38,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
+    from lowland.report import find_experiments, report_many, write_sweep
+
     given = [Path(name) for name in arguments.directories]
     directories = [experiment for directory in given for experiment in find_experiments(directory)]
     several = len({directory.resolve() for directory in directories}) > 1

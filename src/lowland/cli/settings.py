@@ -7,35 +7,36 @@ file, a preset, the model's defaults) keeps its say.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowland.config.arms import nest
+from lowland.config.layers import read_layer
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.config.experiment import ExperimentConfig
+    from lowland.compare.api import Experiment
+
+TOP = ("model", "seeds", "arms", "more_arms", "lora", "merge")
+"""Settings that are in no section."""
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Collects the options that were given into nested settings."""
-    settings: dict[str, Any] = {}
-    for name, value in vars(arguments).items():
-        *sections, key = name.split(".")
-        if (not sections and key not in ("model", "seeds", "arms", "more_arms", "lora", "merge")) or (
-            name == "data.tasks" and not value
-        ):
-            continue
-        place = settings
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = value
+    settings = nest(
+        {
+            name: value
+            for name, value in vars(arguments).items()
+            if ("." in name or name in TOP) and not (name == "data.tasks" and not value)
+        }
+    )
     custom = settings.get("data", {}).get("custom")
     if custom is not None and "preset" not in arguments and "config" not in arguments:
-        options = {"train": "--train", "evaluation": "--test", "input": "--input", "target": "--target"}
+        names = {"train": "--train", "evaluation": "--test", "input": "--input", "target": "--target"}
         if "split" in custom:
-            del options["evaluation"]
-        missing = [option for key, option in options.items() if key not in custom]
+            del names["evaluation"]
+        missing = [option for key, option in names.items() if key not in custom]
         if missing:
             raise UserError(
                 "Your own data needs --train, --test (or --split 0.2, for a part of the same file), --input "
@@ -44,23 +45,65 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def build(arguments: argparse.Namespace) -> ExperimentConfig:
-    """Builds the configuration, shrunk where a rehearsal is asked for."""
-    from lowland.config.experiment import build_config
+def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str, Experiment]:
+    """Checks settings and data of all experiments of a command: name -> experiment.
 
-    return scaled(build_config(*layers(arguments)), arguments)
+    There is one, without a name, unless a grid makes several.
+
+    Args:
+        arguments: The arguments.
+        grid: Whether a grid is looked for.
+
+    Raises:
+        UserError: If something is wrong.
+    """
+    from lowland.compare.api import build_experiment
+    from lowland.compare.grid import experiments_of, with_grid
+
+    axes = grid_of(arguments) if grid else {}
+    for setting in axes:
+        if setting in arguments and getattr(arguments, setting) not in ([], None):
+            raise UserError(f"{setting} is in the grid and given as an option too. Leave one of them out.")
+    found = {}
+    for own in experiments_of(axes):
+        chosen = argparse.Namespace(**{**vars(arguments), **own.shared})
+        try:
+            found[own.name] = build_experiment(
+                layers(chosen),
+                epochs=getattr(chosen, "epochs", None),
+                factor=getattr(chosen, "scale", 1.0),
+                keep=list(vars(chosen)),
+                arms=lambda config, points=own.arms: with_grid(config, points),  # type: ignore[misc]
+                only_plan="plan" in chosen,
+            )
+        except UserError as error:
+            raise UserError(f"{own.name}: {error}" if own.name else str(error)) from None
+    return found
 
 
-def scaled(config: ExperimentConfig, arguments: argparse.Namespace) -> ExperimentConfig:
-    """Shrinks a configuration by --scale, all but what other options set."""
-    from lowland.config.scale import scale
+def grid_of(arguments: argparse.Namespace) -> Mapping[str, Sequence[Any]]:
+    """Reads the grid of the command line, or else of the file of settings, or of the preset."""
+    from lowland.compare.grid import add_axis, parse_grid
 
-    return scale(config, getattr(arguments, "scale", 1.0), keep=list(vars(arguments)))
+    if "grid" in arguments:
+        return parse_grid(arguments.grid)
+    listed: Mapping[str, Any] = {}
+    if "config" in arguments:
+        listed = read_layer(Path(arguments.config)).get("grid", {})
+        if not isinstance(listed, Mapping) or not all(isinstance(values, list) for values in listed.values()):
+            raise UserError(f"{arguments.config}: [grid] must hold a list of values for each setting.")
+    if not listed and "preset" in arguments:
+        from lowland.paper.recipes import read_recipe
+
+        listed = read_recipe(arguments.preset).grid
+    axes: dict[str, tuple[Any, ...]] = {}
+    for name, values in listed.items():
+        add_axis(axes, name, values)
+    return axes
 
 
 def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
     """Gives the layers of settings, from the least to the most particular."""
-    from lowland.config.layers import read_layer
     from lowland.paper.recipes import expand, read_preset
 
     given = settings_of(arguments)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from lowland.cli import options, settings
-from lowland.cli.parser import number, one_of, seed_list, whole
+from lowland.cli.parser import number, one_of, whole
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,15 +24,18 @@ Measures what SAM minimises, L(w+eps) - L(w), at several radii, and the largest
 eigenvalue and the trace of the Hessian, on training and on held-out examples:
 for the finished runs of an experiment, all arms, or for any one model. Writes
 tables, pictures and a file of figures for each model to DIR/sharpness. Where
-the arms were tuned apart, give the directories of all, and --out. After an
-interruption the same command goes on."""
+the arms were tuned apart, give the directories of all, and --out."""
 EPILOG = """\
 examples:
   lowland sharpness runs/compare-demo-1a2b3c4d --start
   lowland sharpness runs/sst2 --radii 0.05,0.15 --hessian-examples 0
-  lowland sharpness glue/sst2 --data-dir ~/glue --model ~/t5-small
+  lowland sharpness glue/sst2 --data-dir ~/glue --model ~/t5-small --out flat
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
+COMMON = (
+    *("data.tasks", "data.data_dir", "data.hub", "model", "seeds", "checkpoint", "start", "radii"),
+    *("examples", "batch_size", "hessian_examples", "out"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_own_data(parser)
     options.add_sources(parser)
     runs = parser.add_argument_group("an experiment")
-    runs.add_argument(
-        "--seeds", type=seed_list, metavar="N", help="number of seeds, or a list such as 4,7 (default: all)"
-    )
+    options.add_seeds(runs, "all")
     runs.add_argument(
         "--checkpoint",
         type=one_of("last", "best"),
@@ -57,56 +58,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_argument("--start", action="store_true", help="measure the model before training, too")
     measured = parser.add_argument_group("what is measured")
     measured.add_argument(
-        "--radii", type=_numbers, metavar="X,X", help="radii of the ascent (default: 0.02,0.05,0.1,0.2)"
+        "--radii",
+        type=lambda text: tuple(map(number, text.split(","))),
+        metavar="X,X",
+        help="radii of the ascent (default: 0.02,0.05,0.1,0.2)",
     )
     for name, text in (
         ("examples", "most examples of each kind (default: 128)"),
-        ("batch-size", "examples of a batch, each with its own ascent (default: the experiment's, or 32)"),
+        ("batch-size", "examples of a batch; each has its own ascent (default: the experiment's, or 32)"),
         ("steps", "steps of the longer ascent; 1 for SAM's alone (default: 3)"),
-        ("hessian-examples", "examples of which the Hessian is taken; 0 leaves it out (default: 64)"),
+        ("hessian-examples", "examples for the Hessian; 0 leaves it out (default: 64)"),
         ("probes", "random vectors of the trace (default: 8)"),
         ("grid", "points of each side of the plane; 0 leaves it out (default: 11)"),
         ("random-seed", "seed of which examples, of the vectors and of the plane (default: 0)"),
     ):
         measured.add_argument(f"--{name}", type=whole, metavar="N", help=text)
     parser.add_argument_group("results").add_argument(
-        "--out", metavar="DIR", help="where to write (default: DIR/sharpness; needed with --model)"
+        "--out", metavar="DIR", help="where to write; needed with --model (default: DIR/sharpness)"
     )
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(number(part) for part in text.split(","))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.cli.console import console, note, quiet_libraries
-    from lowland.compare.sharpness import FOLDER, Checkpoint, find_checkpoints, measure_all
+    from lowland.compare.sharpness import FOLDER, Checkpoint, measure_all
     from lowland.report.formats import to_rich
     from lowland.report.sharpness import write_sharpness
 
     quiet_libraries()
     words = getattr(arguments, "data.tasks", [])
-    work: list[tuple[ExperimentConfig, list[Checkpoint]]] = []
     if "model" in arguments:
         config = _of_model(arguments)
         if "out" not in arguments:
             raise UserError("Say with --out where to write the figures of --model.")
         out = Path(arguments.out)
-        work.append((config, [Checkpoint(arm="model", seed=0, step=None, model=config.model)]))
+        work = [(config, [Checkpoint(arm="model", seed=0, step=None, model=config.model)])]
     else:
         if not words or (len(words) > 1 and "out" not in arguments):
             raise UserError(
                 "Give the directory of an experiment, or several and --out, or --model and tasks."
             )
         out = Path(arguments.out) if "out" in arguments else Path(words[0]) / FOLDER
-        best, start = getattr(arguments, "checkpoint", "last") == "best", getattr(arguments, "start", False)
-        for path in map(Path, words):
-            config = experiment_of(path, arguments)
-            found = find_checkpoints(path, config, best=best, start=start)
-            if not found:
-                raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
-            work.append((config, found))
+        start = getattr(arguments, "start", False)
+        work = [checkpoints_of(path, arguments, start=start) for path in map(Path, words)]
         names = [checkpoint.name for _, found in work for checkpoint in found if checkpoint.arm != "start"]
         if len(set(names)) < len(names):
             double = next(name for name in names if names.count(name) > 1)
@@ -142,8 +136,15 @@ def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> Sharpn
         raise UserError(str(error)) from None
 
 
-def experiment_of(path: Path, arguments: argparse.Namespace) -> ExperimentConfig:
-    """Reads the settings of an experiment; where its data lie may be said anew."""
+def checkpoints_of(
+    path: Path, arguments: argparse.Namespace, *, start: bool = False
+) -> tuple[ExperimentConfig, list[Checkpoint]]:
+    """Reads the settings of an experiment and finds its models; where its data lie may be said anew.
+
+    Raises:
+        UserError: If it is no experiment, or has no model.
+    """
+    from lowland.compare.sharpness import find_checkpoints
     from lowland.config.experiment import build_config
     from lowland.config.layers import read_layer
 
@@ -158,7 +159,11 @@ def experiment_of(path: Path, arguments: argparse.Namespace) -> ExperimentConfig
     if "seeds" not in arguments:
         runs = {int(folder.name.rpartition("-seed")[2]) for folder in path.glob("*-seed*") if folder.is_dir()}
         config = build_config(layer, given, {"seeds": sorted(runs) or list(config.seeds)})
-    return config
+    best = getattr(arguments, "checkpoint", "last") == "best"
+    found = find_checkpoints(path, config, best=best, start=start)
+    if not found:
+        raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
+    return config, found
 
 
 def _of_model(arguments: argparse.Namespace) -> ExperimentConfig:

@@ -1,42 +1,63 @@
-"""`lowland tasks`: what there is to train on."""
+"""`lowland tasks`: what there is to train on, and the paper's experiments."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from rich.padding import Padding
 from rich.text import Text
 
 from lowland.cli.console import console, make_table
+from lowland.config.arms import flatten
 from lowland.report.formats import plain
 from lowland.tasks import Example, Source, Task, get_task, mixture_names, resolve, task_names
 from lowland.tasks.base import DataSet, Split
 
-HELP = "list tasks and mixtures; show an example of a task"
-USAGE = "[NAME]"
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lowland.paper.recipes import Recipe
+
+HELP = "list tasks, mixtures and the paper's recipes; show one of them"
+USAGE = "[NAME] [--recipes]"
 DESCRIPTION = """\
 Lists what there is to train on: tasks, and mixtures of tasks that are trained
-together in proportion to their numbers of examples. With NAME: its metrics and
-lengths, where its files are looked for, and an example of input and target."""
+together in proportion to their numbers of examples. With --recipes: the presets
+that reproduce the paper, each with its table or figure. With NAME: one task,
+mixture or recipe whole, with an example or the command that runs it."""
 EPILOG = """\
 examples:
-  lowland tasks
   lowland tasks glue/sst2
+  lowland tasks paper-superglue-base
   lowland doctor --data-dir ~/data     which of the files are there
 """
+
+SHOWN = (
+    *("data.fraction", "sam.rho", "sam.ascent", "sam.m", "train.batch_size", "train.optimizer"),
+    *("train.learning_rate", "train.dropout"),
+)
+"""Settings of a recipe that are shown even where they are the defaults."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     tasks = parser.add_argument_group("tasks")
-    tasks.add_argument("name", nargs="?", metavar="NAME", help="a task or a mixture")
+    tasks.add_argument("name", nargs="?", metavar="NAME", help="a task, a mixture or a recipe")
+    tasks.add_argument("--recipes", action="store_true", help="list the paper's recipes instead")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
+    from lowland.paper.recipes import preset_names, read_recipe
+
     name = getattr(arguments, "name", None)
-    if name is None:
+    if name in preset_names() or (name is not None and "recipes" in arguments):
+        _show_recipe(read_recipe(name))
+    elif "recipes" in arguments:
+        _list_recipes([read_recipe(name) for name in preset_names()])
+    elif name is None:
         _list_all()
     elif name in mixture_names():
         _show_mixture(name)
@@ -65,12 +86,7 @@ def _list_all() -> None:
             [task for task in tasks if not is_carried(task)],
         ),
     ):
-        table = make_table(title, "Task", "What it asks", "Metrics")
-        table.columns[0].no_wrap = True
-        table.columns[2].max_width = 18
-        for task in shown:
-            table.add_row(*map(Text, (task.name, task.description, ", ".join(task.metrics))))
-        console.print(table)
+        _print_tasks(title, shown)
     mixtures = make_table("\nMixtures", "Name", "Tasks")
     for name in mixture_names():
         members = ", ".join(task.name.removeprefix(f"{name}/") for task in resolve([name]))
@@ -79,44 +95,48 @@ def _list_all() -> None:
     _say("\nMore about one: lowland tasks NAME. Your own data: lowland compare --help")
 
 
-def _show_mixture(name: str) -> None:
-    tasks = resolve([name])
-    table = make_table(f"{name}: a mixture of {len(tasks)} tasks", "Task", "What it asks", "Metrics")
+def _print_tasks(title: str, tasks: Iterable[Task]) -> None:
+    table = make_table(title, "Task", "What it asks", "Metrics")
     table.columns[0].no_wrap = True
+    table.columns[2].max_width = 18
     for task in tasks:
         scored = ", ".join(task.metrics) if task.evaluated else "not evaluated"
         table.add_row(*map(Text, (task.name, task.description, scored)))
     console.print(table)
+
+
+def _show_mixture(name: str) -> None:
+    tasks = resolve([name])
+    _print_tasks(f"{name}: a mixture of {len(tasks)} tasks", tasks)
     _say("\nTasks are drawn in proportion to their numbers of training examples.")
 
 
 def _show_task(task: Task) -> None:
-    console.print(Text(task.name, style="bold"))
-    console.print(Text(task.description))
-    _field("metrics", ", ".join(task.metrics))
-    _field("lengths", f"{task.input_length} tokens of input, {task.target_length} of target, EOS included")
-    _field("part of", ", ".join(name for name in mixture_names() if _holds(name, task)) or "no mixture")
+    lengths = f"{task.input_length} tokens of input, {task.target_length} of target, EOS included"
+    part_of = ", ".join(name for name in mixture_names() if _holds(name, task)) or "no mixture"
+    facts = [("metrics", ", ".join(task.metrics)), ("lengths", lengths), ("part of", part_of)]
     data = data_set(task)
     if is_carried(task):
-        _field("data", "the package carries it")
+        facts.append(("data", "the package carries it"))
     elif data is not None:
-        _field("training", _files(data, data.train) if data.train else "none: it is for evaluation only")
+        facts.append(
+            ("training", _files(data, data.train) if data.train else "none: it is for evaluation only")
+        )
         for name, split in data.evaluation.items():
-            _field("evaluation", (f"{name}: " if len(data.evaluation) > 1 else "") + _files(data, split))
+            facts.append(
+                ("evaluation", (f"{name}: " if len(data.evaluation) > 1 else "") + _files(data, split))
+            )
         name, configuration = data.hub
-        _field("on the hub", name + (f", configuration {configuration}" if configuration else ""))
+        facts.append(("on the hub", name + (f", configuration {configuration}" if configuration else "")))
     row, example = _sample(task)
-    console.print()
-    if row is not None:
-        _field("a row", row)
+    facts += [("a row", row)] if row is not None else []
     if example is not None:
-        _field("input", repr(example.inputs))
-        _field("target", repr(example.targets))
+        facts += [("input", repr(example.inputs)), ("target", repr(example.targets))]
         if example.answers is not None and len(example.answers) > 1:
-            _field("also right", ", ".join(map(repr, example.answers[1:])))
-    where = "" if is_carried(task) else " --data-dir DIR"
+            facts.append(("also right", ", ".join(map(repr, example.answers[1:]))))
+    _print_facts(task.name, task.description, facts)
     verb = "compare" if is_carried(task) or (data is not None and data.train) else "eval"
-    model = " --model DIR" if verb == "eval" else ""
+    model, where = (" --model DIR" if verb == "eval" else ""), ("" if is_carried(task) else " --data-dir DIR")
     _say(f"\nTry: lowland {verb} {task.name}{model}{where}")
 
 
@@ -124,8 +144,7 @@ def _sample(task: Task) -> tuple[str | None, Example | None]:
     """Returns a made-up row with its example, or the first example of a task that needs no file."""
     if task.sample_row is not None:
         examples = task.examples(task.sample_row)
-        row = json.dumps(task.sample_row, ensure_ascii=False)
-        return row, examples[0] if examples else None
+        return json.dumps(task.sample_row, ensure_ascii=False), examples[0] if examples else None
     return None, task.load(Source()).train[0] if is_carried(task) else None
 
 
@@ -139,16 +158,91 @@ def _files(data: DataSet, split: Split) -> str:
     return f"DIR/{data.folders[0]}/{split.patterns[0]}{published}{others}"
 
 
-def _field(name: str, text: str) -> None:
-    """Prints a named line; what is too long goes on below itself."""
+def _list_recipes(recipes: list[Recipe]) -> None:
+    table = make_table("Recipes", "Name", "Reproduces", "What it is")
+    table.columns[0].no_wrap = True
+    for recipe in sorted(recipes, key=_place):
+        table.add_row(*map(Text, (recipe.name, recipe.reproduces, recipe.description)))
+    console.print(table)
+    _say("\nMore about one: lowland tasks NAME. Run one: lowland compare --preset NAME")
+
+
+def _place(recipe: Recipe) -> tuple[object, ...]:
+    """In the order of the paper: tables, figures, the rest; and small models first."""
+    sizes = ("small", "base", "large", "xl")
+    size = next((n for n, word in enumerate(sizes) if word in recipe.name), len(sizes))
+    kind = "".join(part for part in recipe.name.split("-") if part not in sizes)
+    return (recipe.tables or (99,), recipe.figures or (99,), kind, size, recipe.name)
+
+
+def _show_recipe(recipe: Recipe) -> None:
+    facts = [("reproduces", recipe.reproduces), ("extends", recipe.extends or "")]
+    facts += [(name, json.dumps(value)) for name, value in flatten(recipe.settings).items()]
+    if recipe.complete:
+        whole = flatten(recipe.config().to_dict())
+        facts += [(name, f"{json.dumps(whole[name])} (default)") for name in SHOWN if name not in dict(facts)]
+        facts.append(("lengths", _lengths(recipe)))
+    facts += [(f"grid {name}", ", ".join(map(json.dumps, values))) for name, values in recipe.grid.items()]
+    _print_facts(recipe.name, recipe.description, [(name, text) for name, text in facts if text])
+    _say("\nThe rest is as by default: lowland compare --help-all")
+    _say(f"Run it:      {recipe.command('--hub')}")
+    _say(f"Plan it:     {recipe.command('--plan')}")
+    rehearsal = recipe.command("--model", "embedded", "--data-dir", "DIR", "--scale", "0.001")
+    _say(f"Rehearse it: {rehearsal}")
+    for number in recipe.tables:
+        printed = _printed(recipe, number)
+        if printed.row_count:
+            console.print()
+            console.print(printed)
+
+
+def _lengths(recipe: Recipe) -> str:
+    from lowland.runs.examples import load_tasks
+
+    settings = recipe.config()
+    tasks = load_tasks(settings.data)
+    inputs = settings.train.input_length or max(task.input_length for task in tasks)
+    targets = settings.train.target_length or max(task.target_length for task in tasks)
+    return f"{inputs} tokens of input, {targets} of target"
+
+
+def _printed(recipe: Recipe, number: int) -> Table:
+    """Makes a table of what the paper prints: a line for each column, a column for each row."""
+    rows = [row for row in recipe.printed() if row.table == number]
+
+    def title(row: Any) -> str:
+        if row.swept is not None:
+            return f"{row.swept.removeprefix('sam.')} {row.swept_value:g}"
+        return "Baseline" if row.sam_rho is None else f"SAM {row.sam_rho:g}"
+
+    table = make_table(f"The paper's Table {number}, {recipe.model}", "Task", *map(title, rows))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    names = dict.fromkeys(
+        (task, metric)
+        for row in rows
+        for task, metrics in row.scores.items()
+        for metric in metrics
+        if not recipe.columns or task in recipe.columns
+    )
+    for task, metric in names:
+        figures = (f"{row.scores[task][metric]:.1f}" for row in rows)
+        table.add_row(*map(Text, (task if task == metric else f"{task} {metric}", *figures)))
+    return table
+
+
+def _print_facts(title: str, description: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Prints named lines under a title; what is too long goes on below itself."""
+    console.print(Text(title, style="bold"))
+    console.print(Text(description))
     table = make_table("")
-    table.title = None
-    table.show_header = False
-    table.add_column(min_width=10, no_wrap=True, style="dim")
+    table.title, table.show_header = None, False
+    table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    table.add_row(Text(name), Text(plain(text)))
-    console.print(Padding(table, (0, 0, 0, 2)))
+    for name, text in facts:
+        table.add_row(Text(name), Text(plain(text)))
+    console.print(table)
 
 
 def _say(text: str) -> None:
-    console.print(Text(text))
+    console.print(Text(text), soft_wrap=True)

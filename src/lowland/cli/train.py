@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lowland.cli import compare, options
+from lowland.cli import compare, options, settings
 from lowland.cli.parser import arm_or_name, whole
-from lowland.config.arms import KNOWN
 
 HELP = "fine-tune one model, by SAM or without"
 USAGE = "[TASK ...] [--option ...]"
@@ -17,10 +16,15 @@ The model is left in DIR/model. Whether SAM helps on your data is what
 EPILOG = """\
 examples:
   lowland train glue/rte --data-dir ~/glue --model ~/t5-v1_1-base --rho 0.15
-  lowland train --train reviews.csv --test dev.csv \\
+  lowland train --train reviews.csv --split 0.2 \\
     --input "review: {text}" --target "{label}" --arm baseline
 """
-INTERRUPTED = "interrupted. The same command goes on where it stopped."
+INTERRUPTED = compare.INTERRUPTED
+COMMON = tuple(
+    {"arms": "arm", "seeds": "seed"}.get(name, name)
+    for name in compare.COMMON
+    if name not in ("own_arms", "grid", "jobs")
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arm",
         type=arm_or_name,
         metavar="ARM",
-        help=f"which arm: {', '.join(KNOWN)}, one of the file of settings, or one of "
-        'your own such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
+        help="baseline, sam, previous, momentum or asam; or one of the file of settings, or one of your own "
+        'such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
     )
     run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")
     options.add_layer_options(parser)
@@ -46,4 +50,5 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.more_arms = {name: changes}
     arguments.arms = [name]
     arguments.seeds = [getattr(arguments, "seed", 0)]
-    return compare.run_arms(arguments, f"train-{name}")
+    (experiment,) = settings.experiments(arguments, grid=False).values()
+    return compare.run_one(arguments, experiment, f"train-{name}")

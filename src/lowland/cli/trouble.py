@@ -1,21 +1,26 @@
-"""What is no mistake and no bug either: a machine that has run out of memory or of disk."""
+"""What is no mistake of the command: a machine without memory or disk; and secrets, which no record holds."""
 
 from __future__ import annotations
 
 import errno
+import re
+from pathlib import Path
 
-DISK = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EIO,
-        errno.ENAMETOOLONG,
-    }
+from lowland.errors import UserError
+
+SECRETS = (
+    (re.compile(r"(\w+://)[^/\s@]+@"), r"\1***@"),  # https://user:password@host
+    (re.compile(r"\b(hf_|ghp_|github_pat_|sk-|xox[a-z]-|AKIA)[\w-]{8,}"), r"\1***"),
+    (
+        re.compile(r"(?i)\b([\w-]*(?:token|secret|password|passwd|api[_-]?key|signature))=[^\s&\"'{]+"),
+        r"\1=***",
+    ),
 )
+"""What looks like a secret, and what is written instead."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+DISK = {*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
 
 MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
 
@@ -44,3 +49,30 @@ def machine_trouble(error: BaseException) -> str | None:
             "same in less (`lowland compare ... --plan` says how much); elsewhere a smaller --batch-size."
         )
     return None
+
+
+def disk_error(error: OSError, path: Path) -> UserError:
+    """Says why the results in a directory cannot be read or written, and what to do.
+
+    Args:
+        error: What the system said.
+        path: The directory.
+    """
+    if error.errno in FULL:
+        advice = "What was saved before is whole. Free some space; the same command goes on where it stopped."
+    elif error.errno in CLOSED:
+        advice = "Make it writable, or give another directory with --out."
+    elif error.errno == errno.ENOENT:
+        advice = "It was there before: bring it back, and the same command goes on where it stopped."
+    else:
+        advice = (
+            "What was saved before is whole. Once the disk works, the same command goes on where it stopped."
+        )
+    return UserError(f"{error.filename or path}: {error.strerror}. {advice}")
+
+
+def redact(text: str) -> str:
+    """Replaces what looks like a secret by `***`."""
+    for pattern, instead in SECRETS:
+        text = pattern.sub(instead, text)
+    return text

@@ -1,28 +1,21 @@
-"""Sweeps: experiments for the points of a grid, and runs side by side."""
+"""Comparisons: arms and seeds, grids of them, and runs side by side.
 
-from lowland.compare.cells import Cell, Examples, Failure, build_cells, run_cells, with_grid
-from lowland.compare.grid import Grid, Point, is_grid_word
-from lowland.compare.jobs import JOBS, Job, make_jobs, run_jobs
-from lowland.compare.launch import Launcher, make_launcher
-from lowland.compare.pace import Pace
-from lowland.compare.speed import Speed
+`lowland.compare(...)` is `lowland.compare.api.compare`: the package can be called.
+"""
 
-__all__ = [
-    "JOBS",
-    "Cell",
-    "Examples",
-    "Failure",
-    "Grid",
-    "Job",
-    "Launcher",
-    "Pace",
-    "Point",
-    "Speed",
-    "build_cells",
-    "is_grid_word",
-    "make_jobs",
-    "make_launcher",
-    "run_cells",
-    "run_jobs",
-    "with_grid",
-]
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lowland.compare.api import Comparison
+
+
+class _Callable(ModuleType):
+    def __call__(self, *tasks: str, **options: Any) -> "Comparison":
+        from lowland.compare.api import compare
+
+        return compare(*tasks, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

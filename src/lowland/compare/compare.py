@@ -60,7 +60,8 @@ def run_experiment(
     command: str,
     progress: Progress,
     on_plan: Callable[[Plan], None] | None = None,
-    prepared: Prepared | None = None,
+    data: ExperimentData | None = None,
+    warnings: Sequence[str] = (),
     store: Path | None = None,
     elsewhere: Callable[[Sequence[RunDirectory]], None] | None = None,
     most_seeds: int = 0,
@@ -76,8 +77,8 @@ def run_experiment(
         command: The command line that redoes it, for the record.
         progress: Is told how it goes.
         on_plan: Is told what will be done before anything is, where anything is left to do.
-        prepared: What the runs are made from where it was read before, in which case there is no plan;
-            `None` to do so here.
+        data: The examples where they were read before; `None` to do so here.
+        warnings: What the user should know besides.
         store: Where runs lie; `None` for the folder `runs` that the directory is in, or one beside it.
         elsewhere: Runs what is left in processes of their own, by `run_alone`; `None` to run it here.
         most_seeds: Seeds up to which one after another is added until the score is decided for every arm, by
@@ -101,16 +102,14 @@ def run_experiment(
             f"A batch of {config.train.batch_size} examples cannot be spread over "
             f"{processes().num_processes} processes. Give a larger --batch-size, or fewer processes."
         )
-    family = None
-    if prepared is None:
-        prepared, family = prepare(config)
+    prepared, family = prepare(config, data)
     data, encodings = prepared.data, prepared.encodings
     runs = Runs(config, store or store_of(path), prepared.content)
     parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
     measured = Measured(config, data)  # before hours of training: a file of it may be missing
     seed = config.seeds[0]
     left = [run for run in runs if not run.done]
-    if first and on_plan is not None and family is not None and left:
+    if first and on_plan is not None and left:
         own = encodings[config.reference]
         workload = count_workload(config, data, parts[seed], own, seed, family)
         try:
@@ -125,6 +124,7 @@ def run_experiment(
     sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
 
     warnings = [
+        *warnings,
         *data.warnings,
         *(sentence for own in dict.fromkeys(encodings.values()) for sentence in own.warnings),
     ]

@@ -6,12 +6,16 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lowland.compare.launch import Launcher, Running
+from lowland.compare.launch import Launcher, Running, make_launcher
 from lowland.config.experiment import ExperimentConfig
+from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.runs.directory import RunDirectory, write_json
+
+if TYPE_CHECKING:
+    from lowland.compare.progress import ExperimentProgress
 
 JOBS = "jobs"
 """The folder with the settings and the logs of processes."""
@@ -151,6 +155,31 @@ def run_jobs(
             progress.on_stop()
             _stop([started for _, started in running.values()])
     return failures
+
+
+def run_side_by_side(
+    config: ExperimentConfig,
+    path: Path,
+    left: Sequence[RunDirectory],
+    jobs: int,
+    launcher: str,
+    options: Mapping[str, Any],
+    progress: ExperimentProgress,
+) -> None:
+    """Runs what is left of an experiment, several runs at a time.
+
+    Raises:
+        UserError: If a process ended before its run did. Runs that fail say so in their own directories.
+    """
+    todo = make_jobs(config, path, left, path / JOBS)
+    workers = max(1, min(jobs, len(todo)))  # who waits for nothing needs no share of the cores
+    progress.begin_jobs(todo)
+    started = make_launcher(launcher, path / JOBS, options, workers)
+    for job, problem in run_jobs(todo, started, workers, progress).items():
+        if job.run.status().get("state") not in ("done", "failed"):
+            raise UserError(
+                f"{job.name}: {problem} See {job.log}. The same command goes on where it stopped."
+            )
 
 
 def _forget_failure(run: RunDirectory) -> None:

@@ -31,14 +31,6 @@ KNOWN: Mapping[str, Changes] = {
     "momentum": {"sam.direction": "momentum"},
     # A radius by the size of each weight is another measure. Source: ASAM, Kwon et al. (2021).
     "asam": {"sam.adaptive": True, "sam.rho": 0.5},
-    "late": {"sam.start": 0.7},
-    "functional": {"sam.functional": True},
-    "preconditioned": {"sam.precondition": True},
-    "functional-preconditioned": {"sam.functional": True, "sam.precondition": True},
-    "logits": {"sam.perturb": ("head",), "sam.rho": 1e-4},
-    "fisher": {"sam.fisher": 0.1},
-    "auto": {"sam.rise": 0.1},
-    "noise": {"sam.direction": "noise"},
 }
 """The arms that go by their names: dotted setting -> value."""
 
@@ -151,6 +143,11 @@ def describe(changes: Changes) -> str:
     )
 
 
+def is_fixed(setting: str) -> bool:
+    """Says whether all arms share a setting."""
+    return any(setting == fixed or setting.startswith(f"{fixed}.") for fixed in FIXED)
+
+
 def refuse_fixed(name: str, changes: Changes) -> None:
     """Refuses an arm that changes what all arms share.
 
@@ -158,10 +155,11 @@ def refuse_fixed(name: str, changes: Changes) -> None:
         UserError: If it does.
     """
     for setting in changes:
-        if any(setting == fixed or setting.startswith(f"{fixed}.") for fixed in FIXED):
+        if is_fixed(setting):
             raise UserError(
                 f"The arm {name!r} changes {setting}, which all arms of a comparison share: seeds are "
-                "compared in pairs over the same batches. Compare its values by `lowland sweep`."
+                "compared in pairs over the same batches. Compare its values by "
+                f"--grid {setting}=VALUE,VALUE."
             )
 
 

@@ -15,14 +15,14 @@ class CustomData:
     train: str = setting(MISSING, "training rows", metavar="FILE")
     evaluation: str | None = setting(None, "test rows", option="test", metavar="FILE")
     split: float | None = setting(
-        None, "without --test: the fraction of the training rows that is for testing, such as 0.2"
+        None, "fraction of the training rows that is for testing, such as 0.2; without --test"
     )
     input: str = setting(MISSING, 'the input text, such as "review: {text}"', metavar="TEMPLATE")
     target: str = setting(MISSING, 'the target text, such as "{label}"', metavar="TEMPLATE")
     metrics: tuple[str, ...] = setting(
         ("accuracy",),
-        "accuracy, f1, macro_f1, matthews, exact_match, for which case counts; qa, which ignores case, "
-        "punctuation and articles; rouge, bleu, chrf; pearson, spearman; may be repeated",
+        "what is scored: accuracy, f1, macro_f1, matthews, exact_match, for which case counts; qa, which "
+        "ignores case, punctuation and articles; rouge, bleu, chrf; pearson, spearman; may be repeated",
         option="metric",
         metavar="NAME",
     )

@@ -160,12 +160,13 @@ def _section(settings: Layer, name: str) -> Layer:
     return found if isinstance(found, Mapping) else {}
 
 
-def build_config(*layers: Layer) -> ExperimentConfig:
+def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
     """Builds a configuration out of layers, later ones over earlier ones.
 
     Args:
         layers: From the least to the most particular. The defaults of the model that they name lie
             beneath them all.
+        of_family: Whether the defaults of the model's family are looked up, which loads torch.
 
     Returns:
         The configuration.
@@ -179,7 +180,8 @@ def build_config(*layers: Layer) -> ExperimentConfig:
             merged, {key: value for key, value in layer.items() if key not in ("arms", "more_arms")}
         )
     model = str(merged.get("model", "embedded"))
-    merged = merge(merge(_of_family(model, merged), MODEL_DEFAULTS.get(model, {})), merged)
+    family = _of_family(model, merged) if of_family else {}
+    merged = merge(merge(family, MODEL_DEFAULTS.get(model, {})), merged)
     merged.setdefault("data", {})
     return build_section(ExperimentConfig, {**merged, "arms": read_arms(layers)}, "")
 

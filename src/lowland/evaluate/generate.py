@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
 from lowland.data.encode import TokenIds
+from lowland.evaluate.greedy import greedy, is_plain
 from lowland.models import LoadedModel, quiet_transformers
 
 Encode: TypeAlias = Callable[[Sequence[str], int], tuple[Sequence[TokenIds], int]]
@@ -52,8 +53,8 @@ def generate(
         One string for each input, in the order of the inputs, without special tokens. A model whose
         weights are not finite writes empty or meaningless strings.
     """
-    model: Any = loaded.model
-    tokenizer = loaded.tokenizer
+    model, tokenizer = loaded.model, loaded.tokenizer
+    decode = greedy if is_plain(model) else _library_generate
     encoded, cut = (encode or (lambda texts, n: encode_texts(texts, tokenizer, n)))(texts, input_length)
     if cut:
         on_cut(cut)
@@ -70,14 +71,7 @@ def generate(
             pad_token_id = model.generation_config.pad_token_id
             input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_token_id, padding_side=side)
             mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side=side)
-            written = model.generate(
-                input_ids=input_ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                do_sample=False,
-                num_return_sequences=1,
-                return_dict_in_generate=False,
-                max_new_tokens=target_length,
-            )
+            written = decode(model, input_ids.to(model.device), mask.to(model.device), target_length)
             if side == "left":
                 written = written[:, input_ids.shape[1] :]
             strings = tokenizer.batch_decode(
@@ -113,6 +107,19 @@ def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
         for text, label in zip(written, labels, strict=True)
         if text and text not in labels and written.count(text) == 1
     }
+
+
+def _library_generate(model: Any, input_ids: Tensor, attention_mask: Tensor, max_new_tokens: int) -> Tensor:
+    """Decodes as transformers does, without sampling; the model's other generation settings hold."""
+    written: Tensor = model.generate(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        do_sample=False,
+        num_return_sequences=1,
+        return_dict_in_generate=False,
+        max_new_tokens=max_new_tokens,
+    )
+    return written
 
 
 @contextlib.contextmanager

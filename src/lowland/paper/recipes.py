@@ -5,7 +5,7 @@ are not settings:
 
     extends = "paper-base"      the preset that lies below
     [benchmark.cbqa.train]      settings for tasks of one benchmark, laid over the file's own
-    [sweep]                     dotted name of a setting -> the values that `lowland sweep` goes through
+    [grid]                      dotted name of a setting -> the values that are compared
     [recipe]                    what the preset reproduces
 """
 
@@ -26,10 +26,10 @@ from lowland.config.layers import Layer, merge
 from lowland.errors import UserError, unknown_name
 from lowland.report.paper.printed import PrintedRow, printed_rows
 
-Sweep = Mapping[str, Sequence[Any]]
+Grid = Mapping[str, Sequence[Any]]
 """Dotted name of a setting -> the values to go through."""
 
-NOT_SETTINGS = ("extends", "benchmark", "sweep", "recipe")
+NOT_SETTINGS = ("extends", "benchmark", "grid", "recipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Recipe:
         name: The preset's name.
         settings: Its settings, with those of the presets below.
         extends: The preset directly below; `None` if there is none.
-        sweep: The grid that `lowland sweep` goes through; empty for a single comparison.
+        grid: The values that are compared; empty for a single comparison.
         description: One line.
         tables: Numbers of the paper's tables.
         figures: Numbers of the paper's figures.
@@ -52,7 +52,7 @@ class Recipe:
     name: str
     settings: Layer
     extends: str | None
-    sweep: Sweep
+    grid: Grid
     description: str = ""
     tables: tuple[int, ...] = ()
     figures: tuple[int, ...] = ()
@@ -81,7 +81,7 @@ class Recipe:
         Args:
             more: Words to add at its end.
         """
-        words = ["lowland", "sweep" if self.sweep else "compare", *([] if self.complete else ["TASK"])]
+        words = ["lowland", "compare", *([] if self.complete else ["TASK"])]
         return shlex.join([*words, "--preset", self.name, *more])
 
     def config(self) -> ExperimentConfig:
@@ -131,7 +131,7 @@ def read_recipe(name: str) -> Recipe:
         name=name,
         settings=read_preset(name),
         extends=own.get("extends"),
-        sweep=own.get("sweep", {}),
+        grid=own.get("grid", {}),
         **about,
     )
 

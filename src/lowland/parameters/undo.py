@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -38,17 +37,3 @@ class Undo:
         for action in reversed(self._actions):
             action()
         self._actions.clear()
-
-
-@contextmanager
-def undoing() -> Iterator[Undo]:
-    """Undoes, after a block, what was changed in it, however it ends."""
-    undo = Undo()
-    try:
-        yield undo
-    finally:
-        try:
-            undo()
-        except BaseException:  # an interrupt, while something is put back
-            undo()
-            raise

@@ -83,11 +83,9 @@ def advise(
     if seconds > LONG:
         seeds = len(config.seeds)
         if seeds > 1:
-            words = ",".join(map(str, config.seeds))
             advice.append(
                 f"The {seeds} seeds do not depend on one another: on devices of their own (--jobs {seeds}, "
-                f"or on a cluster the same words after `lowland sweep`, with seed={words}, --jobs {seeds} "
-                "and --launcher slurm) they take as long as one, "
+                "or on a cluster with --launcher slurm, too) they take as long as one, "
                 f"{span(sum(run_seconds[arm] for arm in runs))}."
             )
         advice.append(

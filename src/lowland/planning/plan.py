@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -232,8 +233,12 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
     )
 
 
-def plan_experiment(config: ExperimentConfig) -> Plan:
+def plan_experiment(config: ExperimentConfig, data: ExperimentData | None = None) -> Plan:
     """Plans an experiment without running it; what is not on this machine is taken from publications.
+
+    Args:
+        config: The experiment.
+        data: Its examples where they were read before.
 
     Raises:
         UserError: If something the user gave is wrong, or the model is neither here nor one of the
@@ -242,10 +247,9 @@ def plan_experiment(config: ExperimentConfig) -> Plan:
     first = config.of(config.reference)
     if first.model in cost.known_models():
         return make_plan(config, published_workload(config), cost.outline(first.model))
-    try:
-        data = load_data(config.data)
-    except MissingFilesError:
-        data = None
+    if data is None:
+        with contextlib.suppress(MissingFilesError):
+            data = load_data(config.data)
     seed = config.seeds[0]
     family = start_model(first, data, seed)
     if data is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lowland.errors import UserError
 from lowland.files import write_atomic
-from lowland.report.comparison import compare
-from lowland.report.examples import read_examples
+from lowland.report.comparison import Comparison, compare
+from lowland.report.examples import AnsweredSet, read_examples
 from lowland.report.examples_tables import example_tables, flips_file
 from lowland.report.figures import score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
@@ -41,18 +41,43 @@ def write_report(experiment_dir: Path) -> Report:
             be written.
     """
     comparison = compare(read_experiment(experiment_dir))
-    caveats = list(comparison.caveats)
+    caveats: list[str] = []
     try:
         figures = score_figure(comparison)
     except UserError as error:
         figures = {}
         caveats.append(str(error))
+    report, examples = _make(comparison, experiment_dir / "report", caveats, figures)
+    files = {f"figures/{name}": content for name, content in figures.items()}
+    if flips := flips_file(examples):
+        files["flips.jsonl"] = flips
+    for table in (*report.scores, *report.beyond, report.cost):
+        files |= table_files(f"tables/{table.name}", table)
+    files["report.json"] = to_json(report).encode()
+    files["report.md"] = to_page(report).encode()
+    ways = [f"tables/scores-{selection.value}" for selection in Selection]
+    ways += ["tables/beyond", "tables/classes", "tables/outcomes", "tables/outcomes-last-step"]
+    possible = ["flips.jsonl", *(f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex"))]
+    possible += [f"figures/{name}" for name in FIGURES]
+    write_files(report.directory, files, obsolete=[name for name in possible if name not in files])
+    return report
+
+
+def read_report(experiment_dir: Path) -> Report:
+    """Gives the report of an experiment that was written before, without drawing or writing anything."""
     directory = experiment_dir / "report"
+    figures = [name for name in FIGURES if (directory / "figures" / name).is_file()]
+    return _make(compare(read_experiment(experiment_dir)), directory, (), figures)[0]
+
+
+def _make(
+    comparison: Comparison, directory: Path, caveats: Sequence[str], figures: Iterable[str]
+) -> tuple[Report, Sequence[AnsweredSet]]:
     examples = read_examples(comparison.experiment, comparison.scored[0]) if comparison.scored else ()
     stepped = [scored for scored in comparison.scored if scored.selection is not Selection.BEST]
     outcomes = [read_outcomes(comparison.experiment, scored) for scored in stepped]
     names = ["outcomes", *(f"outcomes-{scored.selection.value}" for scored in stepped[1:])]
-    caveats += dict.fromkeys(caveat for one in outcomes for caveat in one.caveats)
+    more = dict.fromkeys(caveat for one in outcomes for caveat in one.caveats)
     tables = [outcome_table(one, name) for one, name in zip(outcomes, names, strict=False)]
     floors = {(one.name, one.metric): one.floor for one in examples}
     scores = tuple(score_table(comparison, scored, floors) for scored in comparison.scored)
@@ -64,23 +89,11 @@ def write_report(experiment_dir: Path) -> Report:
         answer=answer_of(comparison, floors, judged_outcomes(outcomes[0]) if outcomes else ()),
         beyond=(*example_tables(examples, title_of), *(table for table in tables if table is not None)),
         cost=cost_table(comparison),
-        caveats=tuple(caveats),
+        caveats=(*comparison.caveats, *caveats, *more),
         directory=directory,
         figures=tuple(directory / "figures" / name for name in figures),
     )
-    files = {f"figures/{name}": content for name, content in figures.items()}
-    if flips := flips_file(examples):
-        files["flips.jsonl"] = flips
-    for table in (*scores, *report.beyond, report.cost):
-        files |= table_files(f"tables/{table.name}", table)
-    files["report.json"] = to_json(report).encode()
-    files["report.md"] = to_page(report).encode()
-    ways = [f"tables/scores-{selection.value}" for selection in Selection]
-    ways += ["tables/beyond", "tables/classes", "tables/outcomes", "tables/outcomes-last-step"]
-    possible = ["flips.jsonl", *(f"{stem}.{kind}" for stem in ways for kind in ("md", "csv", "tex"))]
-    possible += [f"figures/{name}" for name in FIGURES]
-    write_files(directory, files, obsolete=[name for name in possible if name not in files])
-    return report
+    return report, examples
 
 
 def report_many(experiment_dirs: Sequence[Path]) -> Reports:

@@ -56,7 +56,7 @@ def keep_step(failed: FailedStep, model: nn.Module, run: Path) -> str:
         (folder / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         return f" The batch could not be kept: {error}"
-    return f" To see which example and layer it comes from: lowland replay {folder}"
+    return f" To see which example and layer it comes from: lowland doctor --step {folder}"
 
 
 def load_step(folder: Path, model: nn.Module) -> FailedStep:

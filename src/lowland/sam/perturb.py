@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lowland.parameters.norms import global_norm
 from lowland.parameters.parallel import local
-from lowland.parameters.undo import Undo, undoing
+from lowland.parameters.undo import Undo
 from lowland.sam.measure import measured, must_measure
 from lowland.sam.weights import Weights
 
@@ -107,5 +107,12 @@ def perturbed(
     measure: bool = True,
 ) -> Iterator[Perturbation]:
     """Moves the weights as `perturb` does for the block of a `with` statement."""
-    with undoing() as undo:
+    undo = Undo()
+    try:
         yield perturb(parameters, gradients, rho, adaptive=adaptive, measure=measure, undo=undo)
+    finally:
+        try:
+            undo()
+        except BaseException:  # an interrupt, while the weights are put back
+            undo()
+            raise

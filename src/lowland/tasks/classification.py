@@ -23,6 +23,7 @@ def classification(
     features: Features,
     classes: tuple[str, ...],
     data: DataSet,
+    sample_row: Row,
     label_columns: tuple[str, ...] = ("label",),
     metrics: tuple[str, ...] = ("accuracy",),
 ) -> Task:
@@ -38,6 +39,7 @@ def classification(
         features: The fields in the order of the text.
         classes: The class words in the order of the class numbers.
         data: Where the rows are.
+        sample_row: A short made-up row.
         label_columns: Columns in which the label is found.
         metrics: What it is scored by.
 
@@ -71,6 +73,7 @@ def classification(
         limit=limits_of(classes, metrics),
         data=data,
         classes=classes,
+        sample_row=sample_row,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,12 +16,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from lowland.config.experiment import ExperimentConfig
 from lowland.planning.advice import span
-from lowland.planning.remaining import Remaining
-from lowland.runs.examples import ExperimentData
-from lowland.runs.run import mean_score
-from lowland.train import StepReport
+
+if TYPE_CHECKING:  # what a finished experiment scored is shown without torch
+    from lowland.compare.jobs import Job
+    from lowland.compare.pace import Pace
+    from lowland.planning.remaining import Remaining
+    from lowland.runs.examples import ExperimentData
+    from lowland.train import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0
+STOPPING = "Stopping each process after its step, with everything saved; Ctrl-C again stops at once."
 
 
 class ExperimentProgress:
@@ -41,6 +46,7 @@ class ExperimentProgress:
         self._begun = 0
         self._line_at = 0.0
         self._step = 0
+        self._pace: Pace | None = None
         self._display = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -73,6 +79,8 @@ class ExperimentProgress:
         done: Collection[tuple[str, int]],
     ) -> None:
         """Says what is odd about the data, and where the results will be."""
+        from lowland.planning.remaining import Remaining
+
         for warning in warnings:
             self._print(f"Warning: {warning}")
         self._print(f"Results: {self._path}")
@@ -119,10 +127,7 @@ class ExperimentProgress:
             self._remaining.on_log(report)
         self._display.update(self._bar, advance=report.step - self._step, figures=figures, left=self._left())
         self._step = report.step
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._line_at > SECONDS_BETWEEN_LINES:
-            self._line_at = now
-            self._print(f"{self._name}: {figures}  {self._left()}".rstrip())
+        self._line(f"{self._name}: {figures}  {self._left()}")
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Prints the scores of an evaluation."""
@@ -134,27 +139,56 @@ class ExperimentProgress:
             for name, metrics in scores.items()
         )
         if len(scores) > 1:
-            average = mean_score(scores)
+            average = fmean(fmean(metrics.values()) for metrics in scores.values())
             # A correlation, say, is not defined where the model writes the same for every input.
             shown = f"average {f'{average:.1f}' if math.isfinite(average) else 'undefined'}  ({shown})"
         self._print(f"{self._name}: step {step}  {shown}")
 
-    def show_share(self, share: float, figures: str, left: str, line: bool) -> None:
-        """Moves the display to a share of the work that is done in other processes.
+    def begin_jobs(self, jobs: Sequence[Job]) -> None:
+        """Turns to runs in processes of their own."""
+        from lowland.compare.pace import Pace
 
-        Args:
-            share: From 0 to 1.
-            figures: What else there is to say.
-            left: How long it will still take.
-            line: Whether to print a line where there is no display.
-        """
+        self._pace = Pace(jobs)
+        self._runs = len(self._config.seeds) * len(self._config.arms)
+        self._ended = self._runs - len(jobs)
+        if self._ended:
+            self._print(f"{self._ended} of {self._runs} runs done before")
+
+    def on_start(self, job: Job) -> None:
+        """Says that a run begins."""
+        self._print(f"{job.name}: started, log in {job.log}")
+
+    def on_end(self, job: Job, problem: str | None) -> None:
+        """Says how a run ended."""
+        self._ended += 1
+        self._print(f"[{self._ended}/{self._runs}] {job.name}: {f'failed. {problem}' if problem else 'done'}")
+
+    def on_wait(self) -> None:
+        """Moves the display, and prints a line now and then where there is none."""
+        if self._pace is None:
+            return
+        seconds, share = self._pace.seconds(), self._pace.share
+        figures, left = f"{self._ended} of {self._runs} runs", _span(seconds)
         self._display.update(
             self._bar, description=f"{share:.0%}", completed=share * self._total, figures=figures, left=left
         )
-        if line and not self._console.is_terminal:
-            self._print(f"{share:.0%} done, {figures}  {left}".rstrip())
+        self._line(f"{share:.0%} done, {figures}  {left}")
+
+    def on_stop(self) -> None:
+        """Says what a stop waits for."""
+        self._print(STOPPING)
+
+    def _line(self, text: str) -> None:
+        """Prints a line now and then where there is no display."""
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._line_at > SECONDS_BETWEEN_LINES:
+            self._line_at = now
+            self._print(text.rstrip())
 
     def _left(self) -> str:
         """Says how long all runs together will still take."""
-        seconds = None if self._remaining is None else self._remaining.seconds()
-        return "" if seconds is None else f"about {span(seconds)} left"
+        return _span(None if self._remaining is None else self._remaining.seconds())
+
+
+def _span(seconds: float | None) -> str:
+    return "" if seconds is None else f"about {span(seconds)} left"

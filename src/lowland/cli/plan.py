@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,29 +15,33 @@ from lowland.report.words import count
 if TYPE_CHECKING:
     from lowland.config.experiment import ExperimentConfig
     from lowland.planning.plan import Plan
-    from lowland.sam import SAMConfig
+    from lowland.sam.config import SAMConfig
 
 MOST_TASKS = 4
 
 
-def show_plan(plan: Plan, console: Console, jobs: int = 1) -> None:
-    """Prints what an experiment will do, `jobs` runs at a time."""
+def show_plan(plan: Plan, reasons: Mapping[str, str], console: Console, jobs: int = 1) -> None:
+    """Prints what an experiment will do, `jobs` runs at a time, and why settings have their values."""
     table = make_table("Plan")
     table.show_header = False
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    for name, text in _lines(plan, jobs):
+    for name, text in _lines(plan, reasons, jobs):
         table.add_row(Text(name), Text(plain(text)))
     console.print(table)
     for sentence in plan.advice:
         console.print(Text(f"* {plain(sentence)}"), soft_wrap=True)
 
 
-def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
+def _lines(plan: Plan, reasons: Mapping[str, str], jobs: int) -> list[tuple[str, str]]:
     from lowland.planning.advice import gigabytes, span
 
     config, work = plan.config, plan.workload
     arms = count(len(config.arms), "arm")
+
+    def why(setting: str) -> str:
+        return f" ({reasons[setting]})" if setting in reasons else ""
+
     most = "" if work.counted else "at most "
     published = ""
     if not work.counted:
@@ -54,10 +59,13 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
         (
             "runs",
             f"{sum(plan.runs.values())} ({arms}, {count(len(config.seeds), 'seed')}), each "
-            f"{config.train.steps:,} steps of {config.train.batch_size} examples",
+            f"{config.train.steps:,} steps of {config.train.batch_size} examples{why('train.steps')}",
         ),
-        ("training", f"{config.train.optimizer} at {config.train.learning_rate:g}"),
-        *((f"arm {name}", _arm(config, name, first=name == config.reference)) for name in config.arms),
+        (
+            "training",
+            f"{config.train.optimizer} at {config.train.learning_rate:g}{why('train.learning_rate')}",
+        ),
+        *((f"arm {name}", _arm(config, name, why("sam.rho"))) for name in config.arms),
         (
             "examples",
             f"{sum(work.train.values()):,} for training{published}; a run sees each "
@@ -95,12 +103,13 @@ def _lines(plan: Plan, jobs: int) -> list[tuple[str, str]]:
     ]
 
 
-def _arm(config: ExperimentConfig, name: str, *, first: bool) -> str:
+def _arm(config: ExperimentConfig, name: str, why: str) -> str:
     """Says what an arm is: the reference, or what it changes."""
     from lowland.config.arms import describe
 
     own, changes = config.of(name), config.arms[name]
-    how = _sam(own.sam) if own.sam.rho else "no SAM"
+    first = name == config.reference
+    how = _sam(own.sam) + ("" if "sam.rho" in changes else why) if own.sam.rho else "no SAM"
     rest = {key: value for key, value in changes.items() if not key.startswith("sam.")}
     return "; ".join([how, *([describe(rest)] if rest else []), *(["the reference"] if first else [])])
 
