@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lowland.compare.api import compare
     from lowland.integrations import SAMTrainerMixin, sam_trainer
     from lowland.sam import SAM, GradientInfo, SAMConfig, SAMGradient, StandardGradient, perturbed
 
@@ -25,6 +26,7 @@ __all__ = [
     "SAMGradient",
     "SAMTrainerMixin",
     "StandardGradient",
+    "compare",
     "perturbed",
     "sam_trainer",
 ]
@@ -32,6 +34,8 @@ _INTEGRATIONS = {"SAMTrainerMixin", "sam_trainer"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "compare":
+        return import_module("lowland.compare")  # a package that can be called
     if name in __all__:
         home = "lowland.integrations" if name in _INTEGRATIONS else "lowland.sam"
         return getattr(import_module(home), name)

@@ -1,0 +1,121 @@
+"""`lowland.compare` in Python: the same runs as the command line's, from files and from rows in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.command import SMALL, call, reviews, succeed, trajectory, write_rows
+
+import lowland
+from lowland.errors import UserError
+
+TRAIN, TEST = reviews(40), reviews(8, start=100)
+SETTINGS = {
+    "train.steps": 4,
+    "train.batch_size": 8,
+    "train.log_every": 1,
+    "train.precision": "fp32",
+    "data.evaluation_limit": 8,
+    "data.held_out_limit": 8,
+    "outcomes.measure": [],
+}
+"""Those of `SMALL`."""
+
+
+def compare(directory: Path, train: Any = TRAIN, test: Any = TEST, **more: Any) -> Any:
+    """A comparison of one seed that takes seconds."""
+    return lowland.compare(
+        train=train, test=test, input="review: {text}", target="{label}", name="river", seeds=1,
+        settings=SETTINGS, directory=directory, quiet=True, **more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a comparison of rows in memory in `out`."""
+    folder = tmp_path_factory.mktemp("api")
+    compare(folder / "out")
+    return folder
+
+
+def test_the_same_runs_as_the_command_line(folder: Path, tmp_path: Path) -> None:
+    """Rows in memory train bit for bit what the command line trains on a file of them."""
+    train, test = write_rows(tmp_path / "a.jsonl", TRAIN), write_rows(tmp_path / "b.jsonl", TEST)
+    own = ["--train", train, "--test", test, "--input", "review: {text}", "--target", "{label}"]
+    succeed("compare", *own, "--name", "river", *SMALL, "--seeds", "1", "--out", tmp_path / "out")
+    for run in ("baseline-seed0", "sam-seed0"):
+        assert trajectory(folder / "out" / run) == trajectory(tmp_path / "out" / run)
+
+
+@pytest.mark.parametrize("kind", ["file", "pandas", "datasets"])
+def test_rows_of_any_kind_find_the_same_runs(folder: Path, kind: str, tmp_path: Path) -> None:
+    """A file, a pandas frame and a data set of `datasets` are the same rows: nothing is trained again."""
+    before = sorted((folder / "runs").glob("*-seed0"))
+    train: Any = write_rows(tmp_path / "train.csv", TRAIN)
+    if kind != "file":
+        module = pytest.importorskip(kind)
+        train = module.DataFrame(TRAIN) if kind == "pandas" else module.Dataset.from_list(TRAIN)
+    result = compare(folder / kind, train=train)
+    assert sorted((folder / "runs").glob("*-seed0")) == before
+    assert len(result.answer) == 4
+
+
+def test_what_comes_back(folder: Path) -> None:
+    """A finished comparison is read again, with its table, verdicts, answer, model and a page of HTML."""
+    report = folder / "out" / "report" / "report.json"
+    before = report.stat().st_mtime_ns
+    result = compare(folder / "out")
+    assert report.stat().st_mtime_ns == before
+    assert list(result.answer) == json.loads(report.read_text())["answer"] == str(result).split("\n")
+    assert set(result.verdicts) == {"sam"}
+    assert (result.model / "model.safetensors").is_file()
+    rows = result.table()
+    rows = rows if isinstance(rows, list) else rows.to_dict("records")
+    assert {row["arm"] for row in rows} == {"baseline", "sam"}
+    page = result._repr_html_()
+    assert "<table>" in page and "<svg" in page and "river" in page
+
+
+def test_own_arms_and_epochs(folder: Path) -> None:
+    """Arms are names with the settings that they change; epochs are as many passes over the training rows."""
+    settings = {name: value for name, value in SETTINGS.items() if name != "train.steps"}
+    result = lowland.compare(
+        train=TRAIN, test=TEST, input="review: {text}", target="{label}", seeds=[3], epochs=0.5,
+        arms={"baseline": {}, "late": {"sam.rho": 0.1, "sam.start": 0.5}}, settings=settings,
+        directory=folder / "arms", quiet=True,
+    )  # fmt: skip
+    assert set(result.verdicts) == {"late"}
+    log = (folder / "arms" / "late-seed3" / "train.jsonl").read_text().splitlines()
+    assert json.loads(log[-1])["step"] == 3  # half of 40 rows in batches of 8
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"train": [1, 2]}, "Rows must be a file, dictionaries"),
+        ({"train": []}, "Rows must be a file, dictionaries"),
+        ({"train": "nowhere.csv"}, r"nowhere\.csv"),
+        ({"arms": ["baseline", "sgd"]}, "Unknown arm 'sgd'"),
+        ({"epochs": 2}, "Steps and epochs"),
+    ],
+)
+def test_mistakes(tmp_path: Path, more: dict[str, Any], sentence: str) -> None:
+    """What is wrong is one sentence, and nothing is trained."""
+    with pytest.raises(UserError, match=sentence):
+        compare(tmp_path / "out", **more)
+    assert not (tmp_path / "out").exists()
+
+
+def test_few_rows_are_not_passed_over_hundreds_of_times(tmp_path: Path) -> None:
+    """Own rows without --steps get a default by epochs, which the plan tells; many passes are warned of."""
+    train = write_rows(tmp_path / "train.csv", reviews(600))
+    own = ["compare", "--train", train, "--split", "0.2", "--input", "{text}", "--target", "{label}"]
+    said = " ".join(succeed(*own, "--plan").out.split())
+    assert "150 steps of 32 examples (10 epochs, the default for own data)" in said
+    assert "Warning: A run passes" not in said
+    said = " ".join(succeed(*own, "--steps", "4000", "--plan").out.split())
+    assert "A run passes 267 times over the 480 training examples" in said
+    assert "Steps and epochs both say" in call(*own, "--steps", "3", "--epochs", "2").err
