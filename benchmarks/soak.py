@@ -47,9 +47,8 @@ def write_task(folder: Path) -> list[str]:
 
 
 def main() -> int:
-    from lowland.compare.progress import ExperimentProgress
-
     from lowland.cli import main as lowland
+    from lowland.compare.progress import ExperimentProgress
     from lowland.train import StepReport
 
     parser = argparse.ArgumentParser(

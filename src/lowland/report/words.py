@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from lowland.statistics import EQUAL_POINTS, Summary
+if TYPE_CHECKING:  # scipy takes half a second, and words are needed for mistakes, too
+    from lowland.statistics import Summary
 
 
 def count(number: int, noun: str) -> str:
@@ -21,6 +23,8 @@ def spread(summary: Summary) -> str:
 
 def signed(value: float) -> str:
     """Writes a difference with its sign and one decimal, or with more where that would show 0."""
+    from lowland.statistics import EQUAL_POINTS
+
     if abs(value) <= EQUAL_POINTS:
         return "0.0"
     return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"
