@@ -14,13 +14,15 @@ from rich.text import Text
 
 from lowland.cli import options, settings
 from lowland.cli.console import console
-from lowland.cli.parser import at_least_one, comma_list, launcher, own_arm
+from lowland.cli.parser import at_least_one, comma_list, launcher, number, own_arm
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.compare.api import Experiment
+    from lowland.config.experiment import ExperimentConfig
     from lowland.planning.plan import Plan
+    from lowland.runs.examples import ExperimentData
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
@@ -76,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     runs = parser.add_argument_group("runs")
     options.add_seeds(runs)
+    runs.add_argument(
+        "--detect",
+        type=number,
+        metavar="POINTS",
+        help="as many seeds as see such a difference of the score in 4 of 5 cases; by the spread of finished "
+        "runs of the same data, or else of the project's records (default: --seeds counts)",
+    )
     runs.add_argument(
         "--until-decided",
         action="store_true",
@@ -144,18 +153,21 @@ def run_one(
 
     config = experiment.config
     jobs: int = getattr(arguments, "jobs", 1)
-    if "plan" in arguments:
-        plan_only(experiment, jobs)
-        return 0
     if path is None:
         preset = getattr(arguments, "preset", None)
         path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, preset)
     store = Path(arguments.runs) if "runs" in arguments else store_of(path)
+    if "detect" in arguments:
+        config = with_seeds(config, arguments, store, experiment.data)
+        experiment = replace(experiment, config=config)
+    if "plan" in arguments:
+        plan_only(experiment, jobs, store)
+        return 0
 
     def on_plan(plan: Plan) -> None:
         from lowland.planning.fits import refuse_oversized
 
-        show_plan(plan, experiment.reasons, console, jobs)
+        show_plan(plan, experiment.reasons, console, jobs, store)
         if "anyway" not in arguments:
             refuse_oversized(plan, path, jobs)
 
@@ -203,7 +215,24 @@ def run_one(
     return 0
 
 
-def plan_only(experiment: Experiment, jobs: int) -> None:
+def with_seeds(
+    config: ExperimentConfig, arguments: argparse.Namespace, store: Path, data: ExperimentData | None
+) -> ExperimentConfig:
+    """Gives an experiment as many seeds as see the difference that is to be detected.
+
+    Raises:
+        UserError: If seeds are given, too, or no feasible number sees it.
+    """
+    from lowland.planning.power import RECORDED_ROWS, seeds_to_detect, spread_for
+
+    if "seeds" in arguments or "until_decided" in arguments:
+        raise UserError("--detect chooses the seeds; leave --seeds and --until-decided out.")
+    rows = RECORDED_ROWS if data is None else sum(map(len, data.evaluation.values()))
+    seeds = seeds_to_detect(arguments.detect, spread_for(config, store, rows))
+    return replace(config, seeds=tuple(range(seeds)))
+
+
+def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
     """Prints what an experiment would do."""
     from lowland.cli.console import quiet_libraries
     from lowland.cli.plan import show_plan
@@ -211,7 +240,7 @@ def plan_only(experiment: Experiment, jobs: int) -> None:
 
     quiet_libraries()
     plan = plan_experiment(experiment.config, experiment.data)
-    show_plan(plan, experiment.reasons, console, jobs)
+    show_plan(plan, experiment.reasons, console, jobs, store)
     for sentence in (*plan.workload.warnings, *experiment.warnings):
         console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
 

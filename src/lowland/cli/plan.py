@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,13 +21,23 @@ if TYPE_CHECKING:
 MOST_TASKS = 4
 
 
-def show_plan(plan: Plan, reasons: Mapping[str, str], console: Console, jobs: int = 1) -> None:
-    """Prints what an experiment will do, `jobs` runs at a time, and why settings have their values."""
+def show_plan(plan: Plan, reasons: Mapping[str, str], console: Console, jobs: int, store: Path) -> None:
+    """Prints what an experiment will do, `jobs` runs at a time, and why settings have their values.
+
+    What its seeds can see is told from finished runs in the store.
+    """
+    from lowland.planning.power import spread_for
+    from lowland.statistics import power
+
     table = make_table("Plan")
     table.show_header = False
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    for name, text in _lines(plan, reasons, jobs):
+    lines = _lines(plan, reasons, jobs)
+    if len(plan.config.arms) > 1:
+        spread = spread_for(plan.config, store, sum(plan.workload.evaluation.values()))
+        lines.insert(2, ("seeds", power(len(plan.config.seeds), spread).sentence))
+    for name, text in lines:
         table.add_row(Text(name), Text(plain(text)))
     console.print(table)
     for sentence in plan.advice:

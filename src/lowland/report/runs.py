@@ -168,7 +168,7 @@ def read_experiment(directory: Path) -> Experiment:
     if not metrics:
         raise record.error("'metrics' names no evaluation set, so there is nothing to report")
     listed = {name: tuple(keys) for name, keys in metrics.items()}
-    runs = tuple(_read_run(directory, arm, seed, listed) for arm in arms for seed in seeds)
+    runs = tuple(read_run(directory, arm, seed, listed) for arm in arms for seed in seeds)
     planned = {f"{arm}-seed{seed}" for arm in arms for seed in seeds}
     extra = sorted(path.parent.name for path in directory.glob("*-seed*/status.json"))
     return Experiment(
@@ -193,7 +193,8 @@ def read_experiment(directory: Path) -> Experiment:
     )
 
 
-def _read_run(directory: Path, arm: str, seed: int, metrics: Mapping[str, tuple[str, ...]]) -> Run:
+def read_run(directory: Path, arm: str, seed: int, metrics: Mapping[str, tuple[str, ...]]) -> Run:
+    """Reads the run in `ARM-seedN`, whose evaluation sets must have the metrics that are named."""
     folder = directory / f"{arm}-seed{seed}"
     if not (folder / "status.json").is_file():
         return Run(arm=arm, seed=seed, state="missing")
