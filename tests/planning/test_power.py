@@ -17,8 +17,10 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.planning.power import RECORDED, RECORDED_ROWS, seeds_to_detect, spread_for
 from lowland.statistics import power, spread_of_runs
+from lowland.train import TrainSettings
 
-CONFIG = ExperimentConfig(data=DataSettings(tasks=("facts/capitals",)))
+TRAIN = TrainSettings(batch_size=4)
+CONFIG = ExperimentConfig(data=DataSettings(tasks=("facts/capitals",)), train=TRAIN)
 SCORES = {"0a": [50.0, 52.0, 51.5], "1b": [53.0, 55.5]}
 
 
@@ -41,7 +43,7 @@ def test_finished_runs_of_the_same_data_tell_the_spread(tmp_path: Path) -> None:
     found = spread_for(CONFIG, tmp_path, 10)
     assert found == spread_of_runs(list(SCORES.values()), "from 5 finished runs")
     assert "from 5 finished runs" in power(5, found).sentence
-    other = ExperimentConfig(data=DataSettings(tasks=("facts/capitals",), fraction=0.5))
+    other = ExperimentConfig(data=DataSettings(tasks=("facts/capitals",), fraction=0.5), train=TRAIN)
     assert spread_for(other, tmp_path, RECORDED_ROWS) == RECORDED
     # A quarter of the rows, twice the spread.
     assert spread_for(other, tmp_path, RECORDED_ROWS // 4).value == pytest.approx(2 * RECORDED.value)

@@ -253,8 +253,8 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
     digits = hashlib.sha256(prints.encode()).hexdigest()[:8]
     out = Path(arguments.out) if "out" in arguments else Path("runs") / f"compare-grid-{digits}"
     failed: dict[str, str] = {}
-    for number, (name, experiment) in enumerate(experiments.items(), start=1):
-        console.print(Text(f"\n[{number}/{len(experiments)}] {name}", style="bold"), soft_wrap=True)
+    for place, (name, experiment) in enumerate(experiments.items(), start=1):
+        console.print(Text(f"\n[{place}/{len(experiments)}] {name}", style="bold"), soft_wrap=True)
         try:
             run_one(arguments, experiment, "compare", out / name)
         except UserError as error:
