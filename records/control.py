@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from records.log import LAST, VALIDATION, table
+from records.log import table
+from records.runs import LAST, VALIDATION
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 

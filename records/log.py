@@ -1,64 +1,22 @@
 """The tables of LOG.md, which follow from the result.json of each record.
 
-python -m records.log writes them in LOG.md again.
+python -m records.log writes them in LOG.md and docs/results.md again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from records import verdicts
 from records.judge import Interval, Scores, differences, interval, judge
+from records.runs import HERE, LAST, VALIDATION, Record, by_seed, records, score
 
-HERE = Path(__file__).parent
-VALIDATION, LAST = "validation", "last step"
+RESULTS = HERE.parent / "docs" / "results.md"
 _QUARTERS = ((11, 50), (51, 100), (101, 150), (151, 200))
 BLOCK = re.compile(r"(<!-- figures of ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-Record = Mapping[str, Any]
-
-
-@cache
-def records() -> dict[str, dict[str, Any]]:
-    """Reads all records: name of the folder -> record."""
-    files = sorted(HERE.glob("20??-??-??_*/result.json"))
-    return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
-
-
-def score(run: Record, at: str | int) -> float:
-    """Scores a run in percent: the mean over test sets, each the mean over its metrics.
-
-    Args:
-        run: The run.
-        at: At which step: the last, a number, or the first of those with the best validation score.
-    """
-
-    def mean(split: str, index: int) -> float:
-        values = [[of[index] for of in metrics.values()] for metrics in run[split].values()]
-        return float(np.mean([np.mean([math.nan if v is None else v for v in of]) for of in values]))
-
-    steps = run["steps"]
-    if at == VALIDATION:
-        found = [mean(VALIDATION, index) for index in range(len(steps))]
-        index = max(
-            range(len(steps)), key=lambda i: -math.inf if math.isnan(found[i]) else round(found[i], 4)
-        )
-    else:
-        index = len(steps) - 1 if at == LAST else steps.index(at)
-    return mean("test", index)
-
-
-def by_seed(record: Record, arm: str, value: Callable[[Record], float], seeds: Any = None) -> Scores:
-    """Gives a value of each of an arm's runs, where it is defined: seed -> value."""
-    runs = [run for run in record["runs"] if run["arm"] == arm and (seeds is None or run["seed"] in seeds)]
-    return {run["seed"]: found for run in runs if not math.isnan(found := value(run))}
 
 
 def pair(record: Record, comparison: Record, value: Callable[[Record], float]) -> tuple[Scores, Scores]:
@@ -177,7 +135,11 @@ def figures(name: str) -> str:
     """Makes what LOG.md says of a record in figures: the outcome of its claim, and its table."""
     if name == "claims":
         return claims()
+    if name == "results":
+        return verdicts.table(verdicts.results(records()), whole=True)
     record = records()[name]
+    if "judged" in record:
+        return verdicts.table(verdicts.rows([record], record["judged"]))
     if "claim" not in record:
         return table(record)
     (word, figure), claim = outcome(record), record["claim"]
@@ -191,5 +153,5 @@ def with_figures(text: str) -> str:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()  # --help writes nothing
-    log = HERE / "LOG.md"
-    log.write_text(with_figures(log.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (HERE / "LOG.md", RESULTS):
+        page.write_text(with_figures(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,111 @@
+"""Makes a result.json of finished experiments, as PROTOCOL.md wants it.
+
+    python -m records.collect RECORD.json EXPERIMENT... > result.json
+
+RECORD.json says what no run knows: the question, the claims, which pairs of arms are judged in what.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MEASURED = 1000
+"""Test rows on which `lowland outcomes` measures by default."""
+
+SPLITS = {"evaluation": "test", "held_out": "validation"}
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """Reads a file with one object a line."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def flat(table: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """Names nested settings by dots."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
+    return found
+
+
+def right(file: Path) -> float:
+    """Gives the share of right answers among the first rows of a file of predictions, in percent."""
+    rows = lines(file)[:MEASURED]
+    return 100 * sum(row["prediction"] == row["targets"] for row in rows) / len(rows)
+
+
+def outcomes(folder: Path, experiment: Path) -> dict[str, float]:
+    """Reads what `lowland outcomes` measured of a run, and what int4 took from the score.
+
+    Its folder is of the last step; one renamed to `outcomes-chosen` is of the step chosen on validation rows.
+    """
+    found: dict[str, float] = {}
+    for name, at in (("outcomes", ""), ("outcomes-chosen", " at the chosen step")):
+        file = experiment / name / f"{folder.name}.json"
+        if not file.exists():
+            continue
+        measured = json.loads(file.read_text(encoding="utf-8"))
+        for task, of in measured["sets"].items():
+            found |= {f"{key}{at}": value for key, value in of["outcomes"].items()}
+            predictions = folder / "predictions" / f"{task}-{measured['step']}.jsonl"
+            if "accuracy after int4" in of["outcomes"]:
+                kept = of["outcomes"]["accuracy after int4"] - right(predictions)
+                found[f"accuracy kept by int4{at}"] = kept
+    return {key: round(value, 6) for key, value in sorted(found.items())}
+
+
+def run_of(folder: Path, experiment: Path) -> dict[str, Any]:
+    """Reads a run: its scores in percent by step, its times, and its outcomes."""
+    status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+    scores: dict[str, dict[str, dict[str, list[float]]]] = {name: {} for name in SPLITS.values()}
+    steps: list[int] = []
+    for file in sorted((folder / "eval").glob("*.jsonl")):
+        for line in lines(file):
+            if line["step"] not in steps:
+                steps.append(line["step"])
+            of = scores[SPLITS[line["split"]]].setdefault(file.stem, {})
+            for metric, value in line["metrics"].items():
+                of.setdefault(metric, []).append(round(value, 5))
+    return {
+        "arm": status["arm"],
+        "seed": status["seed"],
+        "seconds": round(status["train_seconds"], 2),
+        "steps": steps,
+        **scores,
+        "outcomes": outcomes(folder, experiment),
+    }
+
+
+def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str, Any]:
+    """Gives the record of experiments that share their settings; only finished runs count."""
+    settings = tomllib.loads((experiments[0] / "experiment.toml").read_text(encoding="utf-8"))
+    arms = {name: flat(arm) for name, arm in settings.pop("arms").items()}
+    shared = {key: value for key, value in flat(settings).items() if key not in ("seeds", "model")}
+    for key in ("data.custom.train", "data.custom.evaluation"):
+        if key in shared:
+            shared[key] = Path(shared[key]).name
+    runs, environment = [], {}
+    for experiment in experiments:
+        for status in sorted(experiment.glob("*-seed*/status.json")):
+            if json.loads(status.read_text(encoding="utf-8"))["state"] == "done":
+                runs.append(run_of(status.parent, experiment))
+                environment = json.loads((status.parent / "env.json").read_text(encoding="utf-8"))
+    runs.sort(key=lambda run: (list(arms).index(run["arm"]), run["seed"]))
+    return {**record, "settings": shared, "environment": environment, "arms": arms, "runs": runs}
+
+
+def written(record: Mapping[str, Any]) -> str:
+    """Writes a record with one run a line."""
+    body = {key: value for key, value in record.items() if key != "runs"}
+    runs = ",\n".join("  " + json.dumps(run, separators=(",", ":")) for run in record["runs"])
+    return json.dumps(body, indent=1).removesuffix("\n}") + f',\n "runs": [\n{runs}\n ]\n}}\n'
+
+
+if __name__ == "__main__":
+    told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    sys.stdout.write(written(collect(told, [Path(name) for name in sys.argv[2:]])))
