@@ -31,6 +31,14 @@ KNOWN: Mapping[str, Changes] = {
     "momentum": {"sam.direction": "momentum"},
     # A radius by the size of each weight is another measure. Source: ASAM, Kwon et al. (2021).
     "asam": {"sam.adaptive": True, "sam.rho": 0.5},
+    "late": {"sam.start": 0.7},
+    "functional": {"sam.functional": True},
+    "preconditioned": {"sam.precondition": True},
+    "functional-preconditioned": {"sam.functional": True, "sam.precondition": True},
+    "logits": {"sam.perturb": ("head",), "sam.rho": 1e-4},
+    "fisher": {"sam.fisher": 0.1},
+    "auto": {"sam.rise": 0.1},
+    "noise": {"sam.direction": "noise"},
 }
 """The arms that go by their names: dotted setting -> value."""
 

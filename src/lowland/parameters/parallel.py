@@ -114,6 +114,16 @@ class Replicas:
                 "ranks='own' does not go with static_graph=True, whose first pass is always reduced."
             )
 
+    def refuse_unfinished(self, setting: str) -> None:
+        """Refuses a setting whose passes do not reach the parameters, where each pass is waited for.
+
+        Raises:
+            ValueError: Under FSDP2, and under DDP with a static graph.
+        """
+        if self.sharded or (self.ddp is not None and self.ddp.static_graph):
+            wrapper = "fully_shard" if self.sharded else "DistributedDataParallel(static_graph=True)"
+            raise ValueError(f"{setting} does not run under {wrapper}. Use DistributedDataParallel.")
+
     def unsynchronised(self) -> AbstractContextManager[None]:
         """Opens a block whose forward and backward passes keep their gradients to themselves.
 
@@ -183,3 +193,13 @@ def refuse_flattened(parameters: Iterable[Tensor], module: nn.Module | None = No
             "SAM does not run under DeepSpeed ZeRO, which keeps the weights out of reach between passes. "
             "Use DistributedDataParallel or torch.distributed.fsdp.fully_shard (FSDP2) instead."
         )
+
+
+def refuse_sharded(parameters: Iterable[Tensor], setting: str) -> None:
+    """Refuses a setting that has to see whole tensors.
+
+    Raises:
+        ValueError: If a parameter is sharded.
+    """
+    if dist.is_available() and any(isinstance(parameter, DTensor) for parameter in parameters):
+        raise ValueError(f"{setting} does not run under fully_shard. Use DistributedDataParallel.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -37,3 +38,17 @@ class Undo:
         for action in reversed(self._actions):
             action()
         self._actions.clear()
+
+
+@contextmanager
+def undoing() -> Iterator[Undo]:
+    """Undoes, after a block, what was changed in it, however it ends."""
+    undo = Undo()
+    try:
+        yield undo
+    finally:
+        try:
+            undo()
+        except BaseException:  # an interrupt, while something is put back
+            undo()
+            raise

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 from lowland.settings import check, setting
 
 Descent: TypeAlias = Literal["share", "full"]
-Direction: TypeAlias = Literal["ascent", "previous", "momentum"]
+Direction: TypeAlias = Literal["ascent", "previous", "momentum", "noise"]
 Ranks: TypeAlias = Literal["shared", "own"]
 
 
@@ -49,12 +49,35 @@ class SAMConfig:
     direction: Direction = setting(
         "ascent",
         "the perturbation's direction: the gradient of an ascent pass; or, without such a pass, the previous "
-        "step's gradient or the momentum of all steps' gradients",
+        "step's gradient, the momentum of all steps' gradients, or noise",
         metavar="NAME",
     )
     adaptive: bool = setting(
         False,
         "scale each weight's part of the perturbation by the weight's size (ASAM); use a rho of 0.2 to 2",
+    )
+    precondition: bool = setting(
+        False,
+        "divide each weight's part of the perturbation by the root of the optimizer's second moment (AdamW, "
+        "AdaFactor)",
+    )
+    fisher: float | None = setting(
+        None,
+        "fraction of the weights that are perturbed, those with the largest gradients of the ascent (FSAM)",
+        above=0,
+        most=1,
+    )
+    functional: bool = setting(
+        False,
+        "descend at w_adv with the gradient that the logits have at w (Functional SAM), for one more forward "
+        "pass",
+    )
+    rise: float | None = setting(
+        None,
+        "let rho follow what makes the ascent examples' loss rise by this fraction, such as 0.1; rho is what "
+        "it begins with",
+        above=0,
+        most=10,
     )
     start: float = setting(
         0.0,
@@ -85,7 +108,8 @@ class SAMConfig:
     )
     perturb: Sequence[str] | Callable[[str, Any], bool] | None = setting(
         None,
-        'perturb only parameters whose names match, such as "*layer_norm*"; may be repeated; all are trained',
+        'perturb only parameters whose names match, such as "*layer_norm*", or head for the output layer '
+        "(logits-SAM; rho around 1e-4); may be repeated; all are trained",
         metavar="PATTERN",
     )
 
@@ -110,6 +134,12 @@ class SAMConfig:
                 f"Invalid direction={self.direction!r} with m={self.m} and every={self.every}. It takes the "
                 "direction from the step before, and needs m=1 and every=1."
             )
+        if self.direction != "ascent" and (self.rise is not None or self.fisher is not None):
+            raise ValueError(
+                f"rise= and fisher= need an ascent pass, which direction={self.direction!r} has not."
+            )
+        if self.direction == "noise" and self.precondition:
+            raise ValueError("precondition=True needs a gradient, which direction='noise' has not.")
         if self.start + self.warmup > 1:
             raise ValueError(
                 f"Invalid warmup={self.warmup:g} with start={self.start:g}. Their sum is above 1."

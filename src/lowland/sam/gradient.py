@@ -6,23 +6,24 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lowland.batches.batch import batch_size, target_count
+from lowland.methods.chosen import Methods
 from lowland.parameters import preserve
 from lowland.parameters.reentrant import GraphOf, refuse_reentrant
 from lowland.parameters.rows import by_rows, dense_tables
 from lowland.parameters.selection import Parameters, Selection
-from lowland.parameters.undo import Undo
+from lowland.parameters.undo import Undo, undoing
 from lowland.sam.ascent import ascent_size, points
 from lowland.sam.config import SAMConfig
 from lowland.sam.explain import Silence, explained
-from lowland.sam.info import GradientInfo, mean_info
+from lowland.sam.info import GradientInfo, mean_info, point_info
 from lowland.sam.measure import descent_cosine, must_measure
-from lowland.sam.past import Past
 from lowland.sam.perturb import Perturbation, perturb
 from lowland.sam.schedule import scheduled_rho
 from lowland.sam.standard import LossFunction, StandardGradient, times
@@ -48,6 +49,7 @@ class SAMGradient(StandardGradient):
     Attributes:
         rho: The radius of the next step; `at` sets it by the schedule.
         active: While false, the gradient is the baseline's, at the baseline's price; `at` sets it, too.
+        optimizer: Where its second moments are read, for `precondition`.
         measure: Whether radius, share of moved weights and cosine are measured, which costs about twice as
             much as moving the weights. A loop may measure only in the steps that it logs.
         ascent_context: Opened around each ascent pass. A loop whose loss keeps figures, such as a count of
@@ -77,13 +79,11 @@ class SAMGradient(StandardGradient):
         super().__init__(
             parameters, micro_batch_size=micro_batch_size, count=count, scaler=scaler, backward=backward
         )
-        self.selection = Selection(self.selection.source, self.config.perturb)
-        direction = self.config.direction
-        if direction != "ascent" and scaler is not None:
-            raise ValueError(f"scaler= does not go with {direction=}: its scale changes between the steps.")
+        self.methods = Methods(self.config, self.module, self._replicas, scaled=scaler is not None)
+        self.selection = Selection(self.selection.source, self.methods.perturb)
         if self.config.ranks == "own":
             self._replicas.refuse_own()
-        self._past = None if direction == "ascent" else Past(direction)
+        self.optimizer: torch.optim.Optimizer | None = None
         self.rho = float(self.config.rho)
         self.active = True
         self.measure = True
@@ -127,17 +127,26 @@ class SAMGradient(StandardGradient):
         undo = Undo()
         try:
             for examples, whole, share in points(self.config, pieces, self.count, self._replicas):
+                if self.methods.logits is not None:
+                    self._record(loss_fn, whole, share, undo)  # dL_B/dlogits at w
                 ascent_loss, w, g = self._ascent(loss_fn, examples, undo)  # g_M = grad L_M(w)
+                self.methods.shape(w, g, self.optimizer)
                 alone = self.measure and all(parameter.grad is None for parameter in w)
+                rho = self.methods.radius(self.rho)
                 done = perturb(  # w_adv = w + rho * g_M / ||g_M||
-                    w, g, self.rho, adaptive=self.config.adaptive, measure=self.measure, undo=undo
+                    w, g, rho, adaptive=self.config.adaptive, measure=self.measure, undo=undo
                 )
+                self.methods.arrived(ascent_loss, partial(self._loss_at, loss_fn, examples), undo)
                 loss = self._accumulate(loss_fn, whole, share)  # g_adv = grad L_B(w_adv), added to .grad
                 cosine = descent_cosine(done.weights) if alone and done.taken else None
                 self._after(done)
                 undo()  # w, exactly
                 done.weights.free()
-                infos.append(self._info(times(loss, share), ascent_loss, w, done, cosine))
+                scale = self.scaler.get_scale() if self.scaler is not None else 1.0
+                first = self.methods.past is not None and not w  # no direction is known yet
+                infos.append(
+                    point_info(times(loss, share), None if first else done, ascent_loss, cosine, scale)
+                )
         except BaseException:
             self._replicas.abandon()
             raise
@@ -149,7 +158,7 @@ class SAMGradient(StandardGradient):
                 raise
         if infos[-1].points:
             size = sum(batch_size(piece) for piece in pieces)
-            self._silence(done, w, self.rho, self.ascent_size(size), size, self.scaler is not None)
+            self._silence(done, w, rho, self.ascent_size(size), size, self.scaler is not None)
         return mean_info(infos)
 
     def _ascent(
@@ -157,17 +166,16 @@ class SAMGradient(StandardGradient):
     ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
         """Gives the loss of the ascent examples at w, the parameters with a gradient of it, and that."""
         perturbed = self.selection.perturbed()
-        if self._past is not None:
+        if (past := self.methods.past) is not None:
             preserve.found_gradients(perturbed, undo)
-            written = self.measure or self.config.adaptive or must_measure(perturbed, self.rho)
-            return None, *self._past.take(perturbed, written=written)
+            kept = not (self.measure or self.config.adaptive or self.config.precondition)
+            return None, *past.take(perturbed, written=not kept or must_measure(perturbed, self.rho))
         # DDP and FSDP2 wait for the gradient of every parameter. Elsewhere those that are not perturbed,
         # or that SAM was not given, need none and keep what they have.
         touched = self.selection.trainable() if self._replicas.wrapped else perturbed
         options: dict[str, Any] = {} if self._replicas.group is not None else {"inputs": touched}
         preserve.gradients(touched, undo, copy=self._replicas.bucket_views)
-        preserve.random_streams({parameter.device for parameter in touched}, undo)
-        preserve.buffers(self.module, undo)
+        self._untraced(undo)
         if self.module is not None and not self._replicas.wrapped:
             undo.set_all(dense_tables(self.module), "sparse", True)
         graph = GraphOf(loss_fn)
@@ -180,53 +188,45 @@ class SAMGradient(StandardGradient):
         undo()
         return loss, w, g
 
+    def _record(self, loss_fn: LossFunction, pieces: Sequence[Any], share: float, undo: Undo) -> None:
+        """Records the gradient of the logits at w, in a pass that stops there."""
+        assert self.methods.logits is not None
+        self._untraced(undo)
+        recorded = self.methods.logits.record(loss_fn, undo)
+        with self.ascent_context(), self._replicas.unsynchronised():
+            self._accumulate(recorded, pieces, share, inputs=self.methods.logits.found)
+        undo()
+
+    def _untraced(self, undo: Undo) -> None:
+        """Lets a pass leave random streams and buffers as they are, once `undo` is called."""
+        preserve.random_streams({parameter.device for parameter in self.selection.trainable()}, undo)
+        preserve.buffers(self.module, undo)
+
+    def _loss_at(self, loss_fn: LossFunction, pieces: Sequence[Any]) -> float:
+        """Computes the mean loss where the weights are, without a trace."""
+        with undoing() as undo, torch.no_grad(), self.ascent_context():
+            self._untraced(undo)
+            return self._mean(loss_fn, pieces)
+
     def _after(self, done: Perturbation) -> None:
         """Passes on what the next step or the scaler must know, while `.grad` is as the descent left it."""
         finite = math.isfinite(done.norm)
-        if self._past is not None:
+        if (past := self.methods.past) is not None:
             if not finite:
-                self._past.forget()
-            self._past.remember(self.selection.perturbed())
+                past.forget()
+            past.remember(self.selection.perturbed())
         if self.scaler is not None and self.scaler.is_enabled() and self._replicas.sum(not finite):
             for parameter in self.selection.trainable():
                 if parameter.grad is not None:
                     parameter.grad.mul_(math.inf)  # 0 becomes NaN, and the scaler skips the step
 
-    def _info(
-        self,
-        loss: Tensor,
-        ascent_loss: Tensor | None,
-        w: Sequence[Tensor],
-        done: Perturbation,
-        cosine: float | None,
-    ) -> GradientInfo:
-        if self._past is not None and not w:  # the first step, a baseline step
-            return GradientInfo(loss=loss)
-        scale = self.scaler.get_scale() if self.scaler is not None else 1.0
-        return GradientInfo(
-            loss=loss,
-            ascent_loss=ascent_loss,
-            ascent_norm=done.norm / scale,
-            radius=done.radius,
-            moved=done.moved,
-            cosine=cosine,
-            points=1,
-        )
-
     def state_dict(self) -> dict[str, Tensor]:
-        """Gives the direction of the steps before, by parameter; nothing where the ascent gives it."""
-        return {} if self._past is None else self._past.state_dict(self.selection.named())
+        """Gives what the next step needs of the steps before; of most methods nothing."""
+        return self.methods.state_dict(self.selection.named())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it is another gradient's.
-        """
-        if self._past is None:
-            super().load_state_dict(state)
-        else:
-            self._past.load_state_dict(state, self.selection.named())
+        """Goes on from what `state_dict` gave; raises a `ValueError` if that is another gradient's."""
+        self.methods.load_state_dict(state, self.selection.named())
 
 
 SAM = SAMGradient

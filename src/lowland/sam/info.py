@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from lowland.sam.perturb import Perturbation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,27 @@ class GradientInfo:
     moved: float | None = 0.0
     cosine: float | None = None
     points: int = 0
+
+
+def point_info(
+    loss: Tensor,
+    done: Perturbation | None,
+    ascent_loss: Tensor | None,
+    cosine: float | None,
+    scale: float,
+) -> GradientInfo:
+    """Says what was seen at one point; without a perturbation, as in a baseline step."""
+    if done is None:
+        return GradientInfo(loss=loss)
+    return GradientInfo(
+        loss=loss,
+        ascent_loss=ascent_loss,
+        ascent_norm=done.norm / scale,
+        radius=done.radius,
+        moved=done.moved,
+        cosine=cosine,
+        points=1,
+    )
 
 
 def mean_info(infos: Sequence[GradientInfo]) -> GradientInfo:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lowland.parameters.norms import global_norm
 from lowland.parameters.parallel import local
-from lowland.parameters.undo import Undo
+from lowland.parameters.undo import Undo, undoing
 from lowland.sam.measure import measured, must_measure
 from lowland.sam.weights import Weights
 
@@ -107,12 +107,5 @@ def perturbed(
     measure: bool = True,
 ) -> Iterator[Perturbation]:
     """Moves the weights as `perturb` does for the block of a `with` statement."""
-    undo = Undo()
-    try:
+    with undoing() as undo:
         yield perturb(parameters, gradients, rho, adaptive=adaptive, measure=measure, undo=undo)
-    finally:
-        try:
-            undo()
-        except BaseException:  # an interrupt, while the weights are put back
-            undo()
-            raise

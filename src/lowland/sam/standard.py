@@ -137,6 +137,11 @@ class StandardGradient:
         mean = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
         return self._replicas.total(mean) / self._replicas.size if together else mean
 
+    def _mean(self, loss_fn: LossFunction, pieces: Sequence[Any]) -> float:
+        """Computes the pieces' mean loss, over the ranks together, without a gradient."""
+        losses = [times(loss_fn(piece), weight) for piece, weight in self._weighted(pieces, together=True)]
+        return float(self._replicas.total(torch.stack(losses).sum()) / self._replicas.size)
+
     def _weighted(self, pieces: Sequence[Any], together: bool) -> list[tuple[Any, float]]:
         """Pairs each piece with what its mean loss weighs in the mean over all pieces (and ranks)."""
         ranks = self._replicas.size if together else 1

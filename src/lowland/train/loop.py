@@ -112,6 +112,8 @@ class Training:
         self._optimizer = build_optimizer(model, settings, fast=fast)
         self._schedule = build_schedule(self._optimizer, settings)
         self._gradient = build_gradient(self._loss.module, settings, sam)
+        if isinstance(self._gradient, SAMGradient):
+            self._gradient.optimizer = self._optimizer
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._examples = 0
         self._target_tokens = 0

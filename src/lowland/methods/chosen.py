@@ -1,0 +1,94 @@
+"""The methods that the settings name, in the places where kinds of SAM differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lowland.methods.fisher import mask_smallest
+from lowland.methods.functional import FixedLogits
+from lowland.methods.head import HEAD, only_head
+from lowland.methods.noise import Noise
+from lowland.methods.past import Past
+from lowland.methods.precondition import precondition
+from lowland.methods.rise import Rise
+from lowland.parameters.parallel import Replicas
+from lowland.parameters.undo import Undo
+
+if TYPE_CHECKING:
+    from lowland.sam.config import SAMConfig
+
+
+class Methods:
+    """What differs from Algorithm 1: direction, radius, and the gradient that is taken at w_adv.
+
+    Args:
+        config: The settings.
+        module: The model as its forward pass is called, where it is known.
+        replicas: The processes that train together.
+        scaled: Whether gradients are scaled, by a factor that changes.
+
+    Raises:
+        ValueError: If the methods do not go with that.
+
+    Attributes:
+        perturb: Which parameters are perturbed.
+        past: A direction without an ascent pass.
+        rise: What the radius follows.
+        logits: The logits' gradients at w.
+    """
+
+    def __init__(
+        self, config: SAMConfig, module: nn.Module | None, replicas: Replicas, *, scaled: bool = False
+    ) -> None:
+        self._config = config
+        self.perturb = only_head(module) if config.perturb == (HEAD,) else config.perturb
+        self.past: Past | Noise | None = None
+        if config.direction == "noise":
+            self.past = Noise()
+        elif config.direction != "ascent":
+            self.past = Past(config.direction)
+            if scaled:
+                direction = config.direction
+                raise ValueError(f"scaler= does not go with {direction=}: its scale changes between steps.")
+        self.rise = None if config.rise is None else Rise(config.rise)
+        self.logits = FixedLogits(module) if config.functional else None
+        if self.logits is not None:
+            replicas.refuse_unfinished("functional=True")
+        self._memory = self.past or self.rise
+
+    def shape(self, w: Sequence[Tensor], g: list[Tensor], optimizer: Optimizer | None) -> None:
+        """Makes the direction of the perturbation out of the ascent gradient, in place."""
+        if self._config.precondition:
+            precondition(optimizer, w, g)
+        if self._config.fisher is not None:
+            mask_smallest(w, g, self._config.fisher)
+
+    def radius(self, rho: float) -> float:
+        """Gives the radius of a step, whose schedule asks for `rho`."""
+        return rho if self.rise is None else rho * self.rise.factor
+
+    def arrived(self, ascent_loss: Tensor | None, loss: Callable[[], float], undo: Undo) -> None:
+        """Is told that the weights are at w_adv, where `loss` computes that of the ascent examples."""
+        if self.rise is not None:
+            self.rise.follow(ascent_loss, loss)
+        if self.logits is not None:
+            self.logits.replay(undo)
+
+    def state_dict(self, named: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """Gives what the next step needs of the steps before: for most methods, nothing."""
+        return {} if self._memory is None else self._memory.state_dict(named)
+
+    def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
+        """Goes on from what `state_dict` gave.
+
+        Raises:
+            ValueError: If it is another method's.
+        """
+        if self._memory is not None:
+            self._memory.load_state_dict(state, named)
+        elif state:
+            raise ValueError(f"This gradient has no state, but was given some for {next(iter(state))!r}.")

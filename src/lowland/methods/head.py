@@ -1,0 +1,55 @@
+"""logits-SAM: only the output layer is perturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from lowland.parameters.parallel import unwrapped
+
+HEAD = "head"
+"""The word that stands for the output layer among the patterns of `perturb`."""
+
+
+def head_of(module: nn.Module) -> list[Tensor]:
+    """Finds the parameters of the layer that gives the logits.
+
+    Args:
+        module: A model with `get_output_embeddings()` that gives one, such as T5 or Llama; or one whose
+            output layer is its last `nn.Linear`, such as a classifier.
+
+    Raises:
+        ValueError: If there is none, or it shares its weights with the token embeddings, through which the
+            perturbation would reach all layers.
+    """
+    inner: Any = unwrapped(module)
+    while not hasattr(inner, "get_output_embeddings") and hasattr(inner, "model"):
+        inner = inner.model
+    head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
+    if head is None:
+        layers = [part for part in inner.modules() if type(part) is nn.Linear]
+        head = layers[-1] if layers else None
+    if head is None:
+        raise ValueError("perturb='head': the model has no output layer that is an nn.Linear.")
+    own = list(head.parameters())
+    others = {id(p) for part in inner.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
+    if any(id(parameter) in others for parameter in own):
+        raise ValueError(
+            "perturb='head': the output layer shares its weights with the token embeddings, so that a "
+            "perturbation of the head alone cannot be had. Use a model whose weights are not tied."
+        )
+    return own
+
+
+def only_head(module: nn.Module | None) -> Callable[[str, Tensor], bool]:
+    """Makes the choice of `perturb` that is the output layer.
+
+    Raises:
+        ValueError: If the module is not known.
+    """
+    if module is None:
+        raise ValueError("perturb='head' needs the module: hand it to SAM instead of its parameters.")
+    chosen = {id(parameter) for parameter in head_of(module)}
+    return lambda name, parameter: id(parameter) in chosen
