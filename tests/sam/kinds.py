@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tests.sam.ranks import (
     Net,
+    alone,
     assert_same_gradients,
     case,
     close,
@@ -55,3 +56,48 @@ def adaptive(rank: int) -> None:
     """Under DDP and FSDP2 an adaptive perturbation is measured by all weights together."""
     trajectory(rank, ddp(), adaptive=True)
     trajectory(rank, shard, adaptive=True)
+
+
+class Scorer(nn.Module):
+    """A tagger whose forward pass gives its scores, as a model with logits does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        net = Net()
+        self.embedding, self.hidden, self.out = net.embedding, net.hidden, net.out
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.out(torch.tanh(self.hidden(self.embedding(ids))))
+
+
+@case
+def ddp_methods(rank: int) -> None:
+    """Under DDP every method gives what one process gives on the examples of both."""
+    kinds: list[dict[str, Any]] = [
+        {"functional": True},
+        {"functional": True, "precondition": True, "fisher": 0.5, "rise": 0.1},
+        {"perturb": "head"},
+        {"direction": "noise"},
+    ]
+    for settings in kinds:
+        other = Scorer()
+        wrapped = ddp()(Scorer())
+        pair = []
+        for model, more in ((wrapped, {"micro_batch_size": 4}), (other, {})):
+            sam = SAM(model, rho=0.3, ascent=4, **settings, **more)
+            sam.optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+            pair.append((model, sam))
+        for step in range(3):
+            parts = halves(step)
+            for (model, sam), batch in zip(pair, (parts[rank], alone(parts, 2)), strict=True):
+                sam(
+                    lambda batch, model=model: nn.functional.cross_entropy(
+                        model(batch["input_ids"]).flatten(0, 1), batch["labels"].flatten()
+                    ),
+                    batch,
+                )
+            assert_same_gradients(wrapped, other)
+            for _, sam in pair:
+                assert sam.optimizer is not None
+                sam.optimizer.step()
+                sam.optimizer.zero_grad()

@@ -15,6 +15,7 @@ from rich.text import Text
 from lowland.cli import options, settings
 from lowland.cli.console import console
 from lowland.cli.parser import at_least_one, comma_list, launcher, number, own_arm
+from lowland.config.arms import KNOWN
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arms",
         type=comma_list,
         metavar="NAMES",
-        help="what is compared: baseline, sam, previous, momentum, asam, or arms of the file of settings, "
+        help=f"what is compared: {', '.join(KNOWN)}, or arms of the file of settings, "
         "with commas between (default: baseline,sam)",
     )
     arms.add_argument(

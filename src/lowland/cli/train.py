@@ -6,6 +6,7 @@ import argparse
 
 from lowland.cli import compare, options, settings
 from lowland.cli.parser import arm_or_name, whole
+from lowland.config.arms import KNOWN
 
 HELP = "fine-tune one model, by SAM or without"
 USAGE = "[TASK ...] [--option ...]"
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arm",
         type=arm_or_name,
         metavar="ARM",
-        help="baseline, sam, previous, momentum or asam; or one of the file of settings, or one of your own "
+        help=f"{', '.join(KNOWN)}; or one of the file of settings, or one of your own "
         'such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
     )
     run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")

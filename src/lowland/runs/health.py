@@ -139,7 +139,9 @@ class Health:
         return f"The learning rate is 0 at step {report.step}: nothing is learnt there."
 
     def _radius(self, report: StepReport) -> str | None:
-        if self._sam.rho == 0 or report.radius is None or report.radius >= FAR_BELOW * self._sam.rho:
+        if self._sam.rho == 0 or self._sam.rise is not None:  # which lowers rho where it is to be lower
+            return None
+        if report.radius is None or report.radius >= FAR_BELOW * self._sam.rho:
             return None
         why = (
             "the weights' type is too coarse for so small a step"
