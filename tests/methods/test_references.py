@@ -34,9 +34,9 @@ def loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def test_functional_on_a_linear_model_is_its_closed_form() -> None:
-    """A linear model has one Jacobian everywhere, so that Functional SAM is the baseline, in closed form.
+    """On a linear model Functional SAM is the baseline for any rho: there is one Jacobian.
 
-    With logits x W^T the Jacobian is x, and the gradient (softmax(x W^T) - y)^T x / b at w for any rho.
+    With logits x W^T the Jacobian is x, and the gradient (softmax(x W^T) - y)^T x / b.
     """
     torch.manual_seed(0)
     model, batch = nn.Linear(6, 4, bias=False).double(), batch_of(12)
