@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,21 +25,12 @@ MODEL_SUFFIXES = (".safetensors", ".gguf", ".json", ".txt", ".model", ".spm", ".
 IDLE_NAMES = ("lowland.json", "trainer_state.json", "all_results.json", "train_results.json")
 """Files of a model's folder that decide neither."""
 
-SETTLED = 2.0
-"""Seconds after which an edit cannot leave a file with the times it had: file systems count no finer."""
-
-_known: dict[tuple[object, ...], str] = {}
-
 
 def examples_hash(examples: Sequence[Example]) -> str:
     """Hashes examples as they enter training and scoring: all their texts, answers and groups, in order.
 
-    Args:
-        examples: The examples.
-
-    Returns:
-        A SHA-256, the same on every machine. Any change of any example, and of their order, changes it; a
-        field that is unset does not enter it, so that fields can be added.
+    Any change of any example, and of their order, changes the SHA-256; a field that is unset does not enter
+    it, so that fields can be added.
     """
     digest = hashlib.sha256()
     for example in examples:
@@ -51,38 +41,11 @@ def examples_hash(examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def file_hash(path: str | Path) -> str:
-    """Hashes the bytes of a file.
-
-    Within a process a file is read once, unless it could have changed: any edit moves the time of its last
-    change, which no user can set back.
-
-    Args:
-        path: The file; a link is followed.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    path = Path(path)
-    before = path.stat()
-    key = (os.fspath(path.resolve()), before.st_dev, before.st_ino, before.st_size, before.st_ctime_ns)
-    if key in _known:
-        return _known[key]
-    found = sha256(path)
-    if time.time() - before.st_ctime > SETTLED:
-        _known[key] = found
-    return found
-
-
 def model_hash(directory: str | Path) -> str:
     """Hashes what a folder's model starts from: weights, configuration, tokenizer and chat template.
 
-    Args:
-        directory: The folder, as `save_pretrained` writes it.
-
-    Returns:
-        A SHA-256 over the names and contents of all files that can have an effect. Notes, logs, states of
-        optimizers and folders of other checkpoints have none.
+    The SHA-256 is over the names and contents of all files that can have an effect. Notes, logs, states of
+    optimizers and folders of other checkpoints have none.
 
     Raises:
         OSError: If a file cannot be read.
@@ -97,7 +60,7 @@ def model_hash(directory: str | Path) -> str:
             chosen |= {root / name for name in parts if (root / name).is_file()}
     digest = hashlib.sha256()
     for path in sorted(chosen, key=lambda path: os.fsencode(path.relative_to(root))):
-        digest.update(os.fsencode(path.relative_to(root)) + b"\0" + file_hash(path).encode() + b"\n")
+        digest.update(os.fsencode(path.relative_to(root)) + b"\0" + sha256(path).encode() + b"\n")
     return digest.hexdigest()
 
 

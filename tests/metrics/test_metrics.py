@@ -108,13 +108,6 @@ def test_correlations() -> None:
         metrics.pearson([1.0, 2.0], [1.0])
 
 
-def test_groups() -> None:
-    """A group is right when all its items are, and its first item stands for it."""
-    assert metrics.exact_match_by_group([1, 1, 0], [1, 0, 0], ["a", "b", "b"]) == 50.0
-    assert metrics.first_of_each_group(["b", "a", "b"]) == [0, 1]
-    assert math.isnan(metrics.exact_match_by_group([], [], []))
-
-
 TARGETS = ["ham", "spam", "ham", "spam"]
 PREDICTIONS = ["ham", "spam", "spam", "eggs"]
 

@@ -9,13 +9,13 @@ import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fixtures.models import write_checkpoint
 
-from lowland.content import examples_hash, file_hash, model_hash
+from lowland.content import examples_hash, model_hash
 from lowland.errors import UserError
+from lowland.files import sha256
 from lowland.tasks.base import Example
 from lowland.tasks.custom import CustomTask
 
@@ -83,7 +83,7 @@ def test_an_edit_of_a_file_changes_the_hash_or_nothing(
     path = tmp_path / "rows.csv"
     task = CustomTask("mine", None, path, "{text}", "{label}")
     write(path, table, "utf-8", "\n")
-    before, bytes_before = task.load().evaluation["mine"], file_hash(path)
+    before, bytes_before = task.load().evaluation["mine"], sha256(path)
     place = data.draw(st.integers(0, len(table) - 1))
     edit = data.draw(st.sampled_from(["label", "text", "drop", "again", "swap", "mark", "ends", "byte"]))
     after = [dict(row) for row in table]
@@ -108,41 +108,20 @@ def test_an_edit_of_a_file_changes_the_hash_or_nothing(
     if edit in ("label", "text", "drop", "again"):
         assert examples_hash(now) != examples_hash(before)
     if now != before:  # so that a file whose bytes are the same need not be read
-        assert file_hash(path) != bytes_before
+        assert sha256(path) != bytes_before
 
 
 def test_a_file_is_hashed_by_its_content(tmp_path: Path) -> None:
     """An edit that keeps size and time is seen; a copy and a file that was touched are the same."""
     path = tmp_path / "rows.jsonl"
     path.write_text("abc")
-    first, times = file_hash(path), path.stat()
+    first, times = sha256(path), path.stat()
     path.write_text("abd")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert file_hash(path) != first
+    assert sha256(path) != first
     path.write_text("abc")
     os.utime(path, (1, 1))
-    assert file_hash(path) == first == file_hash(shutil.copy(path, tmp_path / "copy"))
-
-
-def test_a_file_that_has_not_changed_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large weights are hashed once in a process; after an edit, whatever its times say, again."""
-    monkeypatch.setattr("lowland.content.SETTLED", -1.0)  # as if every edit were long ago
-    path, read = tmp_path / "weights", []
-    path.write_text("abc")
-
-    def count(file: Path) -> str:
-        read.append(file)
-        return file.read_text()
-
-    monkeypatch.setattr("lowland.content.sha256", count)
-    times = path.stat()
-    assert [file_hash(path) for _ in range(3)] == ["abc"] * 3 and len(read) == 1
-    while (
-        path.stat().st_ctime_ns == times.st_ctime_ns
-    ):  # the system's clock for files ticks some 250 times a second
-        path.write_text("abd")
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert file_hash(path) == "abd" and len(read) == 2
+    assert sha256(path) == first == sha256(Path(shutil.copy(path, tmp_path / "copy")))
 
 
 def test_every_byte_of_a_model_counts(tmp_path: Path) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
 from lowland.data.encode import TokenIds
-from lowland.evaluate.greedy import greedy, is_plain
 from lowland.models import LoadedModel, quiet_transformers
 
 Encode: TypeAlias = Callable[[Sequence[str], int], tuple[Sequence[TokenIds], int]]
@@ -54,7 +53,6 @@ def generate(
         weights are not finite writes empty or meaningless strings.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
-    decode = greedy if is_plain(model) else _library_generate
     encoded, cut = (encode or (lambda texts, n: encode_texts(texts, tokenizer, n)))(texts, input_length)
     if cut:
         on_cut(cut)
@@ -71,7 +69,14 @@ def generate(
             pad_token_id = model.generation_config.pad_token_id
             input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_token_id, padding_side=side)
             mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side=side)
-            written = decode(model, input_ids.to(model.device), mask.to(model.device), target_length)
+            written = model.generate(
+                input_ids=input_ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                do_sample=False,
+                num_return_sequences=1,
+                return_dict_in_generate=False,
+                max_new_tokens=target_length,
+            )
             if side == "left":
                 written = written[:, input_ids.shape[1] :]
             strings = tokenizer.batch_decode(
@@ -107,19 +112,6 @@ def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
         for text, label in zip(written, labels, strict=True)
         if text and text not in labels and written.count(text) == 1
     }
-
-
-def _library_generate(model: Any, input_ids: Tensor, attention_mask: Tensor, max_new_tokens: int) -> Tensor:
-    """Decodes as transformers does, without sampling; the model's other generation settings hold."""
-    written: Tensor = model.generate(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        do_sample=False,
-        num_return_sequences=1,
-        return_dict_in_generate=False,
-        max_new_tokens=max_new_tokens,
-    )
-    return written
 
 
 @contextlib.contextmanager

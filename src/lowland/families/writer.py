@@ -13,10 +13,19 @@ from transformers import GenerationConfig
 from lowland.data import IGNORED, EncodedExample
 from lowland.data.encode import TokenIds
 from lowland.evaluate.generate import generate
-from lowland.evaluate.greedy import HARMLESS
 from lowland.families.base import Family
 from lowland.families.settings import FamilySettings
 from lowland.models import LoadedModel
+
+# fmt: off
+HARMLESS = frozenset([
+    "_from_model_config", "bos_token_id", "decoder_start_token_id", "do_sample", "early_stopping",
+    "eos_token_id", "length_penalty", "max_length", "max_new_tokens", "num_return_sequences",
+    "output_attentions", "output_hidden_states", "output_scores", "pad_token_id",
+    "return_dict_in_generate", "temperature", "top_k", "top_p", "transformers_version", "use_cache",
+])
+# fmt: on
+"""Fields of a generation configuration that do not change what greedy decoding writes."""
 
 
 class Writer(Family):

@@ -9,16 +9,8 @@ a macro average leaves out a class that occurs nowhere.
 
 from lowland.metrics.classification import accuracy, binary_f1, macro_f1, matthews
 from lowland.metrics.domain import Domain, Limit
-from lowland.metrics.grouped import exact_match_by_group, first_of_each_group
 from lowland.metrics.named import Metric, by_name, metric_names
-from lowland.metrics.qa import (
-    max_over_answers,
-    normalize_squad,
-    normalize_trivia_qa,
-    squad,
-    token_f1,
-    trivia_qa,
-)
+from lowland.metrics.qa import normalize_squad, normalize_trivia_qa, squad, trivia_qa
 from lowland.metrics.regression import parse_number, pearson, spearman
 
 __all__ = [
@@ -28,11 +20,8 @@ __all__ = [
     "accuracy",
     "binary_f1",
     "by_name",
-    "exact_match_by_group",
-    "first_of_each_group",
     "macro_f1",
     "matthews",
-    "max_over_answers",
     "metric_names",
     "normalize_squad",
     "normalize_trivia_qa",
@@ -40,6 +29,5 @@ __all__ = [
     "pearson",
     "spearman",
     "squad",
-    "token_f1",
     "trivia_qa",
 ]

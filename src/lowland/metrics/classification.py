@@ -1,7 +1,7 @@
 """Metrics of classes: accuracy, F1, macro F1 and Matthews correlation.
 
-Classes are whole numbers from 0; a prediction that names no class is -1. scikit-learn is imported
-where it is used: it takes a second to load, which listing the tasks need not wait for.
+Classes are whole numbers from 0; a prediction that names no class is -1. All are `nan` without examples.
+scikit-learn is imported where it is used: it takes a second to load.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def accuracy(targets: Sequence[object], predictions: Sequence[object]) -> float:
-    """Percentage of predictions that equal their target; `nan` without examples."""
+    """Percentage of predictions that equal their target."""
     if not targets:
         return math.nan
     right = sum(target == prediction for target, prediction in zip(targets, predictions, strict=True))
@@ -19,27 +19,16 @@ def accuracy(targets: Sequence[object], predictions: Sequence[object]) -> float:
 
 
 def binary_f1(targets: Sequence[int], predictions: Sequence[int]) -> float:
-    """F1 of class 1; a prediction that is neither 0 nor 1 counts as the opposite of its target.
-
-    Args:
-        targets: Classes, 0 or 1.
-        predictions: Classes; any other number is an invalid prediction, which is always wrong.
-
-    Returns:
-        F1 in percent; 0 where neither side has a positive, `nan` without examples.
+    """F1 of class 1, 0 where neither side has it; a prediction that is neither 0 nor 1 is always wrong.
 
     Source:
         `f1_score_with_invalid` of the T5 library.
     """
-    from sklearn.metrics import f1_score
-
-    if not targets:
-        return math.nan
     valid = [
         prediction if prediction in (0, 1) else 1 - target
         for target, prediction in zip(targets, predictions, strict=True)
     ]
-    return 100 * float(f1_score(targets, valid, zero_division=0.0))
+    return macro_f1(targets, valid, [1])
 
 
 def macro_f1(targets: Sequence[int], predictions: Sequence[int], classes: Sequence[int]) -> float:

@@ -42,12 +42,7 @@ class Domain:
 
     @classmethod
     def of(cls, targets: Sequence[str], positive: str | None = None) -> Domain:
-        """Finds out what all targets of a task are, those for training and those for evaluation.
-
-        Args:
-            targets: All of them.
-            positive: The positive class, where the user names it.
-        """
+        """Finds out what all targets of a task are; the user may name the positive class."""
         classes = tuple(sorted(set(targets)))
         numbers = [number for text in classes if (number := finite_number(text)) is not None]
         return cls(

@@ -41,15 +41,12 @@ def token_f1(target: str, prediction: str) -> float:
 def max_over_answers(
     score: Callable[[str, str], float], answers: Sequence[Sequence[str]], predictions: Sequence[str]
 ) -> float:
-    """Mean over questions of the best score that a prediction reaches with any right answer.
+    """Mean over questions, in percent, of the best score that a prediction reaches with any right answer.
 
     Args:
         score: Maps (right answer, prediction) to a score from 0 to 1.
         answers: The right answers of each question, one at least.
         predictions: One prediction a question.
-
-    Returns:
-        The mean in percent; `nan` without questions.
 
     Raises:
         ValueError: If a question has no right answer.

@@ -8,15 +8,7 @@ from collections.abc import Callable, Sequence
 
 
 def parse_number(text: str, default: float = -1.0) -> float:
-    """Reads a number as Python's `float` does (spaces, `4.`, `5e0`, `nan` and `inf` too).
-
-    Args:
-        text: What the model wrote.
-        default: The value of a text that is no number; the T5 library takes -1.
-
-    Returns:
-        The number.
-    """
+    """Reads a number as Python's `float` does (`4.`, `nan` too); the T5 library takes -1 for others."""
     try:
         return float(text)
     except ValueError:
@@ -25,10 +17,7 @@ def parse_number(text: str, default: float = -1.0) -> float:
 
 def finite_number(text: str) -> float | None:
     """Reads a finite number; `None` for any other text, `nan` and `inf` among them."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
+    number = parse_number(text, math.nan)
     return number if math.isfinite(number) else None
 
 

@@ -5,14 +5,12 @@ The libraries come with the extra `text`, and are imported where they are used.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import math
 from collections.abc import Sequence
-from typing import Any
+from itertools import zip_longest
 
 from lowland.errors import UserError
-from lowland.metrics.domain import Domain
 
 PACKAGES = {"rouge": "rouge_score", "bleu": "sacrebleu", "chrf": "sacrebleu"}
 """Metric -> the module that computes it."""
@@ -22,9 +20,6 @@ ROUGE_KEYS = ("rouge1", "rouge2", "rougeL")
 
 def check_installed(name: str) -> None:
     """Refuses a metric whose library is not installed, before anything is trained.
-
-    Args:
-        name: Any metric's name.
 
     Raises:
         UserError: If its library is missing.
@@ -38,59 +33,35 @@ def check_installed(name: str) -> None:
         )
 
 
-def rouge(
-    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], task: Domain
-) -> dict[str, float]:
+def rouge(answers: Sequence[Sequence[str]], predictions: Sequence[str]) -> dict[str, float]:
     """Computes ROUGE-1, ROUGE-2 and ROUGE-L: F measures in percent, of the best right answer, over stems.
 
     Source:
         The package rouge-score with its stemmer, as summarisation reports it; mean over examples.
     """
-    if not targets:
+    check_installed("rouge")
+    from rouge_score.rouge_scorer import RougeScorer
+
+    if not predictions:
         return dict.fromkeys(ROUGE_KEYS, math.nan)
-    scorer = _load("rouge").rouge_scorer.RougeScorer(list(ROUGE_KEYS), use_stemmer=True)
-    sums = dict.fromkeys(ROUGE_KEYS, 0.0)
-    for right, prediction in zip(answers, predictions, strict=True):
-        for key, score in scorer.score_multi(list(right), prediction).items():
-            sums[key] += score.fmeasure
-    return {key: 100 * sum_ / len(targets) for key, sum_ in sums.items()}
+    scorer = RougeScorer(list(ROUGE_KEYS), use_stemmer=True)
+    scores = [scorer.score_multi(list(right), text) for right, text in zip(answers, predictions, strict=True)]
+    return {key: 100 * sum(score[key].fmeasure for score in scores) / len(scores) for key in ROUGE_KEYS}
 
 
-def bleu(
-    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], task: Domain
-) -> dict[str, float]:
-    """Computes BLEU of all predictions together, in percent.
+def corpus(name: str, answers: Sequence[Sequence[str]], predictions: Sequence[str]) -> float:
+    """Computes `bleu` or `chrf` of all predictions together, in percent.
 
     Source:
-        sacrebleu with its defaults: tokenisation 13a, case as written, exponential smoothing.
+        sacrebleu with its defaults. BLEU: tokenisation 13a, case as written, exponential smoothing. chrF2:
+        character n-grams up to 6, no words.
     """
-    if not targets:
-        return {"bleu": math.nan}
-    return {"bleu": float(_load("bleu").corpus_bleu(list(predictions), _streams(answers)).score)}
-
-
-def chrf(
-    targets: Sequence[str], predictions: Sequence[str], answers: Sequence[Sequence[str]], task: Domain
-) -> dict[str, float]:
-    """Computes chrF2 of all predictions together, in percent.
-
-    Source:
-        sacrebleu with its defaults: character n-grams up to 6, no words, beta 2.
-    """
-    if not targets:
-        return {"chrf": math.nan}
-    return {"chrf": float(_load("chrf").corpus_chrf(list(predictions), _streams(answers)).score)}
-
-
-def _streams(answers: Sequence[Sequence[str]]) -> list[list[str | None]]:
-    """Turns the right answers of each example into sacrebleu's streams; who has fewer ends in None."""
-    most = max(map(len, answers))
-    return [[row[place] if place < len(row) else None for row in answers] for place in range(most)]
-
-
-def _load(name: str) -> Any:
     check_installed(name)
-    module = PACKAGES[name]
-    if module == "rouge_score":
-        importlib.import_module("rouge_score.rouge_scorer")
-    return importlib.import_module(module)
+    import sacrebleu
+
+    if not predictions:
+        return math.nan
+    compute = {"bleu": sacrebleu.corpus_bleu, "chrf": sacrebleu.corpus_chrf}[name]
+    # One stream for each first, second ... answer; who has fewer ends in None.
+    streams = [list(stream) for stream in zip_longest(*answers)]
+    return float(compute(list(predictions), streams).score)

@@ -16,11 +16,10 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase, T5Config
 
-from lowland.content import file_hash
 from lowland.data.encode import TokenIds
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.files import aside_of, fingerprint, put_in_place, remove, remove_asides
+from lowland.files import aside_of, fingerprint, put_in_place, remove, remove_asides, sha256
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
 from lowland.models.build import build_model
 from lowland.models.head import is_t5
@@ -168,7 +167,7 @@ def _checkpoint(name: str) -> LoadedModel:
 
 def _hash(file: Path) -> str:
     try:
-        return file_hash(file)
+        return sha256(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from None
 

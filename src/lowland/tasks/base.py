@@ -7,8 +7,11 @@ tensors.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +154,6 @@ class Task:
         drops_rows: Whether the task leaves out rows by its rules (WSC trains on true rows only).
         input_length: Tokens of the input, EOS included, in the paper's setup.
         target_length: Tokens of the target, EOS included, in the paper's setup.
-        sample_row: A short made-up row in the official format, for showing the task without its data.
     """
 
     name: str
@@ -169,7 +171,11 @@ class Task:
     drops_rows: bool = False
     input_length: int = 512
     target_length: int = 62
-    sample_row: Row | None = None
+
+    @property
+    def sample_row(self) -> Row | None:
+        """A short made-up row in the official format, for showing the task without its data."""
+        return _sample_rows().get(self.name)
 
     def examples(self, row: Row, split: str = "train") -> list[Example]:
         """Writes one row as text.
@@ -266,3 +272,9 @@ class Task:
             if any(getattr(example, name) is None for example in examples):
                 raise ValueError(f"{self.name} is scored with {', '.join(self.companions)} of each example.")
         return self.scorer(examples, predictions)
+
+
+@cache
+def _sample_rows() -> dict[str, Row]:
+    found: dict[str, Row] = json.loads((resources.files("lowland.tasks") / "sample_rows.json").read_bytes())
+    return found

@@ -23,7 +23,6 @@ def classification(
     features: Features,
     classes: tuple[str, ...],
     data: DataSet,
-    sample_row: Row,
     label_columns: tuple[str, ...] = ("label",),
     metrics: tuple[str, ...] = ("accuracy",),
 ) -> Task:
@@ -39,7 +38,6 @@ def classification(
         features: The fields in the order of the text.
         classes: The class words in the order of the class numbers.
         data: Where the rows are.
-        sample_row: A short made-up row.
         label_columns: Columns in which the label is found.
         metrics: What it is scored by.
 
@@ -73,7 +71,6 @@ def classification(
         limit=limits_of(classes, metrics),
         data=data,
         classes=classes,
-        sample_row=sample_row,
     )
 
 

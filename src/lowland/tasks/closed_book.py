@@ -32,7 +32,6 @@ def closed_book(
     prefix: str,
     qa_score: QAScore = metrics.squad,
     data: DataSet | None = None,
-    sample_row: Row | None = None,
 ) -> Task:
     """Makes a task that writes `<prefix> question: <question>` and expects any of the right answers.
 
@@ -56,7 +55,6 @@ def closed_book(
         exchanges=data is None,  # facts: a wrong answer is another question's
         input_length=38,
         target_length=18,
-        sample_row=sample_row,
     )
 
 
@@ -140,7 +138,6 @@ TASKS: tuple[Task, ...] = (
             (87925, ("NQ-open.train.jsonl",)),
             (3610, ("NQ-open.dev.jsonl", "dev*.jsonl", "val*.jsonl", "*test*.tsv")),
         ),
-        sample_row={"question": "what is frozen water called", "answer": ["ice"]},
     ),
     closed_book(
         "cbqa/web_questions",
@@ -162,7 +159,6 @@ TASKS: tuple[Task, ...] = (
             ),
             split="test",
         ),
-        sample_row={"question": "what flows through cairo?", "answers": ["Nile", "River Nile"]},
     ),
     closed_book(
         "cbqa/trivia_qa",
@@ -176,9 +172,5 @@ TASKS: tuple[Task, ...] = (
             (11313, ("unfiltered-web-dev.json", "*validation*.tsv", "dev*.json*", "val*.json*")),
         ),
         qa_score=metrics.trivia_qa,
-        sample_row={
-            "question": "Which metal is liquid at room temperature?",
-            "answer": {"value": "Mercury", "aliases": ["Mercury", "Quicksilver"]},
-        },
     ),
 )

@@ -94,7 +94,6 @@ TASKS: tuple[Task, ...] = (
         classes=("unacceptable", "acceptable"),
         data=_data("CoLA", "cola", 8551, 1043, columns=("source", "label", "original_label", "sentence")),
         metrics=("matthews_corrcoef",),
-        sample_row={"sentence": "The cat were sleeping on mat.", "label": "0"},
     ),
     classification(
         "glue/sst2",
@@ -103,7 +102,6 @@ TASKS: tuple[Task, ...] = (
         features={"sentence": ("sentence",)},
         classes=("negative", "positive"),
         data=_data("SST-2", "sst2", 67349, 872),
-        sample_row={"sentence": "a warm and funny film ", "label": "1"},
     ),
     classification(
         "glue/mrpc",
@@ -114,7 +112,6 @@ TASKS: tuple[Task, ...] = (
         label_columns=("label", "Quality"),
         data=_data("MRPC", "mrpc", 3668, 408),
         metrics=("f1", "accuracy"),
-        sample_row={"Quality": "1", "#1 String": "It rained all day .", "#2 String": "All day it rained ."},
     ),
     Task(
         name="glue/stsb",
@@ -124,7 +121,6 @@ TASKS: tuple[Task, ...] = (
         scorer=_score_stsb,
         limit=lambda targets: [limit] if (limit := domain.several_numbers(targets)) else [],
         data=_data("STS-B", "stsb", 5749, 1500),
-        sample_row={"sentence1": "A dog runs.", "sentence2": "A dog is running.", "score": "4.700"},
     ),
     classification(
         "glue/qqp",
@@ -136,7 +132,6 @@ TASKS: tuple[Task, ...] = (
         # A few rows of the official file lack fields; its readers drop them.
         data=_data("QQP", "qqp", 363849, 40430, drop_short_rows=True),
         metrics=("f1", "accuracy"),
-        sample_row={"question1": "How to bake?", "question2": "How do I bake?", "is_duplicate": "1"},
     ),
     classification(
         "glue/mnli",
@@ -161,7 +156,6 @@ TASKS: tuple[Task, ...] = (
             },
             hub=(HUB, "mnli"),
         ),
-        sample_row={"sentence1": "A man sleeps.", "sentence2": "A man runs.", "gold_label": "contradiction"},
     ),
     classification(
         "glue/qnli",
@@ -170,7 +164,6 @@ TASKS: tuple[Task, ...] = (
         features={"question": ("question", "text_a"), "sentence": ("sentence", "text_b")},
         classes=("entailment", "not_entailment"),
         data=_data("QNLI", "qnli", 104743, 5463),
-        sample_row={"question": "Who ran?", "sentence": "Ann ran home.", "label": "entailment"},
     ),
     classification(
         "glue/rte",
@@ -179,7 +172,6 @@ TASKS: tuple[Task, ...] = (
         features={"sentence1": (*SENTENCE1, "premise"), "sentence2": (*SENTENCE2, "hypothesis")},
         classes=("entailment", "not_entailment"),
         data=_data("RTE", "rte", 2490, 277),
-        sample_row={"sentence1": "Snow fell.", "sentence2": "It snowed.", "label": "entailment"},
     ),
     wnli(_data("WNLI", "wnli", None, 71)),
 )

@@ -19,11 +19,6 @@ FALSE_TRUE = ("False", "True")
 
 def multirc(data: DataSet) -> Task:
     """Makes MultiRC: is an answer to a question about a paragraph right? One example for every answer."""
-    question = {
-        "question": "What is red?",
-        "idx": 0,
-        "answers": [{"text": "The boat", "idx": 0, "label": 1}, {"text": "Ann", "idx": 1, "label": 0}],
-    }
     return Task(
         name="superglue/multirc",
         description="MultiRC: which answers to a question about a paragraph are right?",
@@ -34,17 +29,11 @@ def multirc(data: DataSet) -> Task:
         data=data,
         classes=FALSE_TRUE,
         companions=("ids",),
-        sample_row={"idx": 0, "passage": {"text": "Ann has a red boat.", "questions": [question]}},
     )
 
 
 def record(data: DataSet) -> Task:
     """Makes ReCoRD: which entity fills the gap in a query? One example for every right entity."""
-    query = {"query": "@placeholder won", "idx": 0, "answers": [{"start": 0, "end": 2, "text": "Bob"}]}
-    passage = {
-        "text": "Bob met Al.\n@highlight\nBob won.",
-        "entities": [{"start": 0, "end": 2}, {"start": 8, "end": 9}],
-    }
     return Task(
         name="superglue/record",
         description="ReCoRD: which entity of a news text fills the gap in a query?",
@@ -53,7 +42,6 @@ def record(data: DataSet) -> Task:
         scorer=_score_record,
         data=data,
         companions=("ids", "answers"),
-        sample_row={"idx": 0, "passage": passage, "qas": [query]},
     )
 
 

@@ -50,7 +50,6 @@ TASKS: tuple[Task, ...] = (
         features={"passage": ("passage",), "question": ("question",)},
         classes=FALSE_TRUE,
         data=_data("BoolQ", 9427, 3270),
-        sample_row={"question": "is ice cold", "passage": "Ice -- Ice is frozen water.", "label": True},
     ),
     classification(
         "superglue/cb",
@@ -60,7 +59,6 @@ TASKS: tuple[Task, ...] = (
         classes=("entailment", "contradiction", "neutral"),
         data=_data("CB", 250, 56),
         metrics=("mean_3class_f1", "accuracy"),
-        sample_row={"premise": "I doubt it rained.", "hypothesis": "it rained", "label": "contradiction"},
     ),
     classification(
         "superglue/copa",
@@ -69,13 +67,6 @@ TASKS: tuple[Task, ...] = (
         features={name: (name,) for name in ("choice1", "choice2", "premise", "question")},
         classes=("choice1", "choice2"),
         data=_data("COPA", 400, 100),
-        sample_row={
-            "premise": "The glass fell.",
-            "choice1": "It broke.",
-            "choice2": "It filled up.",
-            "question": "effect",
-            "label": 0,
-        },
     ),
     multirc(_data("MultiRC", 27243, 4848)),
     record(_data("ReCoRD", 138854, None)),
@@ -86,7 +77,6 @@ TASKS: tuple[Task, ...] = (
         features=_RTE,
         classes=_ENTAILMENT,
         data=_data("RTE", 2490, 277),
-        sample_row={"premise": "Snow fell.", "hypothesis": "It snowed.", "label": "entailment"},
     ),
     classification(
         "superglue/wic",
@@ -95,12 +85,6 @@ TASKS: tuple[Task, ...] = (
         features={name: (name,) for name in ("sentence1", "sentence2", "word")},
         classes=FALSE_TRUE,
         data=_data("WiC", 5428, 638),
-        sample_row={
-            "word": "bank",
-            "sentence1": "They sat on the bank.",
-            "sentence2": "The bank is closed.",
-            "label": False,
-        },
     ),
     wsc(_data("WSC", 259, 104)),
     classification(
@@ -111,7 +95,6 @@ TASKS: tuple[Task, ...] = (
         classes=_ENTAILMENT,
         data=_diagnostic("AX-b", 1104),
         metrics=("matthews_corrcoef", "accuracy"),
-        sample_row={"sentence1": "It rains.", "sentence2": "It is dry.", "label": "not_entailment"},
     ),
     classification(
         "superglue/axg",
@@ -120,11 +103,6 @@ TASKS: tuple[Task, ...] = (
         features=_RTE,
         classes=_ENTAILMENT,
         data=_diagnostic("AX-g", 356),
-        sample_row={
-            "premise": "The baker told the guest that she was late.",
-            "hypothesis": "The guest was late.",
-            "label": "entailment",
-        },
     ),
     dpr(),
 )

@@ -124,11 +124,5 @@ TASKS: tuple[Task, ...] = (
             },
             hub=("google-research-datasets/tydiqa", "secondary_task"),
         ),
-        sample_row={
-            "id": "english-0-0",
-            "context": "The river (600 km) ends in a lake.",
-            "question": "Where does the river end?",
-            "answers": {"text": ["in a lake"], "answer_start": [19]},
-        },
     ),
 )

@@ -35,7 +35,6 @@ _SPECIAL_ENDS = {
 
 def wsc(data: DataSet) -> Task:
     """Makes WSC: trained on rows whose candidate is the referent, scored by whether the model names it."""
-    spans = {"span1_index": 2, "span1_text": "Sue", "span2_index": 4, "span2_text": "she"}
     return Task(
         name="superglue/wsc",
         description="WSC: whom does a pronoun name?",
@@ -45,7 +44,6 @@ def wsc(data: DataSet) -> Task:
         data=data,
         companions=("label",),
         drops_rows=True,
-        sample_row={"text": "Ann called Sue because she was ill.", "target": spans, "label": True},
     )
 
 
@@ -56,7 +54,6 @@ def dpr() -> Task:
     hub's fields `sentence`, `pronoun`, `candidates` and `label`.
     """
     test = Split(patterns=("test.c.txt", "*test*.txt"), hub="test", published=564, kind="test")
-    block = "The cook thanked the waiter because he had helped.\nhe\nThe cook,the waiter\nthe waiter\n"
     return Task(
         name="dpr",
         description="DPR: whom does a pronoun name? Trained along with superglue/wsc",
@@ -72,7 +69,6 @@ def dpr() -> Task:
             hub=("community-datasets/definite_pronoun_resolution", None),
             read=read_blocks,
         ),
-        sample_row={"block": block},
     )
 
 

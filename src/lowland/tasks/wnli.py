@@ -25,11 +25,6 @@ def wnli(data: DataSet) -> Task:
         scorer=score_referents,
         data=data,
         companions=("label",),
-        sample_row={
-            "sentence1": "The fish ate the worm. It was tasty.",
-            "sentence2": "The worm was tasty.",
-            "label": "1",
-        },
     )
 
 
