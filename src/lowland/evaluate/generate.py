@@ -52,7 +52,8 @@ def generate(
         One string for each input, in the order of the inputs, without special tokens. A model whose
         weights are not finite writes empty or meaningless strings.
     """
-    model, tokenizer = loaded.model, loaded.tokenizer
+    model: Any = loaded.model
+    tokenizer = loaded.tokenizer
     encoded, cut = (encode or (lambda texts, n: encode_texts(texts, tokenizer, n)))(texts, input_length)
     if cut:
         on_cut(cut)

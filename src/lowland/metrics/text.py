@@ -61,7 +61,7 @@ def corpus(name: str, answers: Sequence[Sequence[str]], predictions: Sequence[st
 
     if not predictions:
         return math.nan
-    compute = {"bleu": sacrebleu.corpus_bleu, "chrf": sacrebleu.corpus_chrf}[name]
+    compute = getattr(sacrebleu, f"corpus_{name}")
     # One stream for each first, second ... answer; who has fewer ends in None.
     streams = [list(stream) for stream in zip_longest(*answers)]
     return float(compute(list(predictions), streams).score)
