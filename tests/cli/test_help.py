@@ -67,7 +67,7 @@ def test_said_defaults_are_true() -> None:
         else:
             assert said == (f"{default:g}" if isinstance(default, float | int) else default)
         assert said_of_embedded == (f"{embedded[name]:g}" if name in embedded else None)
-    without = {"ascent_examples", "perturb"}  # whose default is none
+    without = {"ascent_examples", "fisher", "perturb", "rise"}  # whose default is none
     settings = {**TrainSettings.__dataclass_fields__, **SAMConfig.__dataclass_fields__}
     said = {name for name, field in settings.items() if field.default is not False}  # no switches
     assert said - without <= checked
