@@ -39,15 +39,9 @@ class Masks:
             return x
         if not self._own:
             return dropout(x, rate)
-        return apply(_Drop, x, *self._draw(x.shape, rate))
-
-    def add(self, residual: Tensor, x: Tensor, rate: float) -> Tensor:
-        """Adds what `drop` gives to a residual stream, which may be of a finer type."""
-        if not self._training or rate == 0.0:
-            return residual + x
-        if not self._own:
-            return residual + dropout(x, rate)
-        return apply(_AddDropped, residual, x, *self._draw(x.shape, rate))
+        function: Any = _Drop
+        dropped: Tensor = function.apply(x, *self._draw(x.shape, rate))
+        return dropped
 
     def _draw(self, shape: torch.Size, rate: float) -> tuple[Tensor, float]:
         """Gives a mask (int16, all bits set where an element is kept) and the scale of what is kept."""
@@ -60,12 +54,6 @@ class Masks:
         mask = torch.empty(shape, dtype=torch.int16)
         torch.ge(numbers, dropped - LEVELS // 2, out=mask)
         return mask.neg_(), LEVELS / (LEVELS - dropped)
-
-
-def apply(function: Any, *inputs: Any) -> Tensor:
-    """Applies a function that has a gradient of its own."""
-    result: Tensor = function.apply(*inputs)
-    return result
 
 
 def _keep(x: Tensor, mask: Tensor) -> Tensor:
@@ -89,17 +77,3 @@ class _Drop(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (mask,) = ctx.saved_tensors
         return _keep(gradient, mask).mul_(ctx.scale), None, None
-
-
-class _AddDropped(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, residual: Tensor, x: Tensor, mask: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(mask)
-        ctx.scale, ctx.dtype = scale, x.dtype
-        return torch.add(residual, _keep(x, mask), alpha=scale)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (mask,) = ctx.saved_tensors
-        return gradient, _keep((gradient * ctx.scale).to(ctx.dtype), mask), None, None

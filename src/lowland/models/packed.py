@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import gelu, rms_norm
 from torch.utils.checkpoint import checkpoint
 from transformers import MT5ForConditionalGeneration, T5ForConditionalGeneration
 from transformers.activations import NewGELUActivation
 
-from lowland.models.dropout import Masks, apply
+from lowland.models.dropout import Masks
 
 IGNORED = -100
 """Label of a padding position, as everywhere in Hugging Face's models."""
@@ -177,17 +176,17 @@ class _Rows:
     def __init__(self, shape: tuple[int, int], places: Tensor | None) -> None:
         self.shape, self.places = shape, places
 
-    def heads(self, x: Tensor, parts: int, width: int) -> tuple[Tensor, ...]:
-        """Gives each part `(batch, heads, len, width)` of `(tokens, parts * heads * width)`."""
+    def heads(self, x: Tensor, width: int) -> Tensor:
+        """Gives `(batch, heads, len, width)` for `(tokens, heads * width)`."""
         batch, length = self.shape
         if self.places is not None:
-            x = apply(_Spread, x, self.places, batch * length)
-        return x.view(batch, length, parts, -1, width).permute(2, 0, 3, 1, 4).unbind()
+            x = x.new_zeros(batch * length, x.shape[1]).index_copy(0, self.places, x)
+        return x.view(batch, length, -1, width).transpose(1, 2)
 
     def tokens(self, x: Tensor) -> Tensor:
         """Gives `(tokens, heads * width)` for `(batch, heads, len, width)`."""
         x = x.transpose(1, 2).reshape(self.shape[0] * self.shape[1], -1)
-        return x if self.places is None else apply(_Gather, x, self.places)
+        return x if self.places is None else x.index_select(0, self.places)
 
 
 def _stack(
@@ -210,13 +209,13 @@ def _stack(
         attention, *cross, feed_forward = block.layer
         normed = _norm(attention.layer_norm, x)
         y = _attend(attention.SelfAttention, normed, rows, normed, rows, bias, masks)
-        x = masks.add(x, y, attention.dropout.p)
+        x = x + masks.drop(y, attention.dropout.p)
         if states is not None and source is not None:
             normed = _norm(cross[0].layer_norm, x)
             y = _attend(cross[0].EncDecAttention, normed, rows, states, source[1], outside, masks)
-            x = masks.add(x, y, cross[0].dropout.p)
+            x = x + masks.drop(y, cross[0].dropout.p)
         y = _feed(feed_forward.DenseReluDense, _norm(feed_forward.layer_norm, x), masks)
-        return masks.add(x, y, feed_forward.dropout.p)
+        return x + masks.drop(y, feed_forward.dropout.p)
 
     states = None if source is None else source[0]
     for block in stack.block:
@@ -232,11 +231,8 @@ def _attend(
 ) -> Tensor:
     """Lets tokens attend to a source; `bias` is added to the scores `(batch, heads, rows, columns)`."""
     width = attention.key_value_proj_dim
-    if x is source:
-        query, key, value = _heads(rows, width, x, attention.q, attention.k, attention.v)
-    else:
-        (query,) = _heads(rows, width, x, attention.q)
-        key, value = _heads(columns, width, source, attention.k, attention.v)
+    query = rows.heads(attention.q(x), width)
+    key, value = columns.heads(attention.k(source), width), columns.heads(attention.v(source), width)
     scores = query @ key.transpose(2, 3)
     scores = scores.float() if bias is None else scores + bias
     weights = masks.drop(scores.softmax(-1).to(value.dtype), attention.dropout if attention.training else 0.0)
@@ -246,36 +242,11 @@ def _attend(
 
 def _feed(dense: Any, x: Tensor, masks: Masks) -> Tensor:
     if hasattr(dense, "wi_0"):
-        if _needs_cast(x, dense.wi_0):
-            inner, gate = _project(x, dense.wi_0, dense.wi_1).chunk(2, dim=-1)
-        else:
-            inner, gate = _project(x, dense.wi_0), _project(x, dense.wi_1)
-        x = _activate(dense.act, inner) * gate
+        x = _activate(dense.act, dense.wi_0(x)) * dense.wi_1(x)
     else:
         x = _activate(dense.act, dense.wi(x))
     result: Tensor = dense.wo(masks.drop(x, dense.dropout.p))
     return result
-
-
-def _heads(rows: _Rows, width: int, x: Tensor, *matrices: Any) -> tuple[Tensor, ...]:
-    """Gives the heads `(batch, heads, len, width)` of the product with each matrix."""
-    if _needs_cast(x, matrices[0]):
-        return rows.heads(_project(x, *matrices), len(matrices), width)
-    return tuple(rows.heads(_project(x, matrix), 1, width)[0] for matrix in matrices)
-
-
-def _needs_cast(x: Tensor, matrix: Any) -> bool:
-    """Says whether a matrix is cast, and so can be laid beside others in the same movement.
-
-    Without a cast that movement and its way back would cost more than one large product gains.
-    """
-    return bool(matrix.weight.dtype != x.dtype)
-
-
-def _project(x: Tensor, *matrices: Any) -> Tensor:
-    """Multiplies by several matrices at once; each is used once a pass, so that no cast of it is kept."""
-    weights = [matrix.weight.to(x.dtype) for matrix in matrices]
-    return linear(x, torch.cat(weights) if len(weights) > 1 else weights[0])
 
 
 def _activate(function: Any, x: Tensor) -> Tensor:
@@ -286,61 +257,11 @@ def _activate(function: Any, x: Tensor) -> Tensor:
 
 
 def _norm(layer: Any, x: Tensor) -> Tensor:
+    """Computes T5's layer norm (scale only) in fp32, and gives the type that the next matrix wants."""
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else layer.weight.dtype
-    return apply(_Norm, x, layer.weight, layer.variance_epsilon, dtype)
-
-
-class _Norm(torch.autograd.Function):
-    """T5's layer norm (scale only), written in the type that the next matrix wants."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-        inverse = square.add_(epsilon).rsqrt_()
-        ctx.save_for_backward(x, weight, inverse)
-        normed: Tensor = (x * inverse).mul_(weight).to(dtype)
-        return normed
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x, weight, inverse = ctx.saved_tensors
-        gradient = gradient.to(x.dtype)
-        unit = x * inverse
-        product = gradient * unit
-        along = (product @ weight).div_(x.shape[-1])[:, None]
-        return (gradient * weight).addcmul_(unit, along, value=-1).mul_(inverse), product.sum(0), None, None
-
-
-class _Spread(torch.autograd.Function):
-    """Puts tokens at their places among zeros."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor, size: int) -> Tensor:
-        ctx.save_for_backward(places)
-        return x.new_zeros(size, x.shape[1]).index_copy_(0, places, x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient.index_select(0, *ctx.saved_tensors), None, None
-
-
-class _Gather(torch.autograd.Function):
-    """Takes tokens from their places, each from its own."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        ctx.size = len(x)
-        return x.index_select(0, places)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
-        return gradient.new_zeros(ctx.size, gradient.shape[1]).index_copy_(0, places, gradient), None
+    with torch.autocast(kind, enabled=False):
+        return rms_norm(x, layer.weight.shape, layer.weight, layer.variance_epsilon).to(dtype)
 
 
 def _places(mask: Tensor) -> Tensor | None:
