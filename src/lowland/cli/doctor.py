@@ -4,145 +4,199 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from lowland.cli import options
 from lowland.cli.console import console, errors, make_table, note, quiet_libraries
-from lowland.cli.findings import Finding, show
-from lowland.cli.parser import whole
+from lowland.cli.generated import add_settings
+from lowland.cli.tasks import data_set, is_carried
 from lowland.errors import UserError
 from lowland.report.formats import plain
+from lowland.tasks import Source, get_task, task_names
+from lowland.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from lowland.cli.doctor_machine import Finding, Findings
+    from lowland.families.base import Family
 
 HELP = "say what this machine can do and what would go wrong"
 USAGE = "[--option ...]"
 DESCRIPTION = """\
 Says what this machine and this set-up can do, and what would go wrong: what is
-installed, cores and memory, whether the model loads as it was saved, what a
-step costs with SAM and without, and which data sets are there.
-Each line is ok, a note, or a problem. The exit code is 1 if there is a problem."""
-MOST_EXAMPLES = 5
-WIDTH = 60
+installed, cores and memory, whether the model loads as it was saved, what an
+experiment with it takes, and which data sets are there.
+Each line is ok, a note, or a problem. The exit code is 1 if there is a problem.
+With --step: which examples and which layer a loss that is not finite comes from."""
 EPILOG = """\
 examples:
-  lowland doctor
-  lowland doctor --step runs/my-run    where a loss became not finite
   lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue --batch-size 16
+  lowland doctor --step runs/my-run
 """
+SAMPLE = "What is the capital of France?"
+TASK = "facts/capitals"
+CLASSES = "glue/sst2"
+"""A task whose labels stand for those of a classifier."""
+
+MOST_EXAMPLES, WIDTH = 5, 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     group = parser.add_argument_group("what to look at")
     group.add_argument("--model", metavar="NAME", help="directory of a checkpoint (default: embedded)")
-    options.add_sources(parser)
-    group.add_argument(
-        "--batch-size",
-        type=whole,
-        metavar="N",
-        help="examples of a measured step (default: that of the training)",
-    )
-    group.add_argument(
-        "--micro-batch-size",
-        type=whole,
-        metavar="N",
-        help="examples of a forward pass (default: the whole batch)",
-    )
-    group.add_argument(
-        "--gradient-checkpointing",
-        action="store_true",
-        help="keep only the inputs of each layer and compute the rest again",
-    )
-    for name in ("input", "target"):
-        group.add_argument(
-            f"--{name}-length",
-            type=whole,
-            metavar="N",
-            help=f"tokens of an example's {name} (default: those of a short question)",
-        )
+    group.add_argument("--out", metavar="DIR", help="directory of results (default: runs)")
     group.add_argument(
         "--step",
         metavar="DIR",
-        help="compute the step again at which a run stopped because loss or gradient was not finite, and say "
-        "which examples and layer it comes from; the directory of an experiment, a run or a kept step",
+        help="compute the step again at which a run stopped because loss or gradient was not finite; the "
+        "directory of an experiment, of a run or of a kept step",
     )
-    group.add_argument("--no-timing", action="store_true", help="measure no steps")
-    group.add_argument("--out", metavar="DIR", help="directory of results (default: runs)")
+    options.add_sources(parser)
+    planned = ("batch_size", "micro_batch_size", "gradient_checkpointing", "input_length", "target_length")
+    add_settings(parser.add_argument_group("training"), TrainSettings, "train", only=planned, strict=True)
+    group.add_argument("--no-timing", action="store_true", help="do not plan an experiment")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    for option, least in (
-        ("batch_size", 1),
-        ("micro_batch_size", 1),
-        ("input_length", 2),
-        ("target_length", 2),
-    ):
-        value = getattr(arguments, option, None)
-        if value is not None and value < least:
-            raise UserError(f"--{option.replace('_', '-')}: must be at least {least}, not {value}.")
     if "step" in arguments:
         return compute_again(Path(arguments.step).expanduser())
-    from lowland.cli import doctor_machine
+    from lowland.cli.doctor_machine import disk, machine, packages, show
 
-    found = show("Installed", doctor_machine.packages())
+    found = show("Installed", packages())
     if not any(finding.level == "problem" for finding in found):
         # What follows imports the packages that were looked at.
-        found += show("This machine", doctor_machine.machine())
-        found += model_and_steps(arguments)
+        found += show("This machine", machine())
+        found += show("Model", look_at_model(arguments))
+        found += show("Results", [disk(Path(getattr(arguments, "out", "runs")).expanduser())])
+        if "no_timing" not in arguments and not any(finding.level == "problem" for finding in found):
+            found += show("An experiment with it", look_at_training(arguments))
         folder = getattr(arguments, "data.data_dir", None)
         if folder is not None:
-            from lowland.cli.doctor_data import data_sets
-
             with errors.status("reading the data"):
-                found += show(
-                    f"Official files in {folder}", list(data_sets(Path(folder).expanduser())), width=22
-                )
+                findings = list(look_at_data(Path(folder).expanduser()))
+            found += show(f"Official files in {folder}", findings, width=22)
     problems, notes = (sum(finding.level == level for finding in found) for level in ("problem", "note"))
     verdict = {0: "No problem", 1: "1 problem"}.get(problems, f"{problems} problems")
     console.print(Text(f"{verdict}, {notes} note{'' if notes == 1 else 's'}.", style="bold"))
     return 1 if problems else 0
 
 
-def model_and_steps(arguments: argparse.Namespace) -> list[Finding]:
-    """Looks at the model, what its training needs, and what a step costs."""
-    from accelerate import PartialState
-
-    from lowland.cli import doctor_machine, doctor_model
-    from lowland.config.experiment import MODEL_DEFAULTS
-    from lowland.families.recognise import family_defaults
-    from lowland.train import TrainSettings
+def look_at_model(arguments: argparse.Namespace) -> Findings:
+    """Loads the model as training does, and says whether it is as its files say."""
+    from lowland.cli.doctor_machine import Finding
+    from lowland.families.base import Start
+    from lowland.families.recognise import load_family
+    from lowland.models.head import is_t5
 
     quiet_libraries()
     name = getattr(arguments, "model", "embedded")
-    hub = getattr(arguments, "data.hub", False)
-    defaults = (MODEL_DEFAULTS.get(name) or family_defaults(name, {}, lora=False, hub=hub)).get("train", {})
-    device = PartialState().device
-    with errors.status("loading the model"):
-        family, findings = doctor_model.load(name, hub, defaults.get("dropout", TrainSettings.dropout))
-    found = show("Model", findings)
-    if family is None:
-        return found
-    given = {
-        field.name: getattr(arguments, field.name)
-        for field in fields(TrainSettings)
-        if field.name in arguments
-    }
-    settings = TrainSettings(**{**defaults, **given})
-    memory = doctor_model.expected_memory(family, settings, device)
-    result = None
-    if "no_timing" not in arguments:
-        with errors.status("measuring steps"):
-            result = doctor_model.trial(family, settings, device)
-    findings = list(doctor_model.memory_findings(memory, device, result))
-    # Each of 3 seeds and 2 arms keeps up to two checkpoints, and the best model is kept once more.
-    needed = doctor_machine.LEAST_FREE + 13 * doctor_model.weight_bytes(family.loaded.model)
-    findings.append(doctor_machine.disk(Path(getattr(arguments, "out", "runs")).expanduser(), needed))
-    if result is not None:
-        findings += doctor_model.step_findings(result, settings.steps)
-    return found + show("Training it", findings)
+    try:
+        with errors.status("loading the model"):
+            start = Start(tasks=lambda: {CLASSES: (get_task(CLASSES), ())})
+            family = load_family(name, start=start, hub=getattr(arguments, "data.hub", False))
+    except UserError as error:
+        yield Finding("problem", "model", str(error))
+        return
+    model, tokenizer = family.loaded.model, family.loaded.tokenizer
+    count = sum(parameter.numel() for parameter in model.parameters())
+    kind = f"{model.config.model_type} ({family.name})"
+    yield Finding("ok", "model", f"{name}: {kind}, {count / 1e6:.1f} million weights")
+    ids = tokenizer(SAMPLE)["input_ids"]
+    back = " ".join(str(tokenizer.decode(ids, skip_special_tokens=True)).split())
+    text = f"{len(tokenizer):,} tokens, which fit the embeddings"
+    if back == SAMPLE:
+        yield Finding("ok", "tokenizer", text)
+    else:
+        yield Finding("note", "tokenizer", f"{text}; {SAMPLE!r} comes back as {back!r}")
+    if is_t5(model):
+        yield look_at_head(family, Path(name).expanduser())
+    for sentence in family.notes:
+        yield Finding("note", "", sentence)
+
+
+def look_at_head(family: Family, directory: Path) -> Finding:
+    """Checks that the output matrix of a T5 model is the one that its files hold."""
+    import torch
+    from safetensors import safe_open
+
+    from lowland.cli.doctor_machine import Finding
+    from lowland.models.head import has_separate_head
+
+    name, model = "lm_head.weight", family.loaded.model
+    weight = model.get_output_embeddings().weight
+    for file in sorted(directory.glob("*.safetensors")) if directory.is_dir() else []:
+        with safe_open(file, framework="pt") as tensors:
+            if name in tensors.keys() and not torch.equal(tensors.get_tensor(name).to(weight), weight):  # noqa: SIM118
+                return Finding("problem", "lm_head", "the output matrix is not the one in the files")
+    if has_separate_head(model):
+        return Finding("ok", "lm_head", "an output matrix of its own, kept apart from the token embeddings")
+    return Finding("ok", "lm_head", "the output matrix is shared with the token embeddings, as in T5 1.0")
+
+
+def look_at_training(arguments: argparse.Namespace) -> Findings:
+    """Plans a comparison of baseline and SAM on short questions, as `compare --plan` does."""
+    from lowland.cli.doctor_machine import Finding
+    from lowland.cli.plan import lines_of
+    from lowland.cli.settings import settings_of
+    from lowland.config.experiment import build_config
+    from lowland.planning.fits import refuse_oversized
+    from lowland.planning.plan import plan_experiment
+
+    try:
+        with errors.status("measuring"):
+            plan = plan_experiment(build_config({"data": {"tasks": [TASK]}}, settings_of(arguments)))
+    except UserError as error:  # a classifier has no labels to learn here
+        yield Finding("note", "training", f"{error} `lowland compare TASK --plan` says more of your task.")
+        return
+    for topic, text in lines_of(plan, {}):
+        if topic in ("memory", "time", "disk"):
+            yield Finding("ok", topic, text)
+    try:
+        refuse_oversized(plan, Path(getattr(arguments, "out", "runs")).expanduser())
+    except UserError as error:
+        yield Finding("problem", "size", str(error))
+
+
+def look_at_data(directory: Path) -> Findings:
+    """Reads the files of every task that lie in a directory, and says which are missing."""
+    from lowland.cli.doctor_machine import Finding
+
+    if not directory.is_dir():
+        yield Finding("problem", "data", f"{directory} does not exist, or is no directory")
+        return
+    there = {path.name.lower() for path in directory.iterdir() if path.is_dir()}
+    missing: list[str] = []
+    found = 0
+    for name in task_names():
+        task = get_task(name)
+        known = data_set(task)
+        if is_carried(task) or known is None:
+            continue
+        trained = known.train is not None
+        try:
+            data = task.load(Source(data_dir=directory, train=trained))
+        except UserError as error:
+            # Files that lie directly in the directory may be another task's: only a folder's name tells.
+            if any(folder.lower() in there for folder in known.folders):
+                found += 1
+                yield Finding("problem", name, str(error))
+            else:
+                missing.append(name)
+            continue
+        found += 1
+        text = f"{len(data.train):,} training and " if trained else ""
+        yield Finding("ok", name, f"{text}{sum(map(len, data.evaluation.values())):,} evaluation examples")
+        for warning in data.warnings:
+            yield Finding("note", "", warning.removeprefix(f"{name}: "))
+    if not found:
+        sentence = f"no official file in {directory}: `lowland tasks NAME` says what a task looks for"
+        yield Finding("problem", "data", sentence)
+    elif missing:
+        yield Finding("note", "missing", f"no files for {', '.join(missing)}")
 
 
 def compute_again(directory: Path) -> int:

@@ -1,4 +1,4 @@
-"""What `lowland doctor` says of the machine and of what is installed."""
+"""What `lowland doctor` says of the machine and of what is installed, and how it says it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import psutil
 from packaging.requirements import Requirement
+from rich.table import Table
+from rich.text import Text
 
-from lowland.cli.findings import Finding, Findings, gigabytes
+from lowland.cli.console import console
+from lowland.planning.advice import gigabytes
+from lowland.report.formats import plain
 
+Level: TypeAlias = Literal["ok", "note", "problem"]
+STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "problem": "bold red"}
 LEAST_PYTHON = (3, 11)
 LEAST_FREE = 1e9
 """Bytes that a small experiment with its checkpoints and report needs."""
@@ -24,6 +33,41 @@ EXTRAS = {
     "hub": "data sets from the Hugging Face hub",
     "peft": "LoRA and other adapters",
 }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's.
+
+    Attributes:
+        level: `ok`; `note` for what costs time or is missing and not needed by all; `problem` for what
+            will fail.
+        topic: What it is about, in a word or two.
+        text: What was found, and what to do where it is not well.
+    """
+
+    level: Level
+    topic: str
+    text: str
+
+
+Findings: TypeAlias = Iterator[Finding]
+
+
+def show(title: str, findings: Iterable[Finding], width: int = 12) -> list[Finding]:
+    """Prints findings under a title, each as soon as it is found, and returns them."""
+    console.print(Text(title, style="bold"))
+    shown = []
+    for finding in findings:
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(width=7, style=STYLES[finding.level])
+        line.add_column(width=width, style="dim")
+        line.add_column(overflow="fold")
+        line.add_row(finding.level, Text(finding.topic), Text(plain(finding.text)))
+        console.print(line)
+        shown.append(finding)
+    console.print()
+    return shown
 
 
 def packages() -> Findings:
@@ -144,6 +188,6 @@ def disk(directory: Path, needed: float = LEAST_FREE) -> Finding:
     if not place.is_dir() or not os.access(place, os.W_OK):
         return Finding("problem", "disk", f"{place} cannot be written to: give another directory with --out")
     if free < needed:
-        text = f"{gigabytes(free)} free at {place}, but 3 seeds may take {gigabytes(needed)}"
+        text = f"{gigabytes(free)} free at {place}, but an experiment may take {gigabytes(needed)}"
         return Finding("problem", "disk", f"{text}: give a directory on another disk with --out")
     return Finding("ok", "disk", f"{gigabytes(free)} free at {place}")

@@ -33,7 +33,7 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], console: Console, jobs: in
     table.show_header = False
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    lines = _lines(plan, reasons, jobs)
+    lines = lines_of(plan, reasons, jobs)
     if len(plan.config.arms) > 1:
         spread = spread_for(plan.config, store, sum(plan.workload.evaluation.values()))
         lines.insert(2, ("seeds", power(len(plan.config.seeds), spread).sentence))
@@ -44,7 +44,8 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], console: Console, jobs: in
         console.print(Text(f"* {plain(sentence)}"), soft_wrap=True)
 
 
-def _lines(plan: Plan, reasons: Mapping[str, str], jobs: int) -> list[tuple[str, str]]:
+def lines_of(plan: Plan, reasons: Mapping[str, str], jobs: int = 1) -> list[tuple[str, str]]:
+    """Writes a plan: topic and text of each line."""
     from lowland.planning.advice import gigabytes, span
 
     config, work = plan.config, plan.workload

@@ -17,8 +17,6 @@ from lowland.config.layers import Layer, merge
 from lowland.config.scale import scale
 from lowland.errors import UserError
 from lowland.files import fingerprint, write_atomic
-from lowland.report.result import Report
-from lowland.report.write import read_report
 from lowland.runs.examples import ExperimentData, load_data, load_tasks, part
 from lowland.runs.names import FOLDER, all_done, store_of
 from lowland.tasks.sources import MissingFilesError
@@ -26,6 +24,7 @@ from lowland.train.settings import TrainSettings
 
 if TYPE_CHECKING:  # a finished comparison is shown without torch
     from lowland.planning.plan import Plan
+    from lowland.report import Report
     from lowland.runs.directory import RunDirectory
 
 Rows: TypeAlias = "str | Path | Iterable[Mapping[str, Any]]"
@@ -301,6 +300,8 @@ def run_comparison(
     config = experiment.config
     store = store or store_of(path)
     if experiment.data is not None and is_finished(config, path, store, experiment.data):
+        from lowland.report import read_report
+
         for seed in config.seeds:
             for arm in config.arms:
                 progress.on_run(arm, seed, done=True)
