@@ -13,7 +13,7 @@ from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.compare.compare import _decided
 from lowland.compare.export import Candidate, _in_order
-from lowland.report import write_report
+from lowland.report.write import write_report
 from lowland.report.runs import Run
 
 

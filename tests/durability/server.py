@@ -152,7 +152,7 @@ def main() -> None:
     """Serves until standard input ends."""
     torch.set_num_threads(1)
     lowland.compare.compare.make_plan = no_plan
-    lowland.report.write.score_figure = no_figure
+    lowland.report.write.draw_report = no_figure
     print("ready", flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lowland.report.paper.printed import AVERAGES, PrintedRow, printed_rows, row_average
+from lowland.paper.printed import AVERAGES, PrintedRow, printed_rows, row_average
 
 AVERAGED = [
     row for row in printed_rows() if set(row.scores) & set(AVERAGES) and len(row.scores) > 1

@@ -13,8 +13,8 @@ from lowland.config.arms import flatten
 from lowland.config.experiment import build_config
 from lowland.config.layers import merge
 from lowland.errors import UserError
+from lowland.paper.printed import printed_rows
 from lowland.paper.recipes import Recipe, expand, preset_names, read_preset, read_recipe
-from lowland.report.paper.printed import printed_rows
 from lowland.runs.examples import load_tasks
 
 RECIPES = [recipe for name in preset_names() if (recipe := read_recipe(name)).complete and name != "demo"]

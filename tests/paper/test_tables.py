@@ -12,16 +12,14 @@ from typing import Any
 import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
-from lowland.report import write_sweep
-from lowland.report.comparison import compare
+from lowland.paper.gains import paper_gain, relative_gain
+from lowland.paper.layout import LAYOUTS
+from lowland.paper.printed import AVERAGES, PrintedRow, printed_rows
+from lowland.paper.results import DEFAULTS, VARIED, columns_of, paper_model
+from lowland.paper.tables import paper_tables
+from lowland.paper.write import write_paper
 from lowland.report.formats import Table
-from lowland.report.grid import pool
-from lowland.report.paper.gains import paper_gain, relative_gain
-from lowland.report.paper.layout import LAYOUTS
-from lowland.report.paper.printed import AVERAGES, PrintedRow, printed_rows
-from lowland.report.paper.recognize import paper_model
-from lowland.report.paper.results import DEFAULTS, VARIED, columns_of
-from lowland.report.paper.tables import paper_tables
+from lowland.report.points import find_points
 from lowland.report.runs import read_experiment
 from lowland.sam import SAMConfig
 from lowland.tasks import get_task, task_names
@@ -77,10 +75,10 @@ def experiment(
     return directory
 
 
-def tables(*directories: Path, always: bool | None = None) -> dict[str, Table]:
+def tables(*directories: Path) -> dict[str, Table]:
     """The paper's tables of some experiments, by name."""
-    comparisons = [compare(e) for e in pool([read_experiment(d) for d in directories])]
-    return {table.name: table for table in paper_tables(comparisons, always=always)}
+    points = find_points([read_experiment(directory) for directory in directories])
+    return {table.name: table for table in paper_tables(points)}
 
 
 def test_every_column_is_a_task_of_ours() -> None:
@@ -227,12 +225,11 @@ def test_part_of_a_benchmark_is_marked(tmp_path: Path) -> None:
     assert any("not the paper's" in note for note in made.notes)
 
 
-def test_other_models_are_shown_when_asked(tmp_path: Path) -> None:
-    """A model that the paper does not have gives tables only when asked for, without lines of the paper."""
+def test_other_models_have_lines_of_their_own(tmp_path: Path) -> None:
+    """A model that the paper does not have gives tables without lines of the paper."""
     scores = scores_of(PAPER[1, 2])
     directory = experiment(tmp_path / "ours", scores, scores, model="embedded")
-    assert tables(directory) == {}
-    made = tables(directory, always=True)["table-1"]
+    made = tables(directory)["table-1"]
     assert [line[:2] for line in made.rows] == [
         ("embedded", "ours, 1 seed"),
         ("embedded + SAM (0.15)", "ours, 1 seed"),
@@ -242,7 +239,7 @@ def test_other_models_are_shown_when_asked(tmp_path: Path) -> None:
 def test_another_fraction_is_in_no_table(tmp_path: Path) -> None:
     """The paper's tables are of all data and of 5%; 20% belongs in Figure 1 only."""
     scores = scores_of(PAPER[1, 2])
-    assert tables(experiment(tmp_path / "ours", scores, scores, fraction=0.2), always=True) == {}
+    assert tables(experiment(tmp_path / "ours", scores, scores, fraction=0.2)) == {}
 
 
 def test_seeds_are_averaged(tmp_path: Path) -> None:
@@ -313,11 +310,33 @@ def test_half_a_column_is_left_out() -> None:
     assert columns == {"RTE": {"accuracy": 80.0}, "SGlue": {"average": 80.0}}
 
 
-def test_tables_are_written(tmp_path: Path) -> None:
-    """Each table is written as Markdown, CSV and LaTeX, and shown on the page."""
+def test_tables_and_figures_are_written(tmp_path: Path) -> None:
+    """Tables are written as Markdown, CSV and LaTeX, and Figure 2 has a panel along each setting."""
     scores = scores_of(PAPER[1, 2])
-    write_sweep([experiment(tmp_path / "ours", scores, scores)], tmp_path / "out")
+    cells = [
+        experiment(tmp_path / "ours", scores, scores),
+        experiment(tmp_path / "less", scores, scores, rho=0.05),
+        experiment(tmp_path / "two", scores, scores, m=2),
+    ]
+    report = write_paper(cells, tmp_path / "out")
+    assert [table.name for table in report.tables] == ["table-1", "table-9", "gains"]
     for kind in ("md", "csv", "tex"):
         text = (tmp_path / "out" / "tables" / f"table-1.{kind}").read_text()
         assert "T5.1.1 Base" in text
-    assert "Table 1: SuperGLUE" in (tmp_path / "out" / "report.md").read_text()
+    page = (tmp_path / "out" / "paper.md").read_text()
+    assert "Table 1: SuperGLUE" in page and "(figures/figure-2.png)" in page
+    assert (tmp_path / "out" / "figures" / "figure-2.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_1_is_along_the_fraction_of_the_data(tmp_path: Path) -> None:
+    """Closed-book questions at two fractions give Figure 1 and no Figure 2."""
+    scores = scores_of(PAPER[4, 2])
+    cells = [
+        experiment(tmp_path / f"{part}", scores, scores, tasks=["cbqa"], fraction=part)
+        for part in (0.05, 0.2)
+    ]
+    write_paper(cells, tmp_path / "out")
+    assert sorted(file.name for file in (tmp_path / "out" / "figures").iterdir()) == [
+        "figure-1.png",
+        "figure-1.svg",
+    ]

@@ -11,10 +11,11 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report import read_experiment, write_report, write_sweep
+from lowland.report.runs import read_experiment
+from lowland.report.write import write_report
 from lowland.report.comparison import compare
-from lowland.report.grid import find_axes, pairs_of, pool, radius_of, settings_of
 from lowland.report.headline import headline
+from lowland.report.points import find_points, settings_of
 
 GAINS = {"baseline": 0.0, "rho=0.05": 2.0, "rho=0.15": 3.0, "late": -1.0}
 
@@ -79,60 +80,27 @@ def test_all_arms_are_in_tables_page_and_json(directory: Path) -> None:
     )
 
 
-def test_an_experiment_is_taken_apart_in_pairs(directory: Path) -> None:
-    """Each arm with its reference is a comparison with the arm's settings, and arms line up along rho."""
-    pairs = pairs_of(read_experiment(directory))
-    assert [pair.arms for pair in pairs] == [("baseline", arm) for arm in list(GAINS)[1:]]
-    assert [settings_of(pair)["sam.rho"] for pair in pairs] == [0.05, 0.15, 0.1]
-    assert settings_of(pairs[2])["train.learning_rate"] == 0.01
-    assert [radius_of(read_experiment(directory), arm) for arm in GAINS] == [0.0, 0.05, 0.15, 0.1]
-    (axis,) = find_axes([compare(pair) for pair in pairs[:2]])
-    assert (axis.setting, axis.values, axis.one_reference) == ("sam.rho", (0.05, 0.15), True)
+def test_an_arm_has_settings_of_its_own(directory: Path) -> None:
+    """An arm's settings are the experiment's with its changes, and those of SAM count where it is on."""
+    experiment = read_experiment(directory)
+    settings = [settings_of(experiment, arm) for arm in GAINS]
+    assert [own["sam.rho"] for own in settings] == [0.0, 0.05, 0.15, 0.1]
+    assert settings[3]["train.learning_rate"] == 0.01
+    assert "sam.start" not in settings[0] and settings[3]["sam.start"] == 0.5
 
 
-def test_the_report_over_a_grid_of_arms_has_its_figures(directory: Path) -> None:
-    """A sweep of one experiment has a row for each arm and a figure along the radius."""
-    report = write_sweep([directory], directory.parent / "out")
-    assert [row[0] for row in report.summary.rows] == ["x rho=0.05", "x rho=0.15", "x late"]
-    assert (directory.parent / "out" / "figures" / "rho.png").is_file()
-
-
-def test_arms_of_other_names_and_the_same_settings_count_together(directory: Path, tmp_path: Path) -> None:
-    """Seeds of one setting that two experiments call by different names are one row."""
+def test_arms_of_other_names_and_the_same_settings_are_one_point(directory: Path, tmp_path: Path) -> None:
+    """Seeds of one setting that two experiments call by different names count together."""
     other = write_experiment(tmp_path / "y", metrics={"a": ["em"]}, name="y", seeds=[7], settings=SETTINGS)
     content = json.loads((other / "experiment.json").read_text())
     arms = {"baseline": {"sam.rho": 0.0}, "radius": {"sam.rho": 0.05}}
     (other / "experiment.json").write_text(json.dumps({**content, "arms": arms}))
     for arm in arms:
         write_run(other, arm, 7, {"a": {200: {"em": 60.0}}})
-    report = write_sweep([directory, other], tmp_path / "out")
-    assert [(row[0], row[-3]) for row in report.summary.rows if row[0] == "x rho=0.05"] == [
-        ("x rho=0.05", "4")
+    points = find_points([read_experiment(path) for path in (directory, other)])
+    assert [(point.settings["sam.rho"], len(point.runs)) for point in points] == [
+        *((0.0, 4), (0.05, 4), (0.15, 3), (0.1, 2))
     ]
-    assert len(report.summary.rows) == 3
-
-
-def test_arms_that_were_trained_apart_are_compared_with_the_baseline(tmp_path: Path) -> None:
-    """Two experiments of one arm each and the same settings are one comparison, without SAM first."""
-    for arm, gain in (("sam", 2.0), ("baseline", 0.0)):
-        path = write_experiment(tmp_path / arm, metrics={"a": ["em"]}, arms=[arm], settings=SETTINGS)
-        for seed in range(3):
-            write_run(path, arm, seed, {"a": {200: {"em": 50 + gain + 0.1 * seed * gain}}})
-    (merged,) = pool([read_experiment(tmp_path / arm) for arm in ("sam", "baseline")])
-    assert merged.arms == ("baseline", "sam")
-    assert compare(merged).scored[0].rows[0].paired["sam"].difference == pytest.approx(2.2)
-
-
-def test_arms_of_one_name_that_differ_are_not_pooled(tmp_path: Path) -> None:
-    """Where the same name stands for other settings, the runs are not counted together."""
-    for name, rho in (("one", 0.1), ("two", 0.2)):
-        path = write_experiment(
-            tmp_path / name, metrics={"a": ["em"]}, arms=["baseline", "mine"], settings=SETTINGS
-        )
-        content = json.loads((path / "experiment.json").read_text())
-        content["arms"]["mine"] = {"sam.rho": rho}
-        (path / "experiment.json").write_text(json.dumps(content))
-    assert len(pool([read_experiment(tmp_path / name) for name in ("one", "two")])) == 2
 
 
 def test_a_plan_whose_arms_are_a_list_is_refused(directory: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.fixtures.reports import write_experiment, write_lines, write_run
 
 from lowland.errors import UserError
-from lowland.report import write_report
+from lowland.report.write import write_report
 from lowland.report.comparison import compare
 from lowland.report.examples import read_examples
 from lowland.report.runs import read_experiment

@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report import write_report
+from lowland.report.write import write_report
 from lowland.report.comparison import compare
 from lowland.report.outcomes import Outcomes, outcome_named, read_outcomes
 from lowland.report.runs import read_experiment

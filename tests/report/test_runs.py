@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report import read_experiment
+from lowland.report.runs import read_experiment
 
 SCORES = {"facts/capitals": {100: {"em": 40.0}, 200: {"em": 50.0}}}
 

@@ -205,10 +205,6 @@ def run_one(
     if result is None:  # the first process reports for all
         return 0
     result.report.print(console)
-    if grid and not result.again:
-        from lowland.report import write_sweep
-
-        write_sweep([path], path / "report" / "grid").print(console)
     if result.model is not None:
         console.print(Text(f"Model to use: {result.model} (from_pretrained loads it)"), soft_wrap=True)
         model = shlex.quote(str(result.model))
@@ -248,7 +244,7 @@ def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
 
 def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment]) -> int:
     """Runs the experiments of a grid one after another, and reports on all; one that fails stops no other."""
-    from lowland.report import find_experiments, write_sweep
+    from lowland.report.several import find_experiments, report_many
 
     prints = "".join(experiment.config.fingerprint() for experiment in experiments.values())
     digits = hashlib.sha256(prints.encode()).hexdigest()[:8]
@@ -264,7 +260,7 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
     if "plan" in arguments:
         return 0
     if len(failed) < len(experiments):
-        write_sweep(find_experiments(out), out / "report").print(console)
+        report_many(find_experiments(out), out / "report").print(console)
     for name, sentence in failed.items():
         console.print(Text(f"Failed: {name}: {sentence}", style="red"), soft_wrap=True)
     if failed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lowland.cli.console import console, note
+from lowland.cli.console import console
 from lowland.errors import UserError
 
 HELP = "write tables and figures of experiments again, or of several"
@@ -13,8 +13,8 @@ USAGE = "DIR ... [--paper] [--out DIR]"
 DESCRIPTION = """\
 Reads the directories of experiments, writes DIR/report of each again, and
 prints it. A directory of several experiments stands for all in it. Several
-experiments also get tables and figures over all of them; those of the paper's
-models are laid out as the paper's tables, with the paper's figures beside."""
+experiments also get a table and figures over all of them. --paper lays them
+out as the paper's tables, with the paper's numbers beside."""
 EPILOG = """\
 examples:
   lowland report runs/compare-demo-1a2b3c4d
@@ -29,14 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--paper",
         action="store_true",
-        help="lay the results out as the paper's tables, whatever the model is",
+        help="also lay the results out as the paper's tables and figures",
     )
     group.add_argument("--out", metavar="DIR", help="where to write what is over several experiments")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.report import find_experiments, report_many, write_sweep
+    from lowland.paper.write import write_paper
+    from lowland.report.several import find_experiments, report_many
 
     given = [Path(name) for name in arguments.directories]
     directories = [experiment for directory in given for experiment in find_experiments(directory)]
@@ -47,14 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--out is for a report over several experiments, but only one is given.")
     if paper and out is None:
         raise UserError("--paper makes tables over several experiments. Say with --out where to write them.")
-    reports = report_many(directories)
-    if out is None or not several:
-        reports.print(console)
-    if out is not None:
-        report = write_sweep(directories, out, paper=paper or None)
-        report.print(console)
-        if paper and not report.paper:
-            note("None of the experiments is like any in the paper's tables.")
+    report_many(directories, out if several else None).print(console)
+    if paper and out is not None:
+        write_paper(directories, out).print(console)
     return 0
 
 

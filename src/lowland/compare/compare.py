@@ -20,7 +20,9 @@ from lowland.config.layers import differences
 from lowland.errors import UserError
 from lowland.files import remove_asides, write_atomic
 from lowland.planning.plan import Plan, count_workload, make_plan
-from lowland.report import Report, read_experiment, write_report
+from lowland.report.result import Report
+from lowland.report.runs import read_experiment
+from lowland.report.write import write_report
 from lowland.report.comparison import compare
 from lowland.report.verdicts import verdicts_of
 from lowland.runs.directory import RunDirectory, now, write_json

@@ -24,7 +24,7 @@ from typing import Any
 from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import Layer, merge
 from lowland.errors import UserError, unknown_name
-from lowland.report.paper.printed import PrintedRow, printed_rows
+from lowland.paper.printed import PrintedRow, printed_rows
 
 Grid = Mapping[str, Sequence[Any]]
 """Dotted name of a setting -> the values to go through."""

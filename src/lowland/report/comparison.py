@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowland.report.runs import Experiment, Run, title_of
-from lowland.report.selection import Scores, Selection, average, score_run
+from lowland.report.selection import AVERAGE, Scores, Selection, average, score_run
 from lowland.report.words import count
 from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
 
-AVERAGE = "average"
 FEW_SEEDS = 5
 
 
@@ -108,7 +107,7 @@ class Comparison:
 
 
 def compare(experiment: Experiment) -> Comparison:
-    """Scores an experiment in every way that is available.
+    """Scores an experiment: at the step chosen on held-out data where there is some, and at the last step.
 
     Of an arm the seeds count that finished in it and in the reference. Where there is none in any arm, each
     arm's finished runs are summed up on their own and nothing is compared.
@@ -130,11 +129,9 @@ def compare(experiment: Experiment) -> Comparison:
         arm: [run for seed, run in runs.items() if seed in seeds or not seeds]
         for arm, runs in finished.items()
     }
-    scored = tuple(
-        found
-        for selection in Selection
-        if (found := _score(experiment, counted, seeds, selection)) is not None
-    )
+    ways = (Selection.HELD_OUT, Selection.LAST_STEP)
+    found = (_score(experiment, counted, seeds, selection) for selection in ways)
+    scored = tuple(way for way in found if way is not None)
     return Comparison(
         experiment=experiment,
         scored=scored,

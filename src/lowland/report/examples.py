@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from lowland.errors import UserError
-from lowland.outcomes.flips import Flips, find_flips
+from lowland.outcomes.flips import Flips, find_flips, flip_rows
 from lowland.outcomes.score import Classes, score_classes
 from lowland.report.comparison import Scored
 from lowland.report.runs import Experiment
@@ -26,6 +26,9 @@ from lowland.statistics import CrossedInterval, crossed_interval
 
 MOST_CLASSES = 20
 """More different targets than these are no classes that a reader can take in."""
+
+MOST_FLIPS = 50
+"""Flips of an evaluation set and arm that are written, the most telling ones."""
 
 SHARE_DIGITS = 1e-6
 """A share of right answers in percent, computed twice, agrees to far more than this; other metrics do not."""
@@ -88,6 +91,16 @@ class AnsweredSet:
     def flips(self, arm: str) -> Flips:
         """Finds the examples that an arm has right and the reference wrong, and the other way round."""
         return find_flips(self.right[self.reference], self.right[arm])
+
+    def telling(self, arm: str, most: int) -> list[dict[str, object]]:
+        """Lists an arm's most telling flips, with what was asked, what is right and what each seed wrote."""
+        return flip_rows(
+            self.flips(arm).telling[:most],
+            self.inputs,
+            self.targets,
+            list(self.predictions[self.reference].values()),
+            list(self.predictions[arm].values()),
+        )
 
     def classes(self, arm: str) -> Classes | None:
         """Scores each class over all seeds of an arm; `None` where the targets are no classes."""
@@ -182,3 +195,15 @@ def _read(directory: Path, arm: str, seed: int, name: str, step: int | None) -> 
             ) from None
     inputs, targets, predictions = map(tuple, columns)
     return _Rows(inputs, targets, predictions) if targets else None
+
+
+def flips_file(sets: Sequence[AnsweredSet]) -> bytes:
+    """Writes the most telling flips of every set and arm as JSON lines; empty where there are none."""
+    lines = []
+    for examples in sets:
+        reference, *others = examples.predictions
+        for arm in others:
+            for row in examples.telling(arm, MOST_FLIPS):
+                named = {"evaluation_set": examples.name, "arms": [reference, arm], **row}
+                lines.append(json.dumps(named, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()

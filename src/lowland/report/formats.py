@@ -11,7 +11,7 @@ import io
 import re
 import textwrap
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -70,6 +70,25 @@ class Table:
     def __post_init__(self) -> None:
         if any(len(cells) != len(self.align) for cells in (self.columns, *self.rows)):
             raise ValueError(f"Invalid {self.align=}. Every row must have as many cells.")
+
+
+Row = tuple[tuple[str, ...], Mapping[str, Value]]
+"""A row's cells, and its record."""
+
+
+def make_table(
+    name: str, title: str, columns: Mapping[str, str], rows: Sequence[Row], notes: Sequence[str] = ()
+) -> Table:
+    """Makes a table of rows that each have a record; `columns` gives the letter of each head."""
+    return Table(
+        name=name,
+        title=title,
+        columns=tuple(columns),
+        align="".join(columns.values()),
+        rows=tuple(cells for cells, _ in rows),
+        notes=tuple(notes),
+        records=tuple(record for _, record in rows),
+    )
 
 
 def plain(text: str) -> str:

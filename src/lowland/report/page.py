@@ -8,11 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lowland.report.formats import Table, Value, escape_markdown, plain, to_markdown
-from lowland.report.grid import flatten
+from lowland.report.formats import escape_markdown, plain, to_markdown
 from lowland.report.result import Report
-from lowland.report.runs import title_of
 from lowland.report.selection import Selection
+from lowland.report.tables import arms_table, settings_table
+
+
+def figure_title(stem: str) -> str:
+    """Says what a figure shows."""
+    if stem == "reliability":
+        return "Share of right answers against confidence"
+    return f"Score against {'training steps' if stem == 'scores' else stem.replace('_', ' ')}"
 
 
 def to_page(report: Report) -> str:
@@ -20,9 +26,9 @@ def to_page(report: Report) -> str:
     experiment = report.comparison.experiment
     parts = [f"# {escape_markdown(experiment.name)}\n", f"**{escape_markdown(report.headline)}**\n"]
     if report.answer:
-        parts.append(_bullets(report.answer))
+        parts.append(bullets(report.answer))
     if report.caveats:
-        parts += ["## Before you quote a number\n", _bullets(report.caveats)]
+        parts += ["## Before you quote a number\n", bullets(report.caveats)]
     parts += ["## Scores\n", *(to_markdown(table) for table in report.scores)]
     available = {scored.selection for scored in report.comparison.scored}
     if report.scores and Selection.HELD_OUT not in available:
@@ -32,40 +38,23 @@ def to_page(report: Report) -> str:
         )
     if not report.scores:
         parts.append("No run has finished with a score.\n")
-    if report.figures:
-        parts.append("![Score against training steps](figures/scores.png)\n")
+    for figure in report.figures:
+        if figure.suffix == ".png":
+            parts.append(f"![{figure_title(figure.stem)}](figures/{figure.name})\n")
     if report.beyond:
-        parts += ["## Test examples\n", *(to_markdown(table) for table in report.beyond)]
+        parts += ["## Beside the score\n", *(to_markdown(table) for table in report.beyond)]
+    if report.sam:
+        parts += ["## SAM\n", to_markdown(report.sam)]
     parts += ["## Training time\n", to_markdown(report.cost)]
-    settings: dict[str, Value] = {
-        "model": experiment.model,
-        "tasks": ", ".join(experiment.tasks),
-        "steps": experiment.steps,
-        "seeds": ", ".join(map(str, experiment.seeds)),
-        **flatten(experiment.settings),
-    }
-    rows = tuple((key, str(value)) for key, value in settings.items())
-    table = Table(name="", title="", columns=("Setting", "Value"), align="ll", rows=rows, records=())
-    arms = Table(
-        name="",
-        title="",
-        columns=("Arm", "Changes"),
-        align="ll",
-        rows=tuple(
-            (
-                title_of(arm),
-                ", ".join(f"{key} = {value}" for key, value in flatten(changed).items()) or "nothing",
-            )
-            for arm, changed in experiment.changes.items()
-        ),
-        records=(),
-    )
-    parts += ["## Arms\n", "What each changes of the settings below:\n", to_markdown(arms)]
-    parts += ["## Set-up\n", f"    {plain(experiment.command)}\n", to_markdown(table)]
+    parts += [
+        *("## Arms\n", "What each changes of the settings below:\n", to_markdown(arms_table(experiment))),
+        *("## Set-up\n", f"    {plain(experiment.command)}\n", to_markdown(settings_table(experiment))),
+    ]
     return "\n".join(parts)
 
 
-def _bullets(sentences: Iterable[str]) -> str:
+def bullets(sentences: Iterable[str]) -> str:
+    """Writes sentences as a list."""
     return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences) + "\n"
 
 
@@ -109,7 +98,8 @@ def to_json(report: Report) -> str:
             }
             for scored in comparison.scored
         },
-        "test_examples": {table.name: table.records for table in report.beyond},
+        "beside_the_score": {table.name: table.records for table in report.beyond},
+        "sam": report.sam.records if report.sam else [],
         "training_time": asdict(comparison.cost),
         "runs": [
             {

@@ -10,6 +10,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lowland.report.comparison import Comparison
+from lowland.report.examples import AnsweredSet
+from lowland.report.figures import Diagrams
 from lowland.report.formats import Table, plain, to_rich
 from lowland.report.headline import in_short
 
@@ -24,8 +26,11 @@ class Report:
         scores: A score table for each selection that is available; the first one gives the headline.
         recommended: The arm to use; `None` before anything is scored.
         answer: Four lines: what was compared, the score, the rest, what to do; empty for a single arm.
-        beyond: Tables of what the test examples tell: other examples of this kind, classes.
+        beyond: Tables of what else was measured: other examples of this kind, classes, outcomes.
+        sam: The table of what SAM did; `None` where no run has logged it.
         cost: The table of training time.
+        bins: Evaluation set -> arm -> for each seed the bins of its reliability diagram.
+        examples: The evaluation sets whose predictions tell more than their score.
         caveats: What a reader must know before quoting a number.
         directory: Where it was written.
         figures: The figures' files; empty when there is nothing to draw or matplotlib is missing.
@@ -37,10 +42,18 @@ class Report:
     recommended: str | None
     answer: tuple[str, ...]
     beyond: tuple[Table, ...]
+    sam: Table | None
     cost: Table
+    examples: tuple[AnsweredSet, ...]
+    bins: Diagrams
     caveats: tuple[str, ...]
     directory: Path
     figures: tuple[Path, ...]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All tables that have files of their own."""
+        return (*self.scores, *self.beyond, *([self.sam] if self.sam else []), self.cost)
 
     def print(self, console: Console) -> None:
         """Prints the headline, its score table, other selections, caveats, files and the answer."""
@@ -53,9 +66,7 @@ class Report:
                 show(Text(sentence))
         for caveat in self.caveats:
             show(Text(f"* {plain(caveat)}", style="yellow"))
-        show(Text(f"Report: {self.directory / 'report.md'}"), soft_wrap=True)
-        for figure in self.figures[:1]:
-            show(Text(f"Figure: {figure}"), soft_wrap=True)
+        show(Text(f"Report: {self.directory / 'report.html'} (or report.md)"), soft_wrap=True)
         self.print_answer(console)
 
     def print_answer(self, console: Console) -> None:
@@ -63,30 +74,6 @@ class Report:
         show = Printer(console)
         for line in self.answer:
             show(Text(plain(line), style="bold"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reports:
-    """The reports of several experiments.
-
-    Attributes:
-        reports: One for each experiment.
-        summary: One table over all of them; `None` for a single experiment.
-    """
-
-    reports: tuple[Report, ...]
-    summary: Table | None
-
-    def print(self, console: Console) -> None:
-        """Prints every report, and the summary last."""
-        show = Printer(console)
-        for report in self.reports:
-            if self.summary is not None:
-                show(Text(f"\n{plain(report.comparison.experiment.name)}", style="bold underline"))
-            report.print(console)
-        if self.summary is not None:
-            show(Text())
-            show.table(self.summary)
 
 
 class Printer:

@@ -193,6 +193,11 @@ def read_experiment(directory: Path) -> Experiment:
     )
 
 
+def read_log(file: Path) -> list[Mapping[str, Any]]:
+    """Reads the lines of a run's log; none where it has no such log."""
+    return [record.values for record in _read_lines(file)[0]] if file.is_file() else []
+
+
 def read_run(directory: Path, arm: str, seed: int, metrics: Mapping[str, tuple[str, ...]]) -> Run:
     """Reads the run in `ARM-seedN`, whose evaluation sets must have the metrics that are named."""
     folder = directory / f"{arm}-seed{seed}"

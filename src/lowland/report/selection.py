@@ -16,6 +16,9 @@ import numpy as np
 
 from lowland.report.runs import Evaluation, Run
 
+AVERAGE = "average"
+"""Stands for an evaluation set where a score is the average over all."""
+
 Scores = dict[tuple[str, str], float]
 """(evaluation set, metric) -> value in percent; nan where the run has none."""
 

@@ -86,10 +86,10 @@ def write_sharpness(directory: Path) -> SharpnessReport:
         notes.append(str(error))
     files = {f"figures/{name}": content for name, content in figures.items()}
     for table in tables:
-        files |= table_files(f"tables/{table.name}", table)
+        files |= table_files(table)
     files["sharpness.md"] = _page(records, tables, list(files), notes).encode()
     files["sharpness.json"] = _summary(tables, records).encode()
-    write_files(directory, files, obsolete=[name for name in FIGURES if name not in files])
+    write_files(directory, files, FIGURES)
     return SharpnessReport(tables=tuple(tables), directory=directory)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowland.report.drawing import PANEL_WIDTH, draw, style_of
+from lowland.report.figures import PANEL_WIDTH, draw, style_of
 from lowland.report.runs import title_of
 
 if TYPE_CHECKING:

@@ -1,26 +1,27 @@
-"""The tables of a report: scores under each selection, training time, and many experiments at once."""
+"""The tables of a report: scores, test examples, training time, what SAM did, settings."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from lowland.report.comparison import Comparison, Scored, ScoreRow
-from lowland.report.formats import Table, Value
-from lowland.report.grid import differing, settings_of
-from lowland.report.runs import title_of
+from lowland.report.examples import AnsweredSet
+from lowland.report.formats import Row, Table, Value, make_table
+from lowland.report.points import flatten, settings_of
+from lowland.report.runs import Experiment, read_log, title_of
 from lowland.report.verdicts import Floors, Verdicts, verdicts_of
-from lowland.report.words import count, duration, signed, spread
-from lowland.statistics import CONFIDENCE, PairedComparison
+from lowland.report.words import duration, signed, spread
+from lowland.statistics import PairedComparison
+from lowland.statistics.crossed import LABEL
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
-ARM_COLUMNS = ("Arm", "Score", DIFFERENCE, "Seeds", "Verdict")
-PAIR_COLUMNS = ("Reference", "Arm", DIFFERENCE, "Seeds", "Verdict")
 
 
-def score_table(comparison: Comparison, scored: Scored, floors: Floors = MappingProxyType({})) -> Table:
+def score_table(comparison: Comparison, scored: Scored, floors: Floors) -> Table:
     """Makes the table of scores under one selection.
 
     Args:
@@ -32,49 +33,22 @@ def score_table(comparison: Comparison, scored: Scored, floors: Floors = Mapping
         A row for every arm of the averages, where there is more than one score, and of every set and metric.
     """
     verdicts = verdicts_of(scored.rows, floors)
-    judged = list(zip(scored.rows, verdicts, strict=True))
-    return Table(
-        name=f"scores-{scored.selection.value}",
-        title=f"Scores in percent: {scored.selection.label}",
-        columns=("Evaluation set", "Metric", *ARM_COLUMNS),
-        align="lllrrrl",
-        rows=tuple(
-            (row.evaluation_set, row.metric, *cells)
-            for row, of_row in judged
-            for cells in arm_cells(row, of_row)
-        ),
-        notes=_notes(scored.rows, comparison.experiment.reference),
-        records=tuple(
-            record for row, of_row in judged for record in score_records(scored.selection.value, row, of_row)
-        ),
+    return make_table(
+        f"scores-{scored.selection.value}",
+        f"Scores in percent: {scored.selection.label}",
+        {"Evaluation set": "l", "Metric": "l", "Arm": "l", "Score": "r", DIFFERENCE: "r", "Seeds": "r"}
+        | {"Verdict": "l"},
+        [row for found in zip(scored.rows, verdicts, strict=True) for row in _score_rows(scored, *found)],
+        _notes(scored.rows, comparison.experiment.reference),
     )
 
 
-def arm_cells(row: ScoreRow, verdicts: Verdicts) -> list[tuple[str, ...]]:
-    """Writes a score for the columns `ARM_COLUMNS`: the reference first, then each arm compared with it."""
-    cells: list[tuple[str, ...]] = []
+def _score_rows(scored: Scored, row: ScoreRow, verdicts: Verdicts) -> Iterator[Row]:
+    """Writes a score: the reference first, then each arm compared with it."""
     for arm, summary in row.arms.items():
-        compared: tuple[str, ...] = (NONE, str(summary.n), NONE)
-        if arm in row.paired:
-            compared = (*paired_cells(row.paired[arm])[:2], verdicts[arm].words)
-        cells.append((title_of(arm), spread(summary), *compared))
-    return cells
-
-
-def paired_cells(paired: PairedComparison) -> tuple[str, ...]:
-    """Writes a comparison for the columns difference, seeds and verdict."""
-    difference = signed(paired.difference) if paired.n else NONE
-    if math.isfinite(paired.low):
-        difference += f" ({signed(paired.low)} to {signed(paired.high)})"
-    return difference, str(paired.n), paired.verdict
-
-
-def score_records(selection: str, row: ScoreRow, verdicts: Verdicts) -> list[dict[str, Value]]:
-    """Returns a score's figures in full precision, for CSV: a record for every arm."""
-    records = []
-    for arm, summary in row.arms.items():
+        cells = [row.evaluation_set, row.metric, title_of(arm), spread(summary)]
         record: dict[str, Value] = {
-            "selection": selection,
+            "selection": scored.selection.value,
             "evaluation_set": row.evaluation_set,
             "metric": row.metric,
             "arm": arm,
@@ -83,24 +57,31 @@ def score_records(selection: str, row: ScoreRow, verdicts: Verdicts) -> list[dic
             "n": summary.n,
         }
         if arm in row.paired:
-            record |= paired_record(row.paired[arm])
-            record |= {"verdict": verdicts[arm].kind.value, "p_adjusted": verdicts[arm].p}
-        records.append(record)
-    return records
+            paired, verdict = row.paired[arm], verdicts[arm]
+            cells += [difference_cell(paired), str(paired.n), verdict.words]
+            record |= {**paired_record(paired), "verdict": verdict.kind.value, "p_adjusted": verdict.p}
+        else:
+            cells += [NONE, str(summary.n), NONE]
+        yield tuple(cells), record
+
+
+def difference_cell(paired: PairedComparison) -> str:
+    """Writes a difference with its interval."""
+    interval = f" ({signed(paired.low)} to {signed(paired.high)})" if math.isfinite(paired.low) else ""
+    return signed(paired.difference) + interval if paired.n else NONE
 
 
 def paired_record(paired: PairedComparison) -> dict[str, Value]:
-    """Returns a comparison's figures in full precision, for CSV and JSON."""
+    """Returns a comparison's figures in full precision."""
     return {
         "difference": paired.difference,
         "interval_low": paired.low,
         "interval_high": paired.high,
         "seeds": paired.n,
-        "verdict": paired.verdict,
     }
 
 
-def _notes(rows: Sequence[ScoreRow], reference: str) -> tuple[str, ...]:
+def _notes(rows: Sequence[ScoreRow], reference: str) -> list[str]:
     """Says how to read the columns, as far as they need it."""
     notes = []
     if any(summary.n > 1 for row in rows for summary in row.arms.values()):
@@ -123,130 +104,190 @@ def _notes(rows: Sequence[ScoreRow], reference: str) -> tuple[str, ...]:
             "Where every seed differs by the same amount the interval is a point and proves nothing; "
             "such a row counts as better or worse from 6 seeds on (sign test)."
         )
-    return tuple(notes)
-
-
-def by_chance(tested: Sequence[PairedComparison]) -> str:
-    """Says how many verdicts to expect by chance alone."""
-    found = sum(paired.verdict in ("better", "worse") for paired in tested)
-    expected = len(tested) * (1 - CONFIDENCE)
-    return (
-        f"{count(len(tested), 'comparison')}, {found} called better or worse; "
-        f"if no arm made any difference, about {expected:.2g} would be called so by chance."
-    )
+    return notes
 
 
 def cost_table(comparison: Comparison) -> Table:
     """Makes the table of training time: a row for each arm, with its time by the reference's."""
-    cost = comparison.cost
-    rows: list[tuple[str, ...]] = []
-    records: list[dict[str, Value]] = []
-    for arm, summary in cost.seconds.items():
-        ratio = cost.ratios.get(arm)
-        timed = ratio is not None and ratio.pairs > 0
-        rows.append(
-            (
-                title_of(arm),
-                duration(summary.mean, summary.sd),
-                f"{ratio.median:.2f}" if ratio and timed else NONE,
-                f"{ratio.low:.2f} to {ratio.high:.2f}" if ratio and timed else NONE,
-                str(summary.n),
-            )
-        )
+    rows: list[Row] = []
+    for arm, summary in comparison.cost.seconds.items():
+        ratio = comparison.cost.ratios.get(arm)
         record: dict[str, Value] = {
             "arm": arm,
             "train_seconds_mean": summary.mean,
             "train_seconds_sd": summary.sd,
             "train_seconds_n": summary.n,
         }
-        if ratio and timed:
+        times, reach = NONE, NONE
+        if ratio is not None and ratio.pairs:
             record |= {"ratio_median": ratio.median, "ratio_low": ratio.low, "ratio_high": ratio.high}
-        records.append(record)
+            times, reach = f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"
+        time = duration(summary.mean, summary.sd)
+        rows.append(((title_of(arm), time, times, reach, str(summary.n)), record))
     first = title_of(comparison.experiment.reference)
-    return Table(
-        name="cost",
-        title="Training time, evaluation left out",
-        columns=("Arm", "Time of a run", f"Times {first}", "Range", "Runs"),
-        align="lrrrr",
-        rows=tuple(rows),
-        notes=(f"Times {first}: the median over seeds of an arm's time by that of {first}.",)
-        if any(ratio.pairs for ratio in cost.ratios.values())
-        else (),
-        records=tuple(records),
+    timed = any(ratio.pairs for ratio in comparison.cost.ratios.values())
+    return make_table(
+        "cost",
+        "Training time, evaluation left out",
+        {"Arm": "l", "Time of a run": "r", f"Times {first}": "r", "Range": "r", "Runs": "r"},
+        rows,
+        [f"Times {first}: the median over seeds of an arm's time by that of {first}."] if timed else [],
     )
 
 
-def summary_table(comparisons: Sequence[Comparison]) -> Table:
-    """Makes the one table over several comparisons: what differs in their settings, and how each came out.
-
-    Args:
-        comparisons: Of one arm with its reference each, in the order of the rows.
-
-    Returns:
-        A row for each.
-    """
-    flat: list[dict[str, Value]] = [
-        {**settings_of(c.experiment), "selection": c.scored[0].selection.value if c.scored else None}
-        for c in comparisons
-    ]
-    differ = differing(flat)
-    rows: list[tuple[str, ...]] = []
-    records: list[dict[str, Value]] = []
-    names = [c.experiment.name for c in comparisons]
-    for comparison, settings in zip(comparisons, flat, strict=True):
-        name = comparison.experiment.name
-        if names.count(name) > 1:
-            name = str(comparison.experiment.directory)
-        row = comparison.headline_row
-        own = [NONE if settings.get(key) is None else str(settings[key]) for key in differ]
-        way = comparison.scored[0].selection.value if comparison.scored else NONE
-        ratio = next(iter(comparison.cost.ratios.values()), None)
-        rows.append((name, *own, *pair_cells(row), f"{ratio.median:.2f}" if ratio and ratio.pairs else NONE))
-        records.append(
-            {
-                "experiment": name,
-                **{f"setting.{key}": settings.get(key) for key in differ},
-                **(pair_record(way, row) if row else {}),
-                "time_ratio": ratio.median if ratio else None,
-            }
+def example_tables(sets: Sequence[AnsweredSet]) -> tuple[Table, ...]:
+    """Makes the tables of what the test examples tell, as many as there is something for."""
+    beyond, classes = list(_beyond_rows(sets)), list(_class_rows(sets))
+    tables = []
+    if beyond:
+        tables.append(
+            make_table(
+                "beyond",
+                f"Difference {LABEL}",
+                {"Evaluation set": "l", "Metric": "l", "Arm": "l", DIFFERENCE: "r", "Gained": "r"}
+                | {"Lost": "r", "Seeds × examples": "r"},
+                beyond,
+                [
+                    "The interval takes seeds and test examples as drawn at random, both; that of the scores "
+                    "takes the seeds only.",
+                    f"Gained and lost: examples that the arm has right and {title_of(sets[0].reference)} "
+                    "wrong, and the other way round, in the mean of the seeds.",
+                ],
+            )
         )
-    tested = [
-        paired
-        for c in comparisons
-        if c.headline_row
-        for paired in c.headline_row.paired.values()
-        if paired.n > 1
-    ]
-    return Table(
-        name="summary",
-        title="Experiments: score in percent, the average where there is more than one",
-        columns=("Experiment", *differ, *PAIR_COLUMNS, "Times reference"),
-        align="l" + "l" * len(differ) + "rrrrlr",
-        rows=tuple(rows),
-        notes=(by_chance(tested),) if tested else (),
-        records=tuple(records),
+    if classes:
+        columns = ("Precision", "Recall", "F1", "Answers")
+        tables.append(
+            make_table(
+                "classes",
+                "Classes, over all seeds",
+                {"Evaluation set": "l", "Arm": "l", "Class": "l", **dict.fromkeys(columns, "r")}
+                | {"Predicted as": "l"},
+                classes,
+            )
+        )
+    return tuple(tables)
+
+
+def _beyond_rows(sets: Sequence[AnsweredSet]) -> Iterator[Row]:
+    for examples in sets:
+        for arm in list(examples.predictions)[1:]:
+            interval = examples.interval(arm)
+            if interval is None:
+                continue
+            flips = examples.flips(arm)
+            gained, lost = (sum(counts) / len(counts) for counts in (flips.gained, flips.lost))
+            ends = f"{signed(interval.low)} to {signed(interval.high)}"
+            yield (
+                (
+                    *(examples.name, examples.metric, title_of(arm)),
+                    f"{signed(interval.difference)} ({ends})",
+                    f"{gained:.1f}",
+                    f"{lost:.1f}",
+                    f"{interval.seeds} × {interval.examples}",
+                ),
+                {
+                    "evaluation_set": examples.name,
+                    "metric": examples.metric,
+                    "arm": arm,
+                    "difference": interval.difference,
+                    "interval_low": interval.low,
+                    "interval_high": interval.high,
+                    "gained_per_seed": gained,
+                    "lost_per_seed": lost,
+                    "seeds": interval.seeds,
+                    "examples": interval.examples,
+                },
+            )
+
+
+def _class_rows(sets: Sequence[AnsweredSet]) -> Iterator[Row]:
+    for examples in sets:
+        for arm in examples.predictions:
+            found = examples.classes(arm)
+            for score, counts in zip(found.scores, found.confusion, strict=True) if found else ():
+                predicted = dict(zip(found.columns, counts, strict=True)) if found else {}
+                # What it is taken for, the commonest first.
+                order = sorted(
+                    (name for name, n in predicted.items() if n), key=lambda name: -predicted[name]
+                )
+                shares = [f"{share:.1f}" for share in (score.precision, score.recall, score.f1)]
+                yield (
+                    (
+                        *(examples.name, title_of(arm), score.label, *shares, str(score.examples)),
+                        ", ".join(f"{name} {predicted[name]}" for name in order),
+                    ),
+                    {
+                        "evaluation_set": examples.name,
+                        "arm": arm,
+                        "class": score.label,
+                        "precision": score.precision,
+                        "recall": score.recall,
+                        "f1": score.f1,
+                        "examples": score.examples,
+                        **{f"as {name}": n for name, n in predicted.items()},
+                    },
+                )
+
+
+def sam_table(experiment: Experiment) -> Table | None:
+    """Makes the table of what SAM did in its runs; `None` where none has logged it."""
+    rows: list[Row] = []
+    for arm in experiment.arms:
+        rho = settings_of(experiment, arm).get("sam.rho")
+        figures: dict[str, list[float]] = {"radius": [], "cosine": [], "cosine_at_end": [], "moved": []}
+        runs = 0
+        for seed in experiment.seeds:
+            folder = experiment.directory / f"{arm}-seed{seed}"
+            lines = [line for name in ("sam", "train") for line in read_log(folder / f"{name}.jsonl")]
+            found = {
+                key: [value for line in lines if isinstance(value := line.get(key), float)] for key in figures
+            }
+            runs += bool(found["radius"])
+            for key in ("radius", "cosine", "moved"):
+                figures[key] += found[key]
+            figures["cosine_at_end"] += found["cosine"][-1:]
+        if runs:
+            medians = {key: float(np.median(v)) if v else math.nan for key, v in figures.items()}
+            texts = [NONE if math.isnan(medians[key]) else f"{medians[key]:.3g}" for key in list(figures)[:3]]
+            moved = NONE if math.isnan(medians["moved"]) else f"{100 * medians['moved']:.0f}%"
+            record: dict[str, Value] = {"arm": arm, "rho": rho, **medians, "runs": runs}
+            rows.append(((title_of(arm), str(rho), *texts, moved, str(runs)), record))
+    if not rows:
+        return None
+    columns = ("Radius ρ", "Measured radius", "Cosine", "Cosine at the end", "Weights moved", "Runs")
+    return make_table(
+        "sam",
+        "What SAM did",
+        {"Arm": "l", **dict.fromkeys(columns, "r")},
+        rows,
+        [
+            "Medians over the lines of the logs. Measured radius: the length of the perturbation that the "
+            "weights took. Cosine: between the perturbation and the gradient at the perturbed weights. "
+            "Weights moved: the share of perturbed weights that the perturbation changed at all.",
+        ],
     )
 
 
-def pair_cells(row: ScoreRow | None) -> tuple[str, ...]:
-    """Writes a score of an arm and its reference for the columns `PAIR_COLUMNS`; of a single arm, its own."""
-    arms = [spread(summary) for summary in row.arms.values()] if row else [NONE]
-    arms = [*([NONE] if len(arms) == 1 else []), *arms]
-    if row is not None and row.paired:
-        return (*arms, *paired_cells(next(iter(row.paired.values()))))
-    seeds = max(summary.n for summary in row.arms.values()) if row else 0
-    return (*arms, NONE, str(seeds), NONE)
+def arms_table(experiment: Experiment) -> Table:
+    """Makes the table of what each arm changes of the settings."""
+    rows: list[Row] = []
+    for arm, changed in experiment.changes.items():
+        changes = [f"{key} = {value}" for key, value in flatten(changed).items()]
+        rows.append(((title_of(arm), ", ".join(changes) or "nothing"), {"arm": arm}))
+    return make_table("arms", "", {"Arm": "l", "Changes": "l"}, rows)
 
 
-def pair_record(selection: str, row: ScoreRow) -> dict[str, Value]:
-    """Returns a score of one arm and its reference in full precision, for CSV."""
-    record: dict[str, Value] = {
-        "selection": selection,
-        "evaluation_set": row.evaluation_set,
-        "metric": row.metric,
+def settings_table(experiment: Experiment) -> Table:
+    """Makes the table of all settings."""
+    settings: dict[str, Value] = {
+        "model": experiment.model,
+        "tasks": ", ".join(experiment.tasks),
+        "steps": experiment.steps,
+        "seeds": ", ".join(map(str, experiment.seeds)),
+        **flatten(experiment.settings),
     }
-    for role, (arm, summary) in zip(("reference", "arm")[-len(row.arms) :], row.arms.items(), strict=True):
-        record |= {role: arm, f"{role}_mean": summary.mean, f"{role}_sd": summary.sd, f"{role}_n": summary.n}
-    for paired in row.paired.values():
-        record |= paired_record(paired)
-    return record
+    rows: list[Row] = [
+        ((key, str(value)), {"setting": key, "value": value}) for key, value in settings.items()
+    ]
+    return make_table("settings", "", {"Setting": "l", "Value": "l"}, rows)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from lowland.outcomes.base import Outcome
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
-from lowland.report.comparison import AVERAGE, ScoreRow
+from lowland.report.comparison import ScoreRow
 from lowland.report.runs import title_of
+from lowland.report.selection import AVERAGE
 from lowland.statistics import PairedComparison, Verdict, holm
 
 Floors = Mapping[tuple[str, str], float]

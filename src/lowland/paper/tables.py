@@ -6,25 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowland.report.comparison import Comparison
-from lowland.report.formats import Table, Value
-from lowland.report.grid import find_axes
-from lowland.report.paper.gains import gains_table
-from lowland.report.paper.layout import LAYOUTS, Layout
-from lowland.report.paper.printed import PrintedRow, printed_rows
-from lowland.report.paper.recognize import recognize
-from lowland.report.paper.results import (
-    BASELINE,
-    DEFAULT_RHO,
+from lowland.paper.gains import gains_table
+from lowland.paper.layout import LAYOUTS, Layout
+from lowland.paper.printed import PrintedRow, printed_rows
+from lowland.paper.results import (
+    DEFAULTS,
     Columns,
     Result,
     as_in_paper,
     columns_of,
     find_results,
     is_partial,
-    tables_of,
+    tables_of_point,
 )
-from lowland.report.selection import Scores
+from lowland.report.formats import Table, Value
+from lowland.report.points import Point, find_lines
 from lowland.report.words import count
 from lowland.statistics import Summary, summarize
 
@@ -63,31 +59,23 @@ class Line:
     swept: str = ""
 
 
-def paper_tables(comparisons: Sequence[Comparison], *, always: bool | None = None) -> tuple[Table, ...]:
-    """Lays experiments out as the paper's tables.
+def paper_tables(points: Sequence[Point]) -> tuple[Table, ...]:
+    """Lays results out as the paper's tables.
 
     Args:
-        comparisons: The experiments.
-        always: Whether to do so for other models than the paper's too; otherwise nothing is made unless
-            one of the experiments is of a model of the paper.
+        points: What the experiments scored.
 
     Returns:
         A table for each of the paper's that any of them belongs to, and one of the relative gains.
     """
-    if not always and not any(recognize(comparison.experiment).known for comparison in comparisons):
-        return ()
-    tables = [
-        table for number in tables_of(comparisons) if (table := _table(comparisons, number)) is not None
-    ]
-    if not tables:
-        return ()
-    gains = gains_table(comparisons)
+    tables = [table for number in LAYOUTS if (table := _table(points, number)) is not None]
+    gains = gains_table(points)
     return (*tables, *([gains] if gains.rows else []))
 
 
-def _table(comparisons: Sequence[Comparison], number: int) -> Table | None:
+def _table(points: Sequence[Point], number: int) -> Table | None:
     layout = LAYOUTS[number]
-    lines = _sensitivity(comparisons) if number == 9 else _lines(find_results(comparisons, number), layout)
+    lines = _sensitivity(points) if number == 9 else _lines(find_results(points, number), layout)
     if not lines:
         return None
     heads = [layout.average] if layout.average is not None else []
@@ -159,51 +147,45 @@ def _record(number: int, line: Line, column: str, metric: str) -> dict[str, Valu
 def _lines(results: Sequence[Result], layout: Layout) -> list[Line]:
     """Orders the lines as the paper does: by size, without SAM before with it, the paper's line first."""
     printed = [row for row in printed_rows() if row.table == layout.number]
-    order = list(dict.fromkeys([row.model for row in printed] + sorted({r.place.model for r in results})))
+    order = list(dict.fromkeys([row.model for row in printed] + sorted({r.model for r in results})))
     lines: list[Line] = []
     for model in order:
-        of_model = [result for result in results if result.place.model == model]
+        of_model = [result for result in results if result.model == model]
         if not of_model:
             continue
         rows = [row for row in printed if row.model == model]
         lines += [_printed(row) for row in rows if row.sam_rho is None]
-        seen: list[Mapping[int, Scores]] = []
-        for result in of_model:
-            runs = result.runs.get(BASELINE, {})
-            # Experiments that differ in SAM only have the same baseline runs.
-            if runs and runs not in seen:
-                seen.append(runs)
-                lines += _ours(result, BASELINE, model, layout)
+        for result in (result for result in of_model if not result.rho):
+            lines += _ours(result, model, layout)
         lines += [_printed(row) for row in rows if row.sam_rho is not None]
         for result in as_in_paper(of_model, layout.number):
-            lines += _ours(result, "sam", f"{model} + SAM ({result.rho:g})", layout)
+            lines += _ours(result, f"{model} + SAM ({result.rho:g})", layout)
     return lines
 
 
-def _sensitivity(comparisons: Sequence[Comparison]) -> list[Line]:
+def _sensitivity(points: Sequence[Point]) -> list[Line]:
     """Makes the three blocks of Table 9, along rho, a and m."""
     layout = LAYOUTS[9]
-    of_table = [c for c in comparisons if 9 in recognize(c.experiment).tables]
+    of_table = [point for point in points if 9 in tables_of_point(point) and point.with_sam]
     lines: list[Line] = []
-    for axis in find_axes(of_table):
-        if axis.setting not in SENSITIVITY:
+    for along in find_lines(of_table):
+        if along.setting not in SENSITIVITY:
             continue
-        for value, comparison in zip(axis.values, axis.comparisons, strict=True):
-            for result in find_results([comparison], 9):
+        for value, point in along.points.items():
+            for result in find_results([point], 9):
                 if not result.plain:
                     continue
-                swept = f"{SENSITIVITY[axis.setting]} = {value:g}"
-                model = result.place.model
-                usual = (axis.setting == "sam.rho" or result.rho == DEFAULT_RHO) and (
-                    axis.setting != "sam.rho" or result.usual_ascent
+                swept, model = f"{SENSITIVITY[along.setting]} = {value:g}", result.model
+                usual = (
+                    result.usual_ascent if along.setting == "sam.rho" else result.rho == DEFAULTS["sam.rho"]
                 )
                 lines += [
                     _printed(row, swept)
                     for row in printed_rows()
                     if usual
-                    and (row.table, row.model, row.swept, row.swept_value) == (9, model, axis.setting, value)
+                    and (row.table, row.model, row.swept, row.swept_value) == (9, model, along.setting, value)
                 ]
-                lines += _ours(result, "sam", f"{model} + SAM ({value:g})", layout, swept)
+                lines += _ours(result, f"{model} + SAM ({value:g})", layout, swept)
     return lines
 
 
@@ -218,8 +200,8 @@ def _printed(row: PrintedRow, swept: str = "") -> Line:
     return Line(label=f"{row.model}{sam}", source="paper", cells=cells, swept=swept)
 
 
-def _ours(result: Result, arm: str, label: str, layout: Layout, swept: str = "") -> list[Line]:
-    runs: list[Columns] = [columns_of(scores, layout) for scores in result.runs.get(arm, {}).values()]
+def _ours(result: Result, label: str, layout: Layout, swept: str = "") -> list[Line]:
+    runs: list[Columns] = [columns_of(scores, layout) for scores in result.runs.values()]
     cells: dict[str, dict[str, Summary]] = {}
     for column in dict.fromkeys(column for run in runs for column in run):
         metrics = dict.fromkeys(metric for run in runs for metric in run.get(column, {}))

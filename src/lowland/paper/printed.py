@@ -42,7 +42,7 @@ class PrintedRow:
 @cache
 def printed_rows() -> tuple[PrintedRow, ...]:
     """Reads all rows, in the order of the tables."""
-    text = (resources.files("lowland.report.paper") / "tables.json").read_text(encoding="utf-8")
+    text = (resources.files("lowland.paper") / "tables.json").read_text(encoding="utf-8")
     rows: dict[tuple[int, int], dict[str, Any]] = {}
     for cell in json.loads(text):
         row = rows.setdefault((cell["table"], cell["row"]), {"scores": {}})

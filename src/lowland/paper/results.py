@@ -1,0 +1,196 @@
+"""Our scores, run by run, in the columns of the paper's tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import PurePath
+from typing import Any
+
+from lowland.paper.layout import LAYOUTS, Layout
+from lowland.paper.printed import average_columns, printed_rows
+from lowland.report.formats import Value
+from lowland.report.points import Point
+from lowland.report.selection import AVERAGE, Scores, Selection
+from lowland.sam.config import SAMConfig
+
+Columns = dict[str, dict[str, float]]
+"""Column -> metric -> percent."""
+
+DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fields(SAMConfig)}
+"""The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
+
+VARIED = ("sam.rho", "sam.ascent", "sam.ascent_examples", "sam.m", "sam.descent")
+"""What the paper varies. Any other kind of SAM has no line in its tables."""
+
+LOW = 0.05
+"""The training fraction of Tables 6 and 7."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a choice of settings scored, or several whose columns stand in one row.
+
+    Attributes:
+        name: The experiments' names.
+        model: The model, as the paper calls it where it is the paper's, such as `T5.1.1 Base`.
+        settings: Its settings, as one level.
+        runs: Seed -> scores, each the best of all checkpoints for its set and metric.
+    """
+
+    name: str
+    model: str
+    settings: Mapping[str, Value]
+    runs: Mapping[int, Scores]
+
+    @property
+    def rho(self) -> float:
+        """SAM's radius; 0 for the baseline."""
+        value = self.settings.get("sam.rho")
+        return float(value) if isinstance(value, (int, float)) else math.nan
+
+    @property
+    def plain(self) -> bool:
+        """Whether SAM is the paper's method: by an ascent in every step for all weights, and nothing else."""
+        return all(
+            self.settings.get(name, default) == default
+            for name, default in DEFAULTS.items()
+            if name not in VARIED
+        )
+
+    @property
+    def usual_ascent(self) -> bool:
+        """Whether SAM is the paper's method as it is used there, on a quarter of the batch to one point."""
+        number, share = self.settings.get("sam.ascent_examples"), self.settings.get("sam.ascent")
+        batch = self.settings.get("train.batch_size")
+        if isinstance(number, int) and isinstance(batch, int):
+            share = number / batch
+        return (
+            share in (None, DEFAULTS["sam.ascent"])
+            and self.settings.get("sam.m", DEFAULTS["sam.m"]) == DEFAULTS["sam.m"]
+            and self.plain
+        )
+
+    def baseline_of(self, results: Sequence[Result]) -> Result | None:
+        """Finds the result without SAM whose other settings are the same."""
+        mine = _beside_sam(self)
+        return next((other for other in results if other.rho == 0 and _beside_sam(other) == mine), None)
+
+
+def _beside_sam(result: Result) -> dict[str, Value]:
+    return {key: value for key, value in result.settings.items() if not key.startswith("sam.")}
+
+
+def find_results(points: Sequence[Point], table: int) -> list[Result]:
+    """Finds what belongs in a table.
+
+    Table 5 has in one row what was trained on one data set at a time, so results that differ in their tasks
+    only are put together.
+    """
+    found = []
+    for point in points:
+        if table in tables_of_point(point) and (runs := point.scores(Selection.BEST)):
+            scores = {seed: {k: v for k, v in s.items() if k[0] != AVERAGE} for seed, s in runs.items()}
+            model = paper_model(point.model) or PurePath(point.model).name or point.model
+            found.append(Result(name=point.name, model=model, settings=point.settings, runs=scores))
+    return _join(found) if table == 5 else found
+
+
+def _join(results: Sequence[Result]) -> list[Result]:
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        rest = {key: value for key, value in result.settings.items() if key != "data.tasks"}
+        groups.setdefault(repr(sorted(rest.items())), []).append(result)
+    joined = []
+    for group in groups.values():
+        runs: dict[int, Scores] = {}
+        for result in group:
+            for seed, scores in result.runs.items():
+                runs.setdefault(seed, {}).update(scores)
+        name = " + ".join(dict.fromkeys(result.name for result in group))
+        joined.append(Result(name=name, model=group[0].model, settings=group[0].settings, runs=runs))
+    return joined
+
+
+def as_in_paper(results: Sequence[Result], table: int) -> list[Result]:
+    """Picks the results with the paper's settings of SAM; where a model has none, all with its method.
+
+    The others, along rho, a and m, belong in Table 9 only.
+    """
+    picked: list[Result] = []
+    for model in dict.fromkeys(result.model for result in results):
+        with_sam = [r for r in results if r.model == model and r.rho and r.plain]
+        printed = {row.sam_rho for row in printed_rows() if (row.table, row.model) == (table, model)}
+        usual = [result for result in with_sam if result.usual_ascent]
+        rhos = printed - {None} or {DEFAULTS["sam.rho"]}
+        for result in [result for result in usual if result.rho in rhos] or usual or with_sam:
+            # With one point the two ways of descending are the same runs under two names.
+            if all(result.runs != other.runs for other in picked):
+                picked.append(result)
+    return picked
+
+
+def columns_of(scores: Scores, layout: Layout) -> Columns:
+    """Puts a run's scores in a table's columns, the average among them; what it lacks is left out."""
+    columns: Columns = {}
+    for column, metrics in layout.columns.items():
+        values = {
+            printed: scores[key]
+            for printed, key in metrics.items()
+            if key in scores and not math.isnan(scores[key])
+        }
+        # Half a column would be averaged as if it were the whole.
+        if len(values) == len(metrics) or (column == "MNLI" and values):
+            columns[column] = values
+    if layout.average is not None and columns:
+        columns[layout.average] = average_columns(columns, by_metric=layout.average == "avg")
+    return columns
+
+
+def is_partial(columns: Columns, layout: Layout) -> bool:
+    """Says whether columns are missing, so that the average is not the paper's."""
+    cells = sum(len(columns.get(column, {})) for column in layout.columns)
+    return cells < sum(len(metrics) for metrics in layout.columns.values())
+
+
+def paper_model(name: str) -> str | None:
+    """Returns what the paper calls a model; `None` for one that it does not have.
+
+    Args:
+        name: A directory or a name on the hub, such as `google/t5-v1_1-base`.
+    """
+    found = re.search(r"(mt5|t5[-_.]?(?:v|\.)?1[-_.]1)[-_.](small|base|large|xl)\b", name.lower())
+    if found is None:
+        return None
+    size = "XL" if found[2] == "xl" else found[2].capitalize()
+    return f"{'mT5' if found[1] == 'mt5' else 'T5.1.1'} {size}"
+
+
+def tables_of_point(point: Point) -> tuple[int, ...]:
+    """Finds the numbers of the tables that a point belongs to; none where the paper has nothing like it.
+
+    Part of a benchmark counts as the benchmark: its other columns stay empty.
+    """
+    fraction = point.settings.get("data.fraction", 1.0)
+    if fraction not in (1, LOW):
+        return ()
+    whole = fraction == 1
+    # DPR is trained on beside WSC, and is no task of a table.
+    several = len([task for task in point.tasks if task != "dpr"]) > 1
+    benchmarks = {name.partition("/")[0] for name in point.metrics} - {"dpr"}
+    if benchmarks == {"superglue"} and several and _has(point, 1):
+        return (1, 9) if whole else (6,)
+    if benchmarks == {"glue"} and several and whole and _has(point, 2):
+        return (2,)
+    if benchmarks == {"cbqa"}:
+        return ((4,) if whole else (7,)) if several else ((5,) if whole else ())
+    if benchmarks == {"tydiqa"} and whole:
+        return (3, 8)
+    return ()
+
+
+def _has(point: Point, table: int) -> bool:
+    keys = [key for column in LAYOUTS[table].columns.values() for key in column.values()]
+    return any(name in point.metrics for name, _ in keys)

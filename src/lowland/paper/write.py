@@ -1,0 +1,91 @@
+"""The paper's tables and figures with our results beside its own, from the directories of experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from lowland.paper.results import tables_of_point
+from lowland.paper.tables import SENSITIVITY, paper_tables
+from lowland.report.along import draw_panels, setting_figures
+from lowland.report.figures import PANELS_PER_ROW, draw
+from lowland.report.formats import Table, to_markdown
+from lowland.report.points import Point, find_lines, find_points
+from lowland.report.result import Printer
+from lowland.report.runs import read_experiment
+from lowland.report.selection import AVERAGE, Selection
+from lowland.report.write import drawn, table_files, write_files
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperReport:
+    """What was written.
+
+    Attributes:
+        tables: The paper's tables that have a line of ours, and one of the gains.
+        directory: Where.
+        notes: Why there are no figures, where there are none.
+    """
+
+    tables: tuple[Table, ...]
+    directory: Path
+    notes: tuple[str, ...]
+
+    def print(self, console: Console) -> None:
+        """Prints the tables and where everything is."""
+        show = Printer(console)
+        for table in self.tables:
+            show.table(table)
+        for note in self.notes:
+            show(Text(f"* {note}", style="yellow"))
+        show(Text(f"The paper's tables: {self.directory / 'paper.md'}"), soft_wrap=True)
+
+
+def write_paper(directories: Sequence[Path], out: Path) -> PaperReport:
+    """Writes the paper's tables and figures of experiments: `paper.md`, `tables/` and `figures/`.
+
+    Runs with the same settings count together, whichever experiments they are from.
+
+    Raises:
+        UserError: If a file is malformed, or nothing can be written.
+    """
+    points = find_points([read_experiment(directory) for directory in directories])
+    tables = paper_tables(points)
+    figures, notes = drawn(lambda: _figures(points))
+    files = {f"figures/{name}": content for name, content in figures.items()}
+    for table in tables:
+        files |= table_files(table)
+    parts = ["# As in the paper\n", *(to_markdown(table) for table in tables)]
+    if not tables:
+        parts.append("None of the experiments is like any in the paper's tables.\n")
+    parts += [f"![{name}](figures/{name})\n" for name in figures if name.endswith(".png")]
+    files["paper.md"] = "\n".join(parts).encode()
+    write_files(out, files)
+    return PaperReport(tables=tables, directory=out, notes=tuple(notes))
+
+
+def _figures(points: Sequence[Point]) -> dict[str, bytes]:
+    """Draws Figure 1, closed-book questions along the fraction of the data, and Figure 2, SAM's settings."""
+    lines = find_lines(points)
+    questions = [line for line in lines if line.setting == "data.fraction"]
+    files = {
+        name.replace("fraction", "figure-1"): content
+        for name, content in setting_figures(questions, Selection.BEST).items()
+    }
+    along = {
+        setting: [
+            line
+            for line in lines
+            if line.setting == setting and 9 in tables_of_point(next(iter(line.points.values())))
+        ]
+        for setting in SENSITIVITY
+    }
+    panels = [("", "average score", found, (AVERAGE, "all")) for found in along.values() if found]
+    if panels:
+        columns = min(len(panels), PANELS_PER_ROW)
+        files |= draw("figure-2", lambda figure: draw_panels(figure, panels, Selection.BEST, columns))
+    return files
