@@ -13,8 +13,8 @@ from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.compare.compare import _decided
 from lowland.compare.export import Candidate, _in_order
-from lowland.report.write import write_report
 from lowland.report.runs import Run
+from lowland.report.write import write_report
 
 
 def candidate(seed: int, step: int, held_out: float | None, score: float) -> Candidate:

@@ -114,7 +114,7 @@ def test_a_grid_trains_the_baseline_once_and_shares_its_runs(tmp_path: Path) -> 
     out, runs = tmp_path / "grid", ["--runs", tmp_path / "all"]
     succeed("compare", "--grid", "rho=0.05,0.15", *SMALL, "--out", out, *runs)
     assert len(list((tmp_path / "all").glob("*-seed0"))) == 3
-    assert (out / "report" / "grid" / "figures" / "sensitivity.png").exists()
+    assert (out / "report" / "figures" / "rho.png").exists()
     result = succeed("compare", *SMALL, "--rho", "0.15", "--out", tmp_path / "compare", *runs)
     assert result.out.count("done before") == 2
     for run, other in (("baseline-seed0", "baseline-seed0"), ("rho=0.15-seed0", "sam-seed0")):

@@ -11,11 +11,11 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report.runs import read_experiment
-from lowland.report.write import write_report
 from lowland.report.comparison import compare
 from lowland.report.headline import headline
 from lowland.report.points import find_points, settings_of
+from lowland.report.runs import read_experiment
+from lowland.report.write import write_report
 
 GAINS = {"baseline": 0.0, "rho=0.05": 2.0, "rho=0.15": 3.0, "late": -1.0}
 

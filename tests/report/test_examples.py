@@ -12,10 +12,10 @@ from rich.console import Console
 from tests.fixtures.reports import write_experiment, write_lines, write_run
 
 from lowland.errors import UserError
-from lowland.report.write import write_report
 from lowland.report.comparison import compare
 from lowland.report.examples import read_examples
 from lowland.report.runs import read_experiment
+from lowland.report.write import write_report
 from lowland.statistics import crossed_interval
 
 TARGETS = ["yes", "no"] * 15 + ["no"] * 10

@@ -10,10 +10,10 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report.write import write_report
 from lowland.report.comparison import compare
 from lowland.report.outcomes import Outcomes, outcome_named, read_outcomes
 from lowland.report.runs import read_experiment
+from lowland.report.write import write_report
 from lowland.statistics import Kind, compare_pairs, holm
 
 ARMS = ("baseline", "sam")

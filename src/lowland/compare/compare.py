@@ -20,11 +20,11 @@ from lowland.config.layers import differences
 from lowland.errors import UserError
 from lowland.files import remove_asides, write_atomic
 from lowland.planning.plan import Plan, count_workload, make_plan
+from lowland.report.comparison import compare
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
-from lowland.report.write import write_report
-from lowland.report.comparison import compare
 from lowland.report.verdicts import verdicts_of
+from lowland.report.write import write_report
 from lowland.runs.directory import RunDirectory, now, write_json
 from lowland.runs.examples import ExperimentData, SeedData, part
 from lowland.runs.guard import StopRequest, locked, stop_request

@@ -17,8 +17,8 @@ from lowland.families.base import Family
 from lowland.families.recognise import family_of, load_family
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
 from lowland.models import save_model
-from lowland.report.result import Report
 from lowland.report.formats import escape_markdown
+from lowland.report.result import Report
 from lowland.report.runs import Run
 from lowland.report.words import count, spread
 from lowland.runs.examples import ExperimentData

@@ -151,7 +151,7 @@ def find_lines(points: Sequence[Point]) -> list[Line]:
     for name in names:
         groups: dict[str, tuple[dict[float, Point], dict[str, Value]]] = {}
         for point, own in zip(points, settings, strict=True):
-            value = own.get(name)
+            value = own.get(name) if point.with_sam or not name.startswith("sam.") else None
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 rest = {key: own.get(key) for key in names if key != name}
                 # What is scored on other sets is no point of the same line.
