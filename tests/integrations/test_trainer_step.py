@@ -227,3 +227,30 @@ def test_smaller_micro_batches_after_an_error(tmp_path: Path) -> None:
     assert size < 4 and tries == [4, 4, size, size]
     plain = trained(tmp_path, "t5", per_device_train_batch_size=size, **changes)
     assert same(weights(model_of(found)), weights(model_of(plain)))
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_batches_sorted_by_length_are_mixed(tmp_path: Path, accumulation: int) -> None:
+    """With group_by_length a batch of SAM holds the Trainer's examples, mixed; at rho=0 in its order."""
+    texts: Any = [{"input_ids": torch.ones(length, dtype=torch.long)} for length in range(1, 65)]
+
+    def batches(trainer_class: type[Trainer], **options: Any) -> list[list[int]]:
+        args = arguments(
+            tmp_path,
+            per_device_train_batch_size=16 // accumulation,
+            gradient_accumulation_steps=accumulation,
+            train_sampling_strategy="group_by_length",
+        )
+        trainer = trainer_class(model=tiny("gpt2"), args=args, train_dataset=texts, **options)
+        torch.manual_seed(0)
+        indices = list(trainer._get_train_sampler())  # type: ignore[arg-type]
+        return [indices[start : start + 16] for start in range(0, 64, 16)]
+
+    stock = batches(Trainer)
+    assert batches(SAMTrainer, sam=SAMConfig(rho=0.0)) == stock
+    mixed = batches(SAMTrainer, sam=SAMConfig(rho=0.1))
+    assert [set(batch) for batch in mixed] == [set(batch) for batch in stock]
+    assert mixed == batches(SAMTrainer, sam=SAMConfig(rho=0.1))
+    # The stock Trainer's first quarter is the longest but for one example that it moves to the very front.
+    for ours, theirs in zip(mixed, stock, strict=True):
+        assert sum(index in theirs[:4] for index in ours[:4]) < 4

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 
 PAIRED = {
     "DPOTrainer",
@@ -105,3 +107,27 @@ def _is_paired(one: type) -> bool:
     made_by_unsloth = name.startswith("Unsloth")
     known = made_by_unsloth or one.__module__.partition(".")[0] in ("trl", "llamafactory")
     return known and name.removeprefix("Unsloth") in PAIRED
+
+
+class Mixed(Sampler[int]):
+    """Gives the indices of another sampler, those of each batch in a random order.
+
+    Args:
+        sampler: The other one, whose batches are sorted by length.
+        size: Examples of a batch of SAM: those of an optimizer step, on all devices.
+    """
+
+    def __init__(self, sampler: Sampler[int], size: int) -> None:
+        self.sampler = sampler
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.sampler)  # type: ignore[arg-type] # the Trainer's have a length
+
+    def __iter__(self) -> Iterator[int]:
+        indices = list(self.sampler)
+        for start in range(0, len(indices), self.size):
+            batch = indices[start : start + self.size]
+            # Of the batch alone: no random stream is used, and an interrupted run goes on alike.
+            random.Random(str(batch)).shuffle(batch)
+            yield from batch

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lowland.batches.batch import batch_size
 from lowland.errors import UserError
-from lowland.integrations.examples import Examples, examples_of
+from lowland.integrations.examples import Examples, Mixed, examples_of
 from lowland.integrations.step import LaterLoss, LossOf, figures_aside
 from lowland.sam import GradientInfo, PlateauWatch, SAMConfig, SAMGradient
 from lowland.sam.plateau import HELD
@@ -140,6 +140,20 @@ class SAMTrainerMixin(_Trainer):
             The inputs where each row is an example, else a `lowland.integrations.Examples` of them.
         """
         return examples_of(self, inputs)
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        """Mixes the batches that the Trainer sorts by length: the ascent's share of them is a random one."""
+        sampler: Any = super()._get_train_sampler(*args, **kwargs)
+        if self.sam.rho and type(sampler).__name__ == "LengthGroupedSampler":
+            return Mixed(sampler, sampler.batch_size * max(1, self.args.world_size))
+        if self.sam.rho and type(sampler).__name__ == "BatchRebalanceSampler":
+            warnings.warn(
+                "train_sampling_strategy='batch_rebalance' sorts each batch by length: SAM's ascent uses its "
+                "longest examples. Use 'group_by_length', whose batches are mixed again.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return sampler
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Runs the Trainer's own step on a micro-batch; that of the last one of a batch fills `.grad`.
