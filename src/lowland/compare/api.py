@@ -24,7 +24,7 @@ from lowland.train.settings import TrainSettings
 
 if TYPE_CHECKING:  # a finished comparison is shown without torch
     from lowland.planning.plan import Plan
-    from lowland.report import Report
+    from lowland.report.result import Report
     from lowland.runs.directory import RunDirectory
 
 Rows: TypeAlias = "str | Path | Iterable[Mapping[str, Any]]"
@@ -300,7 +300,7 @@ def run_comparison(
     config = experiment.config
     store = store or store_of(path)
     if experiment.data is not None and is_finished(config, path, store, experiment.data):
-        from lowland.report import read_report
+        from lowland.report.write import read_report
 
         for seed in config.seeds:
             for arm in config.arms:
