@@ -83,6 +83,25 @@ class Start:
     seed: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a finished model reads and writes.
+
+    Attributes:
+        input_length: Most tokens of an input; longer ones are cut.
+        target_length: Most tokens that are written.
+        batch_size: Inputs at a time.
+        bf16: Whether to compute under bf16 autocast.
+        on_cut: Called with the number of inputs that were cut, where there are any.
+    """
+
+    input_length: int
+    target_length: int
+    batch_size: int = 64
+    bf16: bool = False
+    on_cut: Callable[[int], None] = lambda number: None
+
+
 class Family(ABC):
     """A model with its tokenizer, and all that is particular of models of its kind.
 
@@ -142,6 +161,9 @@ class Family(ABC):
         """Makes a batch: columns whose first dimension is the example, `labels` among them."""
 
     @abstractmethod
+    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], z_loss: float) -> Tensor:
+        """Runs the model on a batch and computes its mean loss, a scalar; `z_loss` weighs log(Z)^2."""
+
     def loss(
         self,
         device: torch.device,
@@ -152,52 +174,62 @@ class Family(ABC):
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> Loss:
         """Makes the training loss of the model; see `lowland.train.loss.BatchLoss`."""
+        return DeviceLoss(
+            wrap(self.loaded.model),
+            lambda module, batch: self.mean_loss(module, batch, z_loss),
+            device,
+            bf16,
+        )
 
-    @abstractmethod
-    def predict(
-        self,
-        texts: Sequence[str],
-        *,
-        input_length: int,
-        target_length: int,
-        batch_size: int = 64,
-        bf16: bool = False,
-        on_cut: Callable[[int], None] = lambda number: None,
-        labels: Sequence[str] = (),
-    ) -> list[str]:
-        """Answers each text; see `lowland.evaluate.generate`."""
+    def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:
+        """Answers each text.
 
-    @abstractmethod
+        Args:
+            texts: The inputs.
+            labels: Labels of which the answer is one, where there are some.
+            **reading: See `Reading`.
+        """
+        return self._answer(texts, labels, Reading(**reading))
+
     def likelihoods(
-        self,
-        texts: Sequence[str],
-        answers: Sequence[Sequence[str]],
-        *,
-        input_length: int,
-        target_length: int,
-        batch_size: int = 64,
-        bf16: bool = False,
+        self, texts: Sequence[str], answers: Sequence[Sequence[str]], **reading: Any
     ) -> list[list[float]]:
         """Computes the logarithm of the probability of each given answer to each text.
+
+        Args:
+            texts: The inputs.
+            answers: The answers to each of them.
+            **reading: See `Reading`.
 
         Raises:
             UserError: If the model gives no probability to an answer.
         """
+        return self._rate(texts, answers, Reading(**reading))
+
+    @abstractmethod
+    def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
+        """Answers each text."""
+
+    @abstractmethod
+    def _rate(
+        self, texts: Sequence[str], answers: Sequence[Sequence[str]], reading: Reading
+    ) -> list[list[float]]:
+        """Computes the logarithms of probabilities."""
 
     @abstractmethod
     def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
         """Reads one example of a batch back: its input and its target, as far as the model sees them."""
 
     def in_batches(
-        self, rows: Sequence[EncodedExample], batch_size: int, bf16: bool
+        self, rows: Sequence[EncodedExample], reading: Reading
     ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
         """Gives rows in batches of like length, with their numbers; the model is to evaluate them at once."""
         order = np.argsort([len(row.inputs) + len(row.targets) for row in rows], kind="stable")
         model: Any = self.loaded.model
-        autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
+        autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=reading.bf16)
         with evaluation_mode(model), torch.inference_mode(), autocast:
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
+            for start in range(0, len(order), reading.batch_size):
+                chosen = order[start : start + reading.batch_size]
                 batch = self.collate([rows[index] for index in chosen])
                 yield chosen, {name: column.to(model.device) for name, column in batch.items()}
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from jinja2 import TemplateError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet, collate
 from lowland.data.encode import TokenIds, encode_between, literal, special_tokens
 from lowland.errors import UserError
-from lowland.families.base import DeviceLoss, Loss, Start
+from lowland.families.base import Start
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example
-from lowland.train.loss import token_loss
 
 INPUT, TARGET = "\ue000", "\ue001"
 """Characters of private use that stand for the texts in a chat template."""
@@ -96,22 +94,6 @@ class Causal(Writer):
             labels[0] = IGNORED  # nothing stands before the first token that could tell it
             whole.append(EncodedExample(np.concatenate([inputs, targets]), labels))
         return collate(whole, int(self.tokenizer.pad_token_id))
-
-    def loss(
-        self,
-        device: torch.device,
-        *,
-        bf16: bool = False,
-        fast: bool = False,
-        z_loss: float = 0.0,
-        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
-    ) -> Loss:
-        """Makes the mean loss over the targets' tokens."""
-
-        def compute(module: Any, batch: Mapping[str, Tensor]) -> Tensor:
-            return token_loss(*self.scores(module, batch), z_loss)
-
-        return DeviceLoss(wrap(self.loaded.model), compute, device, bf16)
 
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Scores each token after those before it."""

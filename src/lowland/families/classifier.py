@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
-from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from lowland.data import EncodedExample, EncodedSet, collate, encode_texts
 from lowland.data.encode import TokenIds, literal, tokenize
 from lowland.errors import UserError
-from lowland.families.base import DeviceLoss, Family, Loss, Start, TaskExamples
+from lowland.families.base import Family, Reading, Start
+from lowland.families.head import REGRESSION, kind_of, labels_of
 from lowland.families.settings import FamilySettings
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example, Pair
-
-REGRESSION = "regression"
-"""The `problem_type` of a head that gives a number."""
 
 
 class Classifier(Family):
@@ -41,57 +38,15 @@ class Classifier(Family):
     def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
         super().__init__(loaded, settings)
         self._regression = loaded.model.config.problem_type == REGRESSION
-        self.labels = _labels_of(loaded.model.config)
+        self.labels = labels_of(loaded.model.config)
         types = getattr(loaded.model.config, "type_vocab_size", 0) or 0
         self._has_types = types > 1 and "token_type_ids" in loaded.tokenizer.model_input_names
         self._numbers = {label: number for number, label in enumerate(self.labels)}
 
     @classmethod
     def kind(cls, config: PreTrainedConfig, start: Start | None) -> Kind:
-        """Says how such a model is loaded: with a new head where its own is not of the tasks' labels.
-
-        Raises:
-            UserError: If there is no trained head and nothing to train one on.
-        """
-        auto = AutoModelForSequenceClassification
-        known: Any = auto._model_mapping
-        prefix = f"{known[type(config)].base_model_prefix}." if type(config) in known else ""
-        trained = any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
-        tasks = {} if start is None else start.tasks()
-        head = head_of(tasks) if tasks else None
-        fresh = head is not None and not (trained and set(head) == set(_labels_of(config)))
-        if head is None and not trained:
-            raise UserError(
-                f"This checkpoint is an encoder ({config.model_type}) without a trained classifier; train "
-                "one with `lowland train` or `lowland compare`, and give its model."
-            )
-
-        def change(config: Any) -> None:
-            config.num_labels = max(1, len(head or ()))
-            if head:
-                config.id2label = dict(enumerate(head))
-                config.label2id = {label: number for number, label in enumerate(head)}
-            config.problem_type = "single_label_classification" if head else REGRESSION
-
-        def redraw(model: PreTrainedModel) -> None:
-            """Draws a head anew that was of other labels."""
-            drawn = type(model)(copy.deepcopy(model.config))
-            with torch.no_grad():
-                for name, weight in drawn.named_parameters():
-                    if not name.startswith(prefix):
-                        model.get_parameter(name).copy_(weight)
-
-        return Kind(
-            auto=auto,
-            name="model that classifies texts",
-            wanted="a checkpoint of BERT, ModernBERT, DeBERTa or another encoder",
-            is_fresh=(lambda name: not name.startswith(prefix) or "pooler" in name)
-            if fresh
-            else lambda name: False,
-            is_unused=lambda name: not name.startswith(prefix) or "pooler" in name,
-            finish=redraw if fresh and trained else lambda model: None,
-            change=change if fresh else lambda config: None,
-        )
+        """Says how such a model is loaded: with a new head where its own is not of the tasks' labels."""
+        return kind_of(config, {} if start is None else start.tasks())
 
     def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
         """Encodes inputs, and gives each target its number.
@@ -147,63 +102,30 @@ class Classifier(Family):
         scores: Tensor = module(input_ids=ids, attention_mask=batch["attention_mask"], **more).logits
         return scores.float()
 
-    def loss(
-        self,
-        device: torch.device,
-        *,
-        bf16: bool = False,
-        fast: bool = False,
-        z_loss: float = 0.0,
-        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
-    ) -> Loss:
-        """Makes the mean loss over examples: cross-entropy, or the squared error of numbers."""
+    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], z_loss: float) -> Tensor:
+        """Computes the mean loss over examples: cross-entropy, or the squared error of numbers."""
+        scores, labels = self._forward(module, batch), batch["labels"]
+        if self._regression:
+            return mse_loss(scores[:, 0], labels)
+        loss = cross_entropy(scores, labels)
+        return loss + z_loss * scores.logsumexp(-1).square().mean() if z_loss else loss
 
-        def compute(module: Any, batch: Mapping[str, Tensor]) -> Tensor:
-            scores, labels = self._forward(module, batch), batch["labels"]
-            if self._regression:
-                return mse_loss(scores[:, 0], labels)
-            loss = cross_entropy(scores, labels)
-            return loss + z_loss * scores.logsumexp(-1).square().mean() if z_loss else loss
-
-        return DeviceLoss(wrap(self.loaded.model), compute, device, bf16)
-
-    def predict(
-        self,
-        texts: Sequence[str],
-        *,
-        input_length: int,
-        target_length: int,
-        batch_size: int = 64,
-        bf16: bool = False,
-        on_cut: Callable[[int], None] = lambda number: None,
-        labels: Sequence[str] = (),
-    ) -> list[str]:
+    def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
         """Gives each text its likeliest label, or a number. A score that is not finite gives ""."""
-        scores, cut = self._scores(texts, input_length, batch_size, bf16)
+        scores, cut = self._scores(texts, reading)
         if cut:
-            on_cut(cut)
+            reading.on_cut(cut)
         if self._regression:
             return [f"{row[0]:.4f}" if math.isfinite(row[0]) else "" for row in scores]
         return [self.labels[int(row.argmax())] if np.isfinite(row).all() else "" for row in scores]
 
-    def likelihoods(
-        self,
-        texts: Sequence[str],
-        answers: Sequence[Sequence[str]],
-        *,
-        input_length: int,
-        target_length: int,
-        batch_size: int = 64,
-        bf16: bool = False,
+    def _rate(
+        self, texts: Sequence[str], answers: Sequence[Sequence[str]], reading: Reading
     ) -> list[list[float]]:
-        """Gives the logarithm of each label's probability.
-
-        Raises:
-            UserError: If an answer is no label, or the model gives numbers.
-        """
+        """Gives the logarithm of each label's probability."""
         if self._regression:
             raise UserError("A model that gives numbers gives no probability to an answer.")
-        scores, _ = self._scores(texts, input_length, batch_size, bf16)
+        scores, _ = self._scores(texts, reading)
         logarithms = torch.from_numpy(scores).log_softmax(-1)
         return [
             [float(row[self._number(answer)]) for answer in asked]
@@ -211,15 +133,15 @@ class Classifier(Family):
         ]
 
     def _scores(
-        self, texts: Sequence[str], input_length: int, batch_size: int, bf16: bool
+        self, texts: Sequence[str], reading: Reading
     ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
         """Gives the scores of the labels for each text, and how many texts were cut."""
-        encoded, cut = self._inputs(texts, input_length)
+        encoded, cut = self._inputs(texts, reading.input_length)
         unused = np.zeros(1, dtype=np.int32)
         rows = [EncodedExample(ids, unused) for ids in encoded]
         model: Any = self.loaded.model
         found = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
-        for chosen, batch in self.in_batches(rows, batch_size, bf16):
+        for chosen, batch in self.in_batches(rows, reading):
             found[chosen] = self._forward(model, batch).cpu().numpy()
         return found, cut
 
@@ -260,37 +182,3 @@ def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) 
         rows.append(np.concatenate([before, kept, between, two[: room - len(kept)], after]).astype(np.int32))
         cut += len(one) + len(two) > room
     return rows, cut
-
-
-def head_of(tasks: TaskExamples) -> tuple[str, ...]:
-    """Lists the labels of tasks, in their order; none where the targets are numbers.
-
-    Raises:
-        UserError: If a task has neither labels nor numbers, or some have labels and others numbers.
-    """
-    labels: dict[str, None] = {}
-    numeric: list[str] = []
-    for name, (task, examples) in tasks.items():
-        found = task.labels(examples)
-        if found:
-            labels |= dict.fromkeys(found)
-        elif any(metric.startswith(("pearson", "spearman")) for metric in task.metrics):
-            numeric.append(name)
-        else:
-            raise UserError(
-                f"The targets of {name} are no labels, and a classifier cannot write; give a model that "
-                "writes (T5, BART, Llama), or a metric of classes such as --metric accuracy."
-            )
-    if numeric and labels:
-        raise UserError(
-            f"The targets of {numeric[0]} are numbers, and others are labels; a classifier learns one kind."
-        )
-    if not numeric and len(labels) < 2:
-        raise UserError("A classifier needs two labels or more, and the training examples have only one.")
-    return tuple(labels)
-
-
-def _labels_of(config: Any) -> tuple[str, ...]:
-    if config.problem_type == REGRESSION:
-        return ()
-    return tuple(config.id2label[number] for number in sorted(config.id2label))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from transformers import GenerationConfig
 from lowland.data import IGNORED, EncodedExample
 from lowland.data.encode import TokenIds
 from lowland.evaluate.generate import generate
-from lowland.families.base import Family
+from lowland.families.base import Family, Reading
 from lowland.families.settings import FamilySettings
 from lowland.models import LoadedModel
+from lowland.train.loss import token_loss
 
 # fmt: off
 HARMLESS = frozenset([
@@ -56,56 +57,36 @@ class Writer(Family):
             `# (batch, target_len, vocabulary)` and `# (batch, target_len)`, with `IGNORED` where none is.
         """
 
-    def predict(
-        self,
-        texts: Sequence[str],
-        *,
-        input_length: int,
-        target_length: int,
-        batch_size: int = 64,
-        bf16: bool = False,
-        on_cut: Callable[[int], None] = lambda number: None,
-        labels: Sequence[str] = (),
-    ) -> list[str]:
+    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], z_loss: float) -> Tensor:
+        """Computes the mean loss over the targets' tokens."""
+        return token_loss(*self.scores(module, batch), z_loss)
+
+    def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
         """Lets the model write for each text, or choose the likeliest label where the settings say so."""
-        input_length, target_length = self.lengths(input_length, target_length)
+        input_length, target_length = self.lengths(reading.input_length, reading.target_length)
         if self.settings.rank and labels:
             _, cut = self.encode_inputs(texts, input_length)
             if cut:
-                on_cut(cut)
-            found = self.likelihoods(
-                texts,
-                [labels] * len(texts),
-                input_length=input_length,
-                target_length=target_length,
-                batch_size=batch_size,
-                bf16=bf16,
-            )
+                reading.on_cut(cut)
+            found = self._rate(texts, [labels] * len(texts), reading)
             return [labels[int(np.argmax(row))] for row in found]
         return generate(
             self.loaded,
             texts,
             input_length=input_length,
             target_length=target_length,
-            batch_size=batch_size,
-            bf16=bf16,
-            on_cut=on_cut,
+            batch_size=reading.batch_size,
+            bf16=reading.bf16,
+            on_cut=reading.on_cut,
             labels=labels,
             encode=self.encode_inputs,
         )
 
-    def likelihoods(
-        self,
-        texts: Sequence[str],
-        answers: Sequence[Sequence[str]],
-        *,
-        input_length: int,
-        target_length: int,
-        batch_size: int = 64,
-        bf16: bool = False,
+    def _rate(
+        self, texts: Sequence[str], answers: Sequence[Sequence[str]], reading: Reading
     ) -> list[list[float]]:
         """Adds up the logarithms of the probabilities of each answer's tokens, its end included."""
-        input_length, target_length = self.lengths(input_length, target_length)
+        input_length, target_length = self.lengths(reading.input_length, reading.target_length)
         inputs, _ = self.encode_inputs(texts, input_length)
         known = list(dict.fromkeys(answer for row in answers for answer in row))
         targets = dict(zip(known, self.encode_targets(known, target_length)[0], strict=True))
@@ -115,7 +96,7 @@ class Writer(Family):
             for answer in row
         ]
         found = np.zeros(len(pairs))
-        for chosen, batch in self.in_batches(pairs, batch_size, bf16):
+        for chosen, batch in self.in_batches(pairs, reading):
             scores, labels = self.scores(self.loaded.model, batch)
             logarithms = scores.float().log_softmax(-1)
             each = logarithms.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
