@@ -8,14 +8,14 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from lowland.cli import options, settings
 from lowland.cli.console import console
 from lowland.cli.parser import at_least_one, comma_list, launcher, number, own_arm
-from lowland.config.arms import KNOWN
+from lowland.config.arms import KNOWN, describe
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
@@ -85,6 +85,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="as many seeds as see such a difference of the score in 4 of 5 cases; by the spread of finished "
         "runs of the same data, or else of the project's records (default: --seeds counts)",
+    )
+    runs.add_argument(
+        "--tune",
+        type=at_least_one,
+        nargs="?",
+        const=1,
+        metavar="N",
+        help="first choose learning rate, rho and start of every arm, by six tries each on held-out rows, with "
+        "N seeds of their own; what was tried lies in DIR-tuning (default: off)",
     )
     runs.add_argument(
         "--until-decided",
@@ -172,11 +181,14 @@ def run_one(
         if "anyway" not in arguments:
             refuse_oversized(plan, path, jobs)
 
+    name, more = getattr(arguments, "launcher", ("processes", {}))
+    if "tune" in arguments:
+        experiment = tuned(experiment, arguments, path, store)
+        config = experiment.config
     seeds = config.seeds
     most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
     further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
     shown = replace(config, seeds=(*seeds, *further))  # as many runs as there may be
-    name, more = getattr(arguments, "launcher", ("processes", {}))
     with ExperimentProgress(console, shown, path) as progress:
         try:
             if "alone" in arguments:
@@ -227,6 +239,46 @@ def with_seeds(
     rows = RECORDED_ROWS if data is None else sum(map(len, data.evaluation.values()))
     seeds = seeds_to_detect(arguments.detect, spread_for(config, store, rows))
     return replace(config, seeds=tuple(range(seeds)))
+
+
+def tuned(experiment: Experiment, arguments: argparse.Namespace, path: Path, store: Path) -> Experiment:
+    """Chooses the settings of an experiment's arms, and prints what was tried.
+
+    Raises:
+        UserError: If nothing is held out to choose by, or every try failed.
+    """
+    from lowland.compare.api import run_comparison
+    from lowland.compare.progress import ExperimentProgress
+    from lowland.compare.tune import tune
+
+    name, more = getattr(arguments, "launcher", ("processes", {}))
+
+    def run(config: ExperimentConfig, stage: str) -> Any:
+        folder = path.with_name(f"{path.name}-tuning") / stage
+        with ExperimentProgress(console, config, folder) as progress:
+            result = run_comparison(
+                replace(experiment, config=config),
+                folder,
+                command=arguments.command,
+                progress=progress,
+                store=store,
+                jobs=getattr(arguments, "jobs", 1),
+                launcher=name,
+                launcher_options=more,
+            )
+        if result is None:
+            raise UserError("--tune runs in one process; tune first, then train in several.")
+        return result.report.comparison.experiment
+
+    def show(tried: Any) -> None:
+        console.print(Text(f"Tried {tried.words}"), soft_wrap=True)
+
+    if experiment.data is None:
+        raise UserError("--tune needs the data.")
+    config = tune(experiment.config, experiment.data, arguments.tune, run, show)
+    for arm, changes in config.arms.items():
+        console.print(Text(f"Chosen for {arm}: {describe(changes)}", style="bold"), soft_wrap=True)
+    return replace(experiment, config=config)
 
 
 def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:

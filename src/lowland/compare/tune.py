@@ -1,0 +1,138 @@
+"""Settings chosen on held-out rows and seeds of their own, alike for every arm, before a comparison.
+
+Every arm has six tries: three learning rates; then, at the best of them, half and twice its rho and a start
+of SAM after a fifth of the steps, or, without SAM, three more learning rates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from lowland.config.arms import Changes, describe
+from lowland.config.experiment import ExperimentConfig, RunConfig
+from lowland.config.outcomes import OutcomeSettings
+from lowland.errors import UserError
+from lowland.report.runs import Experiment
+from lowland.runs.examples import ExperimentData, part
+from lowland.runs.run import mean_score
+
+FIRST_SEED = 1000
+"""Seeds from here on are for tuning."""
+
+RATES, MORE_RATES = (1 / 3, 1.0, 3.0), (0.5, 0.75, 1.5)
+RHOS, START = (0.5, 2.0), 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A try of an arm.
+
+    Attributes:
+        arm: The arm.
+        changes: What the try changes of the settings.
+        score: Mean over the seeds of the best score on held-out rows; -inf where a run failed.
+    """
+
+    arm: str
+    changes: Changes
+    score: float
+
+    @property
+    def words(self) -> str:
+        """For example `late: train.learning_rate=0.001 sam.rho=0.1: 81.3`."""
+        score = f"{self.score:.1f}" if math.isfinite(self.score) else "failed"
+        return f"{self.arm}: {describe(self.changes)}: {score}"
+
+
+def tune(
+    config: ExperimentConfig,
+    data: ExperimentData,
+    seeds: int,
+    run: Callable[[ExperimentConfig, str], Experiment],
+    on_tried: Callable[[Tried], None],
+) -> ExperimentConfig:
+    """Chooses learning rate, rho and start of every arm.
+
+    Args:
+        config: The experiment.
+        data: Its examples.
+        seeds: How many seeds each try has.
+        run: Runs an experiment of tries, by its name, and reads it.
+        on_tried: Is told of every try.
+
+    Returns:
+        The experiment, whose arms have the settings that were chosen.
+
+    Raises:
+        UserError: If nothing is held out to choose by, or the comparison's seeds are those of tuning.
+    """
+    own = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
+    if set(own) & set(config.seeds):
+        raise UserError(f"--tune uses the seeds from {FIRST_SEED} on; compare others.")
+    if not part(data, config.data, FIRST_SEED).held_out:
+        raise UserError("--tune chooses on held-out rows, and there are none. Give --held-out, such as 100.")
+    best: dict[str, Tried] = {}
+    for stage, tries_of in (("1", _first_tries), ("2", _second_tries)):
+        tries = {
+            arm: tries_of(config.of(arm), {**config.arms[arm], **(best[arm].changes if arm in best else {})})
+            for arm in config.arms
+        }
+        for tried in _score(config, own, tries, lambda tuned, stage=stage: run(tuned, stage)):  # type: ignore[misc]
+            on_tried(tried)
+            if tried.arm not in best or tried.score > best[tried.arm].score:
+                best[tried.arm] = tried
+    return replace(config, arms={arm: dict(best[arm].changes) for arm in config.arms})
+
+
+def _first_tries(own: RunConfig, changes: Changes) -> list[Changes]:
+    rate = own.train.learning_rate
+    return [{**changes, "train.learning_rate": _short(rate * factor)} for factor in RATES]
+
+
+def _second_tries(own: RunConfig, changes: Changes) -> list[Changes]:
+    if not own.sam.rho:
+        rate = changes["train.learning_rate"]
+        return [{**changes, "train.learning_rate": _short(rate * factor)} for factor in MORE_RATES]
+    tries: list[Changes] = [{**changes, "sam.rho": _short(own.sam.rho * factor)} for factor in RHOS]
+    return [*tries, {**changes, "sam.start": 0.0 if own.sam.start == START else START}]
+
+
+def _score(
+    config: ExperimentConfig,
+    seeds: tuple[int, ...],
+    tries: Mapping[str, list[Changes]],
+    run: Callable[[ExperimentConfig], Experiment],
+) -> list[Tried]:
+    """Runs the tries of all arms as one experiment; what two arms have in common is run once."""
+    alike: dict[str, str] = {}
+    arms: dict[str, Changes] = {}
+    names: list[tuple[str, Changes, str]] = []
+    for arm, of_arm in tries.items():
+        for number, changes in enumerate(of_arm, start=1):
+            settings = repr(replace(config, arms={arm: changes}).of(arm))
+            name = alike.setdefault(settings, f"{arm}-{number}")
+            arms.setdefault(name, changes)
+            names.append((arm, changes, name))
+    experiment = run(replace(config, arms=arms, seeds=seeds, outcomes=OutcomeSettings(measure=())))
+    scores = {name: _of_arm(experiment, name) for name in arms}
+    return [Tried(arm=arm, changes=changes, score=scores[name]) for arm, changes, name in names]
+
+
+def _of_arm(experiment: Experiment, arm: str) -> float:
+    """Averages over the seeds the score of the step that is best on held-out rows."""
+    best = []
+    for run in (run for run in experiment.runs if run.arm == arm):
+        steps: dict[int, dict[str, Mapping[str, float]]] = {}
+        for evaluation in run.evaluations:
+            if evaluation.split == "held_out" and evaluation.step > 0:
+                steps.setdefault(evaluation.step, {})[evaluation.name] = evaluation.metrics
+        scores = [mean_score(scores) for scores in steps.values()]
+        best.append(max(scores) if scores and run.state == "done" else -math.inf)
+    return fmean(best)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
