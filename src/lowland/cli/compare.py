@@ -92,8 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=1,
         metavar="N",
-        help="first choose learning rate, rho and start of every arm, by six tries each on held-out rows, with "
-        "N seeds of their own; what was tried lies in DIR-tuning (default: off)",
+        help="choose learning rate, rho and start of every arm first; by six tries each on held-out rows, "
+        "with N seeds of their own; what was tried lies in DIR-tuning (default: off)",
     )
     runs.add_argument(
         "--until-decided",
