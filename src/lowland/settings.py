@@ -21,7 +21,7 @@ class Setting:
         most: The largest value.
         below: A bound above, which is no value itself.
         option: Name of the command line's option, where it is not the field's own.
-        metavar: What the command line's help shows for the value.
+        metavar: What the command line's help shows for the value; by its type where not given.
         unset: What holds where the value is `None`, in words.
     """
 
@@ -31,7 +31,7 @@ class Setting:
     most: float | None = None
     below: float | None = None
     option: str | None = None
-    metavar: str = "X"
+    metavar: str | None = None
     unset: str | None = None
 
     def holds(self, value: float) -> bool:

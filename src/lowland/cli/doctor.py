@@ -28,8 +28,8 @@ DESCRIPTION = """\
 Says what this machine and this set-up can do, and what would go wrong: what is
 installed, cores and memory, whether the model loads as it was saved, what an
 experiment with it takes, and which data sets are there.
-Each line is ok, a note, or a problem. The exit code is 1 if there is a problem.
-With --step: which examples and which layer a loss that is not finite comes from."""
+Each line is ok, a note, or a problem, with which the exit code is 1.
+With --step: from which examples and layer a loss that is not finite comes."""
 EPILOG = """\
 examples:
   lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue --batch-size 16

@@ -34,6 +34,11 @@ examples:
   lowland eval glue/sst2 --data-dir ~/glue --model ~/t5-v1_1-base --limit 100
   lowland eval --test test.csv --target "{label}" --model runs/my-run/model
 """
+COMMON = (
+    *("data.tasks", "data.custom.evaluation", "data.custom.input", "data.custom.target"),
+    *("data.custom.metrics", "data.data_dir", "data.hub", "limit", "model", "batch_size", "precision"),
+    *("input_length", "target_length", "predictions", "json"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -49,6 +49,7 @@ def add_settings(
             "help": said.help.replace("%", "%%") + shown,
         }
         types = kinds_of(kind)[name]
+        metavar = said.metavar or _metavar(types)
         names = [
             f"--{said.option or name.replace('_', '-')}",
             *([also[name]] if also and name in also else []),
@@ -56,11 +57,11 @@ def add_settings(
         if bool in types:
             group.add_argument(*names, action="store_true", **more)
         elif any(typing.get_origin(one) in (Sequence, tuple) for one in types):
-            group.add_argument(*names, metavar=said.metavar, action="append", **more)
+            group.add_argument(*names, metavar=metavar, action="append", **more)
         else:
             read = reader_of(types)
             read = _at_least(read, said.least) if strict and said.least is not None else read
-            group.add_argument(*names, metavar=said.metavar, type=read, **more)
+            group.add_argument(*names, metavar=metavar, type=read, **more)
 
 
 def keys_of(kind: type[Any]) -> dict[str, Callable[[str], Any]]:
@@ -85,6 +86,12 @@ def reader_of(types: tuple[Any, ...]) -> Callable[[str], Any]:
         # The settings tell 8 examples from a fraction of 8.0, and say so where it is meant otherwise.
         return whole_or_fraction
     return whole if int in types else number
+
+
+def _metavar(types: tuple[Any, ...]) -> str:
+    if any(typing.get_origin(one) is Literal for one in types):
+        return "NAME"
+    return "X" if float in types else "N" if int in types else "TEXT"
 
 
 def _at_least(read: Callable[[str], Any], least: float) -> Callable[[str], Any]:

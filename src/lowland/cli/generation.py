@@ -25,12 +25,10 @@ TRAINED = "as in the training, else the task's"
 class Generation:
     """How a finished model is applied; each field says what it is."""
 
-    batch_size: int = setting(64, "inputs at a time", least=1, metavar="N")
-    precision: Precision = setting("auto", described(TrainSettings)["precision"].help, metavar="NAME")
-    input_length: int | None = setting(None, "most tokens of an input", least=2, metavar="N", unset=TRAINED)
-    target_length: int | None = setting(
-        None, "most tokens that are written", least=2, metavar="N", unset=TRAINED
-    )
+    batch_size: int = setting(64, "inputs at a time", least=1)
+    precision: Precision = setting("auto", described(TrainSettings)["precision"].help)
+    input_length: int | None = setting(None, "most tokens of an input", least=2, unset=TRAINED)
+    target_length: int | None = setting(None, "most tokens that are written", least=2, unset=TRAINED)
 
 
 def add_generation(group: argparse._ArgumentGroup) -> None:

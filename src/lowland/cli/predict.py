@@ -29,6 +29,10 @@ examples:
 
 A .txt file has one text a line, which fills the only field of the template;
 without a template it is the whole input."""
+COMMON = (
+    *("input", "template", "task", "output", "field", "model", "data.hub", "batch_size", "precision"),
+    *("input_length", "target_length"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

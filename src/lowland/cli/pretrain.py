@@ -13,8 +13,8 @@ USAGE = "FILE ... [--option ...]"
 DESCRIPTION = """\
 Pre-trains a model of T5.1.1's shape from random weights, or a checkpoint
 further (--model), by T5's span corruption, on plain text files (.txt or .gz;
-blank lines part documents).
-It makes small models for tests, demos and domains without a checkpoint. Where
+blank lines part documents). It makes small models for tests, demos and domains
+without a checkpoint. Where
 there is a checkpoint for your language and domain, fine-tune that one.
 The model is left in DIR/model, which --model takes."""
 EPILOG = """\
@@ -22,6 +22,11 @@ examples:
   lowland pretrain notes.txt --steps 2000 --pieces 4000
   lowland pretrain notes.txt --model embedded --steps 500
 """
+COMMON = (
+    *("files", "out", "model", "pretrain.pieces", "pretrain.d_model", "pretrain.d_ff", "pretrain.heads"),
+    *("pretrain.encoder_layers", "pretrain.decoder_layers", "pretrain.input_length", "pretrain.steps"),
+    *("pretrain.batch_size", "pretrain.learning_rate", "pretrain.rho", "pretrain.seed"),
+)
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 
 

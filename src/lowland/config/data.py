@@ -71,18 +71,16 @@ class DataSettings:
         "training examples that are kept to choose checkpoints by: a fraction, or a number for each task; 0 "
         "for none",
     )
-    held_out_limit: int = setting(200, "most held-out examples of a task", least=0, metavar="N")
+    held_out_limit: int = setting(200, "most held-out examples of a task", least=0)
     evaluation_limit: float | int = setting(
         0,
         "score the first N examples of each test set, or a fraction; 0 for all",
         option="eval-limit",
-        metavar="N",
     )
     cap: int | None = setting(
         None,
         "in a mixture, examples of a task beyond N do not raise its rate",
         least=1,
-        metavar="N",
         unset="all count",
     )
     temperature: float = setting(

@@ -14,14 +14,10 @@ FamilyName: TypeAlias = Literal["auto", "encoder-decoder", "causal", "classifier
 class FamilySettings:
     """How a model is used; each field says what it is."""
 
-    name: FamilyName = setting(
-        "auto", "kind of model; auto tells it from its configuration", option="family", metavar="NAME"
-    )
+    name: FamilyName = setting("auto", "kind of model; auto tells it from its configuration", option="family")
     chat: bool = setting(False, "ask a causal model through its tokenizer's chat template")
-    system: str | None = setting(None, "system text of the chat", metavar="TEXT")
-    separator: str = setting(
-        "\n", "what stands between input and target of a causal model without --chat", metavar="TEXT"
-    )
+    system: str | None = setting(None, "system text of the chat")
+    separator: str = setting("\n", "what stands between input and target of a causal model without --chat")
     rank: bool = setting(
         False, "let a model that writes choose the likeliest of the task's labels", option="rank-labels"
     )

@@ -22,10 +22,10 @@ class TrainSettings:
         Section 4 of the paper and T5's fine-tuning settings: AdaFactor, constant 1e-3, batch 128.
     """
 
-    steps: int = setting(1000, "optimizer steps", least=1, metavar="N")
-    batch_size: int = setting(128, "examples of a step", least=1, metavar="N")
+    steps: int = setting(1000, "optimizer steps", least=1)
+    batch_size: int = setting(128, "examples of a step", least=1)
     micro_batch_size: int | None = setting(
-        None, "examples of a forward pass; less memory", least=1, metavar="N", unset="the whole batch"
+        None, "examples of a forward pass; less memory", least=1, unset="the whole batch"
     )
     gradient_checkpointing: bool = setting(
         False,
@@ -35,44 +35,40 @@ class TrainSettings:
     optimizer: OptimizerName = setting(
         "adafactor",
         "adafactor, adamw or muon; adafactor has T5's settings, muon leaves embeddings and vectors to AdamW",
-        metavar="NAME",
     )
     learning_rate: float = setting(1e-3, "largest learning rate", above=0)
     schedule: ScheduleName = setting(
-        "constant", "learning rate after the warm-up: constant, linear or cosine", metavar="NAME"
+        "constant", "learning rate after the warm-up: constant, linear or cosine"
     )
-    warmup_steps: int = setting(0, "steps in which the learning rate rises", least=0, metavar="N")
+    warmup_steps: int = setting(0, "steps in which the learning rate rises", least=0)
     weight_decay: float = setting(0.0, "weight decay of AdamW and Muon, on matrices only", least=0)
     gradient_clip: float = setting(0.0, "largest norm of the gradient; 0 for none", least=0)
     dropout: float = setting(0.1, "dropout rate of the model", least=0, below=1)
     precision: Precision = setting(
         "auto",
-        "fp32; bf16 for fp32 weights under bf16 autocast; auto for bf16 where the machine computes it well",
-        metavar="NAME",
+        "fp32, bf16 (fp32 weights under bf16 autocast) or auto; auto takes bf16 where the machine computes it well",
     )
     operations: Operations = setting(
         "auto",
         "library computes as transformers does, bit for bit; fast differs by rounding and draws other "
         "dropout masks; auto is fast",
-        metavar="NAME",
     )
     z_loss: float = setting(1e-4, "weight of T5's log(Z)^2 in the loss", least=0)
     input_length: int | None = setting(
-        None, "most tokens of an input; longer ones are cut", least=2, metavar="N", unset="the task's"
+        None, "most tokens of an input; longer ones are cut", least=2, unset="the task's"
     )
     target_length: int | None = setting(
-        None, "most tokens of a target; longer ones are cut", least=2, metavar="N", unset="the task's"
+        None, "most tokens of a target; longer ones are cut", least=2, unset="the task's"
     )
     on_non_finite: NonFinite = setting(
         "stop",
         "where loss or gradient is not finite: stop, with the batch kept for `lowland doctor --step`, or "
         "skip the update and count it",
-        metavar="NAME",
     )
     evaluate_every: int = setting(
-        200, "steps between evaluations; the last step is always evaluated", least=1, metavar="N"
+        200, "steps between evaluations; the last step is always evaluated", least=1
     )
-    log_every: int = setting(10, "steps between lines of the log", least=1, metavar="N")
+    log_every: int = setting(10, "steps between lines of the log", least=1)
     deterministic: bool = setting(
         False,
         "refuse operations that may give other bits each time, and keep an interrupted run's number of "
