@@ -46,7 +46,8 @@ class TrainSettings:
     dropout: float = setting(0.1, "dropout rate of the model", least=0, below=1)
     precision: Precision = setting(
         "auto",
-        "fp32, bf16 (fp32 weights under bf16 autocast) or auto; auto takes bf16 where the machine computes it well",
+        "fp32, bf16 (fp32 weights under bf16 autocast) or auto; auto takes bf16 where the machine computes "
+        "it well",
     )
     operations: Operations = setting(
         "auto",
