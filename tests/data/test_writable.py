@@ -132,7 +132,7 @@ PIECES = st.lists(st.sampled_from(["cat", "dog", "Cat", " ", "\n", "猫", "."]),
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(st.lists(PIECES.filter(str.strip), min_size=2, max_size=4, unique=True))
 def test_no_right_answer_scores_less_without_a_word(tmp_path: Path, targets: list[str]) -> None:
     """If writing every target as the vocabulary can scores less than 100, that is told or refused."""
@@ -149,24 +149,12 @@ def test_no_right_answer_scores_less_without_a_word(tmp_path: Path, targets: lis
     assert ("scores at most" in said) == (not perfect)
 
 
-def test_a_run_says_it_and_refuses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run says before it trains what cannot be written; labels that collide end it, and nothing is left."""
+def test_a_run_refuses_labels_that_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels that are one for the model end a run before it trains, and nothing is left."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    for name, labels in (("capitals", ("Paris", "London")), ("japanese", ("良い", "悪い"))):
-        rows = [{"text": f"film {index}", "label": labels[index % 2]} for index in range(8)]
-        (tmp_path / "data" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def words(name: str, metric: str) -> list[str]:
-        file = f"data/{name}.jsonl"
-        own = f"--train {file} --split 0.25 --input {{text}} --target {{label}} --metric {metric}".split()
-        return ["train", *own, "--steps", "1", "--batch-size", "4", "--held-out", "0", "--out", "out"]
-
-    refused = call(*words("japanese", "accuracy"))
+    rows = [{"text": f"film {index}", "label": ("良い", "悪い")[index % 2]} for index in range(8)]
+    Path("japanese.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = ["--train", "japanese.jsonl", "--split", "0.25", "--input", "{text}", "--target", "{label}"]
+    refused = call("train", *own, "--steps", "1", "--batch-size", "4", "--held-out", "0", "--out", "out")
     assert refused.code == 2 and "japanese: the labels '悪い' (4), '良い' (4) are the same" in refused.err
-    assert not (tmp_path / "out").exists()
-    told = call(*words("capitals", "exact_match"))
-    assert told.code == 0, told.err
-    said = " ".join(told.out.split())
-    assert "capitals: 2 of 2 targets cannot be written" in said and "at most exact_match 0.0" in said
-    assert said.index("at most exact_match 0.0") < said.index("step 1")
+    assert not Path("out").exists()

@@ -143,11 +143,6 @@ def test_perfect_predictions_correlate(name: str) -> None:
     assert list(scores.values()) == [pytest.approx(100)]
 
 
-def test_every_name_can_be_chosen() -> None:
-    """The list of names holds those that the table knows."""
-    assert [metrics.by_name(name).name for name in metrics.metric_names()] == list(metrics.metric_names())
-
-
 def test_f1_refuses_three_classes() -> None:
     """F1 without a named class needs two classes, and the message says what to take instead."""
     with pytest.raises(UserError, match=r"two classes.*3; take 'macro_f1'"):

@@ -15,7 +15,6 @@ from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import read_layer
 from lowland.errors import UserError
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
-from lowland.tasks.template import Template
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SUFFIX = st.sampled_from(sorted(GOOD))
@@ -83,20 +82,6 @@ def test_any_settings(tmp_path: Path, layer: dict[str, Any]) -> None:
     path = tmp_path / "experiment.toml"
     path.write_text(config.to_toml(), encoding="utf-8")
     assert build_config(read_layer(path)) == config
-
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-
-
-@FEW
-@given(row=st.dictionaries(st.sampled_from(["text", "label"]), TEXT | st.integers() | st.none()), before=TEXT)
-def test_templates_and_rows(row: dict[str, Any], before: str) -> None:
-    """A template writes its own text and the row's field, whatever they hold, or refuses the row."""
-    template = Template(before.replace("{", "{{").replace("}", "}}") + "{text}")
-    try:
-        assert template.fill(row) == before + str(row["text"])
-    except UserError:
-        assert row.get("text") is None
 
 
 NASTY = [

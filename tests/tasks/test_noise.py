@@ -169,6 +169,7 @@ def read_losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "train.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Of rho=1e-09 only")  # as it is meant
 def test_both_arms_train_on_the_same_wrong_labels(tmp_path: Path) -> None:
     """Through the command line, both arms learn under noise, each by its own gradient, and noise tells."""
@@ -185,7 +186,7 @@ def test_both_arms_train_on_the_same_wrong_labels(tmp_path: Path) -> None:
 
 
 def test_noise_is_an_axis_of_a_grid(tmp_path: Path) -> None:
-    """`--grid label-noise=0,0.4` plans an experiment for each, and a task without labels ends it at once."""
+    """A grid of `label-noise` plans an experiment for each, and a task without labels ends it at once."""
     train, dev = write_rows(tmp_path / "t.jsonl", reviews(40)), write_rows(tmp_path / "d.jsonl", reviews(8))
     own = ["--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}", *SMALL]
     shown = succeed("compare", "--grid", "label-noise=0,0.4", *own, "--out", tmp_path / "grid", "--plan")

@@ -48,20 +48,12 @@ def test_every_task_has_such_a_case() -> None:
 
 @pytest.mark.parametrize("name", [name for name in task_names() if not name.startswith("facts/")])
 def test_sample_rows_show_the_task(name: str) -> None:
-    """Every benchmark carries a sample row that it can write, with a label."""
+    """Every benchmark has a sample row with a label; its targets score full marks in the named metrics."""
     task = get_task(name)
     assert task.sample_row is not None
     examples = task.examples(task.sample_row, "validation")
     assert examples
     assert all(example.targets not in ("", UNLABELLED) for example in examples)
-
-
-@pytest.mark.parametrize("name", [name for name in task_names() if not name.startswith("facts/")])
-def test_right_predictions_score_full_marks(name: str) -> None:
-    """Predicting the targets gives the metrics that the task names, and full marks."""
-    task = get_task(name)
-    assert task.sample_row is not None
-    examples = task.examples(task.sample_row, "validation")
     scores = task.evaluate(examples, [example.targets for example in examples])
     assert tuple(scores) == task.metrics
     for key in {"accuracy", "em", "exact_match"} & set(scores):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lowland.data.encode import EncodedExample, TokenIds
+from lowland.data.encode import EncodedExample
 
 IGNORED = -100
 """The label at padding, which the loss leaves out."""
@@ -17,21 +17,18 @@ IGNORED = -100
 def collate(examples: Sequence[EncodedExample], pad_token_id: int, multiple: int = 8) -> dict[str, Tensor]:
     """Pads examples on the right to the longest of them.
 
-    Args:
-        examples: Encoded examples.
-        pad_token_id: What the inputs are padded with.
-        multiple: Widths are rounded up to a multiple of this, which accelerators like and which
-            keeps the number of different shapes small.
-
     Returns:
         `input_ids` and `attention_mask` (batch x input width), `labels` (batch x target width) with
-        -100 at padding; all int64.
+        -100 at padding; all int64. Widths are rounded up to the multiple, which accelerators like and which
+        keeps the number of different shapes small.
     """
     attended = [torch.ones(len(example.inputs), dtype=torch.long) for example in examples]
     return {
-        "input_ids": _pad([_tensor(example.inputs) for example in examples], pad_token_id, multiple),
+        "input_ids": _pad(
+            [torch.from_numpy(example.inputs).long() for example in examples], pad_token_id, multiple
+        ),
         "attention_mask": _pad(attended, 0, multiple),
-        "labels": _pad([_tensor(example.targets) for example in examples], IGNORED, multiple),
+        "labels": _pad([torch.from_numpy(example.targets).long() for example in examples], IGNORED, multiple),
     }
 
 
@@ -41,12 +38,8 @@ def trim_padding(batch: Mapping[str, Tensor], multiple: int = 8) -> dict[str, Te
     The first few examples of a batch are often shorter than its longest: the ascent step of SAM,
     which takes only them, need not compute their padding.
 
-    Args:
-        batch: Tensors as from `collate`, rows possibly taken out; other keys pass through.
-        multiple: Widths stay multiples of this, as far as they were.
-
     Returns:
-        The batch with the same values in fewer columns. The tensors are views.
+        The batch with the same values in fewer columns, as views; other keys pass through.
     """
     trimmed = dict(batch)
     attention_mask, labels = batch["attention_mask"], batch["labels"]
@@ -55,10 +48,6 @@ def trim_padding(batch: Mapping[str, Tensor], multiple: int = 8) -> dict[str, Te
     trimmed["attention_mask"] = attention_mask[:, :width]
     trimmed["labels"] = labels[:, : _used(labels != IGNORED, multiple)]
     return trimmed
-
-
-def _tensor(ids: TokenIds) -> Tensor:
-    return torch.from_numpy(ids).long()
 
 
 def _pad(rows: list[Tensor], value: int, multiple: int) -> Tensor:

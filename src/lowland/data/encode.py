@@ -53,16 +53,7 @@ class EncodedSet:
 def encode(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, input_length: int, target_length: int
 ) -> EncodedSet:
-    """Encodes examples for training.
-
-    Args:
-        examples: The examples.
-        tokenizer: The model's tokenizer.
-        input_length: Most tokens of an input, EOS included.
-        target_length: Most tokens of a target, EOS included.
-
-    Returns:
-        The token ids, and how many texts had to be cut.
+    """Encodes examples for training; the lengths are most tokens, EOS included.
 
     Raises:
         UserError: If a target has no token beside the special ones: there is nothing to learn from it.
@@ -104,9 +95,6 @@ def encode_texts(
 
     Returns:
         The ids of each text, and how many texts were cut.
-
-    Raises:
-        UserError: If `length` leaves no room for a token beside the special ones.
     """
     before, after = special_tokens(tokenizer, target=target)
     closes = any(token in (tokenizer.eos_token_id, tokenizer.sep_token_id) for token in after)
@@ -127,18 +115,7 @@ def encode_between(
     *,
     target: bool = False,
 ) -> tuple[tuple[TokenIds, ...], int]:
-    """Encodes texts between tokens that are always there, and cuts the texts alone.
-
-    Args:
-        texts: The texts.
-        tokenizer: The model's tokenizer.
-        length: Most tokens, those around the text included.
-        before: Tokens before each text.
-        after: Tokens after each text.
-        target: As in `encode_texts`.
-
-    Returns:
-        The ids of each text, and how many texts were cut.
+    """Encodes texts between tokens that are always there, and cuts the texts alone; see `encode_texts`.
 
     Raises:
         UserError: If `length` leaves no room for a token of the text.
@@ -167,17 +144,12 @@ def literal(
         texts: The texts.
         tokenizer: Whose control strings are meant: its `</s>`, `<pad>`, `<unk>`, `[CLS]` and so on.
         more: Further control strings.
-
-    Returns:
-        The texts; the same object where none holds any.
     """
     names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
     controls = {str(token) for name in names if (token := getattr(tokenizer, name, None))} | {*more}
     pattern = re.compile(
         "|".join(re.escape(token) for token in sorted(controls) if len(token) > 1) or r"(?!)"
     )
-    if not any(pattern.search(text) for text in texts):
-        return texts
     return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
 
 

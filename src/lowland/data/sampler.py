@@ -40,9 +40,6 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
                 example). A task with rate 0 never comes.
             batch_size: Examples in a batch.
             seed: What distinguishes this stream from others.
-
-        Raises:
-            ValueError: If sizes, rates or the batch size make no sense.
         """
         if sizes.keys() != rates.keys():
             raise ValueError(f"Invalid rates for tasks {sorted(rates)}. Must be for {sorted(sizes)}.")

@@ -94,10 +94,6 @@ def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
 
     The model is trained on the token ids of `True`; whoever writes these ids means that label.
 
-    Args:
-        labels: Class words.
-        tokenizer: The model's tokenizer.
-
     Returns:
         What the tokenizer makes of a label's ids -> the label; for labels that come back changed, where this
         tells them from all others.

@@ -35,15 +35,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """The score of a model on one evaluation set.
-
-    Attributes:
-        metrics: Metric name -> value in percent.
-        predictions: What the model wrote for each example.
-        seconds: Wall-clock time of generation and scoring.
-        examples: Number of examples.
-        warnings: What the user should know: inputs that were cut.
-    """
+    """The score of a model on one evaluation set: metrics in percent, and what it wrote for each example."""
 
     metrics: Mapping[str, float]
     predictions: tuple[str, ...]
@@ -75,9 +67,6 @@ def evaluate_sets(
         bf16: Whether to compute under bf16 autocast.
         labels: Evaluation set -> labels of which the model knows that there are no others; those of the set's
             examples by default.
-
-    Returns:
-        Evaluation set -> result, in the order of `examples_by_set`.
     """
     results = {}
     for name, examples in examples_by_set.items():
@@ -110,15 +99,7 @@ def evaluate_sets(
 
 
 def write_predictions(path: str | Path, examples: Sequence[Example], predictions: Sequence[str]) -> None:
-    """Writes one JSON line for each example: `inputs`, `targets` and `prediction`.
-
-    The file appears complete or not at all.
-
-    Args:
-        path: Where to; its folders are made.
-        examples: The examples.
-        predictions: What the model wrote for each.
-    """
+    """Writes one JSON line for each example (`inputs`, `targets`, `prediction`): all of them, or no file."""
     rows = (
         {"inputs": example.inputs, "targets": example.targets, "prediction": prediction}
         for example, prediction in zip(examples, predictions, strict=True)

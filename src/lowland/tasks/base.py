@@ -120,13 +120,9 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """A task's examples.
+    """A task's examples in file order, and sentences about them that the user should read.
 
-    Attributes:
-        train: The training examples, in file order.
-        evaluation: One list of examples for every evaluation set, by name. A task with a single
-            set names it as the task itself; others add a part: `glue/mnli/matched`.
-        warnings: Sentences about the data that the user should read (duplicates, overlaps, counts).
+    A task with a single evaluation set names it as the task itself; others add a part: `glue/mnli/matched`.
     """
 
     train: Sequence[Example]
@@ -178,14 +174,7 @@ class Task:
         return _sample_rows().get(self.name)
 
     def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes one row as text.
-
-        Args:
-            row: The row as in the official file.
-            split: `train`, `validation` or `test`; a few tasks write them differently.
-
-        Returns:
-            The examples in order; empty where the task drops the row.
+        """Writes one row of an official file as text; a few tasks write training rows differently.
 
         Raises:
             UserError: If a field is missing or wrong; the message names it.
@@ -217,10 +206,7 @@ class Task:
         return self.limit([example.targets for example in examples])
 
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-        """Scores raw model outputs.
-
-        Returns:
-            Metric name -> value in percent (correlations too).
+        """Scores raw model outputs: metric name -> value in percent (correlations too).
 
         Raises:
             ValueError: If there are no examples, or not as many predictions.
@@ -245,24 +231,15 @@ class Task:
             ids: What groups the examples, where a metric needs it.
             answers: All right answers, where `targets` holds only one (ReCoRD).
             labels: Classes, where `targets` does not tell them (WSC, WNLI).
-
-        Returns:
-            Metric name -> value in percent.
         """
         examples = []
         for number, target in enumerate(targets):
             right = tuple(answers[number]) if answers is not None else None
             if not isinstance(target, str):
                 right, target = tuple(target), target[0] if target else ""
-            examples.append(
-                Example(
-                    inputs="",
-                    targets=target,
-                    answers=right,
-                    ids=ids[number] if ids is not None else None,
-                    label=labels[number] if labels is not None else None,
-                )
-            )
+            group = ids[number] if ids is not None else None
+            label = labels[number] if labels is not None else None
+            examples.append(Example(inputs="", targets=target, answers=right, ids=group, label=label))
         return self._scored(examples, predictions)
 
     def _scored(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
