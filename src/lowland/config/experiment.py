@@ -176,9 +176,8 @@ def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = merge(
-            merged, {key: value for key, value in layer.items() if key not in ("arms", "more_arms")}
-        )
+        own = {key: value for key, value in layer.items() if key not in ("arms", "more_arms")}
+        merged = merge(merged, {key: value for key, value in own.items() if value is not None})
     model = str(merged.get("model", "embedded"))
     family = _of_family(model, merged) if of_family else {}
     merged = merge(merge(family, MODEL_DEFAULTS.get(model, {})), merged)
