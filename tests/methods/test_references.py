@@ -34,10 +34,7 @@ def loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def test_functional_on_a_linear_model_is_its_closed_form() -> None:
-    """On a linear model Functional SAM is the baseline for any rho: there is one Jacobian.
-
-    With logits x W^T the Jacobian is x, and the gradient (softmax(x W^T) - y)^T x / b.
-    """
+    """On a linear model, with logits x W^T, Functional SAM is (softmax(x W^T) - y)^T x / b for any rho."""
     torch.manual_seed(0)
     model, batch = nn.Linear(6, 4, bias=False).double(), batch_of(12)
     SAM(model, rho=1.0, functional=True)(loss_of(model), batch)

@@ -39,6 +39,13 @@ KNOWN: Mapping[str, Changes] = {
     "fisher": {"sam.fisher": 0.1},
     "auto": {"sam.rise": 0.1},
     "noise": {"sam.direction": "noise"},
+    "decay": {"sam.rho": 0.0, "train.schedule": "linear"},
+    "constant": {"sam.rho": 0.0, "train.schedule": "constant"},
+    "ema": {"sam.rho": 0.0, "train.ema": 0.99},
+    "average": {"sam.rho": 0.0, "train.average_last": 0.25},
+    "smooth": {"sam.rho": 0.0, "train.label_smoothing": 0.1},
+    "dropout": {"sam.rho": 0.0, "train.dropout": 0.2},
+    "weight-decay": {"sam.rho": 0.0, "train.weight_decay": 0.1},
 }
 """The arms that go by their names: dotted setting -> value."""
 

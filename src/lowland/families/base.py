@@ -161,8 +161,10 @@ class Family(ABC):
         """Makes a batch: columns whose first dimension is the example, `labels` among them."""
 
     @abstractmethod
-    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], z_loss: float) -> Tensor:
-        """Runs the model on a batch and computes its mean loss, a scalar; `z_loss` weighs log(Z)^2."""
+    def mean_loss(
+        self, module: Any, batch: Mapping[str, Tensor], z_loss: float, label_smoothing: float
+    ) -> Tensor:
+        """Runs the model on a batch and computes its mean loss, a scalar; see `token_loss` for both numbers."""
 
     def loss(
         self,
@@ -171,12 +173,13 @@ class Family(ABC):
         bf16: bool = False,
         fast: bool = False,
         z_loss: float = 0.0,
+        label_smoothing: float = 0.0,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> Loss:
         """Makes the training loss of the model; see `lowland.train.loss.BatchLoss`."""
         return DeviceLoss(
             wrap(self.loaded.model),
-            lambda module, batch: self.mean_loss(module, batch, z_loss),
+            lambda module, batch: self.mean_loss(module, batch, z_loss, label_smoothing),
             device,
             bf16,
         )

@@ -102,12 +102,14 @@ class Classifier(Family):
         scores: Tensor = module(input_ids=ids, attention_mask=batch["attention_mask"], **more).logits
         return scores.float()
 
-    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], z_loss: float) -> Tensor:
+    def mean_loss(
+        self, module: Any, batch: Mapping[str, Tensor], z_loss: float, label_smoothing: float
+    ) -> Tensor:
         """Computes the mean loss over examples: cross-entropy, or the squared error of numbers."""
         scores, labels = self._forward(module, batch), batch["labels"]
         if self._regression:
             return mse_loss(scores[:, 0], labels)
-        loss = cross_entropy(scores, labels)
+        loss = cross_entropy(scores, labels, label_smoothing=label_smoothing)
         return loss + z_loss * scores.logsumexp(-1).square().mean() if z_loss else loss
 
     def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:

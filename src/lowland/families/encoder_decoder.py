@@ -66,10 +66,19 @@ class EncoderDecoder(Writer):
         bf16: bool = False,
         fast: bool = False,
         z_loss: float = 0.0,
+        label_smoothing: float = 0.0,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> Loss:
         """Takes the fast operations where there are some."""
-        return BatchLoss(self.loaded.model, device, bf16=bf16, fast=fast, z_loss=z_loss, wrap=wrap)
+        return BatchLoss(
+            self.loaded.model,
+            device,
+            bf16=bf16,
+            fast=fast,
+            z_loss=z_loss,
+            label_smoothing=label_smoothing,
+            wrap=wrap,
+        )
 
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Scores the target's tokens, each after those before it."""

@@ -7,7 +7,7 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +162,11 @@ def replay(folder: Path) -> Replay:
     model.to(device)
     loss, norm = _step(family, config, failed, device, bf16)
     model.eval()
+    weights_of_loss = {"z_loss": config.train.z_loss, "label_smoothing": config.train.label_smoothing}
 
     def loss_of(batch: Mapping[str, Tensor], bf16: bool = bf16) -> float:
         with torch.no_grad():
-            return float(family.loss(device, bf16=bf16, z_loss=config.train.z_loss)(batch))
+            return float(family.loss(device, bf16=bf16, **weights_of_loss)(batch))
 
     examples = []
     for row in range(len(failed.batch["labels"])):
@@ -197,8 +198,11 @@ def _step(
     """Computes loss and gradient norm as the training did; gradients of the past are not kept."""
     settings = config.train
     fast = resolve_operations(settings.operations)
-    loss_fn = family.loss(device, bf16=bf16, fast=fast, z_loss=settings.z_loss)
-    gradient = build_gradient(loss_fn.module, settings, config.sam)
+    loss_fn = family.loss(
+        device, bf16=bf16, fast=fast, z_loss=settings.z_loss, label_smoothing=settings.label_smoothing
+    )
+    sam = replace(config.sam, precondition=False)  # the optimizer's state is not kept either
+    gradient = build_gradient(loss_fn.module, settings, sam)
     if isinstance(gradient, SAMGradient):
         gradient.at(failed.step - 1, settings.steps)
     loss_fn.module.train()

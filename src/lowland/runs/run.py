@@ -222,7 +222,8 @@ def run(
         health.on_log(report)
 
     def score(step: int) -> None:
-        observer.on_scores(step, evaluate(family, step))
+        with training.averaged():
+            observer.on_scores(step, evaluate(family, step))
 
     with resumable:
         finished = training.run(on_log, resumable.evaluation(score), resumable.asked_to_stop)

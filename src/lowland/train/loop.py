@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel
 from lowland.data import IGNORED
 from lowland.models import checkpoint_layers
 from lowland.sam import GradientInfo, SAMConfig, SAMGradient
+from lowland.train.average import Average
 from lowland.train.gradients import build_gradient
 from lowland.train.log import StepReport, figures, from_plain, to_plain
 from lowland.train.loss import BatchLoss
@@ -24,6 +26,9 @@ from lowland.train.machine import resolve_operations
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.settings import TrainSettings
 from lowland.train.state import load_state, save_state, stream_rows
+
+AVERAGE = "average/"
+"""Prefix of an average of the weights among the saved tensors."""
 
 MOST_IN_A_ROW = 10
 """Updates left out one after another before training stops all the same: it will not recover."""
@@ -107,6 +112,7 @@ class Training:
             bf16=bf16,
             fast=fast,
             z_loss=settings.z_loss,
+            label_smoothing=settings.label_smoothing,
             wrap=accelerator.prepare_model,
         )
         self._optimizer = build_optimizer(model, settings, fast=fast)
@@ -114,6 +120,7 @@ class Training:
         self._gradient = build_gradient(self._loss.module, settings, sam)
         if isinstance(self._gradient, SAMGradient):
             self._gradient.optimizer = self._optimizer
+        self._average = Average(model, settings) if settings.ema or settings.average_last else None
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._examples = 0
         self._target_tokens = 0
@@ -145,6 +152,8 @@ class Training:
         if self._accelerator.is_main_process:
             both = {"training": own, "caller": values}
             past = self._gradient.state_dict()
+            if self._average is not None:
+                past |= {AVERAGE + name: mean for name, mean in self._average.state_dict().items()}
             save_state(folder, self._model, self._optimizer, self._schedule, both, streams, past)
 
     def load(self, folder: Path) -> dict[str, Any]:
@@ -155,6 +164,9 @@ class Training:
         """
         process = self._accelerator.process_index
         values, past = load_state(folder, self._model, self._optimizer, self._schedule, process)
+        if self._average is not None:
+            average = {name: past.pop(name) for name in list(past) if name.startswith(AVERAGE)}
+            self._average.load_state_dict({name.removeprefix(AVERAGE): v for name, v in average.items()})
         self._gradient.load_state_dict(past)
         own = values["training"]
         self._batches.load_state_dict(own["batches"])
@@ -220,6 +232,10 @@ class Training:
                 return False
         return True
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Puts the average of the weights, if one is kept, in their place for a block."""
+        return nullcontext() if self._average is None else self._average.inserted()
+
     def _is_evaluated(self) -> bool:
         return self.step == self._settings.steps or self.step % self._settings.evaluate_every == 0
 
@@ -256,6 +272,8 @@ class Training:
         self._schedule.step()
         self._optimizer.zero_grad()
         self.step += 1
+        if self._average is not None:
+            self._average.follow(self.step)
         return norm if finite else None
 
     def _not_finite(self, failed: FailedStep, rate: float) -> None:

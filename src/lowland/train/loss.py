@@ -25,6 +25,7 @@ class BatchLoss:
         bf16: Whether under bf16 autocast.
         fast: Whether to take the fast operations where there are some for the model.
         z_loss: See `token_loss`.
+        label_smoothing: See `token_loss`.
         wrap: What is done to the module whose forward pass is called, such as giving it to several processes.
 
     Attributes:
@@ -39,11 +40,13 @@ class BatchLoss:
         bf16: bool = False,
         fast: bool = True,
         z_loss: float = 0.0,
+        label_smoothing: float = 0.0,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     ) -> None:
         self._packed = fast and is_packable(model)
         self._decoder_inputs = cast(Callable[[Tensor], Tensor], model.prepare_decoder_input_ids_from_labels)
         self._device, self._bf16, self._z_loss = device, bf16, z_loss
+        self._smoothing = label_smoothing
         self.module: nn.Module = wrap(PackedT5(model) if self._packed else model)
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -54,23 +57,26 @@ class BatchLoss:
                 packed = {
                     name: self._move(value) for name, value in pack(batch, self._decoder_inputs).items()
                 }
-                targets = batch["labels"][batch["labels"] != IGNORED]
-                return real_token_loss(self.module(**packed), self._move(targets), self._z_loss)
+                targets = self._move(batch["labels"][batch["labels"] != IGNORED])
+                if self._smoothing:
+                    return token_loss(self.module(**packed), targets, self._z_loss, self._smoothing)
+                return real_token_loss(self.module(**packed), targets, self._z_loss)
             # The ascent's few examples are often shorter than the whole batch's longest.
             moved = {name: self._move(value) for name, value in trim_padding(batch).items()}
-            return sequence_loss(self.module, self._decoder_inputs, moved, self._z_loss)
+            return sequence_loss(self.module, self._decoder_inputs, moved, self._z_loss, self._smoothing)
 
     def _move(self, value: Any) -> Any:
         return value.to(self._device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
-def token_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0) -> Tensor:
+def token_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0, label_smoothing: float = 0.0) -> Tensor:
     """Computes the mean loss over real target tokens.
 
     Args:
         logits: Scores of the vocabulary. `# (batch, target_len, vocabulary)`
         labels: Target tokens, `IGNORED` where there is none. `# (batch, target_len)`
         z_loss: Weight of log(Z)^2, which keeps the softmax's normaliser near 1.
+        label_smoothing: The part of each target's probability that all tokens share.
 
     Returns:
         A scalar in fp32.
@@ -80,7 +86,7 @@ def token_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0) -> Tensor:
     """
     real = labels != IGNORED
     scores = logits[real].float()  # (tokens, vocabulary)
-    loss = cross_entropy(scores, labels[real])
+    loss = cross_entropy(scores, labels[real], label_smoothing=label_smoothing)
     if z_loss:
         loss = loss + z_loss * torch.logsumexp(scores, dim=-1).square().mean()
     return loss
@@ -91,6 +97,7 @@ def sequence_loss(
     decoder_inputs: Callable[[Tensor], Tensor],
     batch: Mapping[str, Tensor],
     z_loss: float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Runs an encoder-decoder on a batch and computes its loss.
 
@@ -101,6 +108,7 @@ def sequence_loss(
         decoder_inputs: Shifts labels to the right, as the model does it.
         batch: `input_ids` and `attention_mask` `# (batch, input_len)`, `labels` `# (batch, target_len)`.
         z_loss: See `token_loss`.
+        label_smoothing: See `token_loss`.
 
     Returns:
         The mean loss over the batch's real target tokens, a scalar.
@@ -111,7 +119,7 @@ def sequence_loss(
         decoder_input_ids=decoder_inputs(batch["labels"]),
         use_cache=False,
     )
-    return token_loss(output.logits, batch["labels"], z_loss)
+    return token_loss(output.logits, batch["labels"], z_loss, label_smoothing)
 
 
 def real_token_loss(scores: Tensor, targets: Tensor, z_loss: float = 0.0) -> Tensor:

@@ -54,6 +54,18 @@ class TrainSettings:
         "library computes as transformers does, bit for bit; fast differs by rounding and draws other "
         "dropout masks; auto is fast",
     )
+    label_smoothing: float = setting(
+        0.0, "part of each target's probability that all classes or tokens share", least=0, below=1
+    )
+    ema: float = setting(
+        0.0,
+        "score and keep an exponential average of the weights, of this decay, such as 0.99; 0 for none",
+        least=0,
+        below=1,
+    )
+    average_last: float = setting(
+        0.0, "score and keep the mean of the weights over this last fraction of the steps", least=0, most=1
+    )
     z_loss: float = setting(1e-4, "weight of T5's log(Z)^2 in the loss", least=0)
     input_length: int | None = setting(
         None, "most tokens of an input; longer ones are cut", least=2, unset="the task's"
@@ -78,3 +90,5 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.ema and self.average_last:
+            raise ValueError(f"Give either ema={self.ema:g} or average_last={self.average_last:g}, not both.")
