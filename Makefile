@@ -13,7 +13,7 @@ WORKERS ?= 2
 PYTEST := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-lowest test-newest check check-rest lint types imports wheel docs test-slow format bench audit fuzz mistakes conformance lock clean
+.PHONY: help venv demo test test-lowest test-newest check check-rest lint types imports wheel docs test-slow format bench bench-methods audit fuzz mistakes conformance lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -89,7 +89,11 @@ format: $(STAMP) ## format the code and repair what can be repaired
 
 bench: $(STAMP) ## measure what training costs, and what SAM adds
 	@ls benchmarks/bench_*.py >/dev/null 2>&1 || { echo "There is no benchmarks/bench_*.py to run." >&2; exit 1; }
-	set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	set -e; for file in $(filter-out %/bench_methods.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+
+bench-methods: $(STAMP) ## compare all methods and rivals on several tasks; DATA=, MODELS=, ROWS= and OUT= are folders
+	$(BIN)/python benchmarks/bench_methods.py --data "$(DATA)" --models "$(MODELS)" --rows "$(or $(ROWS),.)" \
+	  --out "$(or $(OUT),runs/methods)"
 
 audit: $(STAMP) ## look the pinned dependencies up among known vulnerabilities
 	$(BIN)/python tools/audit.py

@@ -164,7 +164,7 @@ class Family(ABC):
     def mean_loss(
         self, module: Any, batch: Mapping[str, Tensor], z_loss: float, label_smoothing: float
     ) -> Tensor:
-        """Runs the model on a batch and computes its mean loss, a scalar; see `token_loss` for both numbers."""
+        """Runs the model on a batch and computes its mean loss, a scalar; both numbers as in `token_loss`."""
 
     def loss(
         self,

@@ -162,7 +162,10 @@ def replay(folder: Path) -> Replay:
     model.to(device)
     loss, norm = _step(family, config, failed, device, bf16)
     model.eval()
-    weights_of_loss = {"z_loss": config.train.z_loss, "label_smoothing": config.train.label_smoothing}
+    weights_of_loss: dict[str, Any] = {
+        "z_loss": config.train.z_loss,
+        "label_smoothing": config.train.label_smoothing,
+    }
 
     def loss_of(batch: Mapping[str, Tensor], bf16: bool = bf16) -> float:
         with torch.no_grad():
