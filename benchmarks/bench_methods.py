@@ -6,8 +6,8 @@ The protocol is bench_methods.toml. A run is never repeated: after an interrupti
 The table is written again after each task.
 
 A cell is a mean over tasks of paired differences. Each task weighs the same; its difference has the variance
-of its seeds, and the interval is Student's with the degrees of freedom of Welch and Satterthwaite. So it speaks
-of these tasks, not of others.
+of its seeds, and the interval is Student's with the degrees of freedom of Welch and Satterthwaite. So it
+speaks of these tasks, not of others.
 """
 
 from __future__ import annotations
