@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lowland.errors import UserError
-from lowland.report.formats import Table, Value, to_markdown
-from lowland.report.sharpness_figures import line_figure, name_of, plane_figure
-from lowland.report.write import table_files, write_files
-from lowland.statistics import Finding, PairedComparison, compare_pairs, summarize
+from lowland.report.figures import PANEL_WIDTH, draw, style_of
+from lowland.report.formats import Row, Table, Value, make_table, to_markdown
+from lowland.report.runs import title_of
+from lowland.report.tables import DIFFERENCE, NONE, paired_record
+from lowland.report.words import count
+from lowland.report.write import drawn, table_files, write_files
+from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Record = Mapping[str, Any]
 """The figures of one checkpoint, as they are in its file."""
 
 REFERENCE = "baseline"
+NO_ARMS = {"start": "Before", "model": "Model"}
+"""What is measured beside arms: the model before training, or any one model."""
+
 ORDER: Mapping[str, int] = {"start": 0, REFERENCE: 1, "sam": 2, "model": 4}
 """Places of what has one; other arms come after SAM."""
 
@@ -27,38 +38,23 @@ SPLITS: Mapping[str, str] = {
     "held_out": "held-out examples",
     "evaluation": "evaluation examples",
 }
-WORDS: Mapping[Finding, str] = {"better": "sharper", "worse": "flatter"}
+WORDS: Mapping[str, str] = {"better": "sharper", "worse": "flatter"}
 """What more or less of a sharpness is called; other verdicts stay as they are."""
 
-FIGURES = tuple(f"figures/{name}.{kind}" for name in ("line", "plane") for kind in ("png", "svg"))
+LEVELS = 12
+CAPTIONS: Mapping[str, str] = {
+    "line.png": "The rise of the loss along the direction of steepest ascent, each model's own.",
+    "plane.png": "The loss on a plane through each model (the cross): across, the direction of steepest "
+    "ascent; up, a random direction on which 1 is as far as the weights are long, row by row.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharpnessReport:
-    """What was measured.
-
-    Attributes:
-        tables: A table for each kind of examples, and one for the weights.
-        directory: Where it was written.
-    """
+    """What was measured: a table for each kind of examples and one for the weights, and where they are."""
 
     tables: tuple[Table, ...]
     directory: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A row of a table.
-
-    Attributes:
-        name: What it is called.
-        value: Takes it out of a checkpoint's figures; `None` where they lack it.
-        sharpness: Whether more of it is sharper.
-    """
-
-    name: str
-    value: Callable[[Record], float | None]
-    sharpness: bool
 
 
 def write_sharpness(directory: Path) -> SharpnessReport:
@@ -73,23 +69,25 @@ def write_sharpness(directory: Path) -> SharpnessReport:
     records = read_records(directory)
     arms = list(dict.fromkeys(record["arm"] for record in sorted(records, key=_place)))
     splits = [split for split in SPLITS if all(split in record["splits"] for record in records)]
-    tables = [_table(split, arms, records) for split in splits]
-    tables.append(_make("weights", "The weights", _weight_measures(), arms, records))
-    figures: dict[str, bytes] = {}
-    notes = []
-    try:
-        # The loss before training is of another size: beside it the arms would look alike.
-        drawn = [arm for arm in arms if arm != "start"] or arms
-        figures |= line_figure(records, drawn, splits)
-        figures |= plane_figure(records, drawn)
-    except UserError as error:
-        notes.append(str(error))
+    tables = [
+        *(_table(split, f"Sharpness on {SPLITS[split]}", arms, records) for split in splits),
+        _table("weights", "The weights", arms, records),
+    ]
+    # The loss before training is of another size: beside it the arms would look alike.
+    shown = [arm for arm in arms if arm != "start"] or arms
+    figures, notes = drawn(
+        lambda: (
+            draw("line", lambda figure: _draw_lines(figure, records, shown, splits))
+            | _plane_figure(records, shown)
+        )
+    )
     files = {f"figures/{name}": content for name, content in figures.items()}
     for table in tables:
         files |= table_files(table)
-    files["sharpness.md"] = _page(records, tables, list(files), notes).encode()
-    files["sharpness.json"] = _summary(tables, records).encode()
-    write_files(directory, files, FIGURES)
+    files["sharpness.md"] = _page(records, tables, list(figures), notes).encode()
+    write_files(
+        directory, files, [f"figures/{name}.{kind}" for name in ("line", "plane") for kind in ("png", "svg")]
+    )
     return SharpnessReport(tables=tuple(tables), directory=directory)
 
 
@@ -124,151 +122,159 @@ def _place(record: Record) -> tuple[int, str]:
     return ORDER.get(record["arm"], 3), record["arm"]
 
 
-def _table(split: str, arms: Sequence[str], records: Sequence[Record]) -> Table:
-    settings = records[0]["settings"]
-    measures = [
-        Measure(name="loss L(w)", value=lambda r: r["splits"][split]["loss"], sharpness=False),
-        Measure(
-            name="norm of the gradient", value=lambda r: r["splits"][split]["gradient_norm"], sharpness=False
-        ),
-    ]
-    for index, climbed in enumerate(records[0]["splits"][split]["ascent"]):
-        steps = f"{climbed['steps']} step{'s' if climbed['steps'] > 1 else ''}"
-        measures.append(
-            Measure(
-                name=f"L(w+ε) - L(w), ρ = {climbed['radius']:g}, {steps}",
-                value=lambda r, i=index: r["splits"][split]["ascent"][i]["mean"],  # type: ignore[misc]
-                sharpness=True,
-            )
-        )
-    if settings["hessian_examples"]:
-        for key, name, part in (
-            ("eigenvalue", "largest eigenvalue of the Hessian", "value"),
-            ("trace", "trace of the Hessian", "mean"),
-        ):
-            measures.append(
-                Measure(
-                    name=name,
-                    value=lambda r, k=key, p=part: r["splits"][split][k][p],  # type: ignore[misc]
-                    sharpness=True,
-                )
-            )
-    return _make(split, f"Sharpness on {SPLITS[split]}", measures, arms, records)
+def _named(arm: str) -> str:
+    return NO_ARMS.get(arm) or title_of(arm)
 
 
-def _weight_measures() -> list[Measure]:
-    return [
-        Measure(name="length of the weights", value=lambda r: r["weight_norm"], sharpness=False),
-        Measure(name="distance from the start", value=lambda r: r["distance"], sharpness=False),
-    ]
+def _measures(record: Record, table: str) -> dict[tuple[str, bool], float | None]:
+    """Gives a checkpoint's figures for a table: name, and whether more of it is sharper -> value."""
+    if table == "weights":
+        lengths = {"length of the weights": "weight_norm", "distance from the start": "distance"}
+        return {(name, False): record[key] for name, key in lengths.items()}
+    found = record["splits"][table]
+    measures = {("loss L(w)", False): found["loss"], ("norm of the gradient", False): found["gradient_norm"]}
+    for climbed in found["ascent"]:
+        name = f"L(w+ε) - L(w), ρ = {climbed['radius']:g}, {count(climbed['steps'], 'step')}"
+        measures[name, True] = climbed["mean"]
+    if record["settings"]["hessian_examples"]:
+        measures["largest eigenvalue of the Hessian", True] = found["eigenvalue"]["value"]
+        measures["trace of the Hessian", True] = found["trace"]["mean"]
+    return measures
 
 
-def _make(
-    name: str, title: str, measures: Sequence[Measure], arms: Sequence[str], records: Sequence[Record]
-) -> Table:
-    """Makes a table with a row for every measure; arms are compared with the baseline, seed by seed."""
-    others = [arm for arm in arms if ORDER.get(arm, 3) in (2, 3)] if REFERENCE in arms else []
-    columns = ["Measure", *(name_of(arm) for arm in arms)]
-    for arm in others:
-        columns += [f"{name_of(arm)} - {name_of(REFERENCE)} (95% interval)", "Seeds", f"{name_of(arm)} is"]
-    columns += [] if others else ["Seeds"]
-    rows: list[tuple[str, ...]] = []
-    entries: list[dict[str, Value]] = []
-    for measure in measures:
-        values: dict[str, dict[int, float]] = {arm: {} for arm in arms}
-        for record in records:
-            value = measure.value(record)
+def _table(name: str, title: str, arms: Sequence[str], records: Sequence[Record]) -> Table:
+    """Makes a table with a row for every measure and arm, each compared with the baseline, seed by seed."""
+    values: dict[tuple[str, bool], dict[str, dict[int, float]]] = {}
+    for record in records:
+        for measure, value in _measures(record, name).items():
+            of_arms = values.setdefault(measure, {arm: {} for arm in arms})
             if value is not None:
-                values[record["arm"]][record["seed"]] = float(value)
-        if not any(values.values()):
-            continue
-        cells, entry = [measure.name], dict[str, Value](measure=measure.name)
-        for arm, of_arm in values.items():
-            found = summarize(list(of_arm.values()))
-            cells.append(_spread(found.mean, found.sd))
-            entry |= {f"{arm}_mean": found.mean, f"{arm}_sd": found.sd, f"{arm}_n": found.n}
-        for arm in others:
-            seeds = [seed for seed in values[REFERENCE] if seed in values[arm]]
-            compared = compare_pairs(
-                [values[REFERENCE][seed] for seed in seeds], [values[arm][seed] for seed in seeds]
-            )
-            verdict = WORDS.get(compared.verdict, compared.verdict) if measure.sharpness else ""
-            cells += [_difference(compared), str(compared.n), verdict]
-            entry |= {f"{arm}_difference": compared.difference, f"{arm}_seeds": compared.n}
-            entry |= {f"{arm}_interval_low": compared.low, f"{arm}_interval_high": compared.high}
-            entry |= {f"{arm}_verdict": verdict}
-        if not others:
-            cells.append(str(max(len(of_arm) for of_arm in values.values())))
-        rows.append(tuple(cells))
-        entries.append(entry)
-    several = len({record["seed"] for record in records}) > 1
-    return Table(
-        name=name,
-        title=title,
-        columns=tuple(columns),
-        align="l" + "r" * len(arms) + ("rrl" * len(others) or "r"),
-        rows=tuple(rows),
-        notes=("Mean ± standard deviation over seeds.",) if several else (),
-        records=tuple(entries),
+                of_arms[record["arm"]][record["seed"]] = float(value)
+    return make_table(
+        name,
+        title,
+        {"Measure": "l", "Arm": "l", "Value": "r", DIFFERENCE: "r", "Seeds": "r", "Verdict": "l"},
+        [row for measure, of_arms in values.items() for row in _rows(*measure, of_arms)],
+        [f"Mean ± standard deviation over seeds. Difference: minus {_named(REFERENCE)}, paired by seed."]
+        if len({record["seed"] for record in records}) > 1
+        else [],
     )
 
 
+def _rows(measure: str, sharpness: bool, values: Mapping[str, Mapping[int, float]]) -> Iterator[Row]:
+    reference = values.get(REFERENCE, {})
+    for arm, of_arm in values.items():
+        if not of_arm:
+            continue
+        summary = summarize(list(of_arm.values()))
+        cells = [measure, _named(arm), _spread(summary)]
+        record: dict[str, Value] = {"measure": measure, "arm": arm, "mean": summary.mean, "sd": summary.sd}
+        if reference and arm not in (REFERENCE, *NO_ARMS):
+            seeds = [seed for seed in reference if seed in of_arm]
+            paired = compare_pairs([reference[seed] for seed in seeds], [of_arm[seed] for seed in seeds])
+            verdict = WORDS.get(paired.verdict, paired.verdict) if sharpness else ""
+            cells += [_difference(paired), str(paired.n), verdict]
+            record |= {**paired_record(paired), "verdict": verdict}
+        else:
+            cells += [NONE, str(summary.n), ""]
+        yield tuple(cells), record
+
+
+def _spread(summary: Summary) -> str:
+    return f"{summary.mean:.3g}" + ("" if math.isnan(summary.sd) else f" ± {summary.sd:.2g}")
+
+
+def _difference(paired: PairedComparison) -> str:
+    interval = f" ({paired.low:+.3g} to {paired.high:+.3g})" if paired.n > 1 else ""
+    return f"{paired.difference:+.3g}{interval}" if paired.n else NONE
+
+
 def _page(
-    records: Sequence[Record], tables: Sequence[Table], files: Sequence[str], notes: Sequence[str]
+    records: Sequence[Record], tables: Sequence[Table], figures: Sequence[str], notes: Sequence[str]
 ) -> str:
     settings = records[0]["settings"]
     examples = {split: found["examples"] for split, found in records[0]["splits"].items()}
     counts = ", ".join(f"{number} {SPLITS[split]}" for split, number in examples.items())
-    steps = sorted({record["step"] for record in records if record["arm"] not in ("start", "model")})
-    lines = ["# Sharpness", ""]
-    if steps:
-        lines += [f"Of the checkpoints at step {', '.join(map(str, steps))}."]
-    lines += [
+    steps = sorted({record["step"] for record in records if record["arm"] not in NO_ARMS})
+    lines = [f"Of the checkpoints at step {', '.join(map(str, steps))}."] if steps else []
+    lines.append(
         f"On {counts}, drawn with seed {settings['seed']}; fp32, dropout off. The ascent is that of batches "
         f"of {settings['batch_size']}, each by itself."
-    ]
+    )
     if settings["hessian_examples"]:
-        lines += [
+        lines.append(
             f"The Hessian is that of the first {settings['hessian_examples']} of them, its trace an estimate "
             f"with {settings['probes']} random vectors."
-        ]
+        )
     lines += [f"Note: {note}" for note in notes]
-    for table in tables:
-        lines += ["", to_markdown(table).rstrip()]
-    captions = {
-        "figures/line.png": "The rise of the loss along the direction of steepest ascent, each model's own.",
-        "figures/plane.png": "The loss on a plane through each model (the cross): across, the direction of "
-        "steepest ascent; up, a random direction on which 1 is as far as the weights are long, row by row.",
-    }
-    for file, caption in captions.items():
-        if file in files:
-            lines += ["", f"![{caption}]({file})", "", caption]
-    return "\n".join(lines) + "\n"
+    parts = ["# Sharpness\n", "\n".join(lines) + "\n", *map(to_markdown, tables)]
+    parts += [
+        f"![{CAPTIONS[name]}](figures/{name})\n\n{CAPTIONS[name]}\n" for name in figures if name in CAPTIONS
+    ]
+    return "\n".join(parts)
 
 
-def _summary(tables: Sequence[Table], records: Sequence[Record]) -> str:
-    def finite(value: Value) -> Value:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
+def _draw_lines(
+    figure: Figure, records: Sequence[Record], arms: Sequence[str], splits: Sequence[str]
+) -> None:
+    """Draws the rise of the loss along the ascent, a panel for each kind of examples, mean and error."""
+    figure.set_size_inches(PANEL_WIDTH * len(splits), 2.5)
+    panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    seeds = 0
+    for axes, split in zip(panels, splits, strict=True):
+        for place, arm in enumerate(arms):
+            lines = [record["splits"][split] for record in records if record["arm"] == arm]
+            places = lines[0]["line"]["distances"]
+            rises = np.array([np.array(line["line"]["losses"]) - line["loss"] for line in lines])
+            colour, marker, dashes = style_of(place)
+            mean, seeds = rises.mean(axis=0), max(seeds, len(rises))
+            axes.plot(places, mean, color=colour, marker=marker, linestyle=dashes, markevery=2)
+            if len(rises) > 1:
+                error = rises.std(axis=0, ddof=1) / math.sqrt(len(rises))
+                axes.fill_between(places, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
+        axes.set(title=SPLITS[split], xlabel="distance along the ascent")
+        axes.locator_params(axis="x", nbins=5)
+    panels[0].set_ylabel("rise of the loss")
+    figure.legend(
+        panels[0].get_lines(),
+        [_named(arm) for arm in arms],
+        loc="outside lower center",
+        ncols=len(arms),
+        frameon=False,
+        title=f"mean over {seeds} seeds; band: ± 1 standard error" if seeds > 1 else None,
+    )
 
-    summary = {
-        "settings": records[0]["settings"],
-        "tables": {
-            table.name: [{key: finite(value) for key, value in record.items()} for record in table.records]
-            for table in tables
-        },
-    }
-    return json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+
+def _plane_figure(records: Sequence[Record], arms: Sequence[str]) -> dict[str, bytes]:
+    """Draws the loss on a plane for each arm of the first seed that has one; empty where there is none."""
+    with_plane = [record for record in records if record["plane"]]
+    planes = {r["arm"]: r["plane"] for r in with_plane if r["seed"] == with_plane[0]["seed"]}
+    shown = {arm: planes[arm] for arm in arms if arm in planes}
+    return draw("plane", lambda figure: _draw_planes(figure, shown)) if shown else {}
 
 
-def _spread(mean: float, sd: float) -> str:
-    if math.isnan(mean):
-        return "-"
-    return f"{mean:.3g}" + ("" if math.isnan(sd) else f" ± {sd:.2g}")
+def _draw_planes(figure: Figure, planes: Mapping[str, Any]) -> None:
+    from matplotlib.colors import BoundaryNorm
 
-
-def _difference(compared: PairedComparison) -> str:
-    if not compared.n:
-        return "-"
-    if compared.n == 1:
-        return f"{compared.difference:+.3g}"
-    return f"{compared.difference:+.3g} ({compared.low:+.3g} to {compared.high:+.3g})"
+    losses = {arm: np.array(plane["losses"], dtype=float) for arm, plane in planes.items()}
+    everything = np.concatenate([loss[np.isfinite(loss)] for loss in losses.values()])
+    # Even in the logarithm, so that a low valley shows beside a high wall.
+    low, high = max(float(everything.min()), 1e-6), max(float(everything.max()), 1e-5)
+    levels = np.geomspace(low * 0.999, high * 1.001 if high > low else low * 1.1, LEVELS + 1)
+    figure.set_size_inches(max(3.4, 1.9 * len(planes) + 0.6), 2.4)
+    panels = figure.subplots(1, len(planes), sharex=True, sharey=True, squeeze=False)[0]
+    scale = BoundaryNorm(list(levels), 256)
+    for axes, (arm, plane) in zip(panels, planes.items(), strict=True):
+        place = (plane["across"], plane["up"], losses[arm])
+        # cividis has the same order of lightness for all kinds of colour vision.
+        filled = axes.contourf(*place, levels=levels, cmap="cividis", norm=scale, extend="both")
+        axes.contour(*place, levels=levels, colors="white", linewidths=0.4)
+        axes.plot([0], [0], marker="P", markerfacecolor="white", markeredgecolor="black", markersize=5)
+        axes.grid(visible=False)
+        axes.locator_params(axis="x", nbins=3)
+        axes.locator_params(axis="y", nbins=5)
+        axes.set_title(_named(arm))
+    panels[0].set_ylabel("random direction")
+    figure.supxlabel("distance along the ascent", fontsize=8)
+    bar = figure.colorbar(filled, ax=list(panels), label="loss", pad=0.02, format="%.2g")
+    bar.set_ticks(list(levels[::3]))
