@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
 from lowland.outcomes import likelihood
-from lowland.outcomes.likelihood import (
-    OUTCOMES,
-    answer_loss,
-    brier,
-    calibration,
-    label_probabilities,
-    measure_labels,
-    token_loss,
-)
+from lowland.outcomes.likelihood import OUTCOMES, calibration, measure_answers, measure_labels
 
 
 def predictions(labels: int, examples: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -31,15 +24,15 @@ def predictions(labels: int, examples: int = 500, seed: int = 0) -> tuple[np.nda
 def test_brier_and_likelihood_are_scikit_learn_s(labels: int) -> None:
     """The Brier score and the mean loss equal scikit-learn's on the same predictions."""
     values, targets = predictions(labels)
-    probabilities = label_probabilities(values)
+    values -= np.logaddexp.reduce(values, axis=1, keepdims=True)
     everything = list(range(labels))
+    measured, _ = measure_labels(values, targets.tolist(), None)
     # Sums of 500 numbers in fp64, in another order.
-    assert brier(probabilities, targets.tolist()) == pytest.approx(
-        brier_score_loss(targets, probabilities, labels=everything, scale_by_half=False), rel=1e-12
+    assert measured[likelihood.BRIER.name] == pytest.approx(
+        brier_score_loss(targets, np.exp(values), labels=everything, scale_by_half=False), rel=1e-12
     )
-    of_right = np.log(probabilities)[np.arange(500), targets]
-    assert answer_loss(of_right) == pytest.approx(
-        log_loss(targets, probabilities, labels=everything), rel=1e-12
+    assert measured[likelihood.ANSWER_LOSS.name] == pytest.approx(
+        log_loss(targets, np.exp(values), labels=everything), rel=1e-12
     )
 
 
@@ -48,28 +41,25 @@ def test_brier_and_likelihood_are_scikit_learn_s(labels: int) -> None:
 def test_calibration_is_scikit_learn_s(labels: int, bins: int) -> None:
     """Every bin of the reliability diagram is scikit-learn's, and the error their weighted distance."""
     values, targets = predictions(labels)
-    probabilities = label_probabilities(values)
-    found = calibration(probabilities, targets.tolist(), bins)
+    probabilities = softmax(values, axis=1)
+    error, found = calibration(probabilities, targets.tolist(), bins)
     right = probabilities.argmax(1) == targets
     shares, confidences = calibration_curve(right, probabilities.max(1), n_bins=bins)
-    filled = [one for one in found.bins if one.answers]
-    assert [one.right for one in filled] == pytest.approx(shares.tolist(), rel=1e-12)
-    assert [one.confidence for one in filled] == pytest.approx(confidences.tolist(), rel=1e-12)
-    assert sum(one.answers for one in found.bins) == 500
-    expected = (
-        sum(one.answers * abs(s - c) for one, s, c in zip(filled, shares, confidences, strict=True)) / 5
-    )
-    assert found.error == pytest.approx(expected, rel=1e-12)
+    filled = [one for one in found if one["answers"]]
+    assert [one["right"] for one in filled] == pytest.approx(shares.tolist(), rel=1e-12)
+    assert [one["confidence"] for one in filled] == pytest.approx(confidences.tolist(), rel=1e-12)
+    assert sum(one["answers"] for one in found) == 500
+    distances = [one["answers"] * abs(s - c) for one, s, c in zip(filled, shares, confidences, strict=True)]
+    assert error == pytest.approx(sum(distances) / 5, rel=1e-12)
 
 
 def test_calibration_by_hand() -> None:
     """Four answers at 0.9, three of them right, and one wrong at 0.6: (4 * 0.15 + 1 * 0.6) / 5 = 24%."""
     probabilities = [[0.9, 0.1]] * 4 + [[0.6, 0.4]]
-    found = calibration(probabilities, [0, 0, 0, 1, 1], bins=10)
-    assert found.error == pytest.approx(24.0)
-    bin_of_90 = found.bins[8]
-    assert (bin_of_90.answers, bin_of_90.right) == (4, 0.75)
-    assert bin_of_90.high == pytest.approx(0.9)  # an edge belongs to the bin below it
+    error, bins = calibration(probabilities, [0, 0, 0, 1, 1], bins=10)
+    assert error == pytest.approx(24.0)
+    assert (bins[8]["answers"], bins[8]["right"]) == (4, 0.75)
+    assert bins[8]["high"] == pytest.approx(0.9)  # an edge belongs to the bin below it
 
 
 def test_perfect_and_hopeless() -> None:
@@ -86,18 +76,19 @@ def test_perfect_and_hopeless() -> None:
 
 @given(st.lists(st.floats(-2000, 0), min_size=2, max_size=6), st.floats(-500, 0))
 def test_probabilities_do_not_depend_on_a_common_part(row: list[float], common: float) -> None:
-    """What all labels have in common changes no probability, nor does it underflow; they sum to 1."""
-    found = label_probabilities([row])
-    assert found.sum() == pytest.approx(1)
-    moved = label_probabilities([[value + common for value in row]])
-    # Log-likelihoods up to 2,500 are rounded to about 5e-13 each.
-    assert moved[0].tolist() == pytest.approx(found[0].tolist(), rel=1e-11, abs=1e-300)
+    """What all labels have in common changes neither Brier score nor calibration, nor does it underflow."""
+    (found, _), (moved, _) = (
+        measure_labels([[value + more for value in row]], [0], None) for more in (0.0, common)
+    )
+    for outcome in (likelihood.BRIER, likelihood.CALIBRATION):
+        # Log-likelihoods up to 2,500 are rounded to about 5e-13 each; the second is in percent.
+        assert moved[outcome.name] == pytest.approx(found[outcome.name], rel=1e-9, abs=1e-9)
 
 
 def test_losses_of_answers_and_tokens() -> None:
     """Answers count alike for the one, tokens for the other."""
-    assert answer_loss([-2.0, -8.0]) == 5
-    assert token_loss([-2.0, -8.0], [1, 4]) == 2
+    measured = {likelihood.ANSWER_LOSS.name: 5, likelihood.TOKEN_LOSS.name: 2}
+    assert measure_answers([-2.0, -8.0], [1, 4]) == measured
 
 
 def test_empty_and_misshapen_input_is_refused() -> None:
@@ -105,4 +96,4 @@ def test_empty_and_misshapen_input_is_refused() -> None:
     with pytest.raises(ValueError, match="2 dimensions"):
         calibration([0.5, 0.5], [0])
     with pytest.raises(ValueError, match="some numbers"):
-        answer_loss([])
+        measure_answers([], None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lowland.statistics import Spread, power, seeds_for, spread_of_pairs, spread_of_runs
+from lowland.statistics import Spread, power, seeds_for, spread_of_runs
 from lowland.statistics.interval import critical
 
 # Four binomial standard errors of 20,000 experiments, rounded up.
@@ -60,17 +60,14 @@ def test_more_seeds_see_more() -> None:
     assert doubts == sorted(doubts, reverse=True)
 
 
-def test_spread_of_pairs_and_of_runs() -> None:
-    """Pairs give their differences' deviation; runs give root two times their pooled deviation."""
-    assert spread_of_pairs([1.0, 3.0]).value == pytest.approx(math.sqrt(2))
+def test_spread_of_runs() -> None:
+    """The spread of a difference is root two times the pooled deviation of runs within arms."""
     found = spread_of_runs([[80.0, 82.0], [70.0, 72.0, 74.0], [5.0]])
     # Squares: 2 + 8 over 1 + 2 degrees of freedom.
     assert found.value == pytest.approx(math.sqrt(2 * 10 / 3))
     assert (found.freedom, found.source) == (3, "from 5 finished runs")
     with pytest.raises(ValueError, match="two or more"):
         spread_of_runs([[1.0], [2.0]])
-    with pytest.raises(ValueError, match="two or more"):
-        spread_of_pairs([1.0])
 
 
 def test_sentence() -> None:

@@ -14,7 +14,6 @@ predictions that runs keep, by `lowland.report.examples`.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -32,14 +31,7 @@ from lowland.families.base import Family
 from lowland.families.recognise import family_of, load_family
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
-from lowland.outcomes.likelihood import (
-    ANSWER_LOSS,
-    FORGETTING,
-    TOKEN_LOSS,
-    answer_loss,
-    measure_labels,
-    token_loss,
-)
+from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, rounded_weights
 from lowland.planning.cost import BACKWARD
 from lowland.planning.plan import GENERATION
@@ -234,17 +226,11 @@ class Measured:
             tokens = [len(ids) for ids in family.encode_targets(texts, lengths[1])[0]]
         if among:
             numbers = [list(labels).index(target) for target in targets]
-            measured, calibration = measure_labels(logarithms, numbers, tokens)
+            measured, bins = measure_labels(logarithms, numbers, tokens)
             if not after:
-                found["bins"] = [
-                    {key: _plain(value) for key, value in dataclasses.asdict(one).items()}
-                    for one in calibration.bins
-                ]
+                found["bins"] = [{key: _plain(value) for key, value in one.items()} for one in bins]
         else:
-            of_right = [row[0] for row in logarithms]
-            measured = {ANSWER_LOSS.name: answer_loss(of_right)}
-            if tokens is not None:
-                measured[TOKEN_LOSS.name] = token_loss(of_right, tokens)
+            measured = measure_answers([row[0] for row in logarithms], tokens)
         found["outcomes"] |= {f"{key}{after}": _plain(value) for key, value in measured.items()}
 
 

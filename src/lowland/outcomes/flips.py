@@ -10,38 +10,19 @@ from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flip:
-    """A test example on which the arms differ.
-
-    Attributes:
-        example: Its place in the test set, from 0.
-        gained: In how many seeds the arm has it right and the reference wrong.
-        lost: In how many seeds the other way round.
-        seeds: Number of seeds.
-    """
-
-    example: int
-    gained: int
-    lost: int
-    seeds: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Flips:
     """Where two arms differ, seed by seed.
 
     Attributes:
         gained: For each seed, how many examples the arm has right and the reference wrong.
         lost: For each seed, how many the other way round.
-        examples: Number of test examples.
-        telling: The examples on which the arms differ, the most telling first: those that flip the same way
-            in the most seeds.
+        telling: The examples on which the arms differ, by their place in the test set, and in how many seeds
+            each is gained and lost; the most telling first: those that flip the same way in the most seeds.
     """
 
     gained: tuple[int, ...]
     lost: tuple[int, ...]
-    examples: int
-    telling: tuple[Flip, ...]
+    telling: tuple[tuple[int, int, int], ...]
 
 
 def find_flips(reference: ArrayLike, arm: ArrayLike) -> Flips:
@@ -68,19 +49,14 @@ def find_flips(reference: ArrayLike, arm: ArrayLike) -> Flips:
     # Ties in the order of the test set: the sort is stable.
     order = np.argsort(-np.abs(ups - downs), kind="stable")
     return Flips(
-        gained=tuple(int(count) for count in gained.sum(1)),
-        lost=tuple(int(count) for count in lost.sum(1)),
-        examples=before.shape[1],
-        telling=tuple(
-            Flip(example=int(index), gained=int(ups[index]), lost=int(downs[index]), seeds=len(before))
-            for index in order
-            if ups[index] or downs[index]
-        ),
+        gained=tuple(gained.sum(1).tolist()),
+        lost=tuple(lost.sum(1).tolist()),
+        telling=tuple((int(i), int(ups[i]), int(downs[i])) for i in order if ups[i] or downs[i]),
     )
 
 
 def flip_rows(
-    flips: Sequence[Flip],
+    flips: Sequence[tuple[int, int, int]],
     inputs: Sequence[str],
     targets: Sequence[str],
     reference: Sequence[Sequence[str]],
@@ -89,7 +65,7 @@ def flip_rows(
     """Writes flips for a reader: what was asked, what is right, and what each arm wrote in each seed.
 
     Args:
-        flips: The flips to show.
+        flips: The flips to show, of `Flips.telling`.
         inputs: The test examples' inputs.
         targets: Their targets.
         reference: For each seed the reference's predictions of all examples.
@@ -100,14 +76,14 @@ def flip_rows(
     """
     return [
         {
-            "example": flip.example,
-            "inputs": inputs[flip.example],
-            "targets": targets[flip.example],
-            "gained": flip.gained,
-            "lost": flip.lost,
-            "seeds": flip.seeds,
-            "reference": [of_seed[flip.example] for of_seed in reference],
-            "arm": [of_seed[flip.example] for of_seed in arm],
+            "example": example,
+            "inputs": inputs[example],
+            "targets": targets[example],
+            "gained": gained,
+            "lost": lost,
+            "seeds": len(reference),
+            "reference": [of_seed[example] for of_seed in reference],
+            "arm": [of_seed[example] for of_seed in arm],
         }
-        for flip in flips
+        for example, gained, lost in flips
     ]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
+from scipy.special import softmax
 
 from lowland.outcomes.base import Outcome
 
@@ -54,43 +53,32 @@ OUTCOMES = (ANSWER_LOSS, TOKEN_LOSS, BRIER, CALIBRATION)
 
 BINS = 15
 
+Bin = dict[str, float]
+"""The answers of like confidence: confidence above `low` (but for 0) and up to `high`, number of `answers`,
+their mean `confidence` and share of `right` ones, both nan without any."""
 
-@dataclass(frozen=True, kw_only=True)
-class Bin:
-    """The answers of like confidence.
 
-    Attributes:
-        low: Least confidence, excluded but for 0.
-        high: Largest confidence, included.
-        answers: How many answers there are.
-        confidence: Their mean confidence; nan without any.
-        right: Share of right ones; nan without any.
+def measure_answers(log_likelihoods: ArrayLike, tokens: Sequence[int] | None) -> dict[str, float]:
+    """Measures the likelihood of right answers.
+
+    Args:
+        log_likelihoods: Of the right answer to each example, a sum over its tokens, in nats. `# (examples,)`
+        tokens: Tokens of each answer, the end included; `None` for a model that writes none. `# (examples,)`
+
+    Returns:
+        Outcome -> value: the mean loss of an answer and, where there are tokens, of a token.
     """
-
-    low: float
-    high: float
-    answers: int
-    confidence: float
-    right: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Whether confidence is to be believed.
-
-    Attributes:
-        error: Expected calibration error in points, 0 to 100.
-        bins: The reliability diagram's bins, from low to high confidence.
-    """
-
-    error: float
-    bins: tuple[Bin, ...]
+    values = _filled(log_likelihoods, 1)
+    measured = {ANSWER_LOSS.name: -float(values.mean())}
+    if tokens is not None:
+        measured[TOKEN_LOSS.name] = -float(values.sum() / np.sum(tokens))
+    return measured
 
 
 def measure_labels(
     log_likelihoods: ArrayLike, targets: Sequence[int], tokens: Sequence[int] | None
-) -> tuple[dict[str, float], Calibration]:
-    """Measures all of it from the log-likelihoods of the labels.
+) -> tuple[dict[str, float], list[Bin]]:
+    """Measures likelihood, Brier score and calibration from the log-likelihoods of the labels.
 
     Args:
         log_likelihoods: Of every label as the answer to each example, in nats. `# (examples, labels)`
@@ -98,73 +86,25 @@ def measure_labels(
         tokens: Tokens of each label, the end included; `None` for a model that writes none. `# (labels,)`
 
     Returns:
-        Outcome -> value, for `OUTCOMES`, without the loss of a token where there are none; and the
-        calibration with its bins.
-    """
-    values, right = _filled(log_likelihoods, 2), np.asarray(targets, dtype=int)
-    of_right = values[np.arange(len(right)), right]
-    probabilities = label_probabilities(values)
-    found = calibration(probabilities, targets)
-    measured = {ANSWER_LOSS.name: answer_loss(of_right)}
-    if tokens is not None:
-        measured[TOKEN_LOSS.name] = token_loss(of_right, np.asarray(tokens)[right])
-    measured |= {
-        BRIER.name: brier(probabilities, targets),
-        CALIBRATION.name: found.error,
-    }
-    return measured, found
-
-
-def answer_loss(log_likelihoods: ArrayLike) -> float:
-    """Computes the mean negative log-likelihood of the right answers, in nats.
-
-    Args:
-        log_likelihoods: Of the whole right answer of each example, a sum over its tokens. `# (examples,)`
-    """
-    return -float(_filled(log_likelihoods, 1).mean())
-
-
-def token_loss(log_likelihoods: ArrayLike, tokens: ArrayLike) -> float:
-    """Computes the mean negative log-likelihood over all tokens of right answers, in nats.
-
-    Args:
-        log_likelihoods: Of the whole right answer of each example. `# (examples,)`
-        tokens: Tokens of each answer, the end included. `# (examples,)`
-    """
-    return -float(_filled(log_likelihoods, 1).sum() / _filled(tokens, 1).sum())
-
-
-def label_probabilities(log_likelihoods: ArrayLike) -> np.ndarray:
-    """Turns the log-likelihoods of the labels into probabilities that sum to 1.
-
-    Args:
-        log_likelihoods: Of every label as the answer to each example. `# (examples, labels)`
-
-    Returns:
-        Probabilities. `# (examples, labels)`
-    """
-    values = _filled(log_likelihoods, 2)
-    probabilities: np.ndarray = np.exp(values - logsumexp(values, axis=1, keepdims=True))
-    return probabilities
-
-
-def brier(probabilities: ArrayLike, targets: Sequence[int]) -> float:
-    """Computes the Brier score: 0 is perfect, 2 is sure and wrong.
-
-    Args:
-        probabilities: Of every label. `# (examples, labels)`
-        targets: Number of the right label. `# (examples,)`
+        Outcome -> value, for `OUTCOMES`, without the loss of a token where there are none; and the bins of
+        the reliability diagram.
 
     Source:
         Brier, "Verification of forecasts expressed in terms of probability" (1950): the sum over labels,
-        which for two labels is twice the other form in use.
+        which for two labels is twice the other form in use; 0 is perfect, 2 is sure and wrong.
     """
-    values = _filled(probabilities, 2)
-    right = np.eye(values.shape[1])[np.asarray(targets, dtype=int)]
-    return float(((values - right) ** 2).sum(1).mean())
+    values, right = _filled(log_likelihoods, 2), np.asarray(targets, dtype=int)
+    probabilities = softmax(values, axis=1)
+    of_right = values[np.arange(len(right)), right]
+    measured = measure_answers(of_right, None if tokens is None else np.asarray(tokens)[right].tolist())
+    measured[BRIER.name] = float(((probabilities - np.eye(values.shape[1])[right]) ** 2).sum(1).mean())
+    measured[CALIBRATION.name], bins = calibration(probabilities, targets)
+    return measured, bins
 
 
-def calibration(probabilities: ArrayLike, targets: Sequence[int], bins: int = BINS) -> Calibration:
+def calibration(
+    probabilities: ArrayLike, targets: Sequence[int], bins: int = BINS
+) -> tuple[float, list[Bin]]:
     """Computes the expected calibration error: how far confidence is from the share of right answers.
 
     Confidence is the probability of the likeliest label. Answers are put in bins of equal width; the error
@@ -177,7 +117,7 @@ def calibration(probabilities: ArrayLike, targets: Sequence[int], bins: int = BI
         bins: Number of bins.
 
     Returns:
-        The error and the bins.
+        The error in points, 0 to 100, and the bins from low to high confidence.
 
     Source:
         Guo et al., "On calibration of modern neural networks" (2017).
@@ -189,22 +129,20 @@ def calibration(probabilities: ArrayLike, targets: Sequence[int], bins: int = BI
     place = np.searchsorted(edges[1:-1], confidence)  # an edge belongs to the bin below it
     counts = np.bincount(place, minlength=bins)
     filled = np.where(counts > 0, counts, np.nan)
-    mean_confidence = np.bincount(place, weights=confidence, minlength=bins) / filled
-    mean_right = np.bincount(place, weights=right, minlength=bins) / filled
-    distance = np.nan_to_num(np.abs(mean_confidence - mean_right))
-    return Calibration(
-        error=100 * float((counts * distance).sum() / len(values)),
-        bins=tuple(
-            Bin(
-                low=float(edges[number]),
-                high=float(edges[number + 1]),
-                answers=int(counts[number]),
-                confidence=float(mean_confidence[number]),
-                right=float(mean_right[number]),
-            )
-            for number in range(bins)
-        ),
+    confidences = np.bincount(place, weights=confidence, minlength=bins) / filled
+    shares = np.bincount(place, weights=right, minlength=bins) / filled
+    distance = np.nan_to_num(np.abs(confidences - shares))
+    names = ("low", "high", "answers", "confidence", "right")
+    columns = (
+        edges[:-1].tolist(),
+        edges[1:].tolist(),
+        counts.tolist(),
+        confidences.tolist(),
+        shares.tolist(),
     )
+    return 100 * float((counts * distance).sum() / len(values)), [
+        dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)
+    ]
 
 
 def _filled(values: ArrayLike, dimensions: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from lowland.statistics.crossed import CrossedInterval, crossed_interval
 from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, critical
 from lowland.statistics.multiple import holm
 from lowland.statistics.paired import Finding, PairedComparison, Summary, compare_pairs, summarize
-from lowland.statistics.power import Power, Spread, power, seeds_for, spread_of_pairs, spread_of_runs
+from lowland.statistics.power import Power, Spread, power, seeds_for, spread_of_runs
 from lowland.statistics.verdict import MARGIN, Kind, Verdict, decide
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "holm",
     "power",
     "seeds_for",
-    "spread_of_pairs",
     "spread_of_runs",
     "summarize",
 ]

@@ -63,25 +63,6 @@ class Power:
         return f"{self.seeds} seeds see {_short(self.sees)} {self.unit} in 4 of 5 cases ({spread})"
 
 
-def spread_of_pairs(differences: Sequence[float], source: str | None = None) -> Spread:
-    """Estimates the spread from differences of finished pairs of runs.
-
-    Args:
-        differences: Arm minus reference, one for each seed, two or more.
-        source: Where they are from.
-
-    Raises:
-        ValueError: If there are fewer than two.
-    """
-    if len(differences) < 2:
-        raise ValueError("A spread needs two or more differences.")
-    return Spread(
-        value=float(np.std(differences, ddof=1)),
-        freedom=len(differences) - 1,
-        source=source or f"from {len(differences)} finished pairs of runs",
-    )
-
-
 def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None) -> Spread:
     """Estimates the spread of a difference from finished runs that are no pairs.
 
