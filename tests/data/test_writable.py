@@ -84,9 +84,9 @@ def test_targets_that_come_back_changed_are_counted(tmp_path: Path) -> None:
     (said,) = check(tmp_path, rows, "exact_match")
     assert said.startswith(
         "mine: 2 of 4 targets cannot be written by this model's vocabulary as they are: 'the  cat' comes "
-        "back as 'the cat'. A model that writes every target scores at most exact_match 50.0."
+        "back as 'the cat'. A model that learned every target scores at most exact_match 50.0."
     )
-    # A metric that normalises does not mind, and nothing is said.
+    # A metric that normalises ignores the difference, and nothing is said.
     assert check(tmp_path, rows, "qa") == []
     # Labels are told apart, and read back as what they stand for.
     assert check(tmp_path, rows) == []
@@ -98,7 +98,7 @@ def test_targets_that_are_longer_than_what_is_written_are_counted(tmp_path: Path
     (said,) = check(tmp_path, rows, "exact_match", lengths=(32, 6))
     assert said == (
         "mine: 1 of 2 targets are longer than what is written: 'the big cat sat on a mat' ends as 'the big "
-        "cat sat', and --target-length allows more. A model that writes every target scores at most "
+        "cat sat', and --target-length allows more. A model that learned every target scores at most "
         "exact_match 50.0."
     )
 

@@ -1,4 +1,4 @@
-"""What a model's vocabulary cannot read, write or tell apart, counted before anything is trained.
+"""What a model's vocabulary cannot read, write or tell apart, counted before training.
 
 A model writes ids, and its tokenizer makes text of them. A target that does not come back from its ids as it
 was can be learned perfectly and still be scored wrong; two labels with the same ids are one label.
@@ -175,7 +175,7 @@ def _targets(what: str, task: Task, examples: Sequence[Example], vocabulary: Voc
             f"{len(changed)} of {len(targets)} targets cannot be written by this model's vocabulary as they "
             f"are: {_shown(changed[0])} comes back as {_shown(back[changed[0]])}"
         )
-        remedy = " Write the targets as they come back, take a metric that does not mind, or another model."
+        remedy = " Write the targets as they come back, or use another metric or model."
     if cut:
         end = within[cut[0]]
         end = repr(end if len(end) <= MOST_SHOWN else f"... {end[4 - MOST_SHOWN :]}")
@@ -184,7 +184,7 @@ def _targets(what: str, task: Task, examples: Sequence[Example], vocabulary: Voc
             f"as {end}, and --target-length allows more"
         )
     scores = " and ".join(f"{key} {most[key]:.1f}" for key in less)
-    return f"{what}: {'; '.join(told)}. A model that writes every target scores at most {scores}.{remedy}"
+    return f"{what}: {'; '.join(told)}. A model that learned every target scores at most {scores}.{remedy}"
 
 
 def _shown(text: str) -> str:

@@ -1,8 +1,7 @@
-"""What a metric is of: classes, the positive one, a range of numbers.
+"""What the targets of a task can be: classes, a positive class, a range of numbers.
 
-That belongs to a task, not to the rows that happen to be scored. A part of a task (held-out rows, the
-first rows of a set) may lack a class; what its scores then say, and whether a checkpoint can be chosen by
-them, is told by limits.
+These belong to a task, not to the rows that happen to be scored. A part of a task (held-out rows, the first
+rows of a set) may lack a class. Limits say what its scores then cannot tell.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from dataclasses import dataclass
 from lowland.metrics.regression import finite_number
 
 FEW = 5
-"""Fewer examples of the positive class than this make F1 jump by tens of points with one of them."""
+"""With fewer examples of the positive class, one of them moves F1 by tens of points."""
 
 FEW_NUMBERS = 10
-"""Of fewer pairs than this a correlation is chance: two always correlate by 100 or -100."""
+"""With fewer pairs, a correlation is mostly chance: that of two is always 100 or -100."""
 
 MOST_NAMED = 5
-"""Missing classes that a sentence names."""
+"""Missing classes that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class Domain:
 
     @property
     def outside(self) -> float:
-        """The number that a prediction counts as which is no number: a fifth of the range below its end.
+        """The number for a prediction that is not a number: below the range by a fifth of it.
 
         Source:
             The T5 library's -1 for the numbers from 0 to 5 of STS-B.
@@ -77,14 +76,14 @@ class Limit:
 
 
 def one_class(targets: Sequence[str]) -> Limit | None:
-    """Looks for a set of one class, on which a model needs to know nothing."""
+    """Looks for a set of one class, which needs no knowledge to score 100."""
     if len(targets) < 2 or len(set(targets)) > 1:
         return None
-    return Limit(f"all its {len(targets)} targets are {targets[0]!r}: who always writes that scores 100")
+    return Limit(f"all its {len(targets)} targets are {targets[0]!r}: a constant answer scores 100")
 
 
 def positives(targets: Sequence[str], positive: str) -> Limit | None:
-    """Looks for examples of the positive class, which F1 is of."""
+    """Looks for too few examples of the positive class of F1."""
     count = sum(target == positive for target in targets)
     if not count:
         return Limit(
@@ -106,12 +105,12 @@ def all_classes(targets: Sequence[str], classes: Sequence[str]) -> Limit | None:
         return None
     shown = ", ".join(map(repr, missing[:MOST_NAMED])) + (", ..." if len(missing) > MOST_NAMED else "")
     return Limit(
-        f"it has no example of {len(missing)} of {len(classes)} classes ({shown}): macro F1 is of the others"
+        f"it lacks examples of {len(missing)} of {len(classes)} classes ({shown}): macro F1 is over the others"
     )
 
 
 def several_classes(targets: Sequence[str]) -> Limit | None:
-    """Looks for a set of one class, with which nothing correlates."""
+    """Looks for a set of one class, for which the correlation is not defined."""
     if len(set(targets)) > 1:
         return None
     return Limit("all its targets are the same, so that matthews_corrcoef is not defined there", True)

@@ -216,7 +216,7 @@ class CustomTask(Task):
                 return [
                     f"{self.name}: {len(wrong)} of {len(examples)} evaluation targets are none of their "
                     f"right answers (such as {wrong[0].targets!r}, where {right!r} is right): a model that "
-                    f"writes what it was taught gets no full score in {metric.name} for them."
+                    f"learned them does not get a full score in {metric.name}."
                 ]
         return []
 

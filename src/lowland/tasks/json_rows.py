@@ -145,7 +145,7 @@ def _values(text: str, path: str) -> Numbered:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise UserError(f"{constant} is no number in JSON; write null, or leave the row out.")
+    raise UserError(f"{constant} is not a number in JSON; write null, or leave the row out.")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _sentences(where: str, text: str, start: int) -> Iterator[None]:
     except UnicodeEncodeError:
         raise UserError(f"{where}: a \\u escape names half a character (a lone surrogate).") from None
     except RecursionError:
-        raise UserError(f"{where}: lists or objects lie too deep in one another.") from None
+        raise UserError(f"{where}: lists or objects are nested too deeply.") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except ValueError:  # Python's own limit

@@ -110,7 +110,7 @@ def unknown_suffix(path: Path, known: Sequence[str]) -> UserError:
     if suffix == ".gz":
         return UserError(f"{path}: the name does not say what is packed in it; name it .csv.gz, for example.")
     if suffix in (".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".7z"):
-        return UserError(f"{path} is an archive of a kind that is not opened here; unpack it.")
+        return UserError(f"{path} is an archive that is not opened here; unpack it first.")
     if suffix in (".xlsx", ".xls", ".ods"):
         return UserError(f"{path} is a spreadsheet; save the sheet as CSV.")
     what = f"the suffix {path.suffix!r}" if suffix else "no suffix to tell what it holds"

@@ -79,14 +79,16 @@ def read_csv(
             mark, first, head = named[1], 2, ""
             next(lines, None)
         elif (mark := _mark(head, usual, wanted)) != usual:
-            notes.append(f"{path} has {MARKS[mark]} between its fields, not {MARKS[usual]}, and is read so.")
+            notes.append(
+                f"{path} has {MARKS[mark]} between its fields, not {MARKS[usual]}, and is read that way."
+            )
         others = _split(head, mark)[1:]
         padded = next((name for name in others if name not in wanted and name.strip() in wanted), None)
         if padded is not None and all(name[:1] == " " for name in others):
             blanks = True
             notes.append(
                 f"{path}: the column {padded!r} is read as {padded.strip()!r}, and a blank after "
-                f"{MARKS[mark]} is no part of a field."
+                f"{MARKS[mark]} is not part of a field."
             )
     # The module's default refuses fields of more than 128 KiB, which long documents are.
     csv.field_size_limit(2**31 - 1)
@@ -118,7 +120,7 @@ def _only_lines(path: Path, notes: list[str]) -> Iterator[str]:
         if "\r" not in body:
             yield line
         elif number == 1 and not line.endswith("\n"):  # then it is the whole file
-            notes.append(f"{path}: lines end in a carriage return alone, and are read so.")
+            notes.append(f"{path}: lines end in a carriage return alone, which is read as a line end.")
             yield from re.findall(r"[^\r]*\r|[^\r]+", line)
         else:
             if not told:
