@@ -105,7 +105,7 @@ def all_classes(targets: Sequence[str], classes: Sequence[str]) -> Limit | None:
         return None
     shown = ", ".join(map(repr, missing[:MOST_NAMED])) + (", ..." if len(missing) > MOST_NAMED else "")
     return Limit(
-        f"it lacks examples of {len(missing)} of {len(classes)} classes ({shown}): macro F1 is over the others"
+        f"it lacks examples of {len(missing)} of {len(classes)} classes ({shown}): macro F1 is of the rest"
     )
 
 
