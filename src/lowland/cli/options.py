@@ -95,7 +95,7 @@ def add_outcome_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--outcomes",
         dest="outcomes.measure",
-        type=lambda text: [] if text == "none" else text.split(","),
+        type=lambda text: [] if text in ("none", "score") else text.split(","),
         metavar="NAMES",
         help="likelihood (with calibration), quantized (both and the score after rounding to int8 and int4), "
         "forgetting (of general text, by models that write), with commas between; none for the score alone "

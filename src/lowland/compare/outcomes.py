@@ -32,7 +32,7 @@ from lowland.families.recognise import family_of, load_family
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
-from lowland.outcomes.quantized import ROUNDINGS, rounded_weights
+from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
 from lowland.planning.cost import BACKWARD
 from lowland.planning.plan import GENERATION
 from lowland.runs.directory import RunDirectory, write_json
@@ -145,7 +145,8 @@ class Measured:
         if "likelihood" in self._kinds:
             for name, examples in (self._sets | self._also).items():
                 self._add_likelihood(family, config, found[name], name, examples, "")
-        for rounding in ROUNDINGS if "quantized" in self._kinds else ():
+        quantized = "quantized" in self._kinds and bool(linear_weights(family.loaded.model))
+        for rounding in ROUNDINGS if quantized else ():
             after = f" after {rounding.name}"
             with rounded_weights(family.loaded.model, rounding):
                 self._add_scores(family, config, found, self._sets, after)
@@ -183,6 +184,7 @@ class Measured:
             sets,
             input_length=config.train.input_length,
             target_length=config.train.target_length,
+            batch_size=_batch_size(config),
             bf16=_bf16(config),
             labels=self._labels,
         )
@@ -213,6 +215,7 @@ class Measured:
                 [labels] * len(targets) if among else [[target] for target in targets],
                 input_length=lengths[0],
                 target_length=lengths[1],
+                batch_size=_batch_size(config),
                 bf16=_bf16(config),
             )
         except (
@@ -294,6 +297,11 @@ def _affordable(config: ExperimentConfig, data: ExperimentData, labels: Mapping[
 def _among(labels: Sequence[str], targets: Sequence[str]) -> bool:
     """Tells whether answers are labels whose likelihoods can all be taken."""
     return 1 < len(labels) <= MOST_LABELS and set(targets) <= set(labels)
+
+
+def _batch_size(config: RunConfig) -> int:
+    """Gives as many examples as training shows to have room for, 64 at most."""
+    return min(64, config.train.micro_batch_size or config.train.batch_size)
 
 
 def _bf16(config: RunConfig) -> bool:

@@ -75,15 +75,16 @@ def round_weight(weight: Tensor, rounding: Rounding) -> Tensor:
 def linear_weights(model: nn.Module) -> list[tuple[nn.Parameter, bool]]:
     """Lists the weights of a model's linear layers, each once, and whether it is stored as (inputs, outputs).
 
-    Embeddings stay as they are, and so does the output layer of a language model, tied to them or not, as in
-    the usual quantised checkpoints.
+    Weights that are packed in few bits already are left out. Embeddings stay as they are, and so does the
+    output layer of a language model, tied to them or not, as in the usual quantised checkpoints.
     """
     kept = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     if callable(head := getattr(model, "get_output_embeddings", None)) and (last := head()) is not None:
         kept.add(id(last.weight))
     found: dict[int, tuple[nn.Parameter, bool]] = {}
     for module in model.modules():
-        if isinstance(module, nn.Linear | Conv1D) and id(module.weight) not in kept:
+        packed = not (isinstance(module, nn.Linear | Conv1D) and module.weight.is_floating_point())
+        if not packed and id(module.weight) not in kept:
             found[id(module.weight)] = (cast(nn.Parameter, module.weight), isinstance(module, Conv1D))
     return list(found.values())
 
