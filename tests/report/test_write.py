@@ -20,20 +20,6 @@ GOLDEN = Path(__file__).parent / "golden" / "report.md"
 
 
 @pytest.fixture
-def drawn() -> None:
-    """Asks for real figures; drawing takes longer than everything else here."""
-
-
-@pytest.fixture(autouse=True)
-def _sketch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts a stand-in for the figures, except in tests that ask for `drawn`."""
-    if "drawn" not in request.fixturenames:
-        files = {"scores.png": b"png", "scores.svg": b"<svg></svg>"}
-        draw = lambda report: files if report.scores else {}
-        monkeypatch.setattr("lowland.report.write.draw_report", draw)
-
-
-@pytest.fixture
 def pair(tmp_path: Path) -> Path:
     """Three seeds of two arms on two sets, one with two metrics; SAM's third seed has failed."""
     metrics = {"glue/sst2": ["accuracy"], "glue/mrpc": ["f1", "accuracy"]}

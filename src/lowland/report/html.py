@@ -75,15 +75,13 @@ def _inline(svg: bytes) -> Markup:
     text = svg.decode()
     text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # On a wide screen a figure is half again as large as on paper.
-    text = (
-        re.sub(
-            r' width="([\d.]+)pt" height="[\d.]+pt"',
-            lambda width: f' style="max-width: {1.5 * float(width[1]):.0f}pt"',
-            text[: text.index(">")],
+    # On a wide screen a figure is half again as large as on paper; on a narrow one it scrolls.
+    size = re.search(r' width="([\d.]+)pt" height="[\d.]+pt"', text)
+    if size:
+        width = float(size[1])
+        text = text.replace(
+            size[0], f' style="min-width: {0.8 * width:.0f}pt; max-width: {1.5 * width:.0f}pt"', 1
         )
-        + text[text.index(">") :]
-    )
     return Markup(text.replace(INK, "currentColor").replace(PAPER, "transparent"))  # ours
 
 
