@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, one_hot
 
+from lowland import SAMConfig, SAMGradient
 from lowland.methods.noise import Noise
 from lowland.methods.precondition import second_moment
 from lowland.methods.reference import fisher_gradient, functional_gradient, moved
@@ -161,6 +162,13 @@ def test_rise_finds_its_radius(share: float) -> None:
     assert info.ascent_loss is not None
     # The descent is on the same examples: info.loss is that at w_adv. 2%: the steps to it are halved.
     assert float(info.loss / info.ascent_loss) - 1 == pytest.approx(share, rel=0.02)
+
+
+def test_auto_is_a_rise() -> None:
+    """rho="auto" begins at 0.05 and follows a rise of a tenth, wherever settings come from."""
+    assert SAMConfig(rho="auto") == SAMConfig(rho=0.05, rise=0.1)  # type: ignore[arg-type]
+    assert SAMConfig(rho="auto", rise=0.2) == SAMConfig(rho=0.05, rise=0.2)  # type: ignore[arg-type]
+    assert SAMGradient(mlp(), rho="auto").methods.rise is not None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from statistics import fmean
 from transformers import PreTrainedConfig
 
 from lowland.config.arms import describe
-from lowland.config.experiment import ExperimentConfig
+from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.families.adapters import merge
 from lowland.families.base import Family
 from lowland.families.recognise import family_of, load_family
@@ -155,7 +156,7 @@ def _export(
         write_sums(aside)
         # Without a checksum: it is there to be edited.
         (aside / "README.md").write_text(
-            _card(config, data, best, family, model_config, report), encoding="utf-8"
+            _card(config, data, best, family, model_config, report, target.parent), encoding="utf-8"
         )
         put_in_place(aside, target)
     finally:
@@ -170,6 +171,7 @@ def _card(
     family: type[Family],
     model_config: PreTrainedConfig,
     report: Report,
+    path: Path,
 ) -> str:
     """Writes the model card."""
     own = config.of(best.run.arm)
@@ -218,9 +220,19 @@ Or, for a file of new rows: `lowland predict --model "this directory" --input FI
 {_data(config, data)}
 
 ## Settings
-
+{_radius(path, best, own)}
     {own.to_toml().strip().replace(chr(10), chr(10) + "    ")}
 """
+
+
+def _radius(path: Path, best: Candidate, own: RunConfig) -> str:
+    """Says which radius was found, where it followed the rise of the loss."""
+    file = path / f"{best.run.arm}-seed{best.run.seed}" / "sam.jsonl"
+    if own.sam.rise is None or not file.exists():
+        return ""
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    radii = [line["radius"] for line in lines if line["step"] <= best.step and line["radius"]]
+    return f"\nThe radius that was found: {radii[-1]:.3g} at the end.\n" if radii else ""
 
 
 def _arms(config: ExperimentConfig, best: Candidate, report: Report) -> str:

@@ -12,6 +12,9 @@ Descent: TypeAlias = Literal["share", "full"]
 Direction: TypeAlias = Literal["ascent", "previous", "momentum", "noise"]
 Ranks: TypeAlias = Literal["shared", "own"]
 
+BEGIN, RISE = 0.05, 0.1
+"""What rho="auto" begins with, and the rise of the loss that it then follows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SAMConfig:
@@ -114,6 +117,9 @@ class SAMConfig:
     )
 
     def __post_init__(self) -> None:
+        if cast(object, self.rho) == "auto":
+            object.__setattr__(self, "rho", BEGIN)
+            object.__setattr__(self, "rise", self.rise or RISE)
         if type(cast(object, self.ascent)) is int:
             raise ValueError(
                 f"Invalid ascent={self.ascent}. It is a fraction of the batch, such as 0.25, or 1.0 for the "
