@@ -152,10 +152,10 @@ class CustomTask(Task):
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 
     def _write(self, row: Row, split: str) -> list[Example]:
-        values = [fields.find(row, name) for name in self.target_template.fields]
-        if any(value is None for value in values) or not _visible(self.target_template.fill(row)):
-            raise EmptyTargetError(self.target_template.fields)
-        targets = self.target_template.fill(row)
+        null = any(fields.find(row, name) is None for name in self.target_template.fields)
+        targets = "" if null else self.target_template.fill(row)
+        if not any(unicodedata.category(character)[0] not in "CZ" for character in targets):
+            raise EmptyTargetError(self.target_template.fields)  # nothing visible
         answers = None
         if any(metric.kind == "text" for metric in self.scores):
             answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
@@ -241,11 +241,6 @@ def _empty_targets(path: Path, numbers: Sequence[int], names: Sequence[str]) -> 
     return UserError(
         f"{where}: {EmptyTargetError(names)} Leave such rows out of the file, or give --skip-empty."
     )
-
-
-def _visible(text: str) -> bool:
-    """Whether a text holds more than blanks, control characters and characters of no width."""
-    return any(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
 def _metrics(names: Sequence[str]) -> tuple[metrics.Metric, ...]:

@@ -30,12 +30,8 @@ def mixture_names() -> tuple[str, ...]:
 def resolve(names: Sequence[str]) -> list[Task]:
     """Looks up tasks and mixtures.
 
-    Args:
-        names: Names of tasks and mixtures. A task that is named twice is taken once. T5 trains on DPR beside
-            WSC and does not evaluate it; where it is named by itself, it is evaluated.
-
-    Returns:
-        The tasks, in the order of the names.
+    A task that is named twice is taken once. DPR is evaluated only where it is named by itself: T5 trains on
+    it beside WSC.
 
     Raises:
         UserError: If a name is unknown; the message names the nearest ones.

@@ -17,14 +17,9 @@ from lowland.tasks.base import Example
 def flip_labels(examples: Sequence[Example], labels: Sequence[str], share: float, seed: int) -> list[Example]:
     """Gives a share of the examples another label, drawn uniformly from the others.
 
-    Which examples, and which labels they get, depends on the seed and their places alone. Of one seed, what
-    a smaller share flips a larger one flips to the same labels, and more.
-
-    Args:
-        examples: The examples, each with one of the labels for its target.
-        labels: The labels that there are, two or more.
-        share: Share of the examples to flip, from 0 to 1; their number is rounded to a whole one.
-        seed: Seed of the draw.
+    Which examples, and which labels they get, depends on the seed and their places alone. With the same seed,
+    what a smaller share flips a larger one flips to the same labels, and more. Examples that are not flipped
+    are the same objects.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"Invalid {share=}. Must be >= 0 and <= 1.")

@@ -15,15 +15,9 @@ from lowland.tasks.base import Example
 
 
 def subsample(examples: Sequence[Example], fraction: float, seed: int) -> list[Example]:
-    """Draws a fraction of the examples; of one seed, a smaller fraction lies within a larger one.
+    """Draws a fraction of the examples, one at least, in their original order.
 
-    Args:
-        examples: The examples.
-        fraction: The fraction to keep, above 0 and up to 1. One example at least is kept.
-        seed: Seed of the draw.
-
-    Returns:
-        The drawn examples in their original order.
+    With the same seed, a smaller fraction lies within a larger one.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"Invalid {fraction=}. Must be > 0 and <= 1.")
@@ -40,11 +34,6 @@ def hold_out(
 
     Examples with the same input belong together, and those of one question where a metric groups them
     (MultiRC's answers).
-
-    Args:
-        examples: The examples.
-        count_or_fraction: How many to hold out: a whole number, or a fraction between 0 and 1.
-        seed: Seed of the draw.
 
     Returns:
         The remaining and the held-out examples, both in their original order. Groups that stay

@@ -122,10 +122,7 @@ def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
 def repair_span(text: str, span: str, index: int) -> str:
     """Repairs a span that does not occur in its text: first letter's case, final full stops, line ends.
 
-    Args:
-        text: The text.
-        span: The span as the file gives it.
-        index: Number of the span's first word, counted between runs of white space.
+    `index` is the number of its first word, counted between runs of white space.
     """
     words = text.split()
     if span in text or not span or not 0 <= index < len(words):
