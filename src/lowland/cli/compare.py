@@ -6,24 +6,22 @@ import argparse
 import hashlib
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from lowland.cli import options, settings
 from lowland.cli.console import console
-from lowland.cli.parser import at_least_one, comma_list, launcher, number, own_arm
-from lowland.config.arms import KNOWN, describe
+from lowland.cli.parser import at_least_one, comma_list, launcher_and_options, number, own_arm
+from lowland.compare.session import FIRST_LOOK, MOST_SEEDS
+from lowland.config.arms import KNOWN
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
-    from lowland.compare.api import Experiment
-    from lowland.config.experiment import ExperimentConfig
+    from lowland.compare.experiment import Experiment
     from lowland.planning.plan import Plan
-    from lowland.runs.examples import ExperimentData
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
@@ -38,7 +36,6 @@ examples:
   lowland compare --train reviews.csv --split 0.2 \\
     --input "review: {text}" --target "{label}" --metric macro_f1
 """
-FIRST_LOOK, MOST_SEEDS = 5, 40
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 COMMON = (
     *("data.tasks", "data.custom.train", "data.custom.evaluation", "data.custom.split"),
@@ -116,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     runs.add_argument(
         "--launcher",
-        type=launcher,
+        type=launcher_and_options,
         metavar="NAME",
         help="where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
         "options, such as slurm,timeout_min=600,slurm_partition=gpu; submitit-local, to try that here "
@@ -157,22 +154,25 @@ def run_one(
     """Runs an experiment, and shows its plan and its report."""
     from lowland.cli.plan import show_plan
     from lowland.cli.trouble import disk_error
-    from lowland.compare.api import default_directory, run_comparison
-    from lowland.compare.progress import ExperimentProgress
+    from lowland.compare.experiment import default_directory
+    from lowland.compare.session import Way, run_comparison, seeds_that_see
     from lowland.runs.names import store_of
 
-    config = experiment.config
     jobs: int = getattr(arguments, "jobs", 1)
     if path is None:
         preset = getattr(arguments, "preset", None)
-        path = Path(arguments.out) if "out" in arguments else default_directory(config, verb, preset)
+        own = default_directory(experiment.config, verb, preset)
+        path = Path(arguments.out) if "out" in arguments else own
     store = Path(arguments.runs) if "runs" in arguments else store_of(path)
     if "detect" in arguments:
-        config = with_seeds(config, arguments, store, experiment.data)
-        experiment = replace(experiment, config=config)
+        if "seeds" in arguments or "until_decided" in arguments:
+            raise UserError("--detect chooses the seeds; leave --seeds and --until-decided out.")
+        experiment = seeds_that_see(experiment, arguments.detect, store)
     if "plan" in arguments:
         plan_only(experiment, jobs, store)
         return 0
+    if "alone" in arguments:
+        return _run_alone(experiment, path, store)
 
     def on_plan(plan: Plan) -> None:
         from lowland.planning.fits import refuse_oversized
@@ -181,39 +181,23 @@ def run_one(
         if "anyway" not in arguments:
             refuse_oversized(plan, path, jobs)
 
-    name, more = getattr(arguments, "launcher", ("processes", {}))
-    if "tune" in arguments:
-        experiment = tuned(experiment, arguments, path, store)
-        config = experiment.config
-    seeds = config.seeds
+    launcher, more = getattr(arguments, "launcher", ("processes", {}))
+    way = Way(
+        command=arguments.command,
+        console=console,
+        store=store,
+        jobs=jobs,
+        launcher=launcher,
+        launcher_options=more,
+    )
     most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
-    further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
-    shown = replace(config, seeds=(*seeds, *further))  # as many runs as there may be
-    with ExperimentProgress(console, shown, path) as progress:
-        try:
-            if "alone" in arguments:
-                from lowland.compare.compare import run_alone
-                from lowland.train import TrainingError
-
-                try:
-                    run_alone(config, store, progress)
-                except TrainingError as error:
-                    raise UserError(str(error)) from None
-                return 0
-            result = run_comparison(
-                experiment,
-                path,
-                command=arguments.command,
-                progress=progress,
-                store=store,
-                jobs=jobs,
-                launcher=name,
-                launcher_options=more,
-                on_plan=on_plan,
-                most_seeds=most_seeds,
-            )
-        except OSError as error:
-            raise disk_error(error, path) from None
+    tune_seeds = getattr(arguments, "tune", 0)
+    try:
+        result = run_comparison(
+            experiment, path, way, on_plan=on_plan, most_seeds=most_seeds, tune_seeds=tune_seeds
+        )
+    except OSError as error:
+        raise disk_error(error, path) from None
     if result is None:  # the first process reports for all
         return 0
     result.report.print(console)
@@ -224,61 +208,17 @@ def run_one(
     return 0
 
 
-def with_seeds(
-    config: ExperimentConfig, arguments: argparse.Namespace, store: Path, data: ExperimentData | None
-) -> ExperimentConfig:
-    """Gives an experiment as many seeds as see the difference that is to be detected.
-
-    Raises:
-        UserError: If seeds are given, too, or no feasible number sees it.
-    """
-    from lowland.planning.power import RECORDED_ROWS, seeds_to_detect, spread_for
-
-    if "seeds" in arguments or "until_decided" in arguments:
-        raise UserError("--detect chooses the seeds; leave --seeds and --until-decided out.")
-    rows = RECORDED_ROWS if data is None else sum(map(len, data.evaluation.values()))
-    seeds = seeds_to_detect(arguments.detect, spread_for(config, store, rows))
-    return replace(config, seeds=tuple(range(seeds)))
-
-
-def tuned(experiment: Experiment, arguments: argparse.Namespace, path: Path, store: Path) -> Experiment:
-    """Chooses the settings of an experiment's arms, and prints what was tried.
-
-    Raises:
-        UserError: If nothing is held out to choose by, or every try failed.
-    """
-    from lowland.compare.api import run_comparison
+def _run_alone(experiment: Experiment, path: Path, store: Path) -> int:
+    from lowland.compare.compare import run_alone
     from lowland.compare.progress import ExperimentProgress
-    from lowland.compare.tune import tune
+    from lowland.train.loop import TrainingError
 
-    name, more = getattr(arguments, "launcher", ("processes", {}))
-
-    def run(config: ExperimentConfig, stage: str) -> Any:
-        folder = path.with_name(f"{path.name}-tuning") / stage
-        with ExperimentProgress(console, config, folder) as progress:
-            result = run_comparison(
-                replace(experiment, config=config),
-                folder,
-                command=arguments.command,
-                progress=progress,
-                store=store,
-                jobs=getattr(arguments, "jobs", 1),
-                launcher=name,
-                launcher_options=more,
-            )
-        if result is None:
-            raise UserError("--tune runs in one process; tune first, then train in several.")
-        return result.report.comparison.experiment
-
-    def show(tried: Any) -> None:
-        console.print(Text(f"Tried {tried.words}"), soft_wrap=True)
-
-    if experiment.data is None:
-        raise UserError("--tune needs the data.")
-    config = tune(experiment.config, experiment.data, arguments.tune, run, show)
-    for arm, changes in config.arms.items():
-        console.print(Text(f"Chosen for {arm}: {describe(changes)}", style="bold"), soft_wrap=True)
-    return replace(experiment, config=config)
+    with ExperimentProgress(console, experiment.config, path) as progress:
+        try:
+            run_alone(experiment.config, store, progress)
+        except TrainingError as error:
+            raise UserError(str(error)) from None
+    return 0
 
 
 def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:

@@ -217,7 +217,7 @@ def arm_or_name(text: str) -> tuple[str, dict[str, Any] | None]:
     return own_arm(text) if ":" in text else (text, None)
 
 
-def launcher(text: str) -> tuple[str, dict[str, Any]]:
+def launcher_and_options(text: str) -> tuple[str, dict[str, Any]]:
     """Reads `slurm,timeout_min=600`: where processes run, and what submitit is told."""
     name, *words = text.split(",")
     name = one_of("processes", "slurm", "submitit-local")(name)

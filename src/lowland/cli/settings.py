@@ -16,7 +16,7 @@ from lowland.config.layers import read_layer
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.compare.api import Experiment
+    from lowland.compare.experiment import Experiment
 
 TOP = ("model", "seeds", "arms", "more_arms", "lora", "merge")
 """Settings that are in no section."""
@@ -57,7 +57,7 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
     Raises:
         UserError: If something is wrong.
     """
-    from lowland.compare.api import build_experiment
+    from lowland.compare.experiment import build_experiment
     from lowland.compare.grid import experiments_of, with_grid
 
     axes = grid_of(arguments) if grid else {}

@@ -43,7 +43,10 @@ def spread_for(config: ExperimentConfig, store: Path, rows: int) -> Spread:
     for folder in sorted(store.glob("*-seed*")):
         if (named := re.fullmatch(r"(.+)-seed(\d+)", folder.name)) is None or not _alike(folder, config):
             continue
-        run = read_run(store, named[1], int(named[2]), {})
+        try:
+            run = read_run(store, named[1], int(named[2]), {})
+        except UserError:  # of another experiment, perhaps; whose run it is will be told
+            continue
         if run.state == "done" and run.evaluated_steps:
             last = run.evaluated_steps[-1]
             found = [e.metrics for e in run.evaluations if e.split == "evaluation" and e.step == last]

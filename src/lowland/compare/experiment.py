@@ -1,0 +1,151 @@
+"""An experiment that is ready to run: settings and data, checked before torch is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowland.config.data import DataSettings
+from lowland.config.experiment import MODEL_DEFAULTS, ExperimentConfig, build_config
+from lowland.config.layers import Layer, merge
+from lowland.config.scale import scale
+from lowland.errors import UserError
+from lowland.runs.examples import ExperimentData, load_data, load_tasks, part
+from lowland.runs.names import FOLDER
+from lowland.tasks.sources import MissingFilesError
+from lowland.train.settings import TrainSettings
+
+EPOCHS, LEAST_STEPS = 10, 100
+"""The default length of training on a user's own rows; never more than the model's default."""
+
+MANY_PASSES = 30
+"""More passes than these over a user's own rows are worth a word."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """An experiment whose settings and data were checked, and which is ready to run.
+
+    Attributes:
+        config: Its settings.
+        data: Its examples; `None` where they are not on this machine, and only a plan is wanted.
+        reasons: Setting -> why it has its value, of those that depend on the model or the data.
+        warnings: What the user should know.
+    """
+
+    config: ExperimentConfig
+    data: ExperimentData | None
+    reasons: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def build_experiment(
+    layers: Sequence[Layer],
+    *,
+    epochs: float | None = None,
+    factor: float = 1.0,
+    keep: Collection[str] = (),
+    arms: Callable[[ExperimentConfig], ExperimentConfig] = lambda config: config,
+    only_plan: bool = False,
+) -> Experiment:
+    """Checks settings and data, before torch is loaded where that is possible.
+
+    Args:
+        layers: Layers of settings, from the least to the most particular.
+        epochs: Passes over the training examples, in place of steps.
+        factor: See `lowland.config.scale.scale`.
+        keep: Settings that are not scaled.
+        arms: Makes the arms of a grid.
+        only_plan: Whether data may be missing.
+
+    Raises:
+        UserError: If something is wrong.
+    """
+    if epochs is not None and not (epochs > 0 and math.isfinite(epochs)):
+        raise UserError(f"Invalid epochs={epochs!r}. Must be a finite number > 0.")
+    given: dict[str, Any] = {}
+    for layer in layers:
+        given = merge(given, layer)
+    steps_given = "steps" in _section(given, "train")
+    if epochs is not None and steps_given:
+        raise UserError("Steps and epochs both say how long to train. Give one of them.")
+    # What is wrong with options is said first, then what is wrong with data; both without the model.
+    config = arms(scale(build_config(*layers, of_family=False), factor, keep))
+    data = _load(config.data, only_plan)
+    config = arms(scale(build_config(*layers), factor, keep))
+    warnings: list[str] = []
+    reasons = _reasons(given, config)
+    if data is not None and (epochs is not None or (config.data.custom is not None and not steps_given)):
+        rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
+        least = 1 if epochs is not None else LEAST_STEPS
+        steps = max(least, math.ceil((epochs or EPOCHS) * rows / config.train.batch_size))
+        steps = steps if epochs is not None else min(steps, config.train.steps)
+        layer = {"train": {"steps": steps}}
+        if "evaluate_every" not in _section(given, "train"):
+            layer["train"]["evaluate_every"] = min(config.train.evaluate_every, math.ceil(steps / 4))
+        config = arms(
+            scale(build_config(*layers, layer), factor, (*keep, "train.steps", "train.evaluate_every"))
+        )
+        passes = steps * config.train.batch_size / rows
+        reasons["train.steps"] = f"{passes:.3g} epochs" + (
+            "" if epochs is not None else ", the default for own data"
+        )
+    if data is not None and config.data.custom is not None:
+        warnings += _many_passes(config, data)
+    return Experiment(config=config, data=data, reasons=reasons, warnings=tuple(warnings))
+
+
+def default_directory(config: ExperimentConfig, verb: str, what: str | None = None) -> Path:
+    """Names the directory of an experiment after what it is, so that the same command finds it again."""
+    names = [*config.data.tasks, *([config.data.custom.name] if config.data.custom else [])]
+    what = what or "-".join(names).replace("/", "-")
+    return Path(FOLDER) / f"{verb}-{what[:60]}-{config.fingerprint()}"
+
+
+def _load(settings: DataSettings, only_plan: bool) -> ExperimentData | None:
+    try:
+        load_tasks(settings)  # a name that is not known is better said before files are read
+        # A plan may be for another machine, and published numbers are enough for it.
+        return None if only_plan and settings.custom is None else load_data(settings)
+    except MissingFilesError:
+        if only_plan:
+            return None
+        raise
+
+
+def _section(settings: Layer, name: str) -> Layer:
+    found = settings.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _reasons(given: Layer, config: ExperimentConfig) -> dict[str, str]:
+    """Says why settings that depend on the model have their values."""
+    reasons = {}
+    embedded = MODEL_DEFAULTS.get(config.model, {}).get("train", {})
+    for name in ("learning_rate", "optimizer", "batch_size", "steps"):
+        value = getattr(config.train, name)
+        if name in _section(given, "train"):
+            continue
+        if name in embedded:
+            reasons[f"train.{name}"] = f"the default of the {config.model} model"
+        elif value != getattr(TrainSettings(), name):
+            reasons[f"train.{name}"] = "the default of its kind of model"
+        else:
+            reasons[f"train.{name}"] = "the paper's"
+    if "rho" not in _section(given, "sam"):
+        reasons["sam.rho"] = "the paper's; small models often want less, see --grid"
+    return reasons
+
+
+def _many_passes(config: ExperimentConfig, data: ExperimentData) -> list[str]:
+    rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
+    passes = config.train.steps * config.train.batch_size / rows
+    if passes <= MANY_PASSES:
+        return []
+    return [
+        f"A run passes {passes:,.0f} times over the {rows:,} training examples. "
+        f"Give --epochs {EPOCHS}, or fewer --steps, unless that is meant."
+    ]

@@ -1,0 +1,247 @@
+"""One command from its settings to its report: tuning, runs here or side by side, reading again."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lowland.compare.experiment import Experiment
+from lowland.compare.progress import ExperimentProgress
+from lowland.config.arms import describe
+from lowland.config.experiment import ExperimentConfig
+from lowland.errors import UserError
+from lowland.runs.examples import ExperimentData
+from lowland.runs.names import all_done
+
+if TYPE_CHECKING:  # a finished comparison is shown without torch
+    from rich.console import Console
+
+    from lowland.planning.plan import Plan
+    from lowland.report.result import Report
+    from lowland.runs.directory import RunDirectory
+
+FIRST_LOOK, MOST_SEEDS = 5, 40
+"""Seeds to begin with, and at most, where seeds are added until the score is decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What came out of a comparison.
+
+    Attributes:
+        directory: Where everything is, the report in `report/`.
+        report: The report.
+        again: Whether it was finished before.
+    """
+
+    directory: Path
+    report: Report
+    again: bool = False
+
+    @property
+    def answer(self) -> tuple[str, ...]:
+        """Four lines: what was compared, the score, the rest, what to do; none for a single arm."""
+        return self.report.answer
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Arm -> `better`, `worse` ... than the first arm, on the score that decides."""
+        records = self.report.scores[0].records if self.report.scores else ()
+        first = [record for record in records if _score_of(record) == _score_of(records[0])]
+        return {str(record["arm"]): str(record["verdict"]) for record in first if "verdict" in record}
+
+    @property
+    def model(self) -> Path | None:
+        """The directory of the best model, which `from_pretrained` loads."""
+        path = self.directory / "model"
+        return path if path.is_dir() else None
+
+    def table(self) -> Any:
+        """Gives the scores: a frame where pandas is installed, else a list of dictionaries."""
+        records = [dict(record) for record in self.report.scores[0].records] if self.report.scores else []
+        try:
+            import pandas
+        except ImportError:
+            return records
+        return pandas.DataFrame(records)
+
+    def __str__(self) -> str:
+        return "\n".join(self.answer or (self.report.headline,))
+
+    def _repr_html_(self) -> str:
+        """Shows the answer, the table and the picture in a notebook."""
+        lines = "".join(f"<p>{html.escape(line)}</p>" for line in self.answer or (self.report.headline,))
+        table = self.report.scores[0] if self.report.scores else None
+        rows = [table.columns, *table.rows] if table else []
+        cells = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+        )
+        pictures = [path for path in self.report.figures if path.suffix == ".svg" and path.is_file()]
+        picture = pictures[0].read_text(encoding="utf-8") if pictures else ""
+        return f"{lines}<table>{cells}</table>{picture[picture.find('<svg') :] if picture else ''}"
+
+
+def _score_of(record: Mapping[str, Any]) -> tuple[Any, Any]:
+    return record["evaluation_set"], record["metric"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How an experiment is run.
+
+    Attributes:
+        command: The command that redoes it, for the record.
+        console: Where to show how it goes.
+        store: Where runs lie.
+        jobs: Runs at the same time, each in a process of its own; 1 for this process.
+        launcher: See `lowland.compare.launch.make_launcher`.
+        launcher_options: What the launcher is told.
+    """
+
+    command: str
+    console: Console
+    store: Path
+    jobs: int = 1
+    launcher: str = "processes"
+    launcher_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_comparison(
+    experiment: Experiment,
+    path: Path,
+    way: Way,
+    *,
+    on_plan: Callable[[Plan], None] | None = None,
+    most_seeds: int = 0,
+    tune_seeds: int = 0,
+) -> Comparison | None:
+    """Runs an experiment, or what is left of it; a finished one is read again.
+
+    Args:
+        experiment: The experiment, whose data were read.
+        path: Its directory.
+        way: How it is run.
+        on_plan: Is told what will be done before anything is.
+        most_seeds: Seeds up to which one after another is added until the score is decided; 0 for none.
+        tune_seeds: Seeds of their own by which the arms' settings are chosen first; 0 to leave them.
+
+    Returns:
+        The result; `None` on all processes but the first of those that train together.
+
+    Raises:
+        UserError: If something the user gave is wrong, or every run failed.
+        KeyboardInterrupt: If the user asked to stop.
+    """
+    if tune_seeds:
+        experiment = _tuned(experiment, path, way, tune_seeds)
+    config, seeds = experiment.config, experiment.config.seeds
+    further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
+    # As many runs are shown as there may be.
+    shown = replace(config, seeds=(*seeds, *further))
+    with ExperimentProgress(way.console, shown, path) as progress:
+        if experiment.data is not None and is_finished(config, path, way.store, experiment.data):
+            from lowland.report.write import read_report
+
+            for seed in seeds:
+                for arm in config.arms:
+                    progress.on_run(arm, seed, done=True)
+            return Comparison(directory=path, report=read_report(path), again=True)
+        return _run(experiment, path, way, progress, on_plan, most_seeds)
+
+
+def _run(
+    experiment: Experiment,
+    path: Path,
+    way: Way,
+    progress: ExperimentProgress,
+    on_plan: Callable[[Plan], None] | None,
+    most_seeds: int,
+) -> Comparison | None:
+    from lowland.compare.compare import run_experiment
+    from lowland.compare.jobs import run_side_by_side
+    from lowland.runs.run import processes
+    from lowland.train.loop import TrainingError
+
+    config = experiment.config
+    apart = way.jobs > 1 or way.launcher != "processes"
+    if apart and processes().num_processes > 1:
+        raise UserError(
+            "--jobs: several processes train each run together already. Leave it out, or start only one."
+        )
+
+    def elsewhere(left: Sequence[RunDirectory]) -> None:
+        run_side_by_side(config, path, left, way.jobs, way.launcher, way.launcher_options, progress)
+
+    try:
+        report = run_experiment(
+            config,
+            path,
+            way.command,
+            progress,
+            on_plan,
+            data=experiment.data,
+            warnings=experiment.warnings,
+            most_seeds=most_seeds,
+            store=way.store,
+            elsewhere=elsewhere if apart else None,
+        )
+    except TrainingError as error:
+        raise UserError(str(error)) from None
+    return None if report is None else Comparison(directory=path, report=report)
+
+
+def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experiment:
+    """Gives an experiment as many seeds as see a difference of the score in 4 of 5 cases.
+
+    Raises:
+        UserError: If no feasible number sees it.
+    """
+    from lowland.planning.power import RECORDED_ROWS, seeds_to_detect, spread_for
+
+    data = experiment.data
+    rows = RECORDED_ROWS if data is None else sum(map(len, data.evaluation.values()))
+    seeds = seeds_to_detect(points, spread_for(experiment.config, store, rows))
+    return replace(experiment, config=replace(experiment.config, seeds=tuple(range(seeds))))
+
+
+def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experiment:
+    """Chooses the settings of an experiment's arms, and prints what was tried.
+
+    Raises:
+        UserError: If nothing is held out to choose by, or every try failed.
+    """
+    from lowland.compare.tune import tune
+
+    def run(config: ExperimentConfig, stage: str) -> Any:
+        folder = path.with_name(f"{path.name}-tuning") / stage
+        result = run_comparison(replace(experiment, config=config), folder, way)
+        if result is None:
+            raise UserError("--tune runs in one process; tune first, then train in several.")
+        return result.report.comparison.experiment
+
+    def say(text: str) -> None:
+        way.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    if experiment.data is None:
+        raise UserError("--tune needs the data.")
+    config = tune(experiment.config, experiment.data, seeds, run, lambda tried: say(f"Tried {tried.words}"))
+    for arm, changes in config.arms.items():
+        say(f"Chosen for {arm}: {describe(changes)}")
+    return replace(experiment, config=config)
+
+
+def is_finished(config: ExperimentConfig, path: Path, store: Path, data: ExperimentData) -> bool:
+    """Says whether a directory holds this very experiment, reported on after its last run."""
+    if config.outcomes.also or config.outcomes.general:
+        return False  # whose files may have changed
+    try:
+        description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
+        same = (path / "experiment.toml").read_text(encoding="utf-8") == config.to_toml()
+    except (OSError, ValueError):
+        return False
+    done = same and description.get("finished") is not None and (path / "report" / "report.json").is_file()
+    return done and all_done(config, store, data)
