@@ -122,10 +122,9 @@ def _show_task(task: Task) -> None:
         facts.append(
             ("training", _files(data, data.train) if data.train else "none: it is for evaluation only")
         )
-        for name, split in data.evaluation.items():
-            facts.append(
-                ("evaluation", (f"{name}: " if len(data.evaluation) > 1 else "") + _files(data, split))
-            )
+        for (name, split), *others in _by_files(data):
+            named = f"{len(others) + 1} sets: " if others else f"{name}: " if len(data.evaluation) > 1 else ""
+            facts.append(("evaluation", named + _files(data, split)))
         name, configuration = data.hub
         facts.append(("on the hub", name + (f", configuration {configuration}" if configuration else "")))
     row, example = _sample(task)
@@ -138,6 +137,14 @@ def _show_task(task: Task) -> None:
     verb = "compare" if is_carried(task) or (data is not None and data.train) else "eval"
     model, where = (" --model DIR" if verb == "eval" else ""), ("" if is_carried(task) else " --data-dir DIR")
     _say(f"\nTry: lowland {verb} {task.name}{model}{where}")
+
+
+def _by_files(data: DataSet) -> Iterable[list[tuple[str, Split]]]:
+    """Groups evaluation sets that are read from the same files (the languages of TyDiQA)."""
+    groups: dict[tuple[str, ...], list[tuple[str, Split]]] = {}
+    for name, split in data.evaluation.items():
+        groups.setdefault(split.patterns, []).append((name, split))
+    return groups.values()
 
 
 def _sample(task: Task) -> tuple[str | None, Example | None]:
@@ -153,7 +160,7 @@ def _holds(mixture: str, task: Task) -> bool:
 
 
 def _files(data: DataSet, split: Split) -> str:
-    published = f" ({split.published:,} examples)" if split.published else ""
+    published = f" ({split.published:,} examples)" if split.published and not split.pick else ""
     others = f", or {', '.join(split.patterns[1:])}" if len(split.patterns) > 1 else ""
     return f"DIR/{data.folders[0]}/{split.patterns[0]}{published}{others}"
 
