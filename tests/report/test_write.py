@@ -269,11 +269,3 @@ def test_no_experiment_is_a_mistake() -> None:
     """An empty list is refused."""
     with pytest.raises(UserError, match="give at least one"):
         report_many([])
-
-
-def test_a_terminal_without_plus_minus_gets_a_stand_in(pair: Path) -> None:
-    """A terminal that cannot show a character gets another one and no error."""
-    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    write_report(pair).print(Console(file=file, width=100))
-    file.seek(0)
-    assert "80.5 +/- 0.7" in file.read()

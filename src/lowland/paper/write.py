@@ -15,7 +15,7 @@ from lowland.report.along import draw_panels, setting_figures
 from lowland.report.figures import PANELS_PER_ROW, draw
 from lowland.report.formats import Table, to_markdown
 from lowland.report.points import Point, find_lines, find_points
-from lowland.report.result import Printer
+from lowland.report.result import print_lines, print_table
 from lowland.report.runs import read_experiment
 from lowland.report.selection import AVERAGE, Selection
 from lowland.report.write import drawn, table_files, write_files
@@ -37,12 +37,10 @@ class PaperReport:
 
     def print(self, console: Console) -> None:
         """Prints the tables and where everything is."""
-        show = Printer(console)
         for table in self.tables:
-            show.table(table)
-        for note in self.notes:
-            show(Text(f"* {note}", style="yellow"))
-        show(Text(f"The paper's tables: {self.directory / 'paper.md'}"), soft_wrap=True)
+            print_table(console, table)
+        print_lines(console, [f"* {note}" for note in self.notes], "yellow")
+        console.print(Text(f"The paper's tables: {self.directory / 'paper.md'}"), soft_wrap=True)
 
 
 def write_paper(directories: Sequence[Path], out: Path) -> PaperReport:

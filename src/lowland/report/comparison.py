@@ -100,23 +100,12 @@ class Comparison:
     cost: Cost
     caveats: tuple[str, ...]
 
-    @property
-    def headline_row(self) -> ScoreRow | None:
-        """The row that the headline speaks of, or `None` before anything has finished."""
-        return self.scored[0].rows[0] if self.scored else None
-
 
 def compare(experiment: Experiment) -> Comparison:
     """Scores an experiment: at the step chosen on held-out data where there is some, and at the last step.
 
     Of an arm the seeds count that finished in it and in the reference. Where there is none in any arm, each
     arm's finished runs are summed up on their own and nothing is compared.
-
-    Args:
-        experiment: The experiment.
-
-    Returns:
-        The comparison.
     """
     finished = {arm: experiment.finished(arm) for arm in experiment.arms}
     first, *others = finished.values()
@@ -201,16 +190,16 @@ def _row(
 ) -> ScoreRow:
     """Builds a row from each run's value; a pair without a number on both sides is left out."""
     (_, first), *others = values.items()
-    kept = {
-        arm: [value for value in of_arm.values() if not math.isnan(value)] for arm, of_arm in values.items()
-    }
     paired: dict[str, PairedComparison] = {}
     for arm, of_arm in others:
         pairs = [(first[seed], of_arm[seed]) for seed in seeds if seed in first and seed in of_arm]
         whole = [pair for pair in pairs if not math.isnan(sum(pair))]
         reference, other = [pair[0] for pair in whole], [pair[1] for pair in whole]
         paired[arm] = compare_pairs(reference, other, sequential=sequential)
-    arms = {arm: summarize(of_arm) for arm, of_arm in kept.items()}
+    arms = {
+        arm: summarize([value for value in of_arm.values() if not math.isnan(value)])
+        for arm, of_arm in values.items()
+    }
     if len(others) == 1 and seeds:  # a run without its pair tells nothing of the difference
         (comparison,) = paired.values()
         arms = dict(zip(values, (comparison.reference, comparison.arm), strict=True))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from lowland.report.comparison import Comparison
@@ -57,50 +57,23 @@ class Report:
 
     def print(self, console: Console) -> None:
         """Prints the headline, its score table, other selections, caveats, files and the answer."""
-        show = Printer(console)
-        show(Text(plain(self.headline), style="bold"))
+        print_lines(console, [self.headline], "bold")
         if self.scores:
-            show.table(self.scores[0])
-        for scored in self.comparison.scored[1:]:
-            if (sentence := in_short(scored)) is not None:
-                show(Text(sentence))
-        for caveat in self.caveats:
-            show(Text(f"* {plain(caveat)}", style="yellow"))
-        show(Text(f"Report: {self.directory / 'report.html'} (or report.md)"), soft_wrap=True)
-        self.print_answer(console)
-
-    def print_answer(self, console: Console) -> None:
-        """Prints the answer."""
-        show = Printer(console)
-        for line in self.answer:
-            show(Text(plain(line), style="bold"))
+            print_table(console, self.scores[0])
+        others = [sentence for scored in self.comparison.scored[1:] if (sentence := in_short(scored))]
+        print_lines(console, others)
+        print_lines(console, [f"* {caveat}" for caveat in self.caveats], "yellow")
+        console.print(Text(f"Report: {self.directory / 'report.html'} (or report.md)"), soft_wrap=True)
+        print_lines(console, self.answer, "bold")
 
 
-class Printer:
-    """Prints to a console; where its encoding lacks a character, a stand-in is printed."""
+def print_lines(console: Console, lines: Iterable[str], style: str = "") -> None:
+    """Prints lines as they are, whatever they hold."""
+    for line in lines:
+        console.print(Text(plain(line), style=style), crop=False)
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
 
-    def __call__(self, shown: Text | RichTable, *, soft_wrap: bool = False) -> None:
-        """Prints one thing."""
-        if isinstance(shown, Text):
-            shown.plain = self._encodable(shown.plain)
-        self.console.print(shown, crop=False, soft_wrap=soft_wrap)
-
-    def table(self, table: Table) -> None:
-        """Prints a table and its notes."""
-        rows = tuple(tuple(map(self._encodable, row)) for row in table.rows)
-        columns = tuple(map(self._encodable, table.columns))
-        table = replace(table, rows=rows, columns=columns, title=self._encodable(table.title))
-        self(to_rich(table, width=self.console.width, hide=("Seeds",)))
-        for note in table.notes:
-            self(Text(note, style="dim"))
-
-    def _encodable(self, text: str) -> str:
-        encoding = self.console.encoding
-        try:
-            text.encode(encoding)
-        except UnicodeEncodeError:
-            return text.replace("±", "+/-").encode(encoding, "replace").decode(encoding)
-        return text
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table and its notes."""
+    console.print(to_rich(table, width=console.width, hide=("Seeds",)), crop=False)
+    print_lines(console, table.notes, "dim")

@@ -47,11 +47,6 @@ def score_run(
 
     Step 0 is the model before training and is never selected.
 
-    Args:
-        run: The run.
-        metrics: Evaluation set -> its metrics.
-        selection: How the step is selected.
-
     Returns:
         The scores and the step that they are from, which is `None` where every score has its own;
         or `None` when the selection is not available: no held-out split, or nothing evaluated.
@@ -77,12 +72,8 @@ def held_out_step(run: Run, steps: set[int]) -> int | None:
     A step's score is the mean over the training tasks, each the mean of its metrics first; an
     undefined metric (nan) makes the step the worst. Of equal steps the earliest is taken.
 
-    Args:
-        run: The run.
-        steps: The steps to choose from.
-
     Returns:
-        The step, or `None` when no step has held-out scores for all tasks that have any.
+        One of `steps`, or `None` when none has held-out scores for all tasks that have any.
     """
     by_step: dict[int, dict[str, float]] = {}
     for evaluation in run.evaluations:

@@ -14,7 +14,7 @@ from lowland.report.along import setting_figures
 from lowland.report.formats import Row, Table, make_table, plain, to_markdown
 from lowland.report.page import bullets
 from lowland.report.points import differing, find_lines, find_points, settings_of
-from lowland.report.result import Printer, Report
+from lowland.report.result import Report, print_lines, print_table
 from lowland.report.tables import NONE
 from lowland.report.words import count
 from lowland.report.write import drawn, table_files, write_files, write_report
@@ -40,20 +40,18 @@ class Reports:
 
     def print(self, console: Console) -> None:
         """Prints the summary; before it every report, where nothing was written of them together."""
-        show = Printer(console)
         for report in self.reports if self.directory is None else ():
             if self.summary is not None:
-                show(Text(f"\n{plain(report.comparison.experiment.name)}", style="bold underline"))
+                console.print(Text(f"\n{plain(report.comparison.experiment.name)}", style="bold underline"))
             report.print(console)
         if self.summary is not None:
-            show(Text())
-            show.table(self.summary)
-        for caveat in self.caveats:
-            show(Text(f"* {plain(caveat)}", style="yellow"))
+            console.print()
+            print_table(console, self.summary)
+        print_lines(console, [f"* {caveat}" for caveat in self.caveats], "yellow")
         if self.directory is not None:
-            show(Text(f"Report: {self.directory / 'report.md'}"), soft_wrap=True)
+            console.print(Text(f"Report: {self.directory / 'report.md'}"), soft_wrap=True)
         for figure in self.figures:
-            show(Text(f"Figure: {figure}"), soft_wrap=True)
+            console.print(Text(f"Figure: {figure}"), soft_wrap=True)
 
 
 def report_many(experiment_dirs: Sequence[Path], out: Path | None = None) -> Reports:
