@@ -3,8 +3,7 @@
     python benchmarks/bench_scaling.py [--shape t5-v1_1-small] [--precision fp32]
 
 Whole steps (gradient and AdaFactor) of standard training and of SAM at a = b/4, interleaved. One of batch
-and length is varied at a time; the shortest round counts, since other programs only make it longer. The
-speed counts the arithmetic of standard training's passes; bare matrix products are its bound.
+and length is varied at a time; the shortest round counts, since other programs only make it longer.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import SAM, StandardGradient
-from lowland.planning.cost import BACKWARD, forward_flops, matmul_speed, outline_of
 from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer
@@ -44,14 +42,10 @@ def main() -> None:
     device = torch.device(options.device)
     precision = precision_of(options)
     bf16 = precision == "bf16"
-    bound = matmul_speed(device, bf16)
     middle = (sorted(options.batch_sizes)[1:] or options.batch_sizes)[0], sorted(options.input_lengths)[0]
 
-    table = Table(
-        title=f"{options.target_length} target tokens, {precision}, {options.device}; bare matrix "
-        f"products reach {bound / 1e9:.0f} GFLOP/s"
-    )
-    for column in ("model", "batch", "length", "standard, ms", "SAM, ms", "SAM/standard", "GFLOP/s"):
+    table = Table(title=f"{options.target_length} target tokens, {precision}, {options.device}")
+    for column in ("model", "batch", "length", "standard, ms", "SAM, ms", "SAM/standard"):
         table.add_column(column, justify="right")
     rows = []
     for shape in options.shape:
@@ -75,9 +69,8 @@ def main() -> None:
                     work = partial(step, gradient, loss, optimizer, batch)
                     seconds[arm].append(timed(device, work))
             standard, sam = (min(values[1:]) for values in seconds.values())
-            flops = (1 + BACKWARD) * size * forward_flops(outline_of(model), length, options.target_length)
             row = {"shape": shape, "batch": size, "input_length": length, "standard": standard, "sam": sam}
-            row |= {"ratio": sam / standard, "flops_per_second": flops / standard, "matmul_speed": bound}
+            row |= {"ratio": sam / standard}
             rows.append(row | {"options": {key: str(value) for key, value in vars(options).items()}})
             table.add_row(
                 shape,
@@ -86,7 +79,6 @@ def main() -> None:
                 f"{1000 * standard:.0f}",
                 f"{1000 * sam:.0f}",
                 f"{sam / standard:.2f}",
-                f"{flops / standard / 1e9:.0f}",
             )
     Console().print(table)
     finish("scaling", rows, options.json)

@@ -14,7 +14,6 @@ import pytest
 from lowland.compare import jobs
 from lowland.compare.jobs import Job, make_jobs, run_jobs
 from lowland.compare.launch import ProcessLauncher, SubmititLauncher, cores
-from lowland.compare.pace import Pace
 from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import read_layer
 from lowland.errors import UserError
@@ -162,21 +161,6 @@ def test_a_process_that_dies_is_no_earlier_failure(tmp_path: Path) -> None:
 
     (problem,) = run_jobs([job], Dying([job]), 1, Silent()).values()
     assert problem == "Its process was ended from outside. Was there too little memory?"
-
-
-def test_the_pace_tells_what_is_left(tmp_path: Path) -> None:
-    """What is left takes as long, for its share of the work, as what was done since the command began."""
-    todo = [job for job in jobs_of(tmp_path, config_of(seeds=[0])) if job.run.arm != "baseline"]
-    now = [100.0]
-    pace = Pace(todo, clock=lambda: now[0])
-    assert (pace.share, pace.seconds()) == (0.0, None)
-    now[0] += 30
-    finish(todo[0])
-    assert (pace.share, pace.seconds()) == (0.5, 30.0)
-    finish(todo[0], state="running", step=4)
-    assert (pace.share, pace.seconds()) == (0.2, pytest.approx(120.0))  # a quotient of decimals
-    finish(todo[0], state="failed", step=4)
-    assert pace.share == 0.5
 
 
 def test_an_interruption_stops_the_jobs(tmp_path: Path) -> None:

@@ -43,7 +43,6 @@ def test_own_data_are_planned_with_a_model_that_is_not_here() -> None:
     assert result.code == 0, result.err
     assert "24 for training (how long they are in this model's tokens is not known)" in said
     assert "8 examples of 1 set" in said and "'mail number 0' -> 'ham'" in said
-    assert "15 + 5 tokens an example" in said  # bytes of the longest texts, and EOS
 
 
 def test_a_mistake_in_own_data_is_told_with_such_a_model() -> None:
@@ -55,7 +54,7 @@ def test_a_mistake_in_own_data_is_told_with_such_a_model() -> None:
 
 def test_an_experiment_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more memory than is free ends in one sentence with the way out, and nothing is written."""
-    monkeypatch.setattr("lowland.planning.cost.available_memory", lambda device: 300_000_000)
+    monkeypatch.setattr("lowland.planning.memory.available_memory", lambda device: 300_000_000)
     refused = call(*words("--batch-size 4096 --out out"))
     assert refused.code == 2
     assert "memory" in refused.err and "300 MB are free" in refused.err.replace("0.3 GB", "300 MB")

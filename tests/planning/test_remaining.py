@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.planning.remaining import Remaining
-from lowland.train import StepReport
+from lowland.runs.directory import RunDirectory, write_json
 
 MINUTES = 60.0
 
@@ -26,71 +26,80 @@ class Clock:
         return self.now
 
 
-def config_of(seeds: int, log_every: int = 10, evaluate_every: int = 100) -> ExperimentConfig:
+def config_of(seeds: int, evaluate_every: int = 100) -> ExperimentConfig:
     """Both arms, 400 steps of 32 examples."""
     config = build_config({"data": {"tasks": ["facts/continents"]}, "seeds": list(range(seeds))})
-    return replace(
-        config, train=replace(config.train, log_every=log_every, evaluate_every=evaluate_every, steps=400)
-    )
+    return replace(config, train=replace(config.train, evaluate_every=evaluate_every, steps=400))
 
 
-def report_of(step: int, seconds: float) -> StepReport:
-    """A line of the log, of which only the step and the time matter here."""
-    return StepReport(
-        step=step,
-        loss=1.0,
-        learning_rate=1.0,
-        gradient_norm=1.0,
-        examples=1,
-        target_tokens=1,
-        seconds=seconds,
-    )
+def write(run: RunDirectory, **status: object) -> None:
+    """Writes a run's status, as the run does."""
+    write_json(run.path / "status.json", {"state": "running", **run.status(), **status})
 
 
 def simulate(
-    config: ExperimentConfig, step_seconds: dict[str, float], evaluation: float, start: float, done: int = 0
+    config: ExperimentConfig,
+    path: Path,
+    step_seconds: dict[str, float],
+    evaluation: float,
+    start: float,
+    done: int = 0,
+    workers: int = 1,
 ) -> list[tuple[float, float | None]]:
-    """Plays an experiment; returns time and estimate after each event, counted from the beginning."""
-    chance, clock = random.Random(0), Clock()
-    runs = list(itertools.product(config.seeds, config.arms))
-    finished = [(arm, seed) for seed, arm in runs[:done]]
-    remaining = Remaining(config, finished, 400, clock)
+    """Plays an experiment, `workers` runs at a time; returns time and estimate after each line of a log."""
+    chance, clock, train = random.Random(0), Clock(), config.train
+    runs = [RunDirectory(path, arm, seed) for seed, arm in itertools.product(config.seeds, config.arms)]
+    for run in runs:
+        run.path.mkdir()
+    for run in runs[:done]:
+        write(run, state="done", step=400, evaluated=400, train_seconds=9.0, evaluation_seconds=1.0)
+    remaining = Remaining(config, path, clock)
     told: list[tuple[float, float | None]] = []
-    for number, (seed, arm) in enumerate(runs):
-        remaining.on_run(arm, seed)
-        if number < done:
-            continue
+    for begun in range(done, len(runs), workers):
+        turn = runs[begun : begun + workers]
         clock.now += start
-        seconds = 0.0
-        for step in range(1, config.train.steps + 1):
-            # The first steps are slow, and none is quite like another.
-            took = step_seconds[arm] * chance.uniform(0.8, 1.2) * (4 if number == done and step < 4 else 1)
-            clock.now += took
-            seconds += took
-            if step % config.train.log_every == 0 or step == config.train.steps:
-                remaining.on_log(report_of(step, seconds))
+        for step in range(10, train.steps + 1, 10):
+            # The first steps of all are slow, and none is quite like another.
+            slow = 2 if step == 10 and begun == done else 1
+            took = [slow * 10 * step_seconds[run.arm] * chance.uniform(0.9, 1.1) for run in turn]
+            clock.now += max(took)
+            for run, seconds in zip(turn, took, strict=True):
+                before = run.status().get("train_seconds", 0.0)
+                write(run, step=step, train_seconds=before + seconds)
+            told.append((clock.now, remaining.seconds()))
+            if step % train.evaluate_every == 0:
+                clock.now += evaluation
+                for run in turn:
+                    before = run.status().get("evaluation_seconds", 0.0)
+                    write(run, evaluated=step, evaluation_seconds=before + evaluation)
                 told.append((clock.now, remaining.seconds()))
-                seconds = 0.0
-            if step % config.train.evaluate_every == 0 or step == config.train.steps:
-                clock.now += evaluation * chance.uniform(0.9, 1.1)
-                remaining.on_scores(step)
-                told.append((clock.now, remaining.seconds()))
+        for run in turn:
+            write(run, state="done")
+    assert remaining.seconds() == 0.0 and remaining.share == 1.0
     return [(now - 1000.0, estimate) for now, estimate in told]
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-@pytest.mark.parametrize("sam", [1.2, 1.37, 1.5])
-@pytest.mark.parametrize("evaluation", [4.0, 40.0])
-@pytest.mark.parametrize(("log_every", "evaluate_every"), [(10, 100), (7, 50)])
-@pytest.mark.parametrize("done", [0, 1])
+@pytest.mark.parametrize(
+    ("seeds", "sam", "evaluation", "every", "done", "workers"),
+    [
+        (1, 1.2, 4.0, 100, 0, 1),
+        (1, 1.5, 40.0, 50, 0, 1),
+        (3, 1.37, 40.0, 100, 0, 1),
+        (3, 1.5, 4.0, 50, 1, 1),
+        (2, 1.2, 20.0, 100, 1, 1),
+        (4, 1.25, 20.0, 100, 0, 2),
+        (4, 1.25, 4.0, 100, 2, 2),
+    ],
+)
 def test_the_end_is_foreseen(
-    seeds: int, sam: float, evaluation: float, log_every: int, evaluate_every: int, done: int
+    tmp_path: Path, seeds: int, sam: float, evaluation: float, every: int, done: int, workers: int
 ) -> None:
     """After three minutes the end that is foreseen is within 10% of the end that comes, whatever the arms'
-    speeds, the evaluations, and the runs that were done before.
+    speeds, the evaluations, the runs that were done before, and the runs at a time.
     """
-    config = config_of(seeds, log_every, evaluate_every)
-    told = simulate(config, {"baseline": 1.0, "sam": sam}, evaluation, start=5.0, done=done)
+    config = config_of(seeds, every)
+    speeds = {"baseline": 1.0, "sam": sam}
+    told = simulate(config, tmp_path, speeds, evaluation, start=5.0, done=done, workers=workers)
     end = told[-1][0]
     late = [(now, left) for now, left in told if now > 3 * MINUTES]
     assert late
@@ -100,20 +109,24 @@ def test_the_end_is_foreseen(
     assert told[-1][1] == pytest.approx(0.0, abs=1.0)  # a second: what the last evaluation differs by
 
 
-def test_an_interrupted_run_counts_what_is_left() -> None:
-    """A run that goes on at an evaluation counts its steps from there, and that evaluation, too."""
+def test_an_interrupted_run_counts_what_is_left(tmp_path: Path) -> None:
+    """A run that goes on from a state before its last line of the log is measured from that state."""
     config, clock = config_of(1), Clock()
-    remaining = Remaining(config, [("baseline", 0)], 400, clock)
-    remaining.on_run("baseline", 0)
-    remaining.on_run("sam", 0)
+    done, run = RunDirectory(tmp_path, "baseline", 0), RunDirectory(tmp_path, "sam", 0)
+    done.path.mkdir()
+    run.path.mkdir()
+    write(done, state="done", step=400)
+    write(run, step=230, evaluated=100, train_seconds=50.0)
+    remaining = Remaining(config, tmp_path, clock)
     assert remaining.seconds() is None
-    remaining.on_resume(200)
-    clock.now += 30.0
-    remaining.on_scores(200)
+    write(run, step=200, train_seconds=44.0)
+    assert remaining.seconds() is None
     for step in (210, 220):
+        assert remaining.seconds() is None
         clock.now += 20.0
-        remaining.on_log(report_of(step, 20.0))
-    seconds = remaining.seconds()
-    assert seconds is not None
-    evaluations = seconds - 180 * 2.0
-    assert evaluations > 0 and math.isfinite(evaluations)
+        write(run, step=step, train_seconds=44.0 + 2 * (step - 200))
+    # What is left of the run, with two evaluations that take no time here.
+    assert remaining.seconds() == pytest.approx(180 * 2.0)  # floating-point sums
+    clock.now += 10.0
+    assert remaining.seconds() == pytest.approx(180 * 2.0 - 10.0)
+    assert remaining.share == pytest.approx((400 + 1.25 * 220) / (400 * 2.25))

@@ -175,7 +175,7 @@ def run_one(
         return _run_alone(experiment, path, store)
 
     def on_plan(plan: Plan) -> None:
-        from lowland.planning.fits import refuse_oversized
+        from lowland.planning.plan import refuse_oversized
 
         show_plan(plan, experiment.reasons, console, jobs, store)
         if "anyway" not in arguments:

@@ -143,8 +143,7 @@ def look_at_training(arguments: argparse.Namespace) -> Findings:
     from lowland.cli.plan import lines_of
     from lowland.cli.settings import settings_of
     from lowland.config.experiment import build_config
-    from lowland.planning.fits import refuse_oversized
-    from lowland.planning.plan import plan_experiment
+    from lowland.planning.plan import plan_experiment, refuse_oversized
 
     try:
         with errors.status("measuring"):

@@ -19,8 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lowland.cli.console import console
-from lowland.planning.advice import gigabytes
 from lowland.report.formats import plain
+from lowland.report.words import gigabytes
 
 Level: TypeAlias = Literal["ok", "note", "problem"]
 STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -113,7 +113,7 @@ def machine() -> Findings:
     """Looks at cores and threads, arithmetic, memory and accelerators."""
     import torch
 
-    from lowland.planning.cost import available_memory
+    from lowland.planning.memory import available_memory
     from lowland.runs.environment import describe_environment
     from lowland.train.machine import cpu_has_bf16
 

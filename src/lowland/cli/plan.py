@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from lowland.cli.console import make_table
+from lowland.config.outcomes import SHARE
 from lowland.report.formats import plain
-from lowland.report.words import count
+from lowland.report.words import count, gigabytes, span
 
 if TYPE_CHECKING:
     from lowland.config.experiment import ExperimentConfig
@@ -46,8 +47,6 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], console: Console, jobs: in
 
 def lines_of(plan: Plan, reasons: Mapping[str, str], jobs: int = 1) -> list[tuple[str, str]]:
     """Writes a plan: topic and text of each line."""
-    from lowland.planning.advice import gigabytes, span
-
     config, work = plan.config, plan.workload
     arms = count(len(config.arms), "arm")
 
@@ -99,17 +98,11 @@ def lines_of(plan: Plan, reasons: Mapping[str, str], jobs: int = 1) -> list[tupl
             + ", ".join(f"{name} {gigabytes(size)}" for name, size in plan.memory.items())
             + f"; {gigabytes(plan.available)} free",
         ),
-        (
-            "time",
-            f"{most or 'about '}{span(plan.seconds)} on this machine ({plan.device}, {plan.precision}): "
-            + ", ".join(f"{arm} {_time(seconds)} a step" for arm, seconds in plan.step_seconds.items())
-            + f", {span(plan.evaluation_seconds)} an evaluation"
-            + ("" if plan.measured else "; computed, not measured"),
-        ),
+        ("time", _time(plan)),
         *([("jobs", _jobs(min(jobs, sum(plan.runs.values())), plan.device))] if jobs > 1 else []),
         (
             "disk",
-            f"{most or 'about '}{gigabytes(sum(plan.disk.values()))}: "
+            f"about {gigabytes(sum(plan.disk.values()))}: "
             + ", ".join(f"{name} {gigabytes(size)}" for name, size in plan.disk.items()),
         ),
     ]
@@ -127,23 +120,40 @@ def _arm(config: ExperimentConfig, name: str, why: str) -> str:
 
 
 def _outcomes(plan: Plan) -> str:
-    from lowland.planning.advice import span
-
     wanted = plan.config.outcomes
     also = f"; and the test set{'s' * (len(wanted.also) > 1)} {', '.join(wanted.also)}" if wanted.also else ""
     if not wanted.measure:
         return f"the score alone{also}"
     number = (
-        f"{wanted.examples:,} examples of each set" if wanted.examples else "as many examples as this buys"
+        f"{wanted.examples:,} examples of each set"
+        if wanted.examples
+        else f"as many examples as {SHARE:.0%} of a run's arithmetic buys"
     )
-    seconds = f", at most {span(plan.outcome_seconds)} a run" if not wanted.examples else ""
-    return f"{', '.join(wanted.measure)} of the last and the chosen model, {number}{seconds}{also}"
+    return f"{', '.join(wanted.measure)} of the last and the chosen model, {number}{also}"
+
+
+def _time(plan: Plan) -> str:
+    """Says what steps take; evaluation and all that comes with it are seen only when they happen."""
+    from lowland.planning.remaining import sam_passes
+
+    config, where = plan.config, f"on this machine ({plan.device}, {plan.precision})"
+    passes = {arm: sam_passes(config.of(arm)) for arm in config.arms}
+    if plan.step_seconds is None:
+        shown = ", ".join(f"{arm} {number:.3g}" for arm, number in passes.items())
+        return f"told after the first steps {where}; the passes of a step: {shown}"
+    steps = sum(passes[arm] * number for arm, number in plan.runs.items()) * config.train.steps
+    each = {arm: plan.step_seconds * number for arm, number in passes.items()}
+    shown = ", ".join(
+        f"{arm} {f'{1000 * seconds:,.0f} ms' if seconds < 1 else f'{seconds:,.1f} s'} a step"
+        for arm, seconds in each.items()
+    )
+    return f"about {span(plan.step_seconds * steps)} of steps {where}: {shown}; evaluation is not tried"
 
 
 def _jobs(runs: int, device: str) -> str:
     from lowland.compare.launch import cores
 
-    text = f"{runs} runs at a time: as many times the memory; the time is for one after another"
+    text = f"{runs} runs at a time: as many times the memory"
     if device == "CPU" and runs > cores():
         text += f"; more than the {count(cores(), 'core')}, which is slower than fewer"
     return text
@@ -162,10 +172,6 @@ def _sam(sam: SAMConfig) -> str:
         else ""
     )
     return f"rho {sam.rho:g}, {how}{when}{which}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
 def _number(value: int) -> str:

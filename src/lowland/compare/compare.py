@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +26,7 @@ from lowland.report.runs import read_experiment
 from lowland.report.verdicts import verdicts_of
 from lowland.report.write import write_report
 from lowland.runs.directory import RunDirectory, now, write_json
-from lowland.runs.examples import ExperimentData, SeedData, part
+from lowland.runs.examples import ExperimentData, part
 from lowland.runs.guard import StopRequest, locked, stop_request
 from lowland.runs.names import store_of
 from lowland.runs.run import Observer, processes, run
@@ -40,20 +40,11 @@ SOON = 5
 class Progress(Observer, Protocol):
     """What is told of an experiment while it goes on."""
 
-    def on_data(
-        self,
-        data: ExperimentData,
-        sizes: Mapping[str, int],
-        warnings: list[str],
-        done: Collection[tuple[str, int]],
-    ) -> None:
-        """Called once, with the data, the numbers of training examples of the first seed, and done runs."""
+    def on_data(self, warnings: list[str]) -> None:
+        """Called once, before the first run."""
 
     def on_run(self, arm: str, seed: int, done: bool) -> None:
         """Called before a run, or instead of it where it is done already."""
-
-    def on_failure(self, arm: str, seed: int, sentence: str) -> None:
-        """Called when a run could not go on; the others do."""
 
 
 def run_experiment(
@@ -119,12 +110,10 @@ def run_experiment(
         except UserError:  # it does not fit
             raise
         except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
-            progress.on_note(f"Time and memory cannot be estimated for this model: {error}")
+            progress.on_note(f"Memory cannot be estimated for this model: {error}")
     del family
     if elsewhere is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # what the plan tried is of no use to other processes
-    sizes = {name: len(examples) for name, examples in parts[config.seeds[0]].train.items()}
-
     warnings = [
         *warnings,
         *data.warnings,
@@ -140,13 +129,16 @@ def run_experiment(
                 progress.on_note(sentence)
             runs.link(path)
         processes().wait_for_everyone()
-        done = {(run.arm, run.seed) for run in runs if run.done}
-        progress.on_data(data, sizes, list(dict.fromkeys(warnings)), done)
+        progress.on_data(list(dict.fromkeys(warnings)))
         problems: list[str] = []
         todo = list(runs)
         while True:
             if elsewhere is None:
-                problems += _train(config, todo, prepared, parts, progress, stop)
+                with closing(_turns(todo, progress, stop)) as turns:
+                    for turn in turns:
+                        arm, parted = config.of(turn.arm), parts[turn.seed]
+                        problem = run(arm, turn, data, parted, encodings[turn.arm], progress, stop)
+                        problems += [problem] if problem else []
             else:
                 with stop.at_once():
                     elsewhere([run for run in todo if not run.done])
@@ -197,8 +189,13 @@ def run_alone(config: ExperimentConfig, store: Path, progress: Progress) -> None
     parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
     runs = Runs(config, store, prepared.content)
     with stop_request(progress.on_note) as stop:
-        progress.on_data(data, {}, [], ())
-        problems = _train(config, runs, prepared, parts, progress, stop)
+        progress.on_data([])
+        problems: list[str] = []
+        with closing(_turns(runs, progress, stop)) as turns:
+            for turn in turns:
+                arm, seed = config.of(turn.arm), turn.seed
+                problem = run(arm, turn, data, parts[seed], prepared.encodings[turn.arm], progress, stop)
+                problems += [problem] if problem else []
         if processes().is_main_process:
             with stop.at_once():
                 measure_outcomes(Measured(config, data), runs, progress.on_note)
@@ -206,37 +203,22 @@ def run_alone(config: ExperimentConfig, store: Path, progress: Progress) -> None
         raise TrainingError(problems[0])
 
 
-def _train(
-    config: ExperimentConfig,
-    runs: Iterable[RunDirectory],
-    prepared: Prepared,
-    parts: Mapping[int, SeedData],
-    progress: Progress,
-    stop: StopRequest,
-) -> list[str]:
-    """Runs what is not done; says of each run that failed why."""
+def _turns(
+    runs: Iterable[RunDirectory], progress: Progress, stop: StopRequest
+) -> Generator[RunDirectory, None, None]:
+    """Gives the runs that are not done, one after another, each kept to this process for its turn."""
     first = processes().is_main_process
-    problems: list[str] = []
     for directory in runs:
-        arm, seed = directory.arm, directory.seed
-        own = config.of(arm)
         # Another experiment may be training it, whose run it will be.
         with locked_run(directory, progress.on_note, stop) if first else nullcontext():
             processes().wait_for_everyone()
-            progress.on_run(arm, seed, directory.done)
+            progress.on_run(directory.arm, directory.seed, directory.done)
             if directory.done:
                 directory.tidy()
                 continue
             if first:
                 tidy(directory)
-            encodings = prepared.encodings[arm]
-            try:
-                if not run(own, directory, prepared.data, parts[seed], encodings, progress, stop):
-                    raise KeyboardInterrupt
-            except TrainingError as error:
-                problems.append(str(error))
-                progress.on_failure(arm, seed, problems[-1])
-    return problems
+            yield directory
 
 
 @contextmanager

@@ -33,8 +33,6 @@ from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
-from lowland.planning.cost import BACKWARD
-from lowland.planning.plan import GENERATION
 from lowland.runs.directory import RunDirectory, write_json
 from lowland.runs.examples import ExperimentData
 from lowland.runs.run import processes
@@ -46,6 +44,12 @@ FOLDER = "outcomes"
 
 GENERAL = "general text"
 """What stands for an evaluation set where forgetting is told."""
+
+BACKWARD = 2.0
+"""A backward pass takes twice the arithmetic of its forward pass: gradients of inputs and of weights."""
+
+GENERATION = 2.0
+"""Generating an answer token by token takes about this much longer than its forward pass."""
 
 MOST_LABELS = 20
 """More labels than these cost too much: each is scored as the answer to every example."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
@@ -15,13 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from lowland.config.experiment import ExperimentConfig
-from lowland.planning.advice import span
+from lowland.planning.remaining import Remaining
+from lowland.report.words import span
 
 if TYPE_CHECKING:  # what a finished experiment scored is shown without torch
     from lowland.compare.jobs import Job
-    from lowland.compare.pace import Pace
-    from lowland.planning.remaining import Remaining
-    from lowland.runs.examples import ExperimentData
     from lowland.train import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -41,12 +39,12 @@ class ExperimentProgress:
         self._console = console
         self._config = config
         self._path = path
-        self._total = len(config.seeds) * len(config.arms) * config.train.steps
+        self._runs = len(config.seeds) * len(config.arms)
         self._remaining: Remaining | None = None
         self._begun = 0
         self._line_at = 0.0
-        self._step = 0
-        self._pace: Pace | None = None
+        self._name = ""
+        self._share = 0.0
         self._display = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -57,7 +55,7 @@ class ExperimentProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._bar: TaskID = self._display.add_task("loading", total=self._total, figures="", left="")
+        self._bar: TaskID = self._display.add_task("loading", total=1.0, figures="", left="")
 
     def __enter__(self) -> Self:
         self._display.start()
@@ -71,35 +69,19 @@ class ExperimentProgress:
     def _print(self, text: str) -> None:
         self._console.print(escape(text), highlight=False, soft_wrap=True)
 
-    def on_data(
-        self,
-        data: ExperimentData,
-        sizes: Mapping[str, int],
-        warnings: list[str],
-        done: Collection[tuple[str, int]],
-    ) -> None:
+    def on_data(self, warnings: list[str]) -> None:
         """Says what is odd about the data, and where the results will be."""
-        from lowland.planning.remaining import Remaining
-
         for warning in warnings:
             self._print(f"Warning: {warning}")
         self._print(f"Results: {self._path}")
-        examples = sum(len(part) for part in data.evaluation.values())
-        self._remaining = Remaining(self._config, done, examples)
+        self._remaining = Remaining(self._config, self._path)
 
     def on_run(self, arm: str, seed: int, done: bool) -> None:
         """Turns to the next run."""
         self._begun += 1
-        self._step = 0
-        if self._remaining is not None:
-            self._remaining.on_run(arm, seed)
-        runs = len(self._config.seeds) * len(self._config.arms)
-        self._name = f"run {self._begun} of {runs}: {arm}, seed {seed}"
+        self._name = f"run {self._begun} of {self._runs}: {arm}, seed {seed}"
         if done:
             self._print(f"{self._name}: done before")
-            # What was done before says nothing about the time that the rest will take.
-            self._total -= self._config.train.steps
-            self._display.update(self._bar, total=self._total)
         else:
             self._display.update(self._bar, description=self._name, figures="")
 
@@ -110,11 +92,6 @@ class ExperimentProgress:
     def on_resume(self, step: int) -> None:
         """Says that an interrupted run goes on."""
         self._print(f"{self._name}: goes on after step {step}")
-        if self._remaining is not None:
-            self._remaining.on_resume(step)
-        self._total -= step
-        self._step = step
-        self._display.update(self._bar, total=self._total)
 
     def on_note(self, sentence: str) -> None:
         """Says something that the user should know."""
@@ -123,17 +100,10 @@ class ExperimentProgress:
     def on_log(self, report: StepReport) -> None:
         """Moves the display, or prints a line now and then."""
         figures = f"step {report.step}/{self._config.train.steps}  loss {report.loss_text}"
-        if self._remaining is not None:
-            self._remaining.on_log(report)
-        self._display.update(self._bar, advance=report.step - self._step, figures=figures, left=self._left())
-        self._step = report.step
-        self._line(f"{self._name}: {figures}  {self._left()}")
+        self._line(f"{self._name}: {figures}  {self._move(figures)}")
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Prints the scores of an evaluation."""
-        if self._remaining is not None:
-            self._remaining.on_scores(step)
-            self._display.update(self._bar, left=self._left())
         shown = "  ".join(
             f"{name} {'/'.join(f'{value:.1f}' for value in metrics.values())}"
             for name, metrics in scores.items()
@@ -146,10 +116,6 @@ class ExperimentProgress:
 
     def begin_jobs(self, jobs: Sequence[Job]) -> None:
         """Turns to runs in processes of their own."""
-        from lowland.compare.pace import Pace
-
-        self._pace = Pace(jobs)
-        self._runs = len(self._config.seeds) * len(self._config.arms)
         self._ended = self._runs - len(jobs)
         if self._ended:
             self._print(f"{self._ended} of {self._runs} runs done before")
@@ -165,14 +131,8 @@ class ExperimentProgress:
 
     def on_wait(self) -> None:
         """Moves the display, and prints a line now and then where there is none."""
-        if self._pace is None:
-            return
-        seconds, share = self._pace.seconds(), self._pace.share
-        figures, left = f"{self._ended} of {self._runs} runs", _span(seconds)
-        self._display.update(
-            self._bar, description=f"{share:.0%}", completed=share * self._total, figures=figures, left=left
-        )
-        self._line(f"{share:.0%} done, {figures}  {left}")
+        left = self._move(figures := f"{self._ended} of {self._runs} runs")
+        self._line(f"{self._share:.0%} done, {figures}  {left}")
 
     def on_stop(self) -> None:
         """Says what a stop waits for."""
@@ -185,10 +145,12 @@ class ExperimentProgress:
             self._line_at = now
             self._print(text.rstrip())
 
-    def _left(self) -> str:
-        """Says how long all runs together will still take."""
-        return _span(None if self._remaining is None else self._remaining.seconds())
-
-
-def _span(seconds: float | None) -> str:
-    return "" if seconds is None else f"about {span(seconds)} left"
+    def _move(self, figures: str) -> str:
+        """Moves the display; says how long all runs together will still take."""
+        if self._remaining is None:
+            return ""
+        seconds = self._remaining.seconds()
+        self._share = self._remaining.share
+        left = "" if seconds is None else f"about {span(seconds)} left"
+        self._display.update(self._bar, completed=self._share, figures=figures, left=left)
+        return left

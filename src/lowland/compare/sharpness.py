@@ -23,6 +23,7 @@ from lowland.runs.directory import RunDirectory, write_json
 from lowland.runs.examples import ExperimentData, load_data, part
 from lowland.runs.run import processes
 from lowland.runs.start import start_model
+from lowland.settings import check, setting
 from lowland.sharpness import (
     Objective,
     climb,
@@ -45,37 +46,24 @@ UP = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class SharpnessSettings:
-    """What is measured.
+    """What is measured; each field says what it is."""
 
-    Attributes:
-        examples: Most examples of each kind (training, held out); the same for all arms of a seed.
-        batch_size: Examples of a batch; each batch has an ascent of its own, as in training.
-        radii: Radii of the ascent, L2 over all weights.
-        steps: Steps of the longer ascent; 1 for SAM's single step alone.
-        hessian_examples: Examples of which the Hessian is taken; 0 leaves it out.
-        probes: Random vectors of the trace.
-        points: Points of the line to each side.
-        grid: Points of each side of the plane, of the first seed only; 0 leaves it out.
-        seed: Of everything random: which examples, the vectors of the Hessian, the plane.
-    """
-
-    examples: int = 128
-    batch_size: int = 32
-    radii: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
-    steps: int = 3
-    hessian_examples: int = 64
-    probes: int = 8
-    points: int = 8
-    grid: int = 11
-    seed: int = 0
+    examples: int = setting(
+        128, "most examples of each kind (training, held out), of all arms the same", least=1
+    )
+    batch_size: int = setting(
+        32, "examples of a batch; each has an ascent of its own, as in training", least=1
+    )
+    radii: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)  # of the ascent, L2 over all weights
+    steps: int = setting(3, "steps of the longer ascent; 1 for SAM's alone", least=1)
+    hessian_examples: int = setting(64, "examples for the Hessian; 0 leaves it out", least=0)
+    probes: int = setting(8, "random vectors of the trace", least=1)
+    points: int = setting(8, "points of the line to each side", least=1)
+    grid: int = setting(11, "points of each side of the plane, of the first seed; 0 leaves it out", least=0)
+    seed: int = setting(0, "seed of which examples, of the vectors and of the plane", least=0)
 
     def __post_init__(self) -> None:
-        for name, least in (
-            *(("examples", 1), ("batch_size", 1), ("steps", 1), ("hessian_examples", 0)),
-            *(("probes", 1), ("points", 1), ("grid", 0), ("seed", 0)),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"Invalid {name}={getattr(self, name)!r}. Must be >= {least}.")
+        check(self)
         if not self.radii or not all(radius > 0 and math.isfinite(radius) for radius in self.radii):
             raise ValueError(f"Invalid radii={list(self.radii)!r}. Must be finite numbers > 0.")
 
@@ -148,7 +136,8 @@ def measure_all(
         UserError: If data or a checkpoint cannot be read.
     """
     data = load_data(config.data)
-    first = checkpoints[0].seed
+    train, first = config.train, checkpoints[0].seed
+    which = [dataclasses.asdict(config.data), train.input_length, train.target_length, train.z_loss]
     for checkpoint in checkpoints:
         own = settings if checkpoint.seed == first else dataclasses.replace(settings, grid=0)
         family = _load(config, data, checkpoint)
@@ -159,25 +148,17 @@ def measure_all(
             "step": checkpoint.step,
             "weights_sha256": weights_sha256(family.loaded.model),
             "settings": json.loads(json.dumps(dataclasses.asdict(own))),
-            "examples": _examples_of(config),
+            "examples": fingerprint(which),
         }
         done = _agrees(file, identity)
         on_start(checkpoint, done)
         if not done:
             begun = config.of(checkpoint.arm).model if checkpoint.arm in config.arms else config.model
             start = None if checkpoint.arm == "model" else begun
-            write_json(file, identity | measure(family, config, data, checkpoint.seed, own, start))
+            write_json(file, identity | _measure(family, config, data, checkpoint.seed, own, start))
 
 
-def _examples_of(config: ExperimentConfig) -> str:
-    """Gives a fingerprint of the settings that decide the examples and their loss."""
-    train = config.train
-    return fingerprint(
-        [dataclasses.asdict(config.data), train.input_length, train.target_length, train.z_loss]
-    )
-
-
-def measure(
+def _measure(
     family: Family,
     config: ExperimentConfig,
     data: ExperimentData,
@@ -185,19 +166,7 @@ def measure(
     settings: SharpnessSettings,
     start: str | None,
 ) -> dict[str, Any]:
-    """Measures one model.
-
-    Args:
-        family: The model. It computes in fp32 and without dropout.
-        config: The experiment.
-        data: All its examples.
-        seed: The seed whose training and held-out examples are taken.
-        settings: What to measure.
-        start: The model from which training started; `None` where there is none to compare with.
-
-    Returns:
-        The figures, as they are written to the file.
-    """
+    """Measures one model, in fp32 and without dropout; `start` is the model from which training started."""
     model = family.loaded.model.to(processes().device, torch.float32).eval()
     model.set_attn_implementation("eager")  # fused kernels cannot be differentiated twice
     weights = _trained(model)
@@ -209,12 +178,9 @@ def measure(
         "plane": None,
     }
     if start is not None:
-        begun = dataclasses.replace(config, model=start)
-        before = start_model(begun, data, seed).loaded.model.to(model.device)
-        figures["distance"] = norm(
-            [weight.detach() - other for weight, other in zip(weights, _trained(before), strict=True)]
-        )
-        del before
+        begun = start_model(dataclasses.replace(config, model=start), data, seed).loaded.model
+        pairs = zip(weights, _trained(begun.to(model.device)), strict=True)
+        figures["distance"] = norm([weight.detach() - other for weight, other in pairs])
     for name, (tasks, examples) in _splits(config, data, seed, known=start is not None).items():
         encoded = _draw(family, config, tasks, examples, settings)
         whole = _objective(family, config, encoded, settings)
@@ -352,7 +318,7 @@ def _plain(figures: Any) -> dict[str, Any]:
 def _agrees(file: Path, identity: Mapping[str, Any]) -> bool:
     """Tells whether a file holds the figures of the same weights by the same settings."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return all(found[name] == value for name, value in identity.items())
-    except (OSError, ValueError, KeyError, TypeError):
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return identity.items() <= found.items()
+    except (OSError, ValueError, AttributeError):
         return False

@@ -248,11 +248,6 @@ class Family(ABC):
         """Gives what `shape` would be for an example of so many tokens."""
         return inputs, 0
 
-    def dummy(self, examples: int, shape: tuple[int, int]) -> dict[str, Tensor]:
-        """Makes a batch of a shape, to try what it costs."""
-        ids = torch.ones(examples, shape[0], dtype=torch.long)
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
-
 
 def plain_module(module: Any) -> Any:
     """Gives the model of transformers inside of adapters."""

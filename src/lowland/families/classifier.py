@@ -154,11 +154,6 @@ class Classifier(Family):
         label = row["labels"].reshape(()).item()
         return inputs, f"{label:g}" if self._regression else self.labels[int(label)]
 
-    def dummy(self, examples: int, shape: tuple[int, int]) -> dict[str, Tensor]:
-        """Makes a batch of a shape."""
-        labels = torch.zeros(examples, dtype=torch.float32 if self._regression else torch.long)
-        return super().dummy(examples, shape) | {"labels": labels}
-
 
 def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) -> tuple[list[TokenIds], int]:
     """Encodes pairs of texts as the tokenizer puts two together, of which the longer one is cut first.

@@ -105,10 +105,6 @@ class EncoderDecoder(Writer):
         """Gives both lengths."""
         return inputs, targets
 
-    def dummy(self, examples: int, shape: tuple[int, int]) -> dict[str, Tensor]:
-        """Makes a batch of a shape."""
-        return super().dummy(examples, shape) | {"labels": torch.ones(examples, shape[1], dtype=torch.long)}
-
 
 def set_languages(loaded: LoadedModel, settings: FamilySettings) -> list[str]:
     """Chooses the languages of a tokenizer that has some (mBART, M2M100, NLLB).

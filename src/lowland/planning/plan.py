@@ -1,23 +1,26 @@
-"""What an experiment will do, before it starts: examples, tokens, steps, memory, time, disk, devices."""
+"""What an experiment will do, before it starts: examples, tokens, steps, memory, disk."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 
 import torch
 from accelerate import PartialState
 from transformers import PreTrainedModel
 
-from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.config.outcomes import SHARE
+from lowland.config.experiment import ExperimentConfig
+from lowland.errors import UserError
 from lowland.families.base import Family
-from lowland.planning import cost
-from lowland.planning.advice import advise
-from lowland.planning.glance import glance, most_tokens
+from lowland.planning import memory
+from lowland.planning.remaining import step_seconds
+from lowland.report.words import gigabytes
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import (
     ExperimentData,
@@ -28,8 +31,8 @@ from lowland.runs.examples import (
     part,
 )
 from lowland.runs.start import start_model
-from lowland.sam.schedule import scheduled_rho
-from lowland.tasks.base import Source, TaskData
+from lowland.tasks.base import Example, Source, Task, TaskData
+from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import resolve_precision
@@ -37,11 +40,14 @@ from lowland.train import resolve_precision
 BATCHES = 8
 """How many batches are looked at to see how long they are."""
 
-GENERATION = 2.0
-"""Generating an answer token by token takes about this much longer than its forward pass."""
+USABLE = 0.9
+"""The part of the free memory that a smaller batch is to fit in; the rest is for what no estimate knows."""
 
-BF16_SHARE = 0.5
-"""What is left of the activations under bf16 autocast."""
+FAR = 1.2
+"""An estimate of memory may be off by a fifth; what is further above the free memory does not fit."""
+
+MOST_CLASSES, MOST_TASKS, MOST_SHOWN = 12, 3, 120
+"""Classes that are listed, of how many tasks; characters of an input that are shown."""
 
 UNPUBLISHED = {"superglue/record": 10_000}
 """Sizes of evaluation sets that the tasks count in another way: ReCoRD's queries."""
@@ -58,12 +64,11 @@ class Workload:
         held_out: Held-out examples.
         shape: Tokens of an input and of a target as they are padded in a batch, on average.
         longest: The most tokens of an input and of a target.
-        text_bytes: Bytes of the evaluation's texts, which each evaluation writes with its predictions.
         warnings: What the user should know.
         counted: Whether the examples were read and counted; otherwise their published numbers and the
             longest lengths stand for them.
         read: Whether the examples were read; without the model's tokenizer their lengths are not known.
-        glance: What to show of them: topic and text.
+        glance: What to show of them, topic and text: classes with counts, one example.
     """
 
     train: Mapping[str, int]
@@ -72,7 +77,6 @@ class Workload:
     held_out: int
     shape: tuple[int, int]
     longest: tuple[int, int]
-    text_bytes: int
     warnings: tuple[str, ...] = ()
     counted: bool = True
     read: bool = True
@@ -81,22 +85,20 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What an experiment will do on this machine.
+    """What an experiment will do on this machine. How long all of it takes is told after its first steps.
 
     Attributes:
         config: The experiment.
         workload: Its examples.
-        runs: Runs that are left.
+        runs: Arm -> runs that are left.
         parameters: Weights of the model.
         memory: What takes memory -> bytes, in training by the arm that takes the most.
         available: Bytes that are free on the device.
         device: The device, in words.
         precision: `fp32` or `bf16`.
-        step_seconds: Arm -> seconds of a step.
-        evaluation_seconds: Seconds of one evaluation.
-        measured: Whether the speed was measured on the model itself.
-        disk: What is written -> bytes, for the runs that are left.
-        advice: What to do where the experiment does not fit, or takes days.
+        disk: What is written -> bytes, at least, for the runs that are left.
+        advice: Sentences to show below the plan.
+        step_seconds: Time of a step of the baseline on this machine; `None` where it was not tried.
     """
 
     config: ExperimentConfig
@@ -107,11 +109,9 @@ class Plan:
     available: int
     device: str
     precision: str
-    step_seconds: Mapping[str, float]
-    evaluation_seconds: float
-    measured: bool
     disk: Mapping[str, int]
     advice: tuple[str, ...]
+    step_seconds: float | None = None
 
     @property
     def evaluations(self) -> int:
@@ -130,21 +130,33 @@ class Plan:
         train = self.config.train
         return train.steps * train.batch_size * sum(self.workload.shape)
 
-    @property
-    def outcome_seconds(self) -> float:
-        """The time that measuring a run's outcomes may take: a share of the arithmetic of the fastest arm."""
-        measured = bool(self.config.outcomes.measure)
-        return measured * SHARE * self.config.train.steps * min(self.step_seconds.values())
 
-    def run_seconds(self, arm: str) -> float:
-        """Estimates the time of a run."""
-        steps = self.config.train.steps * self.step_seconds[arm]
-        return steps + self.evaluations * self.evaluation_seconds + self.outcome_seconds
+def plan_experiment(config: ExperimentConfig, data: ExperimentData | None = None) -> Plan:
+    """Plans an experiment without running it; what is not on this machine is taken from publications.
 
-    @property
-    def seconds(self) -> float:
-        """The time of the runs that are left, one after another."""
-        return sum(number * self.run_seconds(arm) for arm, number in self.runs.items())
+    Args:
+        config: The experiment.
+        data: Its examples where they were read before.
+
+    Raises:
+        UserError: If something the user gave is wrong, or the model is neither here nor one of the
+            paper's.
+    """
+    first = config.of(config.reference)
+    if first.model in memory.PAPER_MODELS:
+        return make_plan(config, published_workload(config), memory.outline(first.model))
+    if data is None:
+        with contextlib.suppress(MissingFilesError):
+            data = load_data(config.data)
+    seed = config.seeds[0]
+    family = start_model(first, data, seed)
+    if data is None:
+        return make_plan(config, published_workload(config, family), family)
+    encodings = Encodings(data, family, config.train)
+    parted = part(data, config.data, seed, config.train.batch_size)
+    plan = make_plan(config, count_workload(config, data, parted, encodings, seed, family), family)
+    batch = next(encodings.batches(parted, config.train.batch_size, seed, family))
+    return replace(plan, step_seconds=step_seconds(family, batch, config.train))
 
 
 def count_workload(
@@ -166,13 +178,8 @@ def count_workload(
         held_out=sum(len(examples) for examples in parted.held_out.values()),
         shape=(shape[0], shape[1]),
         longest=family.longest(*encodings.longest),
-        text_bytes=sum(
-            len(example.inputs.encode()) + 2 * len(example.targets.encode())
-            for examples in data.evaluation.values()
-            for example in examples
-        ),
         warnings=(*data.warnings, *encodings.warnings, *parted.warnings),
-        glance=glance(data.tasks, data.train),
+        glance=_glance(data.tasks, data.train),
     )
 
 
@@ -189,74 +196,35 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
     own: dict[str, TaskData] = {}
     tasks = load_tasks(config.data)
     for task in tasks:
-        known = task.data
-        if known is None:
+        if task.data is None:
             own[task.name] = found = task.load(Source())
-            train[task.name] = max(1, round(len(found.train) * config.data.fraction))
-            evaluation |= {
-                name: evaluation_count(len(examples), config.data.evaluation_limit)
-                for name, examples in found.evaluation.items()
-            }
-            continue
-        if known.train is not None:
-            train[task.name] = max(1, round((known.train.published or 0) * config.data.fraction))
-        if task.evaluated:
-            sizes = {name: split.published or UNPUBLISHED[name] for name, split in known.evaluation.items()}
-            evaluation |= {
-                name: evaluation_count(size, config.data.evaluation_limit) for name, size in sizes.items()
-            }
+            number = len(found.train)
+            evaluation |= {name: len(examples) for name, examples in found.evaluation.items()}
+        else:
+            number = (task.data.train and task.data.train.published) or 0
+            for name, split in task.data.evaluation.items() if task.evaluated else ():
+                evaluation[name] = split.published or UNPUBLISHED[name]
+        if number:
+            train[task.name] = max(1, round(number * config.data.fraction))
     shape = (
-        max(
-            config.train.input_length or most_tokens(task.input_length, own.get(task.name), "inputs")
-            for task in tasks
-        ),
-        max(
-            config.train.target_length or most_tokens(task.target_length, own.get(task.name), "targets")
-            for task in tasks
-        ),
+        config.train.input_length or max(task.input_length for task in tasks),
+        config.train.target_length or max(task.target_length for task in tasks),
     )
-    if family is not None:
-        shape = family.longest(*family.lengths(*shape))
+    shape = shape if family is None else family.longest(*family.lengths(*shape))
     return Workload(
         train=train,
         rates=rates(train, config.data.cap, config.data.temperature),
-        evaluation=evaluation,
+        evaluation={
+            n: evaluation_count(size, config.data.evaluation_limit) for n, size in evaluation.items()
+        },
         held_out=0,
         shape=shape,
         longest=shape,
-        # About four bytes a token.
-        text_bytes=sum(evaluation.values()) * 4 * sum(shape),
         warnings=tuple(sentence for data in own.values() for sentence in data.warnings),
         counted=False,
         read=len(own) == len(tasks),
-        glance=glance({task.name: task for task in tasks}, {name: data.train for name, data in own.items()}),
+        glance=_glance({task.name: task for task in tasks}, {name: data.train for name, data in own.items()}),
     )
-
-
-def plan_experiment(config: ExperimentConfig, data: ExperimentData | None = None) -> Plan:
-    """Plans an experiment without running it; what is not on this machine is taken from publications.
-
-    Args:
-        config: The experiment.
-        data: Its examples where they were read before.
-
-    Raises:
-        UserError: If something the user gave is wrong, or the model is neither here nor one of the
-            paper's.
-    """
-    first = config.of(config.reference)
-    if first.model in cost.known_models():
-        return make_plan(config, published_workload(config), cost.outline(first.model))
-    if data is None:
-        with contextlib.suppress(MissingFilesError):
-            data = load_data(config.data)
-    seed = config.seeds[0]
-    family = start_model(first, data, seed)
-    if data is None:
-        return make_plan(config, published_workload(config, family), family)
-    encodings = Encodings(data, family, config.train)
-    parted = part(data, config.data, seed, config.train.batch_size)
-    return make_plan(config, count_workload(config, data, parted, encodings, seed, family), family)
 
 
 def make_plan(
@@ -265,105 +233,128 @@ def make_plan(
     family: Family | PreTrainedModel,
     runs: Mapping[str, int] | None = None,
 ) -> Plan:
-    """Estimates what an experiment takes on this machine, in a second or two.
+    """Counts what an experiment takes of this machine.
 
     Args:
         config: The experiment.
         workload: Its examples.
-        family: The model, which may be moved to the device where it will train; or its outline alone.
+        family: The model of its reference, or its outline alone.
         runs: Arm -> runs that are left; all by default.
     """
     train, device, processes = config.train, PartialState().device, PartialState().num_processes
     runs = runs if runs is not None else {arm: len(config.seeds) for arm in config.arms}
     precision = resolve_precision(train.precision, device)
-    own = math.ceil(train.batch_size / processes)  # examples of a batch that this process gets
-    pieces = min(own, train.micro_batch_size or own)
-
+    examples = math.ceil(train.batch_size / processes)
+    examples = min(examples, train.micro_batch_size or examples)
     model = family.loaded.model if isinstance(family, Family) else family
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    weights, optimizer = 4 * parameters, cost.optimizer_bytes(model, train)
-    shapes = cost.outline_of(model)
-    flops = cost.forward_flops(shapes, *workload.shape)
-    speed, measured = cost.training_speed(family, flops, workload.shape, pieces, device, precision == "bf16")
-    kept = cost.activation_bytes(shapes, *workload.longest, checkpointed=train.gradient_checkpointing)
-    # The arm that takes the most memory; what arms change besides SAM is not looked at here.
-    arms = [config.of(arm) for arm in config.arms]
-    most = max(arms, key=lambda arm: sum(_sam_memory(arm, model, weights, processes).values()))
-    if precision == "bf16":
-        kept *= BF16_SHARE
-
-    def activations(examples: int) -> float:
-        return kept * examples
-
-    memory = {"weights": weights, "gradients": 4 * trained, "optimizer": optimizer}
-    memory |= _sam_memory(most, model, weights, processes)
-    fixed = sum(memory.values())
-    memory["activations"] = round(activations(pieces))
-
-    # Processes on CPUs are taken to share this machine.
-    passes = (1 + cost.BACKWARD) * flops * (own if device.type == "cuda" else train.batch_size) / speed
-    step_seconds = {arm: passes * sam_passes(config.of(arm)) for arm in config.arms}
-    scored = sum(workload.evaluation.values()) + workload.held_out
-    evaluations = math.ceil(train.steps / train.evaluate_every)
-    number = sum(runs.values())
-    available = cost.available_memory(device)
-    disk = {
-        "checkpoints and the best model": 4 * trained * ((2 if workload.held_out else 1) * number + 1),
-        "states to go on from, while a run lasts": 3 * (weights + optimizer),
-        "predictions": workload.text_bytes * evaluations * number,
-    }
-    evaluation_seconds = GENERATION * flops * scored / speed
+    needed = memory.training_memory(
+        model,
+        train,
+        [config.of(arm).sam for arm in config.arms],
+        examples,
+        workload.longest,
+        bf16=precision == "bf16",
+        processes=processes,
+    )
+    available = memory.available_memory(device)
+    trained = needed["gradients"]
     return Plan(
         config=config,
         workload=workload,
         runs=runs,
-        parameters=parameters,
-        memory=memory,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        memory=needed,
         available=available,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         precision=precision,
-        step_seconds=step_seconds,
-        evaluation_seconds=evaluation_seconds,
-        measured=measured,
-        disk=disk,
-        advice=advise(
-            config,
-            pieces=pieces,
-            fixed=fixed,
-            activations=activations,
-            available=available,
-            run_seconds={
-                arm: train.steps * seconds + evaluations * evaluation_seconds
-                for arm, seconds in step_seconds.items()
-            },
-            runs=runs,
-            speed=speed,
-        ),
+        disk={
+            "checkpoints": trained * ((2 if workload.held_out else 1) * sum(runs.values()) + 1),
+            "states to go on from, while a run lasts": 3 * (needed["weights"] + needed["optimizer"]),
+        },
+        advice=_advice(needed, examples, available),
     )
 
 
-def _sam_memory(config: RunConfig, model: PreTrainedModel, weights: int, processes: int) -> dict[str, int]:
-    """Counts the bytes that SAM takes besides: what of it -> bytes."""
-    if not config.sam.rho:
-        return {}
-    memory = {"SAM's copy of the weights": cost.copied_bytes(model, config.sam, processes)}
-    if config.sam.direction == "momentum":
-        memory["momentum of the direction"] = weights
-    return memory
+def _advice(needed: Mapping[str, int], examples: int, available: int) -> tuple[str, ...]:
+    """Says what to change where training does not fit."""
+    fixed = sum(needed.values()) - needed["activations"]
+    each, room = needed["activations"] / examples, USABLE * available
+    if fixed + examples * each <= room:
+        return ()
+    if fixed + each > room:
+        least = gigabytes((fixed + each) / USABLE)
+        return (
+            f"This does not fit: {gigabytes(available)} are free, and even one example at a time needs a "
+            f"device with {least}.",
+        )
+    # A power of two, so that the pieces of a usual batch are alike.
+    micro = 2 ** int(math.log2((room - fixed) / each))
+    return (
+        f"A batch does not fit at once: give --micro-batch-size {micro}, which computes the same in "
+        f"{gigabytes(fixed + micro * each)}.",
+    )
 
 
-def sam_passes(config: RunConfig) -> float:
-    """What an average step takes, in units of one of the baseline."""
-    sam, steps = config.sam, config.train.steps
-    if sam.rho == 0:
-        return 1.0
-    share = _ascent_share(config) if sam.direction == "ascent" else 0.0
-    active = sum(scheduled_rho(sam, step, steps) is not None for step in range(steps)) / steps
-    return 1 + active * (share + (sam.m - 1 if sam.descent == "full" else 0))
+def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
+    """Refuses an experiment that needs far more memory or disk than is free, and would be killed.
+
+    Args:
+        plan: What it will do.
+        path: Where its results go.
+        jobs: Runs at a time, each of which needs the memory.
+
+    Raises:
+        UserError: If it does not fit; the sentence says how it would, and how to start it all the same.
+    """
+    jobs = min(jobs, sum(plan.runs.values())) if plan.device == "CPU" else 1
+    needed = jobs * sum(plan.memory.values())
+    if needed > FAR * plan.available:
+        together = f" for {jobs} runs at a time" if jobs > 1 else ""
+        remedy = next(iter(plan.advice), "Give fewer --jobs." if jobs > 1 else "Give a smaller --batch-size.")
+        raise UserError(
+            f"Training needs about {gigabytes(needed)} of memory{together}, and {gigabytes(plan.available)} "
+            f"are free: the system would kill it. {remedy} --anyway starts it all the same."
+        )
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
+    free, wanted = shutil.disk_usage(there).free, sum(plan.disk.values())
+    if wanted > FAR * free:
+        raise UserError(
+            f"The results need about {gigabytes(wanted)} of disk, and {gigabytes(free)} are free at {there}. "
+            "Give another place with --out. --anyway starts it all the same."
+        )
 
 
-def _ascent_share(config: RunConfig) -> float:
-    """The share of a batch that the ascent uses."""
-    number = config.sam.ascent_examples
-    return config.sam.ascent if number is None else number / config.train.batch_size
+def _glance(tasks: Mapping[str, Task], train: Mapping[str, Sequence[Example]]) -> tuple[tuple[str, str], ...]:
+    """Shows the classes of the first tasks that have some, with their counts, and one example."""
+    lines = []
+    for name, examples in list(train.items())[:MOST_TASKS]:
+        if tasks[name].labels(examples):
+            before = f"{name}: " if len(train) > 1 else ""
+            lines.append(("classes", before + _classes(tasks[name], examples)))
+    for examples in list(train.values())[:1]:
+        inputs, targets = (
+            repr(text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ...")
+            for text in (examples[0].inputs, examples[0].targets)
+        )
+        lines.append(("an example", f"{inputs} -> {targets}"))
+    return tuple(lines)
+
+
+def _classes(task: Task, examples: Sequence[Example]) -> str:
+    counts = Counter(example.targets for example in examples).most_common()
+    if len(counts) > MOST_CLASSES:
+        text = f"{len(counts)}, of {counts[-1][1]:,} to {counts[0][1]:,} examples"
+    else:
+        text = ", ".join(f"{_bare(label)} {number:,}" for label, number in counts)
+    if isinstance(task, CustomTask) and task.domain is not None:
+        missing = [label for label in task.domain.classes if label not in dict(counts)]
+        if missing:
+            text += f"; never in training: {', '.join(map(_bare, missing[:MOST_CLASSES]))}"
+        if any(metric.name == "f1" for metric in task.scores):
+            text += f"; f1 is of {_bare(task.domain.positive)}"
+    return text
+
+
+def _bare(label: str) -> str:
+    """Writes a label, in quotes where its ends would not be seen."""
+    return label if label.isprintable() and label == label.strip() and "," not in label else repr(label)

@@ -1,124 +1,145 @@
-"""How long the rest of an experiment takes, told from what has been seen of it."""
+"""How long the rest of an experiment takes: measured in its first steps, and corrected as it goes."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection
-from statistics import fmean
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lowland.config.experiment import ExperimentConfig
-from lowland.planning.cost import BACKWARD
-from lowland.planning.plan import GENERATION, sam_passes
-from lowland.train import StepReport
+from lowland.config.experiment import ExperimentConfig, RunConfig
+from lowland.runs.directory import RunDirectory
+from lowland.sam.schedule import scheduled_rho
 
-SEEN = 50
-"""How many of the last lines of the log tell the speed, which may be another now than an hour ago."""
+if TYPE_CHECKING:  # a finished experiment is shown without torch
+    from torch import Tensor
+
+    from lowland.families.base import Family
+    from lowland.train import TrainSettings
+
+TRIAL_SECONDS = 1.0
+"""About how long a step is tried before anything is trained."""
+
+
+def sam_passes(config: RunConfig) -> float:
+    """Gives the arithmetic of an average step, in units of one of the baseline."""
+    sam, train = config.sam, config.train
+    if sam.rho == 0:
+        return 1.0
+    share = sam.ascent if sam.ascent_examples is None else sam.ascent_examples / train.batch_size
+    more = (share if sam.direction == "ascent" else 0.0) + (sam.m - 1 if sam.descent == "full" else 0)
+    active = sum(scheduled_rho(sam, step, train.steps) is not None for step in range(train.steps))
+    return 1 + more * active / train.steps
+
+
+def step_seconds(family: Family, batch: Mapping[str, Tensor], train: TrainSettings) -> float:
+    """Measures the passes of the baseline's step on a batch, or on as much of it as takes `TRIAL_SECONDS`.
+
+    The model is moved to where it trains; its weights and the random streams stay as they are.
+    """
+    import torch
+    from accelerate import PartialState
+
+    from lowland.train.machine import resolve_operations, resolve_precision
+
+    device, size = PartialState().device, len(batch["labels"])
+    bf16 = resolve_precision(train.precision, device) == "bf16"
+    model = family.loaded.model.to(device).train()
+    loss = family.loss(device, bf16=bf16, fast=resolve_operations(train.operations), z_loss=train.z_loss)
+
+    def seconds(examples: int) -> float:
+        started = time.perf_counter()
+        loss({name: column[:examples] for name, column in batch.items()}).backward()
+        model.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - started
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seconds(1)  # warms up
+        examples = max(1, min(train.micro_batch_size or size, size, int(TRIAL_SECONDS / seconds(1))))
+        return min(seconds(examples), seconds(examples)) * size / examples
 
 
 class Remaining:
-    """Adds up what is left: the steps of each arm, the evaluations, and what comes before a first step.
+    """Follows the runs of an experiment by what they write, in this process or in others.
 
-    What was not seen yet is told from what was: the step of an arm from that of another by its arithmetic, an
-    evaluation from its number of examples.
+    The time of a step of each arm and that of an evaluation are what the runs took so far; of an arm that was
+    not seen yet, it follows from its arithmetic. What they do not count (loading, saving), and runs side by
+    side, are in the ratio of the time that has passed to the time that they counted.
 
     Args:
         config: The experiment.
-        done: Arm and seed of the runs that were done before.
-        examples: How many examples an evaluation scores.
+        path: Its directory.
         clock: Gives the time in seconds.
     """
 
     def __init__(
-        self,
-        config: ExperimentConfig,
-        done: Collection[tuple[str, int]],
-        examples: int,
-        clock: Callable[[], float] = time.monotonic,
+        self, config: ExperimentConfig, path: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._train = config.train
         self._passes = {arm: sam_passes(config.of(arm)) for arm in config.arms}
-        self._examples = examples
+        self._path = path
         self._clock = clock
-        # The runs that follow; that of now is none of them.
-        self._runs = Counter(arm for arm in config.arms for seed in config.seeds if (arm, seed) not in done)
-        self._done = set(done)
-        self._steps: dict[str, deque[float]] = {arm: deque(maxlen=SEEN) for arm in self._passes}
-        self._evaluations: deque[float] = deque(maxlen=SEEN)
-        self._starts: deque[float] = deque(maxlen=SEEN)
-        self._arm: str | None = None
-        self._step = self._logged = self._evaluated = 0
-        self._fresh = True
-        self._at = clock()
-
-    def on_run(self, arm: str, seed: int) -> None:
-        """Turns to the next run."""
-        self._at = self._clock()
-        self._arm = None
-        if (arm, seed) in self._done:
-            return
-        self._runs[arm] -= 1
-        self._arm, self._fresh = arm, True
-        self._step = self._logged = self._evaluated = 0
-
-    def on_resume(self, step: int) -> None:
-        """Takes note that the run goes on after a step, whose evaluation may still be due."""
-        self._step = self._logged = step
-        self._evaluated = (step - 1) // self._train.evaluate_every
-
-    def on_log(self, report: StepReport) -> None:
-        """Learns the speed of the steps up to a line of the log."""
-        if self._arm is None:
-            return
-        now, steps = self._clock(), report.step - self._logged
-        if self._fresh:
-            self._starts.append(max(0.0, now - self._at - report.seconds))
-            self._fresh = False
-        if steps > 0:
-            self._steps[self._arm].append(report.seconds / steps)
-        # The first steps are slow: memory is still to be had, and code to be loaded.
-        if len(self._steps[self._arm]) == 2 and not self._steps[self._arm][0] < self._steps[self._arm][1]:
-            self._steps[self._arm].popleft()
-        self._step = self._logged = report.step
-        self._at = now
-
-    def on_scores(self, step: int) -> None:
-        """Learns how long an evaluation takes, and the saving of the state before it."""
-        now, speed = self._clock(), self._step_seconds(self._arm) if self._arm else None
-        if not self._fresh:
-            self._evaluations.append(max(0.0, now - self._at - (step - self._step) * (speed or 0.0)))
-        self._step = step
-        self._evaluated = math.ceil(step / self._train.evaluate_every)
-        self._at = now
+        self._began = self._read_at = clock()
+        self._warm = False
+        self._left: float | None = None
+        self._counted = 0.0
+        self._now = self._statuses()
+        self._before = self._now.copy()
+        self.share = 0.0
+        """The share of the work that is done, from 0 to 1."""
 
     def seconds(self) -> float | None:
-        """Gives the time that is left; `None` as long as no step was seen."""
-        steps = {arm: self._runs[arm] * self._train.steps for arm in self._passes}
-        total = math.ceil(self._train.steps / self._train.evaluate_every)
-        evaluations = total * self._runs.total()
-        if self._arm is not None:
-            steps[self._arm] += self._train.steps - self._step
-            evaluations += total - self._evaluated
-        training = 0.0
-        for arm, number in steps.items():
-            speed = self._step_seconds(arm)
-            if speed is None:
-                return None
-            training += number * speed
-        starts = self._runs.total() * (fmean(self._starts) if self._starts else 0.0)
-        left = training + evaluations * self._evaluation_seconds() + starts
-        return max(0.0, left - (self._clock() - self._at))
+        """Gives the time that is left; `None` as long as only the first steps were seen."""
+        self._read()
+        return None if self._left is None else max(0.0, self._left - (self._clock() - self._read_at))
 
-    def _step_seconds(self, arm: str) -> float | None:
-        if self._steps[arm]:
-            return fmean(self._steps[arm])
-        other = next((other for other in self._steps if self._steps[other]), None)
-        return None if other is None else fmean(self._steps[other]) * self._passes[arm] / self._passes[other]
+    def _read(self) -> None:
+        steps: Counter[str] = Counter()
+        step_seconds: defaultdict[str, float] = defaultdict(float)
+        steps_left: Counter[str] = Counter()
+        evaluations = evaluation_seconds = evaluations_left = 0.0
+        every, total = self._train.evaluate_every, self._train.steps
+        self._now = self._statuses()
+        for name, now in self._now.items():
+            arm, before = name.rpartition("-seed")[0], self._before.get(name, {})
+            if now.get("step", 0) < before.get("step", 0):  # begun anew, or gone back to a saved state
+                before = self._before[name] = now
+            steps[arm] += now.get("step", 0) - before.get("step", 0)
+            step_seconds[arm] += now.get("train_seconds", 0.0) - before.get("train_seconds", 0.0)
+            evaluated = math.ceil(now.get("evaluated", 0) / every)
+            evaluations += evaluated - math.ceil(before.get("evaluated", 0) / every)
+            evaluation_seconds += now.get("evaluation_seconds", 0.0) - before.get("evaluation_seconds", 0.0)
+            if now.get("state") not in ("done", "failed"):
+                steps_left[arm] += total - now.get("step", 0)
+                evaluations_left += math.ceil(total / every) - evaluated
+        left = sum(number * self._passes[arm] for arm, number in steps_left.items())
+        whole = sum(self._passes[name.rpartition("-seed")[0]] for name in self._now) * total
+        self.share = 1 - left / whole if whole else 0.0
+        counted = sum(step_seconds.values()) + evaluation_seconds
+        if not any(steps.values()) or counted == self._counted:
+            return
+        if not self._warm:  # the first steps are slow: memory is still to be had, and code to be loaded
+            self._warm, self._before, self._began = True, self._now.copy(), self._clock()
+            return
+        # Of the first arms that were seen: what a step of the baseline takes.
+        unit = sum(step_seconds.values()) / sum(steps[arm] * self._passes[arm] for arm in steps)
+        training = sum(
+            number * (step_seconds[arm] / steps[arm] if steps[arm] else unit * self._passes[arm])
+            for arm, number in steps_left.items()
+        )
+        each = evaluation_seconds / evaluations if evaluations else 0.0
+        self._counted, self._read_at = counted, self._clock()
+        self._left = (training + evaluations_left * each) * (self._read_at - self._began) / counted
 
-    def _evaluation_seconds(self) -> float:
-        if self._evaluations:
-            return fmean(self._evaluations)
-        arm = next(iter(self._passes))
-        baseline = (self._step_seconds(arm) or 0.0) / self._passes[arm]
-        return baseline * GENERATION * self._examples / ((1 + BACKWARD) * self._train.batch_size)
+    def _statuses(self) -> dict[str, dict[str, Any]]:
+        """Reads the status of every run of the experiment; seeds may be added to it while it goes on."""
+        folders = (path.name for path in self._path.glob("*-seed*"))
+        return {
+            name: RunDirectory(self._path, "", 0, name=name).status()
+            for name in folders
+            if name.rpartition("-seed")[0] in self._passes
+        }

@@ -36,3 +36,16 @@ def duration(seconds: float, sd: float = math.nan) -> str:
         return "-"
     form = ".1f" if seconds < 100 else ",.0f"
     return f"{seconds:{form}}" + ("" if math.isnan(sd) else f" ± {sd:{form}}") + " s"
+
+
+def gigabytes(size: float) -> str:
+    """Writes bytes as GB, or as MB where they are few."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{max(1, math.ceil(size / 1e6))} MB"
+
+
+def span(seconds: float) -> str:
+    """Writes a time in the largest unit of which there are two at least, such as `3 hours`."""
+    for name, length in (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {name}"
+    return f"{math.ceil(seconds)} s"

@@ -84,6 +84,7 @@ class RunDirectory:
             "seed": self.seed,
             "step": 0,
             "steps": steps,
+            "evaluated": 0,
             "train_seconds": 0.0,
             "evaluation_seconds": 0.0,
             "weights_sha256": None,

@@ -25,7 +25,14 @@ from lowland.runs.replay import keep_step
 from lowland.runs.resumable import Listener, Resumable
 from lowland.runs.start import start_model
 from lowland.tasks.base import Example, Task
-from lowland.train import StepReport, Training, keep_freed_memory, resolve_precision, seed_dropout
+from lowland.train import (
+    StepReport,
+    Training,
+    TrainingError,
+    keep_freed_memory,
+    resolve_precision,
+    seed_dropout,
+)
 
 
 class Observer(Listener, Protocol):
@@ -36,6 +43,9 @@ class Observer(Listener, Protocol):
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Called after an evaluation, with evaluation set -> metric -> value."""
+
+    def on_failure(self, arm: str, seed: int, sentence: str) -> None:
+        """Called when a run could not go on; the others do."""
 
 
 def processes() -> PartialState:
@@ -85,6 +95,7 @@ class Evaluator:
         """Scores the model; returns evaluation set -> metric -> value."""
         scores = self._score(family, step, "evaluation", self._data.scorers, self._data.evaluation)
         held_out = self._score(family, step, "held_out", self._data.tasks, self._held_out)
+        self._directory.update(evaluated=step)
         self._keep(family, step, mean_score(held_out) if held_out else None)
         return scores
 
@@ -155,7 +166,7 @@ def run(
     encodings: Encodings,
     observer: Observer,
     stop: StopRequest,
-) -> bool:
+) -> str | None:
     """Trains and scores one arm and seed, and writes everything to its directory.
 
     A run that was interrupted goes on from its last saved state, bit for bit as if it had not been.
@@ -170,11 +181,10 @@ def run(
         stop: Asked after every step whether to stop, with the state saved; an evaluation is broken off.
 
     Returns:
-        Whether the run came to its end.
+        Why training could not go on, which the status says, too; `None` where the run came to its end.
 
     Raises:
-        TrainingError: If training cannot go on; the status says so too.
-        KeyboardInterrupt: If the user asked to stop during an evaluation.
+        KeyboardInterrupt: If the user asked to stop.
     """
     settings, seed = config.train, directory.seed
     keep_freed_memory()
@@ -225,11 +235,16 @@ def run(
         with training.averaged():
             observer.on_scores(step, evaluate(family, step))
 
-    with resumable:
-        finished = training.run(on_log, resumable.evaluation(score), resumable.asked_to_stop)
-    if finished:
-        health.end(training.skipped)
-        directory.keep_checkpoints({*evaluate.best_step, settings.steps})
-        directory.finish(weights_sha256=weights_sha256(model), realised_rates=batches.realised_rates())
+    try:
+        with resumable:
+            finished = training.run(on_log, resumable.evaluation(score), resumable.asked_to_stop)
+    except TrainingError as error:
+        observer.on_failure(directory.arm, seed, str(error))
+        return str(error)
+    if not finished:
+        raise KeyboardInterrupt
+    health.end(training.skipped)
+    directory.keep_checkpoints({*evaluate.best_step, settings.steps})
+    directory.finish(weights_sha256=weights_sha256(model), realised_rates=batches.realised_rates())
     accelerator.wait_for_everyone()
-    return finished
+    return None

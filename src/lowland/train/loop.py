@@ -199,24 +199,46 @@ class Training:
             TrainingError: If the loss or the gradient is not finite, and the settings say to stop there, or
                 it was so for `MOST_IN_A_ROW` steps.
         """
-        settings = self._settings
+        settings, sam = self._settings, isinstance(self._gradient, SAMGradient) and self._gradient
+        # Dealt out like cards, so that the first examples of all processes are the first of the batch.
+        share = slice(self._accelerator.process_index, None, self._accelerator.num_processes)
         self._loss.module.train()
         self._started = time.perf_counter()
         if self._evaluation_due:
             self._evaluate(on_evaluation)
         while self.step < settings.steps:
             next_line = min(settings.steps, (self.step // settings.log_every + 1) * settings.log_every)
-            if isinstance(self._gradient, SAMGradient):
+            rate, streams = float(self._schedule.get_last_lr()[0]), stream_rows()
+            batch = next(self._batches)
+            self._examples += len(batch["labels"])
+            self._target_tokens += int((batch["labels"] != IGNORED).sum())
+
+            if sam:
                 # What reaches the weights is measured where it is logged: it costs as much as moving them.
-                self._gradient.measure = next_line - self.step <= self._sam.every
-            rate = float(self._schedule.get_last_lr()[0])
-            norm = self._take_step(rate)
+                sam.measure = next_line - self.step <= self._sam.every
+                sam.at(self.step, settings.steps)
+            info = self._gradient(self._loss, {name: column[share] for name, column in batch.items()})
+            loss, norm = float(info.loss), clip(self._parameters, settings.gradient_clip)
+            finite = math.isfinite(loss) and math.isfinite(norm)
+            if finite:
+                self._optimizer.step()
+                self._infos.append(info)
+            else:
+                step = self.step + 1
+                failed = FailedStep(step=step, loss=loss, gradient_norm=norm, batch=batch, streams=streams)
+                self._skip_or_stop(failed, rate)
+            self._schedule.step()
+            self._optimizer.zero_grad()
+            self.step += 1
+            if self._average is not None:
+                self._average.follow(self.step)
+
             if self.step == next_line:
                 on_log(
                     StepReport(
                         step=self.step,
                         learning_rate=rate,
-                        gradient_norm=norm,
+                        gradient_norm=norm if finite else None,
                         examples=self._examples,
                         target_tokens=self._target_tokens,
                         seconds=self._seconds + time.perf_counter() - self._started,
@@ -247,36 +269,7 @@ class Training:
         self._started = time.perf_counter()
         self._evaluation_due = False
 
-    def _take_step(self, rate: float) -> float | None:
-        """Takes one step; returns the gradient's norm before clipping, `None` where it was skipped."""
-        streams = stream_rows()
-        batch = next(self._batches)
-        self._examples += len(batch["labels"])
-        self._target_tokens += int((batch["labels"] != IGNORED).sum())
-
-        if isinstance(self._gradient, SAMGradient):
-            self._gradient.at(self.step, self._settings.steps)
-        # Dealt out like cards, so that the first examples of all processes are the first of the batch.
-        share, shares = self._accelerator.process_index, self._accelerator.num_processes
-        info = self._gradient(self._loss, {name: column[share::shares] for name, column in batch.items()})
-        norm = clip(self._parameters, self._settings.gradient_clip)
-        finite = math.isfinite(float(info.loss)) and math.isfinite(norm)
-        if finite:
-            self._optimizer.step()
-            self._infos.append(info)
-        else:
-            failed = FailedStep(
-                step=self.step + 1, loss=float(info.loss), gradient_norm=norm, batch=batch, streams=streams
-            )
-            self._not_finite(failed, rate)
-        self._schedule.step()
-        self._optimizer.zero_grad()
-        self.step += 1
-        if self._average is not None:
-            self._average.follow(self.step)
-        return norm if finite else None
-
-    def _not_finite(self, failed: FailedStep, rate: float) -> None:
+    def _skip_or_stop(self, failed: FailedStep, rate: float) -> None:
         """Notes that the step's update is left out, or stops.
 
         Raises:
