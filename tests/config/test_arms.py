@@ -90,7 +90,7 @@ def test_without_sam_its_other_settings_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"arms": ["baseline", "sma"]}, "Unknown arm 'sma'. Did you mean sam"),
+        ({"arms": ["baseline", "samm"]}, "Unknown arm 'samm'. Did you mean sam"),
         ({"arms": ["sam", "sam"]}, "Each arm must be named once"),
         ({"arms": "sam"}, "Must be names of arms"),
         ({"arms": {"a b": {}}}, "Invalid arm 'a b'"),

@@ -25,7 +25,7 @@ def test_a_radius_by_itself_is_in_the_card(tmp_path: Path) -> None:
         "1",
     ]
     out = tmp_path / "out"
-    arms = "auto,functional-preconditioned,ema"
+    arms = "auto,functional-preconditioned,ema,smart"
     succeed(*words, *short, "--precision", "fp32", "--arms", arms, "--out", out)
     card = (out / "model" / "README.md").read_text(encoding="utf-8")
     found = re.search(r"The radius that was found: ([\d.]+) at the end", card)

@@ -46,6 +46,9 @@ KNOWN: Mapping[str, Changes] = {
     "smooth": {"sam.rho": 0.0, "train.label_smoothing": 0.1},
     "dropout": {"sam.rho": 0.0, "train.dropout": 0.2},
     "weight-decay": {"sam.rho": 0.0, "train.weight_decay": 0.1},
+    "r3f": {"sam.rho": 0.0, "train.embedding_noise": "r3f"},
+    "smart": {"sam.rho": 0.0, "train.embedding_noise": "smart"},
+    "freelb": {"sam.rho": 0.0, "train.embedding_noise": "freelb"},
 }
 """The arms that go by their names: dotted setting -> value."""
 

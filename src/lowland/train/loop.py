@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lowland.data import IGNORED
+from lowland.errors import UserError
+from lowland.methods.embeddings import EmbeddingNoise
 from lowland.models import checkpoint_layers
 from lowland.sam import GradientInfo, SAMConfig, SAMGradient
 from lowland.train.average import Average
@@ -110,11 +112,17 @@ class Training:
         self._loss = (loss or partial(BatchLoss, model))(
             accelerator.device,
             bf16=bf16,
-            fast=fast,
+            fast=fast and settings.embedding_noise != "freelb",  # which measures each example
             z_loss=settings.z_loss,
             label_smoothing=settings.label_smoothing,
             wrap=accelerator.prepare_model,
         )
+        if settings.embedding_noise != "none":
+            if accelerator.num_processes > 1:
+                raise UserError("--embedding-noise runs in one process. Leave it out, or start only one.")
+            self._loss = EmbeddingNoise(
+                self._loss, self._loss.module, settings.embedding_noise, weight=settings.embedding_weight
+            )
         self._optimizer = build_optimizer(model, settings, fast=fast)
         self._schedule = build_schedule(self._optimizer, settings)
         self._gradient = build_gradient(self._loss.module, settings, sam)

@@ -9,6 +9,7 @@ from lowland.settings import check, setting
 
 OptimizerName: TypeAlias = Literal["adafactor", "adamw", "muon"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
+EmbeddingNoiseName: TypeAlias = Literal["none", "r3f", "smart", "freelb"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 Operations: TypeAlias = Literal["auto", "fast", "library"]
 NonFinite: TypeAlias = Literal["stop", "skip"]
@@ -57,6 +58,12 @@ class TrainSettings:
     label_smoothing: float = setting(
         0.0, "part of each target's probability that all classes or tokens share", least=0, below=1
     )
+    embedding_noise: EmbeddingNoiseName = setting(
+        "none",
+        "r3f, smart or freelb: perturb the input's embeddings, two or three times the passes; none for none",
+        metavar="NAME",
+    )
+    embedding_weight: float = setting(1.0, "weight of the divergence of r3f and smart", least=0)
     ema: float = setting(
         0.0,
         "score and keep an exponential average of the weights, of this decay, such as 0.99; 0 for none",
