@@ -73,7 +73,7 @@ def test_all_arms_are_in_tables_page_and_json(directory: Path) -> None:
     assert records[0]["difference"] == "" and float(records[1]["difference"]) == pytest.approx(2.1)
     content = json.loads((directory / "report" / "report.json").read_text())
     assert content["experiment"]["reference"] == "baseline" and content["experiment"]["arms"] == CHANGES
-    assert list(content["scores"]["last-step"]["rows"][0]["paired"]) == list(GAINS)[1:]
+    assert [row["arm"] for row in content["tables"]["scores-last-step"]] == list(GAINS)
     page = (directory / "report" / "report.md").read_text()
     assert "| late | sam.start = 0.5, train.learning\\_rate = 0.01 |" in page.replace(
         "learning_rate", "learning\\_rate"

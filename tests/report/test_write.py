@@ -200,22 +200,22 @@ def test_half_an_experiment_is_summed_up_without_a_verdict(tmp_path: Path) -> No
 
 
 def test_json_holds_everything_in_full(pair: Path) -> None:
-    """report.json has the rows, each run's scores with their step, and the time, at full precision."""
+    """report.json has the records of all tables and each run's scores with their step, in full precision."""
     write_report(pair)
     content = json.loads((pair / "report" / "report.json").read_text())
-    assert list(content["scores"]) == ["last-step"]
-    rows = content["scores"]["last-step"]["rows"]
+    rows = [row for row in content["tables"]["scores-last-step"] if row["arm"] == "sam"]
     assert [(row["evaluation_set"], row["metric"]) for row in rows] == [
         ("average", "all"),
         ("glue/sst2", "accuracy"),
         ("glue/mrpc", "f1"),
         ("glue/mrpc", "accuracy"),
     ]
-    assert rows[1]["paired"]["sam"]["difference"] == 1.125
-    run = content["scores"]["last-step"]["runs"][-1]
-    assert (run["arm"], run["seed"], run["step"]) == ("sam", 1, 200)
-    assert run["scores"][0] == {"evaluation_set": "glue/sst2", "metric": "accuracy", "value": 82.25}
-    assert content["training_time"]["ratios"]["sam"]["high"] == 145 / 110
+    assert rows[1]["difference"] == 1.125
+    run = next(run for run in content["runs"] if (run["arm"], run["seed"]) == ("sam", 1))
+    assert run["scores"]["last-step"]["step"] == 200
+    assert run["scores"]["last-step"]["values"][0] == ["glue/sst2", "accuracy", 82.25]
+    assert content["tables"]["cost"][1]["ratio_high"] == 145 / 110
+    assert next(run for run in content["runs"] if run["state"] == "failed")["scores"] == {}
 
 
 @pytest.mark.usefixtures("drawn")

@@ -57,7 +57,7 @@ def setting_figures(lines: Sequence[Line], way: Selection | None = None) -> dict
     for setting in dict.fromkeys(line.setting for line in lines):
         along = [line for line in lines if line.setting == setting]
         used = way or common_way(along)
-        keys = used and _keys(along, used)
+        keys = _keys(along)
         if used is None or not keys:
             continue
         panels = [(*_title(key), along, key) for key in keys]
@@ -123,7 +123,8 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], way: Selection, key: Key) -> 
         errors = np.array([summary.sd / math.sqrt(summary.n) for summary in found.values()])
         colour, marker, dashes = style_of(first + place)
         # A level has no markers: they would look like measurements of their own.
-        marker = "" if place < len(levels) else marker
+        if place < len(levels):
+            marker, dashes = "", "--"
         axes.plot(list(found), means, color=colour, marker=marker, linestyle=dashes, label=name)
         if marker:
             axes.fill_between(list(found), means - errors, means + errors, color=colour, alpha=0.2, lw=0)
@@ -150,16 +151,12 @@ def level_names(points: Sequence[Point]) -> list[str]:
 
 def _named(kind: str, settings: Mapping[str, Value], keys: Sequence[str]) -> str:
     letters = {"sam.rho": "ρ", "sam.ascent": "a", "sam.m": "m"}
-    values = [
-        f"{letters.get(key, key.rpartition('.')[2])} = {value:g}"
-        if isinstance(value := settings.get(key), float)
-        else f"{letters.get(key, key.rpartition('.')[2])} = {value}"
-        for key in keys
-    ]
-    return plain(", ".join([kind, *values]))
+    values = {letters.get(key, key.rpartition(".")[2]): settings.get(key) for key in keys}
+    shown = (f"{key} = {v:g}" if isinstance(v, float) else f"{key} = {v}" for key, v in values.items())
+    return plain(", ".join([kind, *shown]))
 
 
-def _keys(lines: Sequence[Line], way: Selection) -> list[Key]:
+def _keys(lines: Sequence[Line]) -> list[Key]:
     """Lists the scores that all points have: metric by metric where all sets have the same ones."""
     points = [point for line in lines for point in line.points.values()]
     everywhere = [key for key in _listed(points[0]) if all(key in _listed(point) for point in points)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from lowland.report.formats import escape_markdown, plain, to_markdown
@@ -60,58 +59,35 @@ def bullets(sentences: Iterable[str]) -> str:
 
 def to_json(report: Report) -> str:
     """Writes `report.json`: everything in full precision, null where there is no number."""
-    comparison = report.comparison
-    experiment = comparison.experiment
+    comparison, experiment = report.comparison, report.comparison.experiment
+    about = ("name", "command", "model", "tasks", "seeds", "steps", "metrics", "settings")
     content = {
         "headline": report.headline,
         "answer": report.answer,
+        "recommended": report.recommended,
+        "caveats": report.caveats,
         "experiment": {
-            "name": experiment.name,
-            "command": experiment.command,
-            "model": experiment.model,
-            "tasks": experiment.tasks,
+            **{name: getattr(experiment, name) for name in about},
             "arms": experiment.changes,
             "reference": experiment.reference,
-            "seeds": experiment.seeds,
-            "steps": experiment.steps,
-            "metrics": experiment.metrics,
-            "settings": experiment.settings,
         },
         "seeds": comparison.seeds,
-        "scores": {
-            scored.selection.value: {
-                "label": scored.selection.label,
-                "rows": [asdict(row) for row in scored.rows],
-                "runs": [
-                    {
-                        "arm": arm,
-                        "seed": seed,
-                        "step": scored.steps[arm][seed],
-                        "scores": [
-                            {"evaluation_set": name, "metric": metric, "value": value}
-                            for (name, metric), value in scores.items()
-                        ],
-                    }
-                    for arm, of_arm in scored.runs.items()
-                    for seed, scores in of_arm.items()
-                ],
-            }
-            for scored in comparison.scored
-        },
-        "beside_the_score": {table.name: table.records for table in report.beyond},
-        "sam": report.sam.records if report.sam else [],
-        "training_time": asdict(comparison.cost),
+        # The same records as in the CSV files.
+        "tables": {table.name: table.records for table in report.tables},
         "runs": [
             {
-                "arm": run.arm,
-                "seed": run.seed,
-                "state": run.state,
-                "train_seconds": run.train_seconds,
-                "error": run.error,
+                **{name: getattr(run, name) for name in ("arm", "seed", "state", "train_seconds", "error")},
+                "scores": {
+                    scored.selection.value: {
+                        "step": scored.steps[run.arm][run.seed],
+                        "values": [[*key, value] for key, value in scored.runs[run.arm][run.seed].items()],
+                    }
+                    for scored in comparison.scored
+                    if run.seed in scored.runs[run.arm]
+                },
             }
             for run in experiment.runs
         ],
-        "caveats": report.caveats,
     }
     return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
