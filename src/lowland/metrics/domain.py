@@ -75,15 +75,16 @@ class Limit:
     undefined: bool = False
 
 
-def one_class(targets: Sequence[str]) -> Limit | None:
+def one_class(targets: Sequence[str], task: Domain) -> Limit | None:
     """Looks for a set of one class, which needs no knowledge to score 100."""
     if len(targets) < 2 or len(set(targets)) > 1:
         return None
     return Limit(f"all its {len(targets)} targets are {targets[0]!r}: a constant answer scores 100")
 
 
-def positives(targets: Sequence[str], positive: str) -> Limit | None:
+def positives(targets: Sequence[str], task: Domain) -> Limit | None:
     """Looks for too few examples of the positive class of F1."""
+    positive = task.positive
     count = sum(target == positive for target in targets)
     if not count:
         return Limit(
@@ -95,28 +96,28 @@ def positives(targets: Sequence[str], positive: str) -> Limit | None:
             f"only {count} of its {len(targets)} targets {found} {positive!r}, the class of f1: one of them "
             "moves it by tens of points"
         )
-    return one_class(targets)
+    return one_class(targets, task)
 
 
-def all_classes(targets: Sequence[str], classes: Sequence[str]) -> Limit | None:
+def all_classes(targets: Sequence[str], task: Domain) -> Limit | None:
     """Looks for classes that are missing in a macro average."""
-    missing = sorted(set(classes) - set(targets))
+    missing = sorted(set(task.classes) - set(targets))
     if not missing:
         return None
     shown = ", ".join(map(repr, missing[:MOST_NAMED])) + (", ..." if len(missing) > MOST_NAMED else "")
     return Limit(
-        f"it lacks examples of {len(missing)} of {len(classes)} classes ({shown}): macro F1 is of the rest"
+        f"it lacks examples of {len(missing)} of {len(task.classes)} classes ({shown}), which macro F1 omits"
     )
 
 
-def several_classes(targets: Sequence[str]) -> Limit | None:
+def several_classes(targets: Sequence[str], task: Domain) -> Limit | None:
     """Looks for a set of one class, for which the correlation is not defined."""
     if len(set(targets)) > 1:
         return None
     return Limit("all its targets are the same, so that matthews_corrcoef is not defined there", True)
 
 
-def several_numbers(targets: Sequence[str]) -> Limit | None:
+def several_numbers(targets: Sequence[str], task: Domain) -> Limit | None:
     """Looks for a set too small or too uniform for a correlation."""
     if len({finite_number(target) for target in targets}) < 2:
         return Limit("all its targets are the same, so that a correlation is not defined there", True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -40,18 +40,23 @@ class Metric:
     Attributes:
         name: The name by which it is chosen.
         kind: What the targets must be: `class`, `text`, or `number`.
-        keys: The names of its numbers.
         description: One line for a list of metrics.
         compute: Gives its numbers, in percent.
         limit: Says what a set with such targets cannot tell; `None` where it is good for the metric.
+        numbers: The names of its numbers, where they differ from its own.
     """
 
     name: str
     kind: str
-    keys: tuple[str, ...]
     description: str
     compute: Callable[[Scored], float | dict[str, float]]
     limit: Callable[[Sequence[str], Domain], Limit | None] = lambda targets, task: None
+    numbers: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of its numbers."""
+        return self.numbers or (self.name,)
 
     def score(
         self,
@@ -94,14 +99,8 @@ def by_name(name: str) -> Metric:
     if base == "f1" and colon:
         if not label:
             raise UserError("The metric 'f1:' lacks the class after the colon; write for example 'f1:spam'.")
-        return Metric(
-            name,
-            "class",
-            ("f1",),
-            f"F1 of the class {label!r}",
-            partial(_f1, label),
-            lambda targets, task: domain.positives(targets, label),
-        )
+        own = partial(_f1, label)
+        return Metric(name, "class", f"F1 of the class {label!r}", own, partial(_few, label), ("f1",))
     if name not in _METRICS:
         raise unknown_name("metric", name, _METRICS)
     return _METRICS[name]
@@ -133,6 +132,10 @@ def _f1(positive: str | None, scored: Scored) -> float:
     return classification.binary_f1([int(target == label) for target in scored.targets], numbers)
 
 
+def _few(label: str, targets: Sequence[str], task: Domain) -> Limit | None:
+    return domain.positives(targets, replace(task, positive=label))
+
+
 def _macro_f1(scored: Scored) -> float:
     right, written = scored.classes()
     # As scikit-learn's average: a class that occurs on neither side has no F1.
@@ -143,105 +146,93 @@ def _exact_match(scored: Scored) -> float:
     return qa.max_over_answers(lambda right, text: float(right == text), scored.answers, scored.predictions)
 
 
+def _squad(scored: Scored) -> dict[str, float]:
+    return qa.squad(scored.answers, scored.predictions)
+
+
+def _corpus(name: str, scored: Scored) -> float:
+    return text.corpus(name, scored.answers, scored.predictions)
+
+
 _METRICS = {
     metric.name: metric
     for metric in (
         Metric(
             "accuracy",
             "class",
-            ("accuracy",),
             "share of predictions that equal the target, character for character",
             lambda scored: classification.accuracy(scored.targets, scored.predictions),
-            lambda targets, task: domain.one_class(targets),
+            domain.one_class,
         ),
         Metric(
             "f1",
             "class",
-            ("f1",),
             "F1 of the class of --positive, else of the one that sorts last",
             partial(_f1, None),
-            lambda targets, task: domain.positives(targets, task.positive),
+            domain.positives,
         ),
         Metric(
-            "macro_f1",
-            "class",
-            ("macro_f1",),
-            "unweighted mean of the F1 of every class",
-            _macro_f1,
-            lambda targets, task: domain.all_classes(targets, task.classes),
+            "macro_f1", "class", "unweighted mean of the F1 of every class", _macro_f1, domain.all_classes
         ),
         Metric(
             "matthews",
             "class",
-            ("matthews_corrcoef",),
             "Matthews correlation",
             lambda s: classification.matthews(*s.classes()) if len(set(s.targets)) > 1 else math.nan,
-            lambda targets, task: domain.several_classes(targets),
+            domain.several_classes,
+            ("matthews_corrcoef",),
         ),
         Metric(
             "exact_match",
             "text",
-            ("exact_match",),
             "share of predictions that equal a right answer, character for character",
             _exact_match,
         ),
         Metric(
-            "qa",
-            "text",
-            ("em", "f1"),
-            "exact match and token F1 with SQuAD's normalisation",
-            lambda scored: qa.squad(scored.answers, scored.predictions),
+            "qa", "text", "exact match and token F1 with SQuAD's normalisation", _squad, numbers=("em", "f1")
         ),
-        Metric(
-            "qa_f1",
-            "text",
-            ("f1",),
-            "token F1 alone with SQuAD's normalisation",
-            lambda scored: qa.squad(scored.answers, scored.predictions),
-        ),
+        Metric("qa_f1", "text", "token F1 alone with SQuAD's normalisation", _squad, numbers=("f1",)),
         Metric(
             "trivia_qa",
             "text",
-            ("em", "f1"),
             "exact match and token F1 with TriviaQA's normalisation",
             lambda scored: qa.trivia_qa(scored.answers, scored.predictions),
+            numbers=("em", "f1"),
         ),
         Metric(
             "rouge",
             "text",
-            text.ROUGE_KEYS,
             "ROUGE-1, -2 and -L of English stems; minds articles, not case or punctuation",
             lambda scored: text.rouge(scored.answers, scored.predictions),
+            numbers=text.ROUGE_KEYS,
         ),
         Metric(
             "bleu",
             "text",
-            ("bleu",),
             "BLEU of all predictions together; minds case, punctuation and articles",
-            lambda scored: text.corpus("bleu", scored.answers, scored.predictions),
+            partial(_corpus, "bleu"),
         ),
         Metric(
             "chrf",
             "text",
-            ("chrf",),
             "chrF2 of all predictions together, over characters; minds case and articles",
-            lambda scored: text.corpus("chrf", scored.answers, scored.predictions),
+            partial(_corpus, "chrf"),
         ),
         Metric(
             "pearson",
             "number",
-            ("pearson_corrcoef",),
             "Pearson correlation of numbers; other texts count as less than all",
             lambda scored: regression.pearson(*scored.numbers()),
-            lambda targets, task: domain.several_numbers(targets),
+            domain.several_numbers,
+            ("pearson_corrcoef",),
         ),
         Metric(
             "spearman",
             "number",
-            ("spearman_corrcoef",),
             "Spearman rank correlation of numbers; other texts count as less than all",
             lambda scored: regression.spearman(*scored.numbers()),
-            lambda targets, task: domain.several_numbers(targets),
+            domain.several_numbers,
+            ("spearman_corrcoef",),
         ),
     )
 }

@@ -92,11 +92,12 @@ def score_classes(
 
 
 def limits_of(classes: Sequence[str], names: Sequence[str]) -> Limits:
-    """Makes what says for which metrics some targets lack a class."""
+    """Makes what says for which metrics some targets lack a class, or are too few."""
+    task = metrics.Domain.of(classes, classes[1] if classes else None)
 
     def limits(targets: Sequence[str]) -> list[metrics.Limit]:
-        found = [_LIMITS[name](targets, classes) for name in names]
-        return [limit for limit in found if limit is not None]
+        found = [_LIMITS[name](targets, task) for name in names]
+        return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     return limits
 
@@ -108,9 +109,10 @@ _METRICS: dict[str, Callable[[Sequence[int], Sequence[int]], float]] = {
     "mean_3class_f1": lambda targets, predictions: metrics.macro_f1(targets, predictions, range(3)),
 }
 
-_LIMITS: dict[str, Callable[[Sequence[str], Sequence[str]], metrics.Limit | None]] = {
-    "accuracy": lambda targets, classes: domain.one_class(targets),
-    "f1": lambda targets, classes: domain.positives(targets, classes[1]),
-    "matthews_corrcoef": lambda targets, classes: domain.several_classes(targets),
-    "mean_3class_f1": lambda targets, classes: domain.all_classes(targets, classes),
+_LIMITS: dict[str, Callable[[Sequence[str], metrics.Domain], metrics.Limit | None]] = {
+    "accuracy": domain.one_class,
+    "f1": domain.positives,
+    "matthews_corrcoef": domain.several_classes,
+    "mean_3class_f1": domain.all_classes,
+    "pearson_corrcoef": domain.several_numbers,
 }

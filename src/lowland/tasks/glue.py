@@ -11,10 +11,9 @@ import numpy as np
 
 from lowland import metrics
 from lowland.errors import UserError
-from lowland.metrics import domain
 from lowland.tasks import fields
 from lowland.tasks.base import DataSet, Example, Pair, Row, Split, Task
-from lowland.tasks.classification import classification
+from lowland.tasks.classification import classification, limits_of
 from lowland.tasks.wnli import wnli
 
 HUB = "nyu-mll/glue"
@@ -119,7 +118,7 @@ TASKS: tuple[Task, ...] = (
         metrics=("pearson_corrcoef", "spearman_corrcoef"),
         write=_write_stsb,
         scorer=_score_stsb,
-        limit=lambda targets: [limit] if (limit := domain.several_numbers(targets)) else [],
+        limit=limits_of((), ("pearson_corrcoef",)),
         data=_data("STS-B", "stsb", 5749, 1500),
     ),
     classification(

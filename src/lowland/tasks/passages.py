@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 
 from lowland import metrics
-from lowland.metrics import domain
 from lowland.tasks import fields
 from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Task
+from lowland.tasks.classification import limits_of
 
 FALSE_TRUE = ("False", "True")
 
@@ -25,7 +25,7 @@ def multirc(data: DataSet) -> Task:
         metrics=("f1", "exact_match"),
         write=_write_multirc,
         scorer=_score_multirc,
-        limit=lambda targets: [limit] if (limit := domain.positives(targets, FALSE_TRUE[1])) else [],
+        limit=limits_of(FALSE_TRUE, ("f1",)),
         data=data,
         classes=FALSE_TRUE,
         companions=("ids",),
