@@ -39,6 +39,7 @@ KNOWN: Mapping[str, Changes] = {
     "fisher": {"sam.fisher": 0.1},
     "auto": {"sam.rise": 0.1},
     "noise": {"sam.direction": "noise"},
+    "flat-lora": {"sam.direction": "noise", "sam.perturb": ("merged",)},
     "decay": {"sam.rho": 0.0, "train.schedule": "linear"},
     "constant": {"sam.rho": 0.0, "train.schedule": "constant"},
     "ema": {"sam.rho": 0.0, "train.ema": 0.99},

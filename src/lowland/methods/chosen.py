@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lowland.methods.fisher import mask_smallest
+from lowland.methods.flat_lora import MERGED, MergedNoise
 from lowland.methods.functional import FixedLogits
 from lowland.methods.head import HEAD, only_head
 from lowland.methods.noise import Noise
@@ -47,7 +48,9 @@ class Methods:
         self._config = config
         self.perturb = only_head(module) if config.perturb == (HEAD,) else config.perturb
         self.past: Past | Noise | None = None
-        if config.direction == "noise":
+        if config.perturb == (MERGED,):
+            self.perturb, self.past = None, MergedNoise(module)
+        elif config.direction == "noise":
             self.past = Noise()
         elif config.direction != "ascent":
             self.past = Past(config.direction)

@@ -122,7 +122,8 @@ def hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
 def unit(slope: Tensor) -> Tensor:
     """Brings each example's part to length 1. `# (examples, ...)`."""
     length = torch.linalg.vector_norm(slope.flatten(1), dim=1).clamp_min(1e-12)
-    return slope / length.reshape(len(slope), *(1 for _ in slope.shape[1:]))
+    found: Tensor = slope / length.reshape(-1, *[1] * (slope.dim() - 1))
+    return found
 
 
 def divergence(left: Tensor, right: Tensor) -> Tensor:

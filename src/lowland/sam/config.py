@@ -112,7 +112,8 @@ class SAMConfig:
     perturb: Sequence[str] | Callable[[str, Any], bool] | None = setting(
         None,
         'perturb only parameters whose names match, such as "*layer_norm*", or head for the output layer '
-        "(logits-SAM; rho around 1e-4); may be repeated; all are trained",
+        "(logits-SAM; rho around 1e-4), or merged for the matrices under adapters (Flat-LoRA); may be "
+        "repeated; all are trained",
         metavar="PATTERN",
     )
 
@@ -143,6 +144,10 @@ class SAMConfig:
         if self.direction != "ascent" and (self.rise is not None or self.fisher is not None):
             raise ValueError(
                 f"rise= and fisher= need an ascent pass, which direction={self.direction!r} has not."
+            )
+        if self.perturb == ("merged",) and self.direction != "noise":
+            raise ValueError(
+                "perturb='merged' is Flat-LoRA, whose direction is noise: add direction='noise'."
             )
         if self.direction == "noise" and self.precondition:
             raise ValueError("precondition=True needs a gradient, which direction='noise' has not.")
