@@ -17,9 +17,9 @@ MERGED = "merged"
 class MergedNoise(Noise):
     """Gaussian noise on the frozen matrices under LoRA's adapters; the adapters themselves stay.
 
-    A row's noise is as long as the row of the merged matrix, and all of it together is rho. The paper adds and
-    subtracts noise that its seed makes again, without a copy; here the matrices are copied and put back, since
-    subtracting leaves rounding: one copy of the adapted matrices.
+    A row's noise is as long as the row of the merged matrix, and all of it together is rho. The paper adds
+    and subtracts noise that its seed makes again, without a copy; here the matrices are copied and put back,
+    since subtracting leaves rounding: one copy of the adapted matrices.
 
     Args:
         module: A model of PEFT with LoRA.
