@@ -15,7 +15,6 @@ from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
 from lowland.report.comparison import Scored
-from lowland.report.formats import Table, Value
 from lowland.report.runs import Experiment, title_of
 from lowland.report.verdicts import Verdicts, decide_all
 from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
@@ -133,72 +132,6 @@ def outcome_named(name: str) -> Outcome:
     return replace(known.get(base) or score(base), name=name)
 
 
-def outcome_table(outcomes: Outcomes, name: str) -> Table | None:
-    """Makes the table of outcomes: a row for each set, outcome and arm; `None` where nothing was measured."""
-    cells: list[tuple[str, ...]] = []
-    records: list[dict[str, Value]] = []
-    for row in outcomes.rows:
-        outcome = row.outcome
-        for arm, summary in row.arms.items():
-            verdict = row.verdicts.get(arm)
-            found = verdict.comparison if verdict else None
-            cells.append(
-                (
-                    row.evaluation_set,
-                    f"{outcome.name} ({outcome.unit})" if outcome.unit else outcome.name,
-                    title_of(arm),
-                    _mean(summary, outcome),
-                    _difference(found, outcome) if found else "-",
-                    str(found.n if found else summary.n),
-                    verdict.words if verdict else "-",
-                )
-            )
-            record: dict[str, Value] = {
-                "evaluation_set": row.evaluation_set,
-                "outcome": outcome.name,
-                "unit": outcome.unit,
-                "better": outcome.better,
-                "margin": outcome.margin,
-                "arm": arm,
-                "mean": summary.mean,
-                "sd": summary.sd,
-                "n": summary.n,
-            }
-            if verdict and found:
-                record |= {
-                    "difference": found.difference,
-                    "interval_low": found.low,
-                    "interval_high": found.high,
-                    "seeds": found.n,
-                    "p_adjusted": verdict.p,
-                    "verdict": verdict.kind.value,
-                }
-            records.append(record)
-    if not cells:
-        return None
-    return Table(
-        name=name,
-        title=f"Outcomes beside the score: {outcomes.scored.selection.label}",
-        columns=(
-            "Evaluation set",
-            "Outcome",
-            "Arm",
-            "Value",
-            "Difference (95% interval)",
-            "Seeds",
-            "Verdict",
-        ),
-        align="lllrrrl",
-        rows=tuple(cells),
-        notes=(
-            "Of losses, Brier score, calibration error and forgetting less is better. The verdicts are "
-            "Holm's: if the arms do not differ at all, one or more is better or worse in at most 5% of "
-            "experiments.",
-        ),
-        records=tuple(records),
-    )
-
-
 def judged_outcomes(outcomes: Outcomes) -> list[Judged]:
     """Puts the outcomes' verdicts as the answer wants them."""
     return [
@@ -219,22 +152,3 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{file}: these are no outcomes of a model. Remove the file.") from None
     return record
-
-
-def _mean(summary: Summary, outcome: Outcome) -> str:
-    if math.isnan(summary.mean):
-        return "-"
-    spread = "" if math.isnan(summary.sd) else f" ± {_number(summary.sd, outcome)}"
-    return _number(summary.mean, outcome) + spread
-
-
-def _difference(found: PairedComparison, outcome: Outcome) -> str:
-    if not found.n:
-        return "-"
-    low, high = _number(found.low, outcome, "+"), _number(found.high, outcome, "+")
-    return _number(found.difference, outcome, "+") + ("" if math.isnan(found.low) else f" ({low} to {high})")
-
-
-def _number(value: float, outcome: Outcome, sign: str = "") -> str:
-    """Writes points with one decimal, and what moves in hundredths (losses, Brier scores) with three."""
-    return f"{value:{sign}.1f}" if outcome.margin >= 0.1 else f"{value:{sign}.3f}"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from lowland.report.comparison import Comparison, Scored, ScoreRow
 from lowland.report.examples import AnsweredSet
 from lowland.report.formats import Row, Table, Value, make_table
+from lowland.report.outcomes import Outcomes
 from lowland.report.points import flatten, settings_of
 from lowland.report.runs import Experiment, read_log, title_of
 from lowland.report.verdicts import Floors, Verdicts, verdicts_of
 from lowland.report.words import duration, signed, spread
-from lowland.statistics import PairedComparison
+from lowland.statistics import PairedComparison, Summary
 from lowland.statistics.crossed import LABEL
 
 NONE = "-"
@@ -32,43 +33,77 @@ def score_table(comparison: Comparison, scored: Scored, floors: Floors) -> Table
     Returns:
         A row for every arm of the averages, where there is more than one score, and of every set and metric.
     """
-    verdicts = verdicts_of(scored.rows, floors)
+    way = scored.selection
+    rows: list[Row] = []
+    for row, verdicts in zip(scored.rows, verdicts_of(scored.rows, floors), strict=True):
+        about = {"selection": way.value, "evaluation_set": row.evaluation_set, "metric": row.metric}
+        rows += _arm_rows((row.evaluation_set, row.metric), about, row.arms, verdicts, fine=False)
     return make_table(
-        f"scores-{scored.selection.value}",
-        f"Scores in percent: {scored.selection.label}",
-        {"Evaluation set": "l", "Metric": "l", "Arm": "l", "Score": "r", DIFFERENCE: "r", "Seeds": "r"}
-        | {"Verdict": "l"},
-        [row for found in zip(scored.rows, verdicts, strict=True) for row in _score_rows(scored, *found)],
+        f"scores-{way.value}",
+        f"Scores in percent: {way.label}",
+        _columns("Metric", "Score"),
+        rows,
         _notes(scored.rows, comparison.experiment.reference),
     )
 
 
-def _score_rows(scored: Scored, row: ScoreRow, verdicts: Verdicts) -> Iterator[Row]:
-    """Writes a score: the reference first, then each arm compared with it."""
-    for arm, summary in row.arms.items():
-        cells = [row.evaluation_set, row.metric, title_of(arm), spread(summary)]
-        record: dict[str, Value] = {
-            "selection": scored.selection.value,
-            "evaluation_set": row.evaluation_set,
-            "metric": row.metric,
-            "arm": arm,
-            "mean": summary.mean,
-            "sd": summary.sd,
-            "n": summary.n,
-        }
-        if arm in row.paired:
-            paired, verdict = row.paired[arm], verdicts[arm]
-            cells += [difference_cell(paired), str(paired.n), verdict.words]
+def outcome_table(outcomes: Outcomes, name: str) -> Table | None:
+    """Makes the table of outcomes: a row for each set, outcome and arm; `None` where nothing was measured."""
+    rows: list[Row] = []
+    for row in outcomes.rows:
+        one = row.outcome
+        head = f"{one.name} ({one.unit})" if one.unit else one.name
+        about: dict[str, Value] = {"evaluation_set": row.evaluation_set, "outcome": one.name}
+        about |= {"unit": one.unit, "better": one.better, "margin": one.margin}
+        # Points are told with one decimal; losses, Brier scores and the like move in hundredths.
+        rows += _arm_rows((row.evaluation_set, head), about, row.arms, row.verdicts, fine=one.margin < 0.1)
+    if not rows:
+        return None
+    return make_table(
+        name,
+        f"Outcomes beside the score: {outcomes.scored.selection.label}",
+        _columns("Outcome", "Value"),
+        rows,
+        [
+            "Of losses, Brier score, calibration error and forgetting less is better. The verdicts are "
+            "Holm's: if the arms do not differ at all, one or more is better or worse in at most 5% of "
+            "experiments."
+        ],
+    )
+
+
+def _columns(what: str, value: str) -> dict[str, str]:
+    heads = {"Evaluation set": "l", what: "l", "Arm": "l", value: "r", DIFFERENCE: "r"}
+    return heads | {"Seeds": "r", "Verdict": "l"}
+
+
+def _arm_rows(
+    heads: tuple[str, str],
+    about: Mapping[str, Value],
+    arms: Mapping[str, Summary],
+    verdicts: Verdicts,
+    *,
+    fine: bool,
+) -> Iterator[Row]:
+    """Writes what was measured: the reference first, then each arm compared with it."""
+    for arm, summary in arms.items():
+        cells = [*heads, title_of(arm), spread(summary, fine=fine)]
+        record: dict[str, Value] = {**about, "arm": arm}
+        record |= {"mean": summary.mean, "sd": summary.sd, "n": summary.n}
+        if arm in verdicts:
+            verdict, paired = verdicts[arm], verdicts[arm].comparison
+            cells += [difference_cell(paired, fine=fine), str(paired.n), verdict.words]
             record |= {**paired_record(paired), "verdict": verdict.kind.value, "p_adjusted": verdict.p}
         else:
             cells += [NONE, str(summary.n), NONE]
         yield tuple(cells), record
 
 
-def difference_cell(paired: PairedComparison) -> str:
+def difference_cell(paired: PairedComparison, *, fine: bool = False) -> str:
     """Writes a difference with its interval."""
-    interval = f" ({signed(paired.low)} to {signed(paired.high)})" if math.isfinite(paired.low) else ""
-    return signed(paired.difference) + interval if paired.n else NONE
+    ends = [signed(end, fine=fine) for end in (paired.difference, paired.low, paired.high)]
+    interval = f" ({ends[1]} to {ends[2]})" if math.isfinite(paired.low) else ""
+    return ends[0] + interval if paired.n else NONE
 
 
 def paired_record(paired: PairedComparison) -> dict[str, Value]:

@@ -14,17 +14,20 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def spread(summary: Summary) -> str:
-    """Writes a mean with its standard deviation, for example `81.2 ± 0.4`."""
+def spread(summary: Summary, *, fine: bool = False) -> str:
+    """Writes a mean with its standard deviation, for example `81.2 ± 0.4`; a fine one with three decimals."""
     if math.isnan(summary.mean):
         return "-"
-    return f"{summary.mean:.1f}" + ("" if math.isnan(summary.sd) else f" ± {summary.sd:.1f}")
+    form = ".3f" if fine else ".1f"
+    return f"{summary.mean:{form}}" + ("" if math.isnan(summary.sd) else f" ± {summary.sd:{form}}")
 
 
-def signed(value: float) -> str:
+def signed(value: float, *, fine: bool = False) -> str:
     """Writes a difference with its sign and one decimal, or with more where that would show 0."""
     from lowland.statistics import EQUAL_POINTS
 
+    if fine:
+        return f"{value:+.3f}"
     if abs(value) <= EQUAL_POINTS:
         return "0.0"
     return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"

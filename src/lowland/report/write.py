@@ -15,12 +15,12 @@ from lowland.report.figures import reliability_figure, score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
 from lowland.report.headline import answer_of, headline, recommended_of
 from lowland.report.html import to_html
-from lowland.report.outcomes import judged_outcomes, outcome_table, read_outcomes
+from lowland.report.outcomes import judged_outcomes, read_outcomes
 from lowland.report.page import to_json, to_page
 from lowland.report.points import find_lines, find_points
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
-from lowland.report.tables import cost_table, example_tables, sam_table, score_table
+from lowland.report.tables import cost_table, example_tables, outcome_table, sam_table, score_table
 
 SOMETIMES = (
     "flips.jsonl",
