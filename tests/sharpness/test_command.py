@@ -94,10 +94,12 @@ def test_everything_is_measured_and_written(measured: Path) -> None:
 
 
 def test_the_arms_are_measured_on_the_same_examples(measured: Path) -> None:
-    """Before training every figure is that of the same weights, so seeds differ by their examples alone."""
+    """All arms and seeds are measured on the same examples: before training their figures are the same."""
     start = [record(measured, f"start-seed{seed}") for seed in (0, 1)]
     assert start[0]["weights_sha256"] == start[1]["weights_sha256"]
-    assert start[0]["splits"]["train"]["loss"] != start[1]["splits"]["train"]["loss"]
+    for split in ("train", "held_out"):
+        one, other = (found["splits"][split] for found in start)
+        assert one["loss"] == other["loss"] and one["trace"] == other["trace"]
 
 
 def test_the_same_command_measures_nothing_again(finished: Path, measured: Path) -> None:
@@ -108,6 +110,7 @@ def test_the_same_command_measures_nothing_again(finished: Path, measured: Path)
     assert {name: found for name, found in files(measured).items() if "seed" in name} == before
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_for_the_same_seed(finished: Path, measured: Path, tmp_path: Path) -> None:
     """Measuring anew gives the same numbers bit for bit, and another seed draws other examples."""
     succeed("sharpness", finished, "--seeds", "1", *QUICK, "--out", tmp_path / "again")
@@ -146,6 +149,7 @@ def test_a_single_model_is_measured_on_training_and_evaluation_rows(finished: Pa
     assert record(tmp_path, "model-seed0")["splits"]["train"]["loss"] != found["splits"]["train"]["loss"]
 
 
+@pytest.mark.slow
 def test_arms_in_directories_of_their_own_are_compared(
     finished: Path, measured: Path, tmp_path: Path
 ) -> None:
