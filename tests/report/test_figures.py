@@ -9,7 +9,7 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.report.comparison import compare
-from lowland.report.figures import curve, score_figure
+from lowland.report.figures import curve, pool_bins, score_figure
 from lowland.report.runs import read_experiment
 
 
@@ -47,6 +47,21 @@ def test_files_are_whole_and_do_not_change(directory: Path) -> None:
     assert files["scores.svg"].rstrip().endswith(b"</svg>")
     assert b"dc:date" not in files["scores.svg"]
     assert score_figure(comparison) == files
+
+
+def test_bins_of_seeds_count_by_their_answers() -> None:
+    """A bin of several seeds is the mean over its answers, and one without any is left out."""
+    seeds = [
+        [
+            {"low": 0.0, "answers": 0, "confidence": None, "right": None},
+            {"low": 0.5, "answers": 10, "confidence": 0.6, "right": 0.5},
+        ],
+        [{"low": 0.5, "answers": 30, "confidence": 0.7, "right": 0.9}],
+    ]
+    confidence, right, answers = pool_bins(seeds)
+    np.testing.assert_allclose(confidence, [0.675], rtol=1e-12)  # (10 * 0.6 + 30 * 0.7) / 40
+    np.testing.assert_allclose(right, [0.8], rtol=1e-12)
+    np.testing.assert_array_equal(answers, [40])
 
 
 def test_nothing_is_drawn_before_a_run_has_finished(tmp_path: Path) -> None:

@@ -109,6 +109,10 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     report = write_report(directory)
     assert not [table for table in report.beyond if table.name == "outcomes"]
     assert "not all measured alike" in report.caveats[-1]
+    bins = {"a": {"outcomes": {}, "bins": [{"low": "x"}]}}
+    file.write_text(json.dumps({"settings": {}, "sets": bins}))
+    with pytest.raises(UserError, match=r"step-200\.json: these are no outcomes"):
+        write_report(directory)
     file.write_text("{")
     with pytest.raises(UserError, match=r"step-200\.json: these are no outcomes"):
         write_report(directory)

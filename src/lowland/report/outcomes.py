@@ -145,7 +145,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         for of_set in record["sets"].values():
-            for value in of_set["outcomes"].values():
+            bins = of_set.get("bins") or ()
+            values = [one[name] for one in bins for name in ("low", "answers", "confidence", "right")]
+            for value in (*of_set["outcomes"].values(), *values):
                 if value is not None and not isinstance(value, int | float):
                     raise TypeError
         _ = record["settings"]

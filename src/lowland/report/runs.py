@@ -147,7 +147,7 @@ def read_experiment(directory: Path) -> Experiment:
             raise UserError(f"{directory} is a single run; give its experiment instead: {directory.parent}.")
         raise UserError(
             f"{directory} is not an experiment's directory: it has no experiment.json. "
-            "Give a directory that lowland compare, train or sweep has written."
+            "Give a directory that lowland compare or train has written."
         )
     record = _Record.read(file)
     arms = record.mapping("arms")
