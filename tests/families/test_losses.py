@@ -21,6 +21,7 @@ from lowland.families.settings import FamilySettings
 from lowland.sam import SAMConfig
 from lowland.tasks import get_task
 from lowland.tasks.base import Example, Pair
+from lowland.tasks.template import Template
 
 CPU = torch.device("cpu")
 PAIRS = [("the big cat", "one"), ("a", "three"), ("", "two"), ("the small dog sat on the mat", "false"),
@@ -186,7 +187,7 @@ def test_two_texts(tmp_path: Path, kind: str) -> None:
 
 
 def test_tasks_of_two_texts() -> None:
-    """Registered tasks of two texts hand them over the premise first, beside T5's text."""
+    """Registered tasks of two texts, and templates of two fields, hand them over beside the whole text."""
     for name in ("glue/rte", "glue/mnli", "glue/stsb", "superglue/cb", "superglue/boolq", "glue/sst2"):
         task = get_task(name)
         assert task.sample_row is not None
@@ -203,6 +204,10 @@ def test_tasks_of_two_texts() -> None:
         }.get(name, ("sentence1", "sentence2"))
         assert example.inputs.texts == tuple(row[key] for key in names)
         assert all(text in example.inputs for text in example.inputs.texts)
+    own = Template("does {one} say {two}?").fill({"one": "it rained", "two": 3})
+    assert isinstance(own, Pair) and own == "does it rained say 3?" and own.texts == ("it rained", "3")
+    for text in ("{one}", "{one} {one}", "{one} {two} {one}"):
+        assert not isinstance(Template(text).fill({"one": "a", "two": "b"}), Pair)
 
 
 def test_what_a_classifier_cannot_learn(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lowland.errors import UserError
 from lowland.tasks import fields
-from lowland.tasks.base import Row
+from lowland.tasks.base import Pair, Row
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Template:
         return tuple(dict.fromkeys(name for _, name, _, _ in self._pieces() if name is not None))
 
     def fill(self, row: Row) -> str:
-        """Writes a row's fields into the template.
+        """Writes a row's fields into the template; two fields make a `Pair`, which classifiers read as one.
 
         Raises:
             UserError: If a field is missing, empty (null), or neither text, number nor truth value.
         """
-        pieces = []
+        pieces, values = [], []
         for literal, name, _, _ in self._pieces():
             pieces.append(literal)
             if name is not None:
@@ -65,7 +65,9 @@ class Template:
                         f"the field {name!r} must be text or a number, but it is {fields.describe(value)}."
                     )
                 pieces.append(str(value))
-        return "".join(pieces)
+                values.append(str(value))
+        whole = "".join(pieces)
+        return Pair(whole, *values) if len(values) == len(self.fields) == 2 else whole
 
     def _pieces(self) -> list[tuple[str, str | None, str | None, str | None]]:
         try:
