@@ -69,6 +69,16 @@ def test_added_seeds_get_the_interval_that_holds(tmp_path: Path) -> None:
     assert other.paired["sam"].high > row.paired["sam"].high
 
 
+@pytest.mark.parametrize(("before", "rises"), [(70.0, True), (79.8, False)])
+def test_curves_that_still_rise_are_told(tmp_path: Path, before: float, rises: bool) -> None:
+    """Where an arm is better at the last step than ever before, by half a point, more steps are advised."""
+    write_experiment(tmp_path, metrics={"a": ["accuracy"]}, arms=["baseline", "sam"], seeds=[0])
+    write_run(tmp_path, "baseline", 0, {"a": {100: {"accuracy": 80.0}, 200: {"accuracy": 79.0}}})
+    write_run(tmp_path, "sam", 0, {"a": {100: {"accuracy": before}, 200: {"accuracy": 80.0}}})
+    said = "Scores still rise at the last step (SAM): more steps may give another result."
+    assert (said in write_report(tmp_path).caveats) is rises
+
+
 @pytest.mark.slow
 def test_seeds_until_it_is_decided(tmp_path: Path) -> None:
     """Seeds are added one by one up to the most, finished ones are kept, and adding more by hand is told."""

@@ -11,7 +11,7 @@ import numpy as np
 from lowland.report.runs import Experiment, Run, title_of
 from lowland.report.selection import AVERAGE, Scores, Selection, average, score_run
 from lowland.report.words import count
-from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
+from lowland.statistics import MARGIN, PairedComparison, Summary, compare_pairs, summarize
 
 FEW_SEEDS = 5
 
@@ -246,6 +246,10 @@ def _caveats(
             f"Seeds were added after a look at {looks}, so that Student's t interval would no longer hold: "
             "those of scores and outcomes are wider, and hold however often seeds are added."
         )
+    if rising := [title_of(arm) for arm, of_arm in counted.items() if _rises(of_arm)]:
+        caveats.append(
+            f"Scores still rise at the last step ({', '.join(rising)}): more steps may give another result."
+        )
     for run in experiment.runs:
         if run.state != "done" or not run.evaluated_steps:
             caveats.append(_unfinished(run))
@@ -276,6 +280,15 @@ def _caveats(
     caveats += experiment.notes
     caveats += [note for run in experiment.runs for note in run.notes]
     return tuple(caveats)
+
+
+def _rises(runs: Sequence[Run]) -> bool:
+    """Tells whether an arm's mean score is higher at the last step than ever before, by the margin."""
+    by_step: dict[int, list[float]] = {}
+    for evaluation in (one for run in runs for one in run.evaluations if one.split == "evaluation"):
+        by_step.setdefault(evaluation.step, []).append(float(np.mean(list(evaluation.metrics.values()))))
+    means = [float(np.mean(scores)) for step, scores in sorted(by_step.items()) if step > 0]
+    return len(means) > 1 and means[-1] - max(means[:-1]) > MARGIN
 
 
 def _unfinished(run: Run) -> str:

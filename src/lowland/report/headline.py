@@ -27,12 +27,12 @@ def headline(comparison: Comparison, floors: Floors = MappingProxyType({})) -> s
     """
     if not comparison.scored:
         return f"{comparison.experiment.name}: no run has finished with a score yet."
-    first, cost = comparison.scored[0], comparison.cost
+    first = comparison.scored[0]
     row = first.rows[0]
     what, way = outcome_of(row), way_of(first)
     if not row.paired:
         ((arm, summary),) = row.arms.items()
-        took = cost.seconds[arm].mean
+        took = comparison.cost.seconds[arm].mean
         time = "" if math.isnan(took) else f"; training took {duration(took)} a run"
         return f"{title_of(arm)}: {what} {spread(summary)} {way} ({count(summary.n, 'seed')}){time}."
     reference = comparison.experiment.reference
@@ -45,10 +45,8 @@ def headline(comparison: Comparison, floors: Floors = MappingProxyType({})) -> s
                 f"{title_of(arm)}: not enough seeds, because no seed has a score in both arms yet."
             )
             continue
-        ratio = cost.ratios[arm].median
-        time = "" if math.isnan(ratio) else f"; it took {ratio:.2f} times the training time"
         sentences.append(
-            f"{title_of(arm)}: {verdicts[arm].words}{against} in {what} ({_figures(paired)}, {way}){time}."
+            f"{title_of(arm)}: {verdicts[arm].words}{against} in {what} ({_figures(paired)}, {way})."
         )
     return " ".join(sentences)
 
