@@ -149,13 +149,12 @@ def test_the_verb_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_verb_shows_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """`lowland tasks NAME` shows settings, command and the paper's scores of its columns alone."""
+    """`lowland tasks NAME` shows the settings of a recipe and the command that runs it."""
     assert main(["tasks", "paper-nq-base"]) == 0
     text = capsys.readouterr().out
-    for expected in ("google/t5-v1_1-base", "20000", "38 tokens of input", "26.3", "27.8"):
+    for expected in ("google/t5-v1_1-base", "20000", "38 tokens of input"):
         assert expected in text
     assert "lowland compare --preset paper-nq-base --hub" in text
-    assert "TriviaQA" not in text
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -13,7 +13,7 @@ import torch
 from tests.cli.command import call, files, reviews, succeed, write_rows
 from tests.fixtures.models import OTHER_KINDS, T5_KINDS, tiny_loaded, write_checkpoint
 
-from lowland.compare.sharpness import SharpnessSettings
+from lowland.config.sharpness import SharpnessSettings
 from lowland.data import collate, encode_texts
 from lowland.data.encode import EncodedExample
 from lowland.errors import UserError

@@ -160,18 +160,17 @@ def _jobs(runs: int, device: str) -> str:
 
 
 def _sam(sam: SAMConfig) -> str:
+    """Says rho, ascent and m, and whatever else is not by default."""
+    from lowland.config.arms import describe
+    from lowland.settings import changes
+
     ascent = f"{sam.ascent:g}" if sam.ascent_examples is None else f"{sam.ascent_examples} examples"
-    how = f"ascent {ascent}, m {sam.m}" if sam.direction == "ascent" else sam.direction
-    how = f"adaptive, {how}" if sam.adaptive else how
-    when = f", from {sam.start:.0%} of the steps" if sam.start else ""
-    when += f", every {sam.every} steps" if sam.every > 1 else ""
-    when += f", rho warmed up over {sam.warmup:.0%} of the steps" if sam.warmup else ""
-    which = (
-        f", only {' '.join(sam.perturb) if isinstance(sam.perturb, tuple) else 'some weights'}"
-        if sam.perturb
-        else ""
-    )
-    return f"rho {sam.rho:g}, {how}{when}{which}"
+    others = {
+        name: value
+        for name, value in changes(sam).items()
+        if name not in ("rho", "ascent", "ascent_examples", "m")
+    }
+    return f"rho {sam.rho:g}, ascent {ascent}, m {sam.m}" + (f", {describe(others)}" if others else "")
 
 
 def _number(value: int) -> str:

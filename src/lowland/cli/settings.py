@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.config.arms import nest
+from lowland.config.experiment import ExperimentConfig
 from lowland.config.layers import read_layer
 from lowland.errors import UserError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 TOP = ("model", "seeds", "arms", "more_arms", "lora", "merge")
 """Settings that are in no section."""
+SECTIONS = tuple(item.name for item in fields(ExperimentConfig))
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -28,7 +31,8 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
         {
             name: value
             for name, value in vars(arguments).items()
-            if ("." in name or name in TOP) and not (name == "data.tasks" and not value)
+            if (name.partition(".")[0] in SECTIONS or name in TOP)
+            and not (name == "data.tasks" and not value)
         }
     )
     custom = settings.get("data", {}).get("custom")

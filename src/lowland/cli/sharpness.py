@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from lowland.cli import options, settings
-from lowland.cli.parser import number, one_of, whole
+from lowland.cli.generated import add_settings
+from lowland.cli.parser import number, one_of
+from lowland.config.layers import build_section
+from lowland.config.sharpness import SharpnessSettings
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.compare.sharpness import Checkpoint, SharpnessSettings
+    from lowland.compare.sharpness import Checkpoint
     from lowland.config.experiment import ExperimentConfig
 
 HELP = "measure how flat the loss is around the models of an experiment"
@@ -33,8 +36,8 @@ examples:
 """
 INTERRUPTED = "interrupted. The same command goes on where it stopped."
 COMMON = (
-    *("data.tasks", "data.data_dir", "data.hub", "model", "seeds", "checkpoint", "start", "radii"),
-    *("examples", "batch_size", "hessian_examples", "out"),
+    *("data.tasks", "data.data_dir", "data.hub", "model", "seeds", "checkpoint", "start"),
+    *("sharpness.radii", "sharpness.examples", "sharpness.batch_size", "sharpness.hessian_examples", "out"),
 )
 
 
@@ -59,20 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     measured = parser.add_argument_group("what is measured")
     measured.add_argument(
         "--radii",
+        dest="sharpness.radii",
         type=lambda text: tuple(map(number, text.split(","))),
         metavar="X,X",
         help="radii of the ascent (default: 0.02,0.05,0.1,0.2)",
     )
-    for name, text in (
-        ("examples", "most examples of each kind (default: 128)"),
-        ("batch-size", "examples of a batch; each has its own ascent (default: the experiment's, or 32)"),
-        ("steps", "steps of the longer ascent; 1 for SAM's alone (default: 3)"),
-        ("hessian-examples", "examples for the Hessian; 0 leaves it out (default: 64)"),
-        ("probes", "random vectors of the trace (default: 8)"),
-        ("grid", "points of each side of the plane; 0 leaves it out (default: 11)"),
-        ("random-seed", "seed of which examples, of the vectors and of the plane (default: 0)"),
-    ):
-        measured.add_argument(f"--{name}", type=whole, metavar="N", help=text)
+    add_settings(measured, SharpnessSettings, "sharpness")
     parser.add_argument_group("results").add_argument(
         "--out", metavar="DIR", help="where to write; needed with --model (default: DIR/sharpness)"
     )
@@ -125,15 +120,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> SharpnessSettings:
-    from lowland.compare.sharpness import SharpnessSettings
-
-    names = ("radii", "examples", "batch_size", "steps", "hessian_examples", "probes", "grid")
-    given = {name: getattr(arguments, name) for name in names if name in arguments}
-    given.setdefault("batch_size", config.train.batch_size)
-    try:
-        return SharpnessSettings(seed=getattr(arguments, "random_seed", 0), **given)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    given = {
+        name.removeprefix("sharpness."): value
+        for name, value in vars(arguments).items()
+        if name.startswith("sharpness.")
+    }
+    return build_section(SharpnessSettings, {"batch_size": config.train.batch_size, **given})
 
 
 def checkpoints_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -16,8 +16,6 @@ from lowland.tasks import Example, Source, Task, get_task, mixture_names, resolv
 from lowland.tasks.base import DataSet, Split
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from lowland.paper.recipes import Recipe
 
 HELP = "list tasks, mixtures and the paper's recipes; show one of them"
@@ -196,11 +194,6 @@ def _show_recipe(recipe: Recipe) -> None:
     _say(f"Plan it:     {recipe.command('--plan')}")
     rehearsal = recipe.command("--model", "embedded", "--data-dir", "DIR", "--scale", "0.001")
     _say(f"Rehearse it: {rehearsal}")
-    for number in recipe.tables:
-        printed = _printed(recipe, number)
-        if printed.row_count:
-            console.print()
-            console.print(printed)
 
 
 def _lengths(recipe: Recipe) -> str:
@@ -211,31 +204,6 @@ def _lengths(recipe: Recipe) -> str:
     inputs = settings.train.input_length or max(task.input_length for task in tasks)
     targets = settings.train.target_length or max(task.target_length for task in tasks)
     return f"{inputs} tokens of input, {targets} of target"
-
-
-def _printed(recipe: Recipe, number: int) -> Table:
-    """Makes a table of what the paper prints: a line for each column, a column for each row."""
-    rows = [row for row in recipe.printed() if row.table == number]
-
-    def title(row: Any) -> str:
-        if row.swept is not None:
-            return f"{row.swept.removeprefix('sam.')} {row.swept_value:g}"
-        return "Baseline" if row.sam_rho is None else f"SAM {row.sam_rho:g}"
-
-    table = make_table(f"The paper's Table {number}, {recipe.model}", "Task", *map(title, rows))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    names = dict.fromkeys(
-        (task, metric)
-        for row in rows
-        for task, metrics in row.scores.items()
-        for metric in metrics
-        if not recipe.columns or task in recipe.columns
-    )
-    for task, metric in names:
-        figures = (f"{row.scores[task][metric]:.1f}" for row in rows)
-        table.add_row(*map(Text, (task if task == metric else f"{task} {metric}", *figures)))
-    return table
 
 
 def _print_facts(title: str, description: str, facts: Iterable[tuple[str, str]]) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from lowland.config.experiment import ExperimentConfig
+from lowland.config.sharpness import SharpnessSettings
 from lowland.data import EncodedExample
 from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
@@ -23,7 +24,6 @@ from lowland.runs.directory import RunDirectory, write_json
 from lowland.runs.examples import ExperimentData, load_data, part
 from lowland.runs.run import processes
 from lowland.runs.start import start_model
-from lowland.settings import check, setting
 from lowland.sharpness import (
     Objective,
     climb,
@@ -42,30 +42,6 @@ from lowland.train import derive_seed
 FOLDER = "sharpness"
 UP = 0.5
 """How far the plane reaches along the random direction, on which 1 is as far as the weights are long."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharpnessSettings:
-    """What is measured; each field says what it is."""
-
-    examples: int = setting(
-        128, "most examples of each kind (training, held out), of all arms the same", least=1
-    )
-    batch_size: int = setting(
-        32, "examples of a batch; each has an ascent of its own, as in training", least=1
-    )
-    radii: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)  # of the ascent, L2 over all weights
-    steps: int = setting(3, "steps of the longer ascent; 1 for SAM's alone", least=1)
-    hessian_examples: int = setting(64, "examples for the Hessian; 0 leaves it out", least=0)
-    probes: int = setting(8, "random vectors of the trace", least=1)
-    points: int = setting(8, "points of the line to each side", least=1)
-    grid: int = setting(11, "points of each side of the plane, of the first seed; 0 leaves it out", least=0)
-    seed: int = setting(0, "seed of which examples, of the vectors and of the plane", least=0)
-
-    def __post_init__(self) -> None:
-        check(self)
-        if not self.radii or not all(radius > 0 and math.isfinite(radius) for radius in self.radii):
-            raise ValueError(f"Invalid radii={list(self.radii)!r}. Must be finite numbers > 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
