@@ -48,10 +48,7 @@ def setting_figures(lines: Sequence[Line], way: Selection | None = None) -> dict
         way: How scores are selected; by default the first way that all points have.
 
     Returns:
-        The files' names -> their content, as PNG and as SVG.
-
-    Raises:
-        UserError: If matplotlib is not installed.
+        The files' names -> their content.
     """
     files: dict[str, bytes] = {}
     for setting in dict.fromkeys(line.setting for line in lines):

@@ -112,11 +112,7 @@ class AnsweredSet:
 
 
 def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, ...]:
-    """Reads the predictions behind the scores of a comparison.
-
-    Args:
-        experiment: The experiment.
-        scored: Its scores, of one step for each run.
+    """Reads the predictions behind scores of one step for each run.
 
     Returns:
         One for each evaluation set that has a metric of this kind, the first such metric; none for runs that

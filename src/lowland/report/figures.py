@@ -77,12 +77,8 @@ def style_of(place: int) -> tuple[str, str, str]:
 def draw(name: str, draw_on: Callable[[Figure], None]) -> dict[str, bytes]:
     """Draws a figure.
 
-    Args:
-        name: The stem of its files.
-        draw_on: Draws on an empty figure.
-
     Returns:
-        The files' names -> their content, as PNG and as SVG.
+        The files' names, of which `name` is the stem -> their content, as PNG and as SVG.
 
     Raises:
         UserError: If matplotlib is not installed.
@@ -145,14 +141,8 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
     A line is the mean over the seeds that count, at the steps where all of them were evaluated; its
     band is one standard error to each side. A set with several metrics shows their mean.
 
-    Args:
-        comparison: The comparison.
-
     Returns:
-        The file's name -> its content, as PNG and as SVG; empty when no run has finished.
-
-    Raises:
-        UserError: If matplotlib is not installed.
+        The files' names -> their content; empty when no run has finished.
     """
     experiment, seeds = comparison.experiment, comparison.seeds
     runs = {
@@ -165,11 +155,7 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
 
 
 def curve(runs: Sequence[Run], metrics: Mapping[str, tuple[str, ...]]) -> tuple[Floats, Floats, Floats]:
-    """Computes an arm's curve over the mean of all metrics and sets given.
-
-    Args:
-        runs: The arm's runs.
-        metrics: Evaluation set -> its metrics; a set is averaged over its metrics first.
+    """Computes an arm's curve over the mean of all sets given, each averaged over its metrics first.
 
     Returns:
         Steps, means and standard errors, each of shape (steps,); errors are nan for a single run.
@@ -243,9 +229,6 @@ def reliability_figure(arms: Sequence[str], sets: Diagrams) -> dict[str, bytes]:
 
     Returns:
         The files' names -> their content; empty where there are no bins.
-
-    Raises:
-        UserError: If matplotlib is not installed.
     """
     return draw("reliability", lambda figure: _draw_reliability(figure, arms, sets)) if sets else {}
 

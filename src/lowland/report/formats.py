@@ -172,12 +172,9 @@ def to_rich(table: Table, *, width: int, hide: Collection[str] = ()) -> RichTabl
     wider than the terminal rather than short of a column: print it with `crop=False`.
 
     Args:
-        table: The table.
+        table: The table, whose notes are left out.
         width: Columns of the terminal.
         hide: Columns of the table to leave out, because a terminal is narrow.
-
-    Returns:
-        The table, without its notes.
     """
     made = RichTable(title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     shown = [index for index, column in enumerate(table.columns) if column not in hide]

@@ -30,10 +30,6 @@ def to_html(report: Report, figures: Mapping[str, bytes]) -> str:
 
     Every text is data and is escaped: names, labels and paths come from users' files and from other people's
     data sets. The figures are drawings of matplotlib's, whose texts are outlines.
-
-    Args:
-        report: The report.
-        figures: The files of its figures, of which the SVGs are shown.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

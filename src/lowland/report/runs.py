@@ -131,9 +131,6 @@ class Experiment:
 def read_experiment(directory: Path) -> Experiment:
     """Reads an experiment's directory.
 
-    Args:
-        directory: The directory that holds `experiment.json`.
-
     Returns:
         The experiment with one run for every planned arm and seed, finished or not.
 

@@ -23,16 +23,7 @@ DIFFERENCE = "Difference (95% interval)"
 
 
 def score_table(comparison: Comparison, scored: Scored, floors: Floors) -> Table:
-    """Makes the table of scores under one selection.
-
-    Args:
-        comparison: The comparison.
-        scored: One of its selections.
-        floors: See `verdicts_of`.
-
-    Returns:
-        A row for every arm of the averages, where there is more than one score, and of every set and metric.
-    """
+    """Makes the table of scores under one selection: a row for every set, metric and arm, averages first."""
     way = scored.selection
     rows: list[Row] = []
     for row, verdicts in zip(scored.rows, verdicts_of(scored.rows, floors), strict=True):

@@ -41,12 +41,6 @@ def write_report(experiment_dir: Path) -> Report:
     Each file is written aside and then put in place, so a reader never meets half a file. The same
     runs give the same bytes.
 
-    Args:
-        experiment_dir: The experiment's directory.
-
-    Returns:
-        The report.
-
     Raises:
         UserError: If the directory is not an experiment's, a file is malformed, or the report cannot
             be written.
