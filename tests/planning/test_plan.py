@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -11,13 +12,15 @@ from torch.autograd.graph import saved_tensors_hooks
 from lowland.cli import main
 from lowland.config.experiment import build_config
 from lowland.families.recognise import load_family
+from lowland.methods import rise
 from lowland.models import load_model
 from lowland.paper.recipes import preset_names, read_preset, read_recipe
-from lowland.planning import memory
+from lowland.planning import memory, remaining
 from lowland.planning.plan import Plan, Workload, make_plan, plan_experiment
 from lowland.planning.remaining import sam_passes
 from lowland.train import TrainSettings
 from lowland.train.optimizers import build_optimizer
+from lowland.train.settings import EmbeddingNoiseName
 
 FACTS = {"data": {"tasks": ["facts/states", "facts/capitals"]}, "train": {"steps": 30, "evaluate_every": 7}}
 WORK = Workload(
@@ -115,8 +118,22 @@ def test_time_follows_the_passes_of_sam() -> None:
     full = {"m": 2, "descent": "full"}
     late, rare = {"start": 0.5}, {"every": 5}  # of 30 steps
     cheaper = ((late, 1.125), (rare, 1.05), ({"direction": "momentum"}, 1.0))
-    for sam, factor in (({}, 1.25), ({"ascent_examples": 32}, 2.0), (full, 2.25), ({"m": 2}, 1.25), *cheaper):
+    methods = (
+        ({"functional": True}, 1.25 + 1 / 3),
+        ({"perturb": "head"}, 1 + 0.25 / 3),
+        ({"rise": 0.1}, 1.25 + 0.25 / 15),
+    )
+    kinds = (({}, 1.25), ({"ascent_examples": 32}, 2.0), (full, 2.25), ({"m": 2}, 1.25), *cheaper, *methods)
+    for sam, factor in kinds:
         assert sam_passes(build_config(FACTS, {"sam": sam}).of("sam")) == pytest.approx(factor)  # a division
+
+
+def test_the_plan_knows_the_methods_figures() -> None:
+    """What the plan says of a method, without loading torch, is what the method does."""
+    assert remaining.EVERY == rise.EVERY
+    assert list(remaining.EMBEDDING_PASSES) == list(get_args(EmbeddingNoiseName))
+    config = build_config(FACTS, {"train": {"embedding_noise": "r3f"}})
+    assert sam_passes(config.of("baseline")) == 2.0
 
 
 def test_sam_takes_one_copy_of_the_weights() -> None:

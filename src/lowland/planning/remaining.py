@@ -19,6 +19,15 @@ if TYPE_CHECKING:  # a finished experiment is shown without torch
     from lowland.families.base import Family
     from lowland.train import TrainSettings
 
+FORWARD = 1 / 3
+"""The part of a pass that goes forward: backward there are two products for each of its own."""
+
+EMBEDDING_PASSES = {"none": 1.0, "r3f": 2.0, "smart": 3.0, "freelb": 3.0}
+"""Passes of a loss with noise on the embeddings; see `lowland.methods.embeddings`."""
+
+EVERY = 5
+"""As `lowland.methods.rise.EVERY`, which loads torch."""
+
 TRIAL_SECONDS = 1.0
 """About how long a step is tried before anything is trained."""
 
@@ -26,12 +35,18 @@ TRIAL_SECONDS = 1.0
 def sam_passes(config: RunConfig) -> float:
     """Gives the arithmetic of an average step, in units of one of the baseline."""
     sam, train = config.sam, config.train
+    passes = EMBEDDING_PASSES[train.embedding_noise]
     if sam.rho == 0:
-        return 1.0
+        return passes
     share = sam.ascent if sam.ascent_examples is None else sam.ascent_examples / train.batch_size
+    if sam.perturb == ("head",):
+        share *= FORWARD  # the ascent's backward pass ends at the head
+    if sam.rise is not None:
+        share *= 1 + FORWARD / EVERY
     more = (share if sam.direction == "ascent" else 0.0) + (sam.m - 1 if sam.descent == "full" else 0)
+    more += FORWARD * (sam.m if sam.descent == "full" else 1) if sam.functional else 0.0
     active = sum(scheduled_rho(sam, step, train.steps) is not None for step in range(train.steps))
-    return 1 + more * active / train.steps
+    return passes * (1 + more * active / train.steps)
 
 
 def step_seconds(family: Family, batch: Mapping[str, Tensor], train: TrainSettings) -> float:
