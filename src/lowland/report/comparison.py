@@ -53,36 +53,6 @@ class Scored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """The training time of an arm as a multiple of the reference's, over pairs of runs with a seed.
-
-    Attributes:
-        median: The median; nan without a pair.
-        low: The smallest.
-        high: The largest.
-        pairs: How many pairs there are.
-    """
-
-    median: float
-    low: float
-    high: float
-    pairs: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Training time, evaluation left out.
-
-    Attributes:
-        seconds: Mean and spread of each arm's training seconds.
-        ratios: Each arm but the reference -> its time as a multiple of the reference's.
-    """
-
-    seconds: Mapping[str, Summary]
-    ratios: Mapping[str, Ratio]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """All that is said about an experiment.
 
@@ -90,14 +60,14 @@ class Comparison:
         experiment: The experiment.
         scored: The selections that are available; the first one gives the headline.
         seeds: The seeds that count: finished in the reference and another arm, or in the only arm.
-        cost: Training time.
+        seconds: Arm -> seed -> training time, evaluation left out.
         caveats: What a reader must know before quoting a number.
     """
 
     experiment: Experiment
     scored: tuple[Scored, ...]
     seeds: tuple[int, ...]
-    cost: Cost
+    seconds: Mapping[str, Mapping[int, float]]
     caveats: tuple[str, ...]
 
 
@@ -125,7 +95,10 @@ def compare(experiment: Experiment) -> Comparison:
         experiment=experiment,
         scored=scored,
         seeds=seeds,
-        cost=_cost(counted),
+        seconds={
+            arm: {run.seed: run.train_seconds for run in runs if run.train_seconds is not None}
+            for arm, runs in counted.items()
+        },
         caveats=_caveats(experiment, counted, seeds, scored),
     )
 
@@ -204,28 +177,6 @@ def _row(
         (comparison,) = paired.values()
         arms = dict(zip(values, (comparison.reference, comparison.arm), strict=True))
     return ScoreRow(evaluation_set=name, metric=metric, arms=arms, paired=paired)
-
-
-def _cost(counted: Mapping[str, Sequence[Run]]) -> Cost:
-    seconds = {
-        arm: {run.seed: run.train_seconds for run in runs if run.train_seconds is not None}
-        for arm, runs in counted.items()
-    }
-    first, *others = seconds
-    return Cost(
-        seconds={arm: summarize(list(values.values())) for arm, values in seconds.items()},
-        ratios={arm: _ratio(seconds[first], seconds[arm]) for arm in others},
-    )
-
-
-def _ratio(reference: Mapping[int, float], arm: Mapping[int, float]) -> Ratio:
-    ratios = [arm[seed] / time for seed, time in reference.items() if seed in arm and time > 0]
-    return Ratio(
-        median=float(np.median(ratios)) if ratios else math.nan,
-        low=min(ratios, default=math.nan),
-        high=max(ratios, default=math.nan),
-        pairs=len(ratios),
-    )
 
 
 def _caveats(

@@ -12,7 +12,7 @@ from lowland.report.runs import title_of
 from lowland.report.selection import Selection
 from lowland.report.verdicts import Floors, judged, outcome_of, verdicts_of
 from lowland.report.words import count, duration, signed, spread
-from lowland.statistics import PairedComparison
+from lowland.statistics import PairedComparison, summarize
 
 
 def headline(comparison: Comparison, floors: Floors = MappingProxyType({})) -> str:
@@ -32,7 +32,7 @@ def headline(comparison: Comparison, floors: Floors = MappingProxyType({})) -> s
     what, way = outcome_of(row), way_of(first)
     if not row.paired:
         ((arm, summary),) = row.arms.items()
-        took = comparison.cost.seconds[arm].mean
+        took = summarize(list(comparison.seconds[arm].values())).mean
         time = "" if math.isnan(took) else f"; training took {duration(took)} a run"
         return f"{title_of(arm)}: {what} {spread(summary)} {way} ({count(summary.n, 'seed')}){time}."
     reference = comparison.experiment.reference

@@ -15,7 +15,7 @@ from lowland.report.points import flatten, settings_of
 from lowland.report.runs import Experiment, read_log, title_of
 from lowland.report.verdicts import Floors, Verdicts, verdicts_of
 from lowland.report.words import duration, signed, spread
-from lowland.statistics import PairedComparison, Summary
+from lowland.statistics import PairedComparison, Summary, summarize
 from lowland.statistics.crossed import LABEL
 
 NONE = "-"
@@ -136,28 +136,27 @@ def _notes(rows: Sequence[ScoreRow], reference: str) -> list[str]:
 def cost_table(comparison: Comparison) -> Table:
     """Makes the table of training time: a row for each arm, with its time by the reference's."""
     rows: list[Row] = []
-    for arm, summary in comparison.cost.seconds.items():
-        ratio = comparison.cost.ratios.get(arm)
-        record: dict[str, Value] = {
-            "arm": arm,
-            "train_seconds_mean": summary.mean,
-            "train_seconds_sd": summary.sd,
-            "train_seconds_n": summary.n,
-        }
+    first, reference = next(iter(comparison.seconds.items()))
+    for arm, seconds in comparison.seconds.items():
+        summary = summarize(list(seconds.values()))
+        ratios = [seconds[seed] / time for seed, time in reference.items() if seed in seconds and time > 0]
+        record: dict[str, Value] = {"arm": arm}
+        record |= {f"train_seconds_{key}": getattr(summary, key) for key in ("mean", "sd", "n")}
         times, reach = NONE, NONE
-        if ratio is not None and ratio.pairs:
-            record |= {"ratio_median": ratio.median, "ratio_low": ratio.low, "ratio_high": ratio.high}
-            times, reach = f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"
+        if ratios and arm != first:
+            median, low, high = float(np.median(ratios)), min(ratios), max(ratios)
+            record |= {"ratio_median": median, "ratio_low": low, "ratio_high": high}
+            times, reach = f"{median:.2f}", f"{low:.2f} to {high:.2f}"
         time = duration(summary.mean, summary.sd)
         rows.append(((title_of(arm), time, times, reach, str(summary.n)), record))
-    first = title_of(comparison.experiment.reference)
-    timed = any(ratio.pairs for ratio in comparison.cost.ratios.values())
+    name = title_of(first)
+    timed = any("ratio_median" in record for _, record in rows)
     return make_table(
         "cost",
         "Training time, evaluation left out",
-        {"Arm": "l", "Time of a run": "r", f"Times {first}": "r", "Range": "r", "Runs": "r"},
+        {"Arm": "l", "Time of a run": "r", f"Times {name}": "r", "Range": "r", "Runs": "r"},
         rows,
-        [f"Times {first}: the median over seeds of an arm's time by that of {first}."] if timed else [],
+        [f"Times {name}: the median over seeds of an arm's time by that of {name}."] if timed else [],
     )
 
 
