@@ -78,6 +78,11 @@ def test_strongest_other_verdict() -> None:
     assert lines[2].startswith("Beside it: calibration error on mrpc, where SAM is better: -4.0 points")
     assert lines[3] == "Advice: use SAM where calibration error on mrpc counts, else Standard."
     undecided = [Judged(arm="SAM", outcome="x", verdict=decide(compare_pairs([1.0, 2], [2.0, 2])))]
+    near = Judged(arm="SAM", outcome="y", verdict=decide(compare_pairs(*BETTER), adjusted_p=0.2))
+    assert (
+        "2 other verdicts, none better or worse (undecided); the nearest: y, where SAM is undecided: +3.2"
+        in (answer("S", [judged(*EQUAL)], [*undecided, near])[2])
+    )
     assert "1 other verdict, none better or worse (undecided)" in answer("S", [judged(*EQUAL)], undecided)[2]
 
 

@@ -112,7 +112,13 @@ def _beside(others: Sequence[Judged]) -> str:
         strongest = min(decided, key=lambda one: one.verdict.p)
         return f"Beside it: {strongest.outcome}, where {strongest.arm} {describe(strongest.verdict)}."
     kinds = dict.fromkeys(one.verdict.kind.value for one in others)
-    return f"Beside it: {count(len(others), 'other verdict')}, none better or worse ({', '.join(kinds)})."
+    said = f"Beside it: {count(len(others), 'other verdict')}, none better or worse ({', '.join(kinds)})"
+    open_ = [one for one in others if one.verdict.kind is Kind.UNDECIDED]
+    if len(others) > 1 and open_:
+        # So many verdicts are strict with each; what stands out is still worth a look.
+        nearest = min(open_, key=lambda one: one.verdict.comparison.p)
+        said += f"; the nearest: {nearest.outcome}, where {nearest.arm} {describe(nearest.verdict)}"
+    return f"{said}."
 
 
 def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) -> str:
