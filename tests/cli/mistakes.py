@@ -43,7 +43,13 @@ def _plan(file: str) -> str:
 MISTAKES: dict[str, list[Case]] = {
     "The command": [
         ("comparr", ["Unknown verb 'comparr'", "compare"]),
+        ("sweep rho=0.1,0.2", ["`lowland sweep` is now", "lowland compare --grid"]),
+        ("outcomes {d}", ["`lowland outcomes` is now", "--outcomes"]),
+        ("replay {d}", ["`lowland replay` is now", "lowland doctor --step DIR"]),
+        ("recipes", ["`lowland recipes` is now", "lowland tasks --recipes"]),
         ("compare", ["nothing to train on", "lowland tasks"]),
+        (f"{ON_TASK} --grid rhoo=1", ["Unknown setting of a grid 'rhoo'", "rho"]),
+        (f"{ON_TASK} --epochs 0", ["epochs=0", "> 0"]),
         (f"{ON_TASK} --roh 0.1", ["--roh", "--rho"]),
         (f"{ON_TASK} --rho", ["--rho", "value is missing"]),
         (f"{ON_TASK} --steps 1.5", ["--steps", "whole number", "'1.5'"]),

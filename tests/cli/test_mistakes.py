@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,31 @@ def test_mistake_through_the_real_command(folder: Path) -> None:
     command = [sys.executable, "-m", "lowland", *words, "--input", "{text}", "--target", "{label}"]
     done = subprocess.run(command, capture_output=True, text=True)
     check(Result(done.returncode, done.stdout, done.stderr), ["nul.jsonl, line 2", "NUL"])
+
+
+WITHOUT_TORCH = """
+import json, sys
+from lowland.cli import main
+codes = [main(words) for words in json.loads(sys.argv[1])]
+print(codes, "torch" in sys.modules)
+"""
+
+
+def test_mistakes_and_what_is_finished_need_no_torch(folder: Path, experiment: Path) -> None:
+    """A mistake in an option, path, column or template, and a finished experiment, are told without torch."""
+    own = ["compare", "--train", str(folder / "train.jsonl"), "--split", "0.2"]
+    texts = ["--input", "{text}", "--target", "{label}"]
+    commands = [
+        ["compare", "facts/continents", "--rho", "-1"],
+        [*own, *texts, "--train", str(folder / "nowhere.jsonl")],
+        [*own, *texts, "--target", "{lable}"],
+        [*own, *texts, "--input", "{text"],
+        ["compare", "facts/continents", *SMALL, "--seeds", "1", "--out", str(experiment)],
+    ]
+    words = [sys.executable, "-c", WITHOUT_TORCH, json.dumps(commands)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[2, 2, 2, 2, 0] False", done.stderr
+    assert "done before" in done.stdout
 
 
 def test_cut_inputs_are_counted() -> None:
