@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from lowland.paper.layout import LAYOUTS, Layout
 from lowland.paper.printed import printed_rows
 from lowland.paper.results import Result, as_in_paper, columns_of, find_results
+from lowland.report.comparison import pair_seeds
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.points import Point
 from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
 from lowland.report.words import spread
-from lowland.statistics import PairedComparison, compare_pairs
+from lowland.statistics import PairedComparison
 
 GAINS = (1, 2, 3, 4, 5, 6, 7)
 """Tables 8 and 9 repeat what these say, in more detail."""
@@ -110,5 +111,4 @@ def _paired(baseline: Result, sam: Result, layout: Layout, column: str, metric: 
         }
         for result in (baseline, sam)
     ]
-    seeds = [seed for seed in values[0] if seed in values[1]]
-    return compare_pairs(*([of_arm[seed] for seed in seeds] for of_arm in values))
+    return pair_seeds(*values)

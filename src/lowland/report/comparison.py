@@ -163,20 +163,27 @@ def _row(
 ) -> ScoreRow:
     """Builds a row from each run's value; a pair without a number on both sides is left out."""
     (_, first), *others = values.items()
-    paired: dict[str, PairedComparison] = {}
-    for arm, of_arm in others:
-        pairs = [(first[seed], of_arm[seed]) for seed in seeds if seed in first and seed in of_arm]
-        whole = [pair for pair in pairs if not math.isnan(sum(pair))]
-        reference, other = [pair[0] for pair in whole], [pair[1] for pair in whole]
-        paired[arm] = compare_pairs(reference, other, sequential=sequential)
-    arms = {
-        arm: summarize([value for value in of_arm.values() if not math.isnan(value)])
-        for arm, of_arm in values.items()
-    }
+    paired = {arm: pair_seeds(first, of_arm, sequential=sequential) for arm, of_arm in others}
+    arms = {arm: sum_up(of_arm) for arm, of_arm in values.items()}
     if len(others) == 1 and seeds:  # a run without its pair tells nothing of the difference
         (comparison,) = paired.values()
         arms = dict(zip(values, (comparison.reference, comparison.arm), strict=True))
     return ScoreRow(evaluation_set=name, metric=metric, arms=arms, paired=paired)
+
+
+def pair_seeds(
+    reference: Mapping[int, float], arm: Mapping[int, float], *, sequential: bool = False
+) -> PairedComparison:
+    """Compares an arm with the reference over the seeds in which both have a number."""
+    seeds = [seed for seed in reference if not math.isnan(reference[seed] + arm.get(seed, math.nan))]
+    return compare_pairs(
+        [reference[seed] for seed in seeds], [arm[seed] for seed in seeds], sequential=sequential
+    )
+
+
+def sum_up(values: Mapping[int, float]) -> Summary:
+    """Returns mean and spread over the seeds that have a number."""
+    return summarize([value for value in values.values() if not math.isnan(value)])
 
 
 def _caveats(

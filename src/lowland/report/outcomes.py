@@ -14,10 +14,10 @@ from lowland.outcomes.base import Outcome
 from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
-from lowland.report.comparison import Scored
+from lowland.report.comparison import Scored, pair_seeds, sum_up
 from lowland.report.runs import Experiment, title_of
 from lowland.report.verdicts import Verdicts, decide_all
-from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
+from lowland.statistics import PairedComparison, Summary
 
 ALIKE = (
     "These models' outcomes were not all measured alike, and are left out: the command of the experiment "
@@ -91,38 +91,27 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
     if any(one != settings[0] for one in settings):
         return Outcomes(scored=scored, bins={}, caveats=(ALIKE,))
     named = [(name, outcome_named(outcome), of_arms) for (name, outcome), of_arms in values.items()]
-    verdicts = decide_all([(outcome, _pairs(experiment, of_arms)) for _, outcome, of_arms in named])
+
+    def pairs(of_arms: Mapping[str, Mapping[int, float]]) -> dict[str, PairedComparison]:
+        reference = of_arms.get(experiment.reference, {})
+        others = {arm: of_arm for arm, of_arm in of_arms.items() if arm != experiment.reference}
+        looked = bool(experiment.looks)
+        return {arm: pair_seeds(reference, of_arm, sequential=looked) for arm, of_arm in others.items()}
+
+    verdicts = decide_all([(outcome, pairs(of_arms)) for _, outcome, of_arms in named])
     return Outcomes(
         scored=scored,
         rows=tuple(
             OutcomeRow(
                 evaluation_set=name,
                 outcome=outcome,
-                arms={
-                    arm: summarize([value for value in of_arm.values() if not math.isnan(value)])
-                    for arm, of_arm in of_arms.items()
-                },
+                arms={arm: sum_up(of_arm) for arm, of_arm in of_arms.items()},
                 verdicts=of_row,
             )
             for (name, outcome, of_arms), of_row in zip(named, verdicts, strict=True)
         ),
         bins=bins,
     )
-
-
-def _pairs(experiment: Experiment, values: Mapping[str, Mapping[int, float]]) -> dict[str, PairedComparison]:
-    """Compares each arm with the reference over the seeds in which both have a number."""
-    reference = values.get(experiment.reference, {})
-    paired = {}
-    for arm, of_arm in values.items():
-        seeds = [seed for seed in of_arm if not math.isnan(reference.get(seed, math.nan) + of_arm[seed])]
-        if arm != experiment.reference:
-            paired[arm] = compare_pairs(
-                [reference[seed] for seed in seeds],
-                [of_arm[seed] for seed in seeds],
-                sequential=bool(experiment.looks),
-            )
-    return paired
 
 
 def outcome_named(name: str) -> Outcome:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lowland.errors import UserError
+from lowland.report.comparison import pair_seeds
 from lowland.report.figures import PANEL_WIDTH, draw, style_of
 from lowland.report.formats import Row, Table, Value, make_table, to_markdown
 from lowland.report.runs import title_of
 from lowland.report.tables import DIFFERENCE, NONE, paired_record
 from lowland.report.words import count
 from lowland.report.write import drawn, table_files, write_files
-from lowland.statistics import PairedComparison, Summary, compare_pairs, summarize
+from lowland.statistics import PairedComparison, Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -170,8 +171,7 @@ def _rows(measure: str, sharpness: bool, values: Mapping[str, Mapping[int, float
         cells = [measure, _named(arm), _spread(summary)]
         record: dict[str, Value] = {"measure": measure, "arm": arm, "mean": summary.mean, "sd": summary.sd}
         if reference and arm not in (REFERENCE, *NO_ARMS):
-            seeds = [seed for seed in reference if seed in of_arm]
-            paired = compare_pairs([reference[seed] for seed in seeds], [of_arm[seed] for seed in seeds])
+            paired = pair_seeds(reference, of_arm)
             verdict = WORDS.get(paired.verdict, paired.verdict) if sharpness else ""
             cells += [_difference(paired), str(paired.n), verdict]
             record |= {**paired_record(paired), "verdict": verdict}
