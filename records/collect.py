@@ -74,6 +74,7 @@ def run_of(folder: Path, experiment: Path) -> dict[str, Any]:
     return {
         "arm": status["arm"],
         "seed": status["seed"],
+        "started": status["started"],
         "seconds": round(status["train_seconds"], 2),
         "steps": steps,
         **scores,

@@ -1,0 +1,119 @@
+"""docs/results.md: each figure follows from the records, and the records from their protocol."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from datetime import datetime
+from statistics import fmean
+from typing import Any
+
+import pytest
+from records import log, verdicts
+from records.runs import HERE
+
+RECORDS = {name: record for name, record in log.records().items() if "judged" in record}
+PAGE = log.RESULTS.read_text(encoding="utf-8")
+NUMBER = re.compile(r"[+-]\d+\.\d+")
+
+
+def test_figures_of_the_page_follow_from_the_records() -> None:
+    """The tables of results.md are what the result.json files give: nothing is typed in by hand."""
+    assert log.with_figures(PAGE) == PAGE
+
+
+def test_figures_in_the_text_stand_in_the_tables() -> None:
+    """Every difference and end of an interval in the text stands in a table of the page or the log."""
+    pages = (PAGE, (HERE / "LOG.md").read_text(encoding="utf-8"))
+    computed = {
+        number for page in pages for block in log.BLOCK.finditer(page) for number in NUMBER.findall(block[0])
+    }
+    told = set(NUMBER.findall(log.BLOCK.sub("", PAGE)))
+    assert told and not told - computed
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_arms_have_the_best_settings_of_tuning(name: str) -> None:
+    """Each arm has the settings with the best validation score of its candidates, of equal ones the first."""
+    record = RECORDS[name]
+    tuned = {tried["arm"] for tried in record["tuning"]}
+    assert {"baseline", "late"} <= tuned
+    for arm in tuned:
+        candidates = [tried for tried in record["tuning"] if tried["arm"] == arm]
+        best = max(candidates, key=lambda tried: round(fmean(tried["validation"]), 4))["settings"]
+        shared: dict[str, Any] = {**record["settings"], **record["arms"][arm]}
+        assert {key: shared[key] for key in best} == best
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_pairs_are_whole_and_fresh(name: str) -> None:
+    """No seed of tuning is compared, no run stands twice, and every judged pair has seeds in common."""
+    record = RECORDS[name]
+    runs = [(run["arm"], run["seed"]) for run in record["runs"]]
+    assert len(set(runs)) == len(runs)
+    assert not {seed for tried in record["tuning"] for seed in tried["seeds"]} & {seed for _, seed in runs}
+    assert all(of.verdict.comparison.n for of in verdicts.rows([record], record["judged"]))
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_protocol_is_older_than_the_runs() -> None:
+    """The protocol was committed before the first run that a record of it holds."""
+    command = ["git", "log", "--format=%at", "--diff-filter=A", "--", "PROTOCOL.md"]
+    found = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.split()
+    if not found or not RECORDS:
+        pytest.skip("no history of the repository here")
+    first = min(datetime.fromisoformat(run["started"]) for of in RECORDS.values() for run in of["runs"])
+    assert int(found[-1]) < first.timestamp()
+
+
+def run(arm: str, seed: int, accuracy: float, loss: float) -> dict[str, Any]:
+    """A run of one task with two evaluations."""
+    scores = {"t": {"accuracy": [50.0, accuracy]}}
+    of = {"arm": arm, "seed": seed, "steps": [60, 120], "test": scores, "validation": scores}
+    return of | {"outcomes": {"loss of an answer": loss}}
+
+
+def made_up(gains: tuple[float, ...], **more: Any) -> dict[str, Any]:
+    """A record in which the arm differs by these points, and by a hundredth of them in nats."""
+    runs = [run("baseline", seed, 70.0 + seed, 1.0) for seed in range(len(gains))]
+    runs += [run("late", seed, 70.0 + seed + gain, 1.0 + gain / 100) for seed, gain in enumerate(gains)]
+    return {"model": "m", "task": "t", "planned_seeds": 6, "runs": runs, **more}
+
+
+UP = (2.0, 3.0, 2.5, 2.1, 2.9, 2.4)
+PAIR = {"reference": "baseline", "arm": "late", "outcome": "accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("gains", "named", "word"),
+    [
+        (UP, "better", "confirmed"),
+        (UP, "worse", "not confirmed"),
+        (UP[:5], "better", "undecided"),
+        ((0.1, -0.1, 0.0, 0.05, -0.05, 0.1), "better", "not confirmed"),
+        ((5.0, -5.0, 1.0, 2.0, -1.0, 3.0), "better", "undecided"),
+    ],
+)
+def test_a_claim_is_judged_by_its_row(gains: tuple[float, ...], named: str, word: str) -> None:
+    """Confirmed is the named verdict on all planned seeds; its opposite or equality is not confirmed."""
+    (found,) = verdicts.rows([made_up(gains)], [PAIR | {"claim": "a", "named": named}])
+    assert found.word == word
+
+
+def test_tasks_are_averaged_seed_by_seed() -> None:
+    """Over several tasks a seed's difference is the mean of its differences."""
+    records = [made_up(UP), made_up(tuple(-gain for gain in UP))]
+    assert verdicts.row(records, PAIR).verdict.comparison.difference == pytest.approx(
+        0.0, abs=1e-12
+    )  # rounding
+
+
+def test_rows_beside_a_claim_share_the_risk() -> None:
+    """Of two other rows the p value of each grows by Holm's method; that of a claim does not."""
+    loss = PAIR | {"outcome": "loss of an answer"}
+    alone, first, second = verdicts.rows(
+        [made_up(UP)], [PAIR | {"claim": "a", "named": "better"}, PAIR, loss]
+    )
+    assert alone.verdict.p == alone.verdict.comparison.p
+    assert first.verdict.p == pytest.approx(2 * first.verdict.comparison.p) and second.verdict.p > 0
