@@ -139,7 +139,8 @@ def figures(name: str) -> str:
         return verdicts.table(verdicts.results(records()), whole=True)
     record = records()[name]
     if "judged" in record:
-        return verdicts.table(verdicts.rows([record], record["judged"]))
+        judged = verdicts.table(verdicts.rows([record], record["judged"]))
+        return f"{verdicts.tuning_table(record)}\n\n{judged}"
     if "claim" not in record:
         return table(record)
     (word, figure), claim = outcome(record), record["claim"]

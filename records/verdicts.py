@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from records.runs import LAST, VALIDATION, Record, by_seed, score
@@ -129,6 +130,19 @@ def rows(records: Sequence[Record], judged: Iterable[Mapping[str, Any]]) -> list
     for index, p in zip(others, adjusted, strict=True):
         found[index] = row(records, list(judged)[index], None if math.isnan(p) else p)
     return found
+
+
+def tuning_table(record: Record) -> str:
+    """Makes the table of the candidates of tuning; what was chosen is bold."""
+    made = ["| arm | learning rate | rho | validation accuracy |", "|---|---|---|---:|"]
+    tried: Sequence[Record] = record["tuning"]
+    for of in tried:
+        best = max(fmean(other["validation"]) for other in tried if other["arm"] == of["arm"])
+        mean, settings = fmean(of["validation"]), of["settings"]
+        shown = f"**{mean:.1f}**" if mean == best else f"{mean:.1f}"
+        cells = [of["arm"], f"{settings['train.learning_rate']:g}", f"{settings.get('sam.rho', 0):g}", shown]
+        made.append(f"| {' | '.join(cells)} |")
+    return "\n".join(made)
 
 
 def results(found: Mapping[str, Record]) -> list[Row]:
