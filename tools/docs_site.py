@@ -14,7 +14,15 @@ from typing import Any
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-BESIDE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "records/LOG.md", "records/RULES.md", "records/PROTOCOL.md")
+BESIDE = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "records/LOG.md",
+    "records/RULES.md",
+    "records/PROTOCOL.md",
+)
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 LANGUAGES = {".py": "python", ".sh": "bash", ".toml": "toml"}
 
