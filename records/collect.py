@@ -14,9 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-MEASURED = 1000
-"""Test rows on which `lowland outcomes` measures by default."""
-
 SPLITS = {"evaluation": "test", "held_out": "validation"}
 
 
@@ -33,33 +30,27 @@ def flat(table: Mapping[str, Any], start: str = "") -> dict[str, Any]:
     return found
 
 
-def right(file: Path) -> float:
+def right(file: Path, examples: int) -> float:
     """Gives the share of right answers among the first rows of a file of predictions, in percent."""
-    rows = lines(file)[:MEASURED]
+    rows = lines(file)[:examples]
     return 100 * sum(row["prediction"] == row["targets"] for row in rows) / len(rows)
 
 
-def outcomes(folder: Path, experiment: Path) -> dict[str, float]:
-    """Reads what `lowland outcomes` measured of a run, and what int4 took from the score.
-
-    Its folder is of the last step; one renamed to `outcomes-chosen` is of the step chosen on validation rows.
-    """
+def outcomes(folder: Path, last: int) -> dict[str, float]:
+    """Reads what was measured of a run at the last and the chosen step, and what int4 took from the score."""
     found: dict[str, float] = {}
-    for name, at in (("outcomes", ""), ("outcomes-chosen", " at the chosen step")):
-        file = experiment / name / f"{folder.name}.json"
-        if not file.exists():
-            continue
-        measured = json.loads(file.read_text(encoding="utf-8"))
-        for task, of in measured["sets"].items():
-            found |= {f"{key}{at}": value for key, value in of["outcomes"].items()}
-            predictions = folder / "predictions" / f"{task}-{measured['step']}.jsonl"
+    for file in (folder / "outcomes").glob("step-*.json"):
+        step = int(file.stem.removeprefix("step-"))
+        at = "" if step == last else " at the chosen step"
+        for task, of in json.loads(file.read_text(encoding="utf-8"))["sets"].items():
+            found |= {f"{key}{at}": value for key, value in of["outcomes"].items() if value is not None}
             if "accuracy after int4" in of["outcomes"]:
-                kept = of["outcomes"]["accuracy after int4"] - right(predictions)
-                found[f"accuracy kept by int4{at}"] = kept
+                before = right(folder / "predictions" / f"{task}-{step}.jsonl", of["examples"])
+                found[f"accuracy kept by int4{at}"] = of["outcomes"]["accuracy after int4"] - before
     return {key: round(value, 6) for key, value in sorted(found.items())}
 
 
-def run_of(folder: Path, experiment: Path) -> dict[str, Any]:
+def run_of(folder: Path) -> dict[str, Any]:
     """Reads a run: its scores in percent by step, its times, and its outcomes."""
     status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
     scores: dict[str, dict[str, dict[str, list[float]]]] = {name: {} for name in SPLITS.values()}
@@ -78,7 +69,7 @@ def run_of(folder: Path, experiment: Path) -> dict[str, Any]:
         "seconds": round(status["train_seconds"], 2),
         "steps": steps,
         **scores,
-        "outcomes": outcomes(folder, experiment),
+        "outcomes": outcomes(folder, status["steps"]),
     }
 
 
@@ -94,7 +85,7 @@ def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str,
     for experiment in experiments:
         for status in sorted(experiment.glob("*-seed*/status.json")):
             if json.loads(status.read_text(encoding="utf-8"))["state"] == "done":
-                runs.append(run_of(status.parent, experiment))
+                runs.append(run_of(status.parent))
                 environment = json.loads((status.parent / "env.json").read_text(encoding="utf-8"))
     runs.sort(key=lambda run: (list(arms).index(run["arm"]), run["seed"]))
     return {**record, "settings": shared, "environment": environment, "arms": arms, "runs": runs}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from datetime import datetime
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
-from records import log, verdicts
+from records import collect, log, verdicts
 from records.runs import HERE
+from tests.fixtures.reports import write_lines, write_run
 
 RECORDS = {name: record for name, record in log.records().items() if "judged" in record}
 PAGE = log.RESULTS.read_text(encoding="utf-8")
@@ -117,3 +120,29 @@ def test_rows_beside_a_claim_share_the_risk() -> None:
     )
     assert alone.verdict.p == alone.verdict.comparison.p
     assert first.verdict.p == pytest.approx(2 * first.verdict.comparison.p) and second.verdict.p > 0
+
+
+def test_a_record_is_made_of_finished_runs(tmp_path: Path) -> None:
+    """Scores go by step and split, what int4 took is of the same rows, and only finished runs count."""
+    settings = (
+        "[train]\nsteps = 200\n[arms.baseline.sam]\nrho = 0.0\n[arms.late.sam]\nrho = 0.1\nstart = 0.2\n"
+    )
+    (tmp_path / "experiment.toml").write_text(f"seeds = [1]\n{settings}")
+    scores = {"t": {100: {"accuracy": 60.0}, 200: {"accuracy": 75.0}}}
+    for arm, state in (("late", "done"), ("baseline", "interrupted")):
+        folder = write_run(tmp_path, arm, 1, scores, held_out=scores, state=state)
+        (folder / "env.json").write_text('{"cores": 2}')
+        answers = [{"prediction": "a", "targets": target} for target in "aab"]
+        write_lines(folder / "predictions" / "t-200.jsonl", answers)
+        (folder / "outcomes").mkdir()
+        measured = {"accuracy after int4": 50.0, "loss of an answer": 0.5, "lost": None}
+        sets = {"sets": {"t": {"examples": 2, "outcomes": measured}}}
+        (folder / "outcomes" / "step-200.json").write_text(json.dumps(sets))
+    record = json.loads(collect.written(collect.collect({"task": "t"}, [tmp_path])))
+    assert record["settings"] == {"train.steps": 200} and record["environment"] == {"cores": 2}
+    assert record["arms"]["late"] == {"sam.rho": 0.1, "sam.start": 0.2}
+    (made,) = record["runs"]
+    assert made["arm"] == "late" and made["steps"] == [100, 200]
+    assert made["validation"] == made["test"] == {"t": {"accuracy": [60.0, 75.0]}}
+    expected = {"accuracy after int4": 50.0, "accuracy kept by int4": -50.0, "loss of an answer": 0.5}
+    assert made["outcomes"] == expected
