@@ -34,10 +34,10 @@ def config_of(**settings: Any) -> ExperimentConfig:
     return build_config({**base, "arms": arms, **settings})
 
 
-def jobs_of(out: Path, config: ExperimentConfig, name: str = "one") -> list[Job]:
+def jobs_of(out: Path, config: ExperimentConfig) -> list[Job]:
     """The jobs of what is left of an experiment."""
     runs = Runs(config, out / "runs", CONTENT)
-    return make_jobs(config, out / name, runs, out / "jobs", f"{name}-")
+    return make_jobs(config, out, runs)
 
 
 def finish(job: Job, **status: Any) -> None:
@@ -123,18 +123,6 @@ def test_every_run_is_trained_once(tmp_path: Path) -> None:
     assert launcher.most == 3
     assert set(silent.ended.values()) == {None}
     assert jobs_of(tmp_path, config) == []
-
-
-def test_runs_that_experiments_share_are_one_job(tmp_path: Path) -> None:
-    """Of two experiments with the same baseline the first one's job trains it for both."""
-    one = config_of()
-    two = config_of(arms={"baseline": {}, "rho=0.3": {"sam.rho": 0.3}})
-    todo = jobs_of(tmp_path, one) + jobs_of(tmp_path, two, "two")
-    launcher, silent = Pretender(todo), Silent()
-    assert len(todo) == 10
-    run_jobs(todo, launcher, 2, silent)
-    assert len(launcher.trained) == len(set(launcher.trained)) == 8
-    assert jobs_of(tmp_path, two, "two") == []
 
 
 def test_a_failed_run_stops_no_other(tmp_path: Path) -> None:

@@ -88,24 +88,14 @@ class JobsProgress(Protocol):
         """Called when the processes are told to stop, which takes them until their state is saved."""
 
 
-def make_jobs(
-    config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory], folder: Path, prefix: str = ""
-) -> list[Job]:
-    """Makes a job of each run of an experiment that is not done.
-
-    Args:
-        config: The experiment.
-        path: Its directory.
-        runs: Its runs.
-        folder: Where settings and logs of jobs lie.
-        prefix: Of the names of these files.
-    """
+def make_jobs(config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory]) -> list[Job]:
+    """Makes a job of each run of an experiment that is not done; `path` is the experiment's directory."""
     return [
         Job(
             run=run,
             config=replace(config, arms={run.arm: config.arms[run.arm]}, seeds=(run.seed,)),
             experiment=path,
-            settings=folder / f"{prefix}{run.arm}-seed{run.seed}.toml",
+            settings=path / JOBS / f"{run.arm}-seed{run.seed}.toml",
         )
         for run in runs
         if not run.done
@@ -115,7 +105,7 @@ def make_jobs(
 def run_jobs(
     jobs: Sequence[Job], launcher: Launcher, workers: int, progress: JobsProgress
 ) -> Mapping[Job, str]:
-    """Runs jobs side by side; of those with the same run, which experiments share, the first one.
+    """Runs jobs side by side.
 
     Args:
         jobs: What to do.
@@ -129,7 +119,7 @@ def run_jobs(
     Raises:
         KeyboardInterrupt: If the user asked to stop; the jobs are stopped first, with their state saved.
     """
-    waiting = list({job.run.path.absolute(): job for job in reversed(jobs)}.values())[::-1]
+    waiting = list(jobs)
     running: dict[int, tuple[Job, Running]] = {}
     failures: dict[Job, str] = {}
     try:
@@ -171,7 +161,7 @@ def run_side_by_side(
     Raises:
         UserError: If a process ended before its run did. Runs that fail say so in their own directories.
     """
-    todo = make_jobs(config, path, left, path / JOBS)
+    todo = make_jobs(config, path, left)
     workers = max(1, min(jobs, len(todo)))  # who waits for nothing needs no share of the cores
     progress.begin_jobs(todo)
     started = make_launcher(launcher, path / JOBS, options, workers)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +18,7 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.families.base import Family
 from lowland.planning import memory
+from lowland.planning.glance import glance
 from lowland.planning.remaining import step_seconds
 from lowland.report.words import gigabytes
 from lowland.runs.encodings import Encodings
@@ -31,8 +31,7 @@ from lowland.runs.examples import (
     part,
 )
 from lowland.runs.start import start_model
-from lowland.tasks.base import Example, Source, Task, TaskData
-from lowland.tasks.custom import CustomTask
+from lowland.tasks.base import Source, TaskData
 from lowland.tasks.mixture import rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import resolve_precision
@@ -45,9 +44,6 @@ USABLE = 0.9
 
 FAR = 1.2
 """An estimate of memory may be off by a fifth; what is further above the free memory does not fit."""
-
-MOST_CLASSES, MOST_TASKS, MOST_SHOWN = 12, 3, 120
-"""Classes that are listed, of how many tasks; characters of an input that are shown."""
 
 UNPUBLISHED = {"superglue/record": 10_000}
 """Sizes of evaluation sets that the tasks count in another way: ReCoRD's queries."""
@@ -179,7 +175,7 @@ def count_workload(
         shape=(shape[0], shape[1]),
         longest=family.longest(*encodings.longest),
         warnings=(*data.warnings, *encodings.warnings, *parted.warnings),
-        glance=_glance(data.tasks, data.train),
+        glance=glance(data.tasks, data.train),
     )
 
 
@@ -223,7 +219,7 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
         warnings=tuple(sentence for data in own.values() for sentence in data.warnings),
         counted=False,
         read=len(own) == len(tasks),
-        glance=_glance({task.name: task for task in tasks}, {name: data.train for name, data in own.items()}),
+        glance=glance({task.name: task for task in tasks}, {name: data.train for name, data in own.items()}),
     )
 
 
@@ -322,39 +318,3 @@ def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
             f"The results need about {gigabytes(wanted)} of disk, and {gigabytes(free)} are free at {there}. "
             "Give another place with --out. --anyway starts it all the same."
         )
-
-
-def _glance(tasks: Mapping[str, Task], train: Mapping[str, Sequence[Example]]) -> tuple[tuple[str, str], ...]:
-    """Shows the classes of the first tasks that have some, with their counts, and one example."""
-    lines = []
-    for name, examples in list(train.items())[:MOST_TASKS]:
-        if tasks[name].labels(examples):
-            before = f"{name}: " if len(train) > 1 else ""
-            lines.append(("classes", before + _classes(tasks[name], examples)))
-    for examples in list(train.values())[:1]:
-        inputs, targets = (
-            repr(text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ...")
-            for text in (examples[0].inputs, examples[0].targets)
-        )
-        lines.append(("an example", f"{inputs} -> {targets}"))
-    return tuple(lines)
-
-
-def _classes(task: Task, examples: Sequence[Example]) -> str:
-    counts = Counter(example.targets for example in examples).most_common()
-    if len(counts) > MOST_CLASSES:
-        text = f"{len(counts)}, of {counts[-1][1]:,} to {counts[0][1]:,} examples"
-    else:
-        text = ", ".join(f"{_bare(label)} {number:,}" for label, number in counts)
-    if isinstance(task, CustomTask) and task.domain is not None:
-        missing = [label for label in task.domain.classes if label not in dict(counts)]
-        if missing:
-            text += f"; never in training: {', '.join(map(_bare, missing[:MOST_CLASSES]))}"
-        if any(metric.name == "f1" for metric in task.scores):
-            text += f"; f1 is of {_bare(task.domain.positive)}"
-    return text
-
-
-def _bare(label: str) -> str:
-    """Writes a label, in quotes where its ends would not be seen."""
-    return label if label.isprintable() and label == label.strip() and "," not in label else repr(label)

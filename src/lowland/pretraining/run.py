@@ -27,7 +27,7 @@ from lowland.pretraining.settings import SHAPE, PretrainSettings
 from lowland.pretraining.spans import SpanCorruption, sentinel_ids
 from lowland.pretraining.text import SpanBatches, fixed_batches, mean_loss, read_documents, tokenise
 from lowland.pretraining.vocabulary import load_vocabulary, train_vocabulary
-from lowland.runs.directory import Bystander, RunDirectory, write_json
+from lowland.runs.directory import RunDirectory, write_json
 from lowland.runs.guard import StopRequest, locked, stop_request
 from lowland.runs.resumable import Resumable
 from lowland.runs.run import processes
@@ -131,7 +131,7 @@ def pretrain(
                 model=build_model(t5_config(settings, tokenizer)), tokenizer=tokenizer, name=path.name
             )
         arm = "sam" if settings.rho else "baseline"
-        run = (RunDirectory if first else Bystander)(path, arm, settings.seed)
+        run = RunDirectory(path, arm, settings.seed, writes=first)
         tokens = tokenise(documents, start.tokenizer)
         if run.done:
             run.tidy()

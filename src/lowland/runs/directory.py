@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lowland.errors import UserError
 from lowland.files import aside_of, put_in_place, remove, write_atomic
@@ -34,6 +35,19 @@ def append_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def writing(method: Method) -> Method:
+    """Leaves a method to the first of several processes, which writes for all; the others get `None`."""
+
+    @wraps(method)
+    def by_the_first(self: RunDirectory, *arguments: Any, **options: Any) -> Any:
+        return method(self, *arguments, **options) if self.writes else None
+
+    return cast(Method, by_the_first)
+
+
 class RunDirectory:
     """The directory of one arm and seed.
 
@@ -42,12 +56,16 @@ class RunDirectory:
         arm: The arm's name.
         seed: The seed.
         name: The directory's name in the folder; in an experiment's directory it is `ARM-seedN`.
+        writes: Whether this process writes; of several that train together, only the first one does.
     """
 
-    def __init__(self, folder: Path, arm: str, seed: int, name: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, arm: str, seed: int, name: str | None = None, *, writes: bool = True
+    ) -> None:
         self.path = folder / (name or f"{arm}-seed{seed}")
         self.arm = arm
         self.seed = seed
+        self.writes = writes
         self._status: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
@@ -63,6 +81,7 @@ class RunDirectory:
         """Whether the run came to its end."""
         return self.status().get("state") == "done"
 
+    @writing
     def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
         """Begins the run anew; what an earlier one left is removed.
 
@@ -95,6 +114,7 @@ class RunDirectory:
         }
         write_json(self.path / "status.json", self._status)
 
+    @writing
     def logs(self) -> dict[str, str]:
         """Reads the logs: name -> content. They are small beside the weights and are saved with them."""
         return {
@@ -102,6 +122,7 @@ class RunDirectory:
             for log in [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]
         }
 
+    @writing
     def rewind(self, step: int, logs: Mapping[str, str], status: Mapping[str, Any]) -> None:
         """Takes everything back to the saved state of a step.
 
@@ -133,7 +154,10 @@ class RunDirectory:
         return sorted(folders, key=_step, reverse=True)
 
     def save_state(self, step: int, save: Callable[[Path], None]) -> None:
-        """Saves a state aside, puts it in its place, and keeps the one before."""
+        """Saves a state aside, puts it in its place, and keeps the one before; all processes take part."""
+        if not self.writes:
+            save(self.path)
+            return
         self._require()
         target = self.path / "states" / f"step-{step}"
         aside = aside_of(target)
@@ -145,12 +169,14 @@ class RunDirectory:
         for folder in self.states()[2:]:
             remove(folder)
 
+    @writing
     def keep_checkpoints(self, steps: Collection[int]) -> None:
         """Removes the checkpoints of all other steps."""
         for folder in (self.path / "checkpoints").glob("step-*"):
             if _step(folder) not in steps:
                 remove(folder)
 
+    @writing
     def finish(self, **values: Any) -> None:
         """Ends the run; nothing needs to go on from it any more."""
         self._status |= {"state": "done", "finished": now(), **values}
@@ -158,21 +184,25 @@ class RunDirectory:
         write_json(self.path / "status.json", self._status, durable=True)
         self.tidy()
 
+    @writing
     def tidy(self) -> None:
         """Removes from a run that came to its end what it no longer needs."""
         remove(self.path / "states")
 
+    @writing
     def update(self, **values: Any) -> None:
         """Changes fields of the status."""
         self._require()
         self._status |= values
         write_json(self.path / "status.json", self._status)
 
+    @writing
     def warn(self, sentences: list[str]) -> None:
         """Adds warnings to the status, each once."""
         known = self._status["warnings"]
         self.update(warnings=[*known, *(sentence for sentence in sentences if sentence not in known)])
 
+    @writing
     def log(self, report: StepReport) -> None:
         """Logs training. Times are kept apart, so that equal runs have equal logs."""
         self._require()
@@ -217,39 +247,3 @@ class RunDirectory:
 
 def _step(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
-
-
-class Bystander(RunDirectory):
-    """The directory as all processes but the first see it: they read, and leave the writing to the first."""
-
-    def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
-        """Leaves it to the first process."""
-
-    def rewind(self, step: int, logs: Mapping[str, str], status: Mapping[str, Any]) -> None:
-        """Leaves it to the first process."""
-
-    def logs(self) -> dict[str, str]:
-        """Leaves it to the first process."""
-        return {}
-
-    def keep_checkpoints(self, steps: Collection[int]) -> None:
-        """Leaves it to the first process."""
-
-    def tidy(self) -> None:
-        """Leaves it to the first process."""
-
-    def update(self, **values: Any) -> None:
-        """Leaves it to the first process."""
-
-    def warn(self, sentences: list[str]) -> None:
-        """Leaves it to the first process."""
-
-    def log(self, report: StepReport) -> None:
-        """Leaves it to the first process."""
-
-    def save_state(self, step: int, save: Callable[[Path], None]) -> None:
-        """Takes part in the saving, which the first process writes."""
-        save(self.path)
-
-    def finish(self, **values: Any) -> None:
-        """Leaves it to the first process."""

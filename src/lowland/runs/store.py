@@ -22,7 +22,7 @@ from lowland.families.adapters import find
 from lowland.families.base import Family
 from lowland.files import aside_of, remove, remove_asides
 from lowland.models import LoadedModel, weights_sha256
-from lowland.runs.directory import Bystander, RunDirectory
+from lowland.runs.directory import RunDirectory
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import ExperimentData, load_data
 from lowland.runs.names import content_of, model_folder, run_name
@@ -98,9 +98,9 @@ class Runs:
     """
 
     def __init__(self, config: ExperimentConfig, store: Path, content: Mapping[str, str]) -> None:
-        kind = RunDirectory if processes().is_main_process else Bystander
+        writes = processes().is_main_process
         self._runs = {
-            (arm, seed): kind(store, arm, seed, name=run_name(own, content, seed))
+            (arm, seed): RunDirectory(store, arm, seed, run_name(own, content, seed), writes=writes)
             for seed in config.seeds
             for arm, own in ((arm, config.of(arm)) for arm in config.arms)
         }
