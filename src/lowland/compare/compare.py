@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -13,10 +12,10 @@ from typing import Protocol
 
 import torch
 
+from lowland.compare.experiment import refuse_other
 from lowland.compare.export import export_best
 from lowland.compare.outcomes import Measured, measure_outcomes
-from lowland.config.experiment import UNDECISIVE, ExperimentConfig
-from lowland.config.layers import differences
+from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import remove_asides, write_atomic
 from lowland.planning.plan import Plan, count_workload, make_plan
@@ -240,28 +239,6 @@ def locked_run(run: RunDirectory, on_note: Callable[[str], None], stop: StopRequ
 
     with locked(run.path.parent / ".locks", run.path.name, wait):
         yield
-
-
-def refuse_other(config: ExperimentConfig, path: Path) -> None:
-    """Refuses a directory that holds an experiment with other settings."""
-    blocking = next((parent for parent in path.absolute().parents if parent.exists()), None)
-    if blocking is not None and not blocking.is_dir():
-        raise UserError(f"{path} cannot be made: {blocking} is a file. Give another directory with --out.")
-    existing = path / "experiment.toml"
-    if not existing.exists():
-        # Hidden files are all that a process leaves that was killed before it wrote anything.
-        if path.exists() and (not path.is_dir() or any(found.name[0] != "." for found in path.iterdir())):
-            raise UserError(f"{path} exists and holds no experiment. Give another directory with --out.")
-        return
-    try:
-        settings = tomllib.loads(existing.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{existing}: cannot be read ({error}). Give another directory with --out.") from None
-    there = {key: value for key, value in settings.items() if key not in UNDECISIVE}
-    different = differences(there, config.decisive())
-    if different:
-        shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")
-        raise UserError(f"{path} holds another experiment ({shown}). Give another directory with --out.")
 
 
 def _decided(path: Path) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lowland.config.data import DataSettings
-from lowland.config.experiment import MODEL_DEFAULTS, ExperimentConfig, build_config
-from lowland.config.layers import Layer, merge
+from lowland.config.experiment import MODEL_DEFAULTS, UNDECISIVE, ExperimentConfig, build_config
+from lowland.config.layers import Layer, differences, merge
 from lowland.config.scale import scale
 from lowland.errors import UserError
 from lowland.runs.examples import ExperimentData, load_data, load_tasks, part
@@ -103,6 +104,28 @@ def default_directory(config: ExperimentConfig, verb: str, what: str | None = No
     names = [*config.data.tasks, *([config.data.custom.name] if config.data.custom else [])]
     what = what or "-".join(names).replace("/", "-")
     return Path(FOLDER) / f"{verb}-{what[:60]}-{config.fingerprint()}"
+
+
+def refuse_other(config: ExperimentConfig, path: Path) -> None:
+    """Refuses a directory that holds an experiment with other settings."""
+    blocking = next((parent for parent in path.absolute().parents if parent.exists()), None)
+    if blocking is not None and not blocking.is_dir():
+        raise UserError(f"{path} cannot be made: {blocking} is a file. Give another directory with --out.")
+    existing = path / "experiment.toml"
+    if not existing.exists():
+        # Hidden files are all that a process leaves that was killed before it wrote anything.
+        if path.exists() and (not path.is_dir() or any(found.name[0] != "." for found in path.iterdir())):
+            raise UserError(f"{path} exists and holds no experiment. Give another directory with --out.")
+        return
+    try:
+        settings = tomllib.loads(existing.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{existing}: cannot be read ({error}). Give another directory with --out.") from None
+    there = {key: value for key, value in settings.items() if key not in UNDECISIVE}
+    different = differences(there, config.decisive())
+    if different:
+        shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")
+        raise UserError(f"{path} holds another experiment ({shown}). Give another directory with --out.")
 
 
 def _load(settings: DataSettings, only_plan: bool) -> ExperimentData | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowland.compare.experiment import Experiment
+from lowland.compare.experiment import Experiment, refuse_other
 from lowland.compare.progress import ExperimentProgress
 from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
@@ -139,6 +139,7 @@ def run_comparison(
     if tune_seeds:
         experiment = _tuned(experiment, path, way, tune_seeds)
     config, seeds = experiment.config, experiment.config.seeds
+    refuse_other(config, path)
     further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
     # As many runs are shown as there may be.
     shown = replace(config, seeds=(*seeds, *further))
