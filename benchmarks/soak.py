@@ -48,7 +48,7 @@ def write_task(folder: Path) -> list[str]:
 
 def main() -> int:
     from lowland.cli import main as lowland
-    from lowland.compare.progress import ExperimentProgress
+    from lowland.comparison.progress import ExperimentProgress
     from lowland.train import StepReport
 
     parser = argparse.ArgumentParser(

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lowland.compare.api import compare
+    from lowland.comparison.api import compare
     from lowland.integrations import SAMTrainerMixin, sam_trainer
     from lowland.sam import SAM, GradientInfo, SAMConfig, SAMGradient, StandardGradient, perturbed
 
@@ -30,15 +30,16 @@ __all__ = [
     "perturbed",
     "sam_trainer",
 ]
-_INTEGRATIONS = {"SAMTrainerMixin", "sam_trainer"}
+_HOMES = {
+    "SAMTrainerMixin": "lowland.integrations",
+    "compare": "lowland.comparison.api",
+    "sam_trainer": "lowland.integrations",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "compare":
-        return import_module("lowland.compare")  # a package that can be called
     if name in __all__:
-        home = "lowland.integrations" if name in _INTEGRATIONS else "lowland.sam"
-        return getattr(import_module(home), name)
+        return getattr(import_module(_HOMES.get(name, "lowland.sam")), name)
     if name in {"sam", "tasks", "metrics", "integrations"}:
         return import_module(f"lowland.{name}")
     raise AttributeError(f"module 'lowland' has no attribute {name!r}")

@@ -134,7 +134,7 @@ def test_full_disk(words: list[str]) -> None:
 
 LITTLE_MEMORY = """
 import resource, sys
-import torch, transformers, lowland.compare.compare
+import torch, transformers, lowland.comparison.compare
 from transformers import T5ForConditionalGeneration
 from lowland.cli import main
 pages = int(open("/proc/self/statm").read().split()[0])

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.cli.command import SMALL, call, succeed, trajectory
 
-from lowland.compare import launch
+from lowland.comparison import launch
 from lowland.files import remove
 from lowland.runs import guard
 from lowland.runs.directory import RunDirectory

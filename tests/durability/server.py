@@ -27,8 +27,8 @@ import lowland.cli.compare
 import lowland.cli.plan
 import lowland.cli.pretrain
 import lowland.cli.train
-import lowland.compare.compare
-import lowland.compare.progress
+import lowland.comparison.compare
+import lowland.comparison.progress
 import lowland.planning.plan
 import lowland.pretraining.run
 import lowland.report.write
@@ -151,7 +151,7 @@ def no_figure(*args: object, **kwargs: object) -> NoReturn:
 def main() -> None:
     """Serves until standard input ends."""
     torch.set_num_threads(1)
-    lowland.compare.compare.make_plan = no_plan
+    lowland.comparison.compare.make_plan = no_plan
     lowland.report.write.draw_report = no_figure
     print("ready", flush=True)
     for line in sys.stdin:

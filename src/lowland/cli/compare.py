@@ -14,13 +14,13 @@ from rich.text import Text
 from lowland.cli import options, settings
 from lowland.cli.console import console
 from lowland.cli.parser import at_least_one, comma_list, launcher_and_options, number, own_arm
-from lowland.compare.session import FIRST_LOOK, MOST_SEEDS
+from lowland.comparison.session import FIRST_LOOK, MOST_SEEDS
 from lowland.config.arms import KNOWN
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
-    from lowland.compare.experiment import Experiment
+    from lowland.comparison.experiment import Experiment
     from lowland.planning.plan import Plan
 
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
@@ -154,8 +154,8 @@ def run_one(
     """Runs an experiment, and shows its plan and its report."""
     from lowland.cli.plan import show_plan
     from lowland.cli.trouble import disk_error
-    from lowland.compare.experiment import default_directory
-    from lowland.compare.session import Way, run_comparison, seeds_that_see
+    from lowland.comparison.experiment import default_directory
+    from lowland.comparison.session import Way, run_comparison, seeds_that_see
     from lowland.runs.names import store_of
 
     jobs: int = getattr(arguments, "jobs", 1)
@@ -209,8 +209,8 @@ def run_one(
 
 
 def _run_alone(experiment: Experiment, path: Path, store: Path) -> int:
-    from lowland.compare.compare import run_alone
-    from lowland.compare.progress import ExperimentProgress
+    from lowland.comparison.compare import run_alone
+    from lowland.comparison.progress import ExperimentProgress
     from lowland.train.loop import TrainingError
 
     with ExperimentProgress(console, experiment.config, path) as progress:

@@ -151,7 +151,7 @@ def _time(plan: Plan) -> str:
 
 
 def _jobs(runs: int, device: str) -> str:
-    from lowland.compare.launch import cores
+    from lowland.comparison.launch import cores
 
     text = f"{runs} runs at a time: as many times the memory"
     if device == "CPU" and runs > cores():

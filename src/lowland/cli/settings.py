@@ -18,7 +18,7 @@ from lowland.config.layers import read_layer
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.compare.experiment import Experiment
+    from lowland.comparison.experiment import Experiment
 
 TOP = ("model", "seeds", "arms", "more_arms", "lora", "merge")
 """Settings that are in no section."""
@@ -61,8 +61,8 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
     Raises:
         UserError: If something is wrong.
     """
-    from lowland.compare.experiment import build_experiment
-    from lowland.compare.grid import experiments_of, with_grid
+    from lowland.comparison.experiment import build_experiment
+    from lowland.comparison.grid import experiments_of, with_grid
 
     axes = grid_of(arguments) if grid else {}
     for setting in axes:
@@ -87,7 +87,7 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
 
 def grid_of(arguments: argparse.Namespace) -> Mapping[str, Sequence[Any]]:
     """Reads the grid of the command line, or else of the file of settings, or of the preset."""
-    from lowland.compare.grid import add_axis, parse_grid
+    from lowland.comparison.grid import add_axis, parse_grid
 
     if "grid" in arguments:
         return parse_grid(arguments.grid)

@@ -17,7 +17,7 @@ from lowland.config.sharpness import SharpnessSettings
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.compare.sharpness import Checkpoint
+    from lowland.comparison.sharpness import Checkpoint
     from lowland.config.experiment import ExperimentConfig
 
 HELP = "measure how flat the loss is around the models of an experiment"
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.cli.console import console, note, quiet_libraries
-    from lowland.compare.sharpness import FOLDER, Checkpoint, measure_all
+    from lowland.comparison.sharpness import FOLDER, Checkpoint, measure_all
     from lowland.report.formats import to_rich
     from lowland.report.sharpness import write_sharpness
 
@@ -136,7 +136,7 @@ def checkpoints_of(
     Raises:
         UserError: If it is no experiment, or has no model.
     """
-    from lowland.compare.sharpness import find_checkpoints
+    from lowland.comparison.sharpness import find_checkpoints
     from lowland.config.experiment import build_config
     from lowland.config.layers import read_layer
 

@@ -1,4 +1,4 @@
-"""The outcomes beside the score, out of the files that `lowland.compare.outcomes` leaves with the runs."""
+"""The outcomes beside the score, out of the files that `lowland.comparison.outcomes` leaves with the runs."""
 
 from __future__ import annotations
 

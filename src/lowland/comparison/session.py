@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowland.compare.experiment import Experiment, refuse_other
-from lowland.compare.progress import ExperimentProgress
+from lowland.comparison.experiment import Experiment, refuse_other
+from lowland.comparison.progress import ExperimentProgress
 from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
@@ -98,7 +98,7 @@ class Way:
         console: Where to show how it goes.
         store: Where runs lie.
         jobs: Runs at the same time, each in a process of its own; 1 for this process.
-        launcher: See `lowland.compare.launch.make_launcher`.
+        launcher: See `lowland.comparison.launch.make_launcher`.
         launcher_options: What the launcher is told.
     """
 
@@ -162,8 +162,8 @@ def _run(
     on_plan: Callable[[Plan], None] | None,
     most_seeds: int,
 ) -> Comparison | None:
-    from lowland.compare.compare import run_experiment
-    from lowland.compare.jobs import run_side_by_side
+    from lowland.comparison.compare import run_experiment
+    from lowland.comparison.jobs import run_side_by_side
     from lowland.runs.run import processes
     from lowland.train.loop import TrainingError
 
@@ -215,7 +215,7 @@ def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experime
     Raises:
         UserError: If nothing is held out to choose by, or every try failed.
     """
-    from lowland.compare.tune import tune
+    from lowland.comparison.tune import tune
 
     def run(config: ExperimentConfig, stage: str) -> Any:
         folder = path.with_name(f"{path.name}-tuning") / stage

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lowland.compare.launch import Launcher, Running, make_launcher
+from lowland.comparison.launch import Launcher, Running, make_launcher
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.runs.directory import RunDirectory, write_json
 
 if TYPE_CHECKING:
-    from lowland.compare.progress import ExperimentProgress
+    from lowland.comparison.progress import ExperimentProgress
 
 JOBS = "jobs"
 """The folder with the settings and the logs of processes."""

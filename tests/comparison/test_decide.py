@@ -11,8 +11,8 @@ from tests.cli.command import reviews, succeed, write_rows
 from tests.families.tiny import write_model
 from tests.fixtures.reports import write_experiment, write_run
 
-from lowland.compare.compare import _decided
-from lowland.compare.export import Candidate, _in_order
+from lowland.comparison.compare import _decided
+from lowland.comparison.export import Candidate, _in_order
 from lowland.report.runs import Run
 from lowland.report.write import write_report
 

@@ -9,7 +9,7 @@ from tests.cli.command import call, succeed, trajectory
 
 from lowland.cli import build_verb_parser
 from lowland.cli.settings import grid_of
-from lowland.compare.grid import experiments_of, parse_grid, with_grid
+from lowland.comparison.grid import experiments_of, parse_grid, with_grid
 from lowland.config.experiment import build_config
 from lowland.errors import UserError
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import torch
 
-from lowland.compare.experiment import refuse_other
-from lowland.compare.export import export_best
-from lowland.compare.outcomes import Measured, measure_outcomes
+from lowland.comparison.experiment import refuse_other
+from lowland.comparison.export import export_best
+from lowland.comparison.outcomes import Measured, measure_outcomes
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import remove_asides, write_atomic

@@ -19,7 +19,7 @@ from lowland.planning.remaining import Remaining
 from lowland.report.words import span
 
 if TYPE_CHECKING:  # what a finished experiment scored is shown without torch
-    from lowland.compare.jobs import Job
+    from lowland.comparison.jobs import Job
     from lowland.train import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.command import call, reviews, succeed, write_rows
 from tests.families.tiny import write_model
 
-from lowland.compare.tune import FIRST_SEED, Tried, tune
+from lowland.comparison.tune import FIRST_SEED, Tried, tune
 from lowland.config.arms import KNOWN
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import ExperimentConfig

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lowland.compare import jobs
-from lowland.compare.jobs import Job, make_jobs, run_jobs
-from lowland.compare.launch import ProcessLauncher, SubmititLauncher, cores
+from lowland.comparison import jobs
+from lowland.comparison.jobs import Job, make_jobs, run_jobs
+from lowland.comparison.launch import ProcessLauncher, SubmititLauncher, cores
 from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import read_layer
 from lowland.errors import UserError

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lowland.compare.general import OWN, general_loss, read_text
+from lowland.comparison.general import OWN, general_loss, read_text
 from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.config.outcomes import LEAST, MOST, SHARE
 from lowland.errors import UserError

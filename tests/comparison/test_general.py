@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.families.tiny import write_model
 
-from lowland.compare.general import EVERY, OWN, SPAN, general_loss, read_text
+from lowland.comparison.general import EVERY, OWN, SPAN, general_loss, read_text
 from lowland.errors import UserError
 from lowland.families.recognise import load_family
 

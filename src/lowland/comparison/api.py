@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lowland.compare.experiment import build_experiment, default_directory
-from lowland.compare.session import MOST_SEEDS, Comparison, Way, run_comparison, seeds_that_see
+from lowland.comparison.experiment import build_experiment, default_directory
+from lowland.comparison.session import MOST_SEEDS, Comparison, Way, run_comparison, seeds_that_see
 from lowland.config.arms import nest
 from lowland.config.layers import merge
 from lowland.errors import UserError

@@ -1,0 +1,1 @@
+"""Comparisons: arms and seeds, grids of them, and runs side by side."""
