@@ -17,7 +17,7 @@ from tests.families.tiny import write_model
 pytestmark = pytest.mark.slow
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-KINDS = {"sam-in-trl-with-lora": "llama"}
+KINDS = {"own-data": "bert", "sam-in-trl-with-lora": "llama"}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
