@@ -14,6 +14,7 @@ from rich.text import Text
 from lowland.cli import options, settings
 from lowland.cli.console import console
 from lowland.cli.parser import at_least_one, comma_list, launcher_and_options, number, own_arm
+from lowland.cli.publish import push
 from lowland.comparison.session import FIRST_LOOK, MOST_SEEDS
 from lowland.config.arms import KNOWN
 from lowland.errors import UserError
@@ -119,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "options, such as slurm,timeout_min=600,slurm_partition=gpu; submitit-local, to try that here "
         "(default: processes)",
     )
+    options.add_places(runs)
     # How such a process is called: it runs what it is told, and leaves the rest to who called it.
     runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options.add_layer_options(parser)
@@ -189,6 +191,7 @@ def run_one(
         jobs=jobs,
         launcher=launcher,
         launcher_options=more,
+        tracker=getattr(arguments, "tracker", None),
     )
     most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
     tune_seeds = getattr(arguments, "tune", 0)
@@ -205,6 +208,8 @@ def run_one(
         console.print(Text(f"Model to use: {result.model} (from_pretrained loads it)"), soft_wrap=True)
         model = shlex.quote(str(result.model))
         console.print(Text(f"Next: lowland predict --model {model} --input FILE"), soft_wrap=True)
+        if name := getattr(arguments, "push_to_hub", None):
+            console.print(Text(f"Uploaded: {push(result.model, name)}"), soft_wrap=True)
     return 0
 
 

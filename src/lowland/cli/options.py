@@ -6,6 +6,7 @@ import argparse
 
 from lowland.cli.generated import add_settings, keys_of
 from lowland.cli.parser import KeysAndValues, NamedFiles, number, seed_list
+from lowland.comparison.session import TRACKERS
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, RunConfig
 from lowland.config.outcomes import OutcomeSettings
@@ -86,6 +87,22 @@ def add_seeds(group: argparse._ArgumentGroup, default: str = "3") -> None:
         type=seed_list,
         metavar="N",
         help=f"number of seeds, or a list such as 4,7 (default: {default})",
+    )
+
+
+def add_places(group: argparse._ArgumentGroup) -> None:
+    """Adds where curves and the model go besides the directory."""
+    group.add_argument(
+        "--push-to-hub",
+        metavar="NAME",
+        help="upload the model to this repository of the Hugging Face hub, such as me/reviews; private if "
+        "it is new (default: nothing is uploaded)",
+    )
+    group.add_argument(
+        "--tracker",
+        choices=TRACKERS,
+        help="log the curves of every run there, too, by Accelerate's trackers; one of them, which must be "
+        "installed (default: none)",
     )
 
 

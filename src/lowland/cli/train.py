@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
     )
     run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")
+    options.add_places(run)
     options.add_layer_options(parser)
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # a finished comparison is shown without torch
     from lowland.report.result import Report
     from lowland.runs.directory import RunDirectory
 
+TRACKERS = ("tensorboard", "wandb", "trackio")
+"""Where the curves of runs may be logged, too."""
+
 FIRST_LOOK, MOST_SEEDS = 5, 40
 """Seeds to begin with, and at most, where seeds are added until the score is decided."""
 
@@ -100,6 +103,7 @@ class Way:
         jobs: Runs at the same time, each in a process of its own; 1 for this process.
         launcher: See `lowland.comparison.launch.make_launcher`.
         launcher_options: What the launcher is told.
+        tracker: Where the runs of this process are logged, too: one of `TRACKERS`.
     """
 
     command: str
@@ -108,6 +112,17 @@ class Way:
     jobs: int = 1
     launcher: str = "processes"
     launcher_options: Mapping[str, Any] = field(default_factory=dict)
+    tracker: str | None = None
+
+    def progress(self, config: ExperimentConfig, path: Path) -> ExperimentProgress:
+        """Makes what shows how an experiment goes."""
+        if self.tracker is None:
+            return ExperimentProgress(self.console, config, path)
+        if self.jobs > 1 or self.launcher != "processes":
+            raise UserError("--tracker logs the runs of one process; leave --jobs and --launcher out.")
+        from lowland.comparison.tracking import TrackedProgress
+
+        return TrackedProgress(self.console, config, path, self.tracker)
 
 
 def run_comparison(
@@ -143,7 +158,7 @@ def run_comparison(
     further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
     # As many runs are shown as there may be.
     shown = replace(config, seeds=(*seeds, *further))
-    with ExperimentProgress(way.console, shown, path) as progress:
+    with way.progress(shown, path) as progress:
         if experiment.data is not None and is_finished(config, path, way.store, experiment.data):
             from lowland.report.write import read_report
 
