@@ -14,6 +14,7 @@ from tools.settings_table import PAGE, placed
 
 from lowland.cli import VERBS, build_verb_parser
 from lowland.cli.generation import Generation
+from lowland.cli.parser import seed_list
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, ExperimentConfig
 from lowland.sam import SAMConfig
@@ -114,6 +115,11 @@ def test_tasks_must_not_come_first() -> None:
     """Tasks may stand before, between and after options: the mistake that is left is the value's."""
     for words in (["glue/sst2", "--rho", "x"], ["--seeds", "1", "glue/sst2", "--rho", "x", "glue/rte"]):
         assert call("compare", *words).err.startswith("lowland: --rho: must be a number, not 'x'.")
+
+
+def test_a_comma_makes_a_number_of_seeds_a_seed() -> None:
+    """A number alone counts seeds; a list names them, also a list of one."""
+    assert seed_list("3") == [0, 1, 2] and seed_list("4,7") == [4, 7] and seed_list("1000,") == [1000]
 
 
 def test_the_page_has_the_settings_of_sam() -> None:

@@ -86,7 +86,8 @@ def add_seeds(group: argparse._ArgumentGroup, default: str = "3") -> None:
         "--seeds",
         type=seed_list,
         metavar="N",
-        help=f"number of seeds, or a list such as 4,7 (default: {default})",
+        help="number of seeds, or which: 4,7 are two, 1000, is one; without a comma, "
+        f"1000 is a thousand seeds, 0 to 999 (default: {default})",
     )
 
 

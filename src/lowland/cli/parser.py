@@ -129,7 +129,7 @@ def whole_or_fraction(text: str) -> int | float:
 
 
 def seed_list(text: str) -> list[int]:
-    """Reads `3` as the seeds 0, 1, 2 and `4,7` as these two."""
+    """Reads `3` as the seeds 0, 1, 2, `4,7` as these two, and `4,` as one."""
     try:
         if "," in text:
             return [int(part) for part in text.split(",") if part]

@@ -94,7 +94,7 @@ class ExperimentConfig(RunConfig):
 
     Attributes:
         arms: Arm -> the dotted settings that it changes; the first one is the reference.
-        seeds: Seeds; every arm has a run of each.
+        seeds: Seeds, not their number; every arm has a run of each.
         outcomes: What is measured beside the score.
     """
 
