@@ -69,6 +69,13 @@ def test_added_seeds_get_the_interval_that_holds(tmp_path: Path) -> None:
     assert other.paired["sam"].high > row.paired["sam"].high
 
 
+def test_an_arm_that_always_fails_asks_for_no_more_seeds(tmp_path: Path) -> None:
+    """Where one arm is decided and another has failed for every seed, no seed is added for it."""
+    scores = {"baseline": (80.0, 81, 82), "sam": (84.0, 85.1, 85.9), "wild": ()}
+    experiment(tmp_path, scores)
+    assert _decided(tmp_path)
+
+
 @pytest.mark.parametrize(("before", "rises"), [(70.0, True), (79.8, False)])
 def test_curves_that_still_rise_are_told(tmp_path: Path, before: float, rises: bool) -> None:
     """Where an arm is better at the last step than ever before, by half a point, more steps are advised."""

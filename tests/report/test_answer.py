@@ -6,7 +6,7 @@ import pytest
 
 from lowland.outcomes.likelihood import CALIBRATION
 from lowland.report.answer import Judged, answer, describe
-from lowland.statistics import compare_pairs, decide
+from lowland.statistics import Spread, compare_pairs, decide, power
 
 UNDECIDED = ([80.0, 81, 82, 80], [71.0, 60, 75, 78])
 BETTER = ([80.0, 81, 82, 80], [83.0, 84.5, 85, 83.2])
@@ -29,6 +29,25 @@ def test_undecided_says_how_it_leans_and_what_would_decide() -> None:
         "Beside it: nothing else was measured.",
         "Advice: use Standard, since no gain is shown; a fresh comparison of 11 seeds would probably decide.",
     )
+
+
+def test_hundreds_of_seeds_are_not_advised() -> None:
+    """Where a decision would take more than 40 seeds, the advice is what these could have seen instead."""
+    arm = judged([80.0, 81, 82, 80, 81], [81.4, 79.6, 83.8, 78.9, 81.7])
+    needed = arm.verdict.seeds_needed
+    assert needed is not None and needed > 40
+    spread = Spread(value=arm.verdict.comparison.sd, freedom=4, source="these pairs")
+    lines = answer("Standard", [arm])
+    assert lines[1].endswith("better in 3 of 5 seeds; it would take more than 40 seeds.")
+    sees = f"these 5 see {power(5, spread).sees:.1f} points in 4 of 5 cases"
+    assert lines[3].endswith(f"no gain is shown; more seeds would hardly decide: {sees}, and this is less.")
+    looked = decide(
+        compare_pairs([80.0, 81, 82, 80, 81], [81.4, 79.6, 83.8, 78.9, 81.7], sequential=True),
+        floor=0.0,
+        ceiling=100.0,
+    )
+    (_, _, _, advice) = answer("Standard", [Judged(arm="SAM", outcome="x", verdict=looked)])
+    assert advice.endswith("more seeds would hardly decide.")
 
 
 @pytest.mark.parametrize(

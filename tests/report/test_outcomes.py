@@ -58,6 +58,20 @@ def test_verdicts_of_outcomes(tmp_path: Path) -> None:
     assert [verdict.comparison.low for verdict in found.values()] == [one.low for one in raw]
 
 
+def test_rounding_is_a_family_of_its_own(tmp_path: Path) -> None:
+    """Outcomes after rounding share the risk among themselves, and make no other verdict stricter."""
+    names = ["loss of an answer", "loss of an answer after int8", "calibration error",
+             "loss of an answer after int4"]  # fmt: skip
+    values = {name: CALIBRATION if name == "calibration error" else LOSS for name in names}
+    rows = read(write_outcomes(tmp_path / "x", values)).rows
+    assert [row.outcome.name for row in rows] == names
+    p = {name: compare_pairs(*of_arms).p for name, of_arms in values.items()}
+    plain, rounded = (holm([p[name] for name in names[start::2]]) for start in (0, 1))
+    assert [row.verdicts["sam"].p for row in rows] == pytest.approx(
+        [plain[0], rounded[0], plain[1], rounded[1]]
+    )
+
+
 def test_the_answer_names_the_strongest_outcome(tmp_path: Path) -> None:
     """Where the score is equal and calibration better, the answer says so and for what the arm is good."""
     report = write_report(write_outcomes(tmp_path / "x", {"calibration error": CALIBRATION}))

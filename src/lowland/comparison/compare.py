@@ -242,10 +242,15 @@ def locked_run(run: RunDirectory, on_note: Callable[[str], None], stop: StopRequ
 
 
 def _decided(path: Path) -> bool:
-    """Tells whether the score that decides is decided for every arm."""
+    """Tells whether the score that decides is decided for every arm that has finished for any seed."""
     scored = compare(read_experiment(path)).scored
-    return bool(scored) and all(
-        verdict.decided for verdict in verdicts_of(scored[0].rows[:1], floors={})[0].values()
+    return (
+        bool(scored)
+        and all(
+            verdict.decided
+            or not verdict.comparison.n  # an arm that always fails does so for more seeds, too
+            for verdict in verdicts_of(scored[0].rows[:1], floors={})[0].values()
+        )
     )
 
 

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lowland.report.words import count, signed
-from lowland.statistics import Kind, Verdict
+from lowland.statistics import Kind, Spread, Verdict, power
 
 FIRST_SEEDS = 5
 """Seeds to begin with, where nothing is known of the spread."""
+
+FEASIBLE = 40
+"""More seeds than these are not advised."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,11 @@ def describe(verdict: Verdict) -> str:
         case Kind.TOO_FEW_SEEDS:
             return f"cannot be judged by one seed: {figures}"
         case Kind.UNDECIDED:
-            needed = f"; about {verdict.seeds_needed} seeds would decide" if verdict.seeds_needed else ""
+            needed = ""
+            if verdict.seeds_needed:
+                needed = f"; about {verdict.seeds_needed} seeds would decide"
+            if (verdict.seeds_needed or 0) > FEASIBLE:
+                needed = f"; it would take more than {FEASIBLE} seeds"
             return f"is undecided: {figures}, {direction}{needed}"
         case Kind.EQUAL:
             return f"is equal within {verdict.margin:g} {verdict.unit}".rstrip() + f": {figures}"
@@ -140,10 +147,12 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
     if open_:
         needed = min((one.verdict.seeds_needed or math.inf for one in open_), default=math.inf)
         seeds = min(one.verdict.comparison.n for one in open_)
-        if math.isfinite(needed):
+        if needed <= FEASIBLE:
             more = f"; a fresh comparison of {needed} seeds would probably decide"
+        elif seeds < FIRST_SEEDS:
+            more = f"; run {FIRST_SEEDS} seeds or more"
         else:
-            more = f"; run {FIRST_SEEDS} seeds or more" if seeds < FIRST_SEEDS else ""
+            more = f"; {_beyond_sight(open_)}"
         return f"Advice: use {reference}, since no gain is shown{more}."
     gains = [one for one in others if one.verdict.kind is Kind.BETTER]
     equal = {one.arm for one in judged if one.verdict.kind is Kind.EQUAL}
@@ -151,6 +160,17 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
         if one.arm in equal:
             return f"Advice: use {one.arm} where {one.outcome} counts, else {reference}."
     return f"Advice: use {reference}, since no gain is shown."
+
+
+def _beyond_sight(undecided: Sequence[Judged]) -> str:
+    """Says that no feasible number of seeds decides, and what difference these would have seen."""
+    widest = max((one.verdict for one in undecided), key=lambda verdict: verdict.comparison.sd)
+    found, unit = widest.comparison, widest.unit
+    if found.sequential or not found.sd > 0:  # the price of the looks is not in what a number of seeds sees
+        return "more seeds would hardly decide"
+    spread = Spread(value=found.sd, freedom=found.n - 1, source="these pairs")
+    sees = f"{power(found.n, spread).sees:.{1 if widest.margin >= 0.1 else 3}f} {unit}".rstrip()
+    return f"more seeds would hardly decide: these {found.n} see {sees} in 4 of 5 cases, and this is less"
 
 
 def _plain(value: float) -> str:

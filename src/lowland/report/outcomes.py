@@ -24,6 +24,9 @@ ALIKE = (
     "measures them again."
 )
 
+ROUNDED = " after "
+"""In the name of an outcome that was measured after rounding."""
+
 Bins = Mapping[str, float | None]
 """A bin of a reliability diagram: `low`, `high`, `answers`, `confidence`, `right`."""
 
@@ -51,7 +54,8 @@ class Outcomes:
 
     Attributes:
         scored: The selection.
-        rows: A row for each set and outcome, the verdicts of all of them Holm's.
+        rows: A row for each set and outcome. Those after rounding share the risk of a false verdict, and so
+            do all others.
         bins: Evaluation set -> arm -> for each seed the bins of its reliability diagram.
         caveats: Why there are none, where there could be.
     """
@@ -98,7 +102,16 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
         looked = bool(experiment.looks)
         return {arm: pair_seeds(reference, of_arm, sequential=looked) for arm, of_arm in others.items()}
 
-    verdicts = decide_all([(outcome, pairs(of_arms)) for _, outcome, of_arms in named])
+    compared = [(outcome, pairs(of_arms)) for _, outcome, of_arms in named]
+    # Copies of everything after rounding would be strict with what they are copies of.
+    rounded = [ROUNDED in outcome.name for outcome, _ in compared]
+    families = {
+        of_rounded: iter(
+            decide_all([one for one, own in zip(compared, rounded, strict=True) if own is of_rounded])
+        )
+        for of_rounded in (False, True)
+    }
+    verdicts = [next(families[of_rounded]) for of_rounded in rounded]
     return Outcomes(
         scored=scored,
         rows=tuple(
@@ -116,7 +129,7 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
 
 def outcome_named(name: str) -> Outcome:
     """Finds what an outcome's name says: its unit, its better direction and its margin."""
-    base = name.partition(" after ")[0]
+    base = name.partition(ROUNDED)[0]
     known = {outcome.name: outcome for outcome in (*OUTCOMES, FORGETTING)}
     return replace(known.get(base) or score(base), name=name)
 
