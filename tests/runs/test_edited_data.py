@@ -85,3 +85,13 @@ def test_an_edit_undone_finds_the_runs_of_before(folder: Path) -> None:
     shutil.copy(copy, folder / "train.jsonl")
     assert compare(folder).out.count("done before") == 2
     assert compare(folder, "--seeds", "2").out.count("done before") == 2
+
+
+def test_an_edit_without_effect_is_told(folder: Path) -> None:
+    """Where a file has changed and its examples have not, the same command says so and trains nothing."""
+    assert "has changed since" not in compare(folder).out
+    file = folder / "train.jsonl"
+    file.write_text(file.read_text() + "\n")
+    said = compare(folder).out
+    assert said.count("done before") == 2
+    assert said.count(f"{file} has changed since, but its examples are the same") == 1

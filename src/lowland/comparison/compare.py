@@ -17,7 +17,7 @@ from lowland.comparison.export import export_best
 from lowland.comparison.outcomes import Measured, measure_outcomes
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
-from lowland.files import remove_asides, write_atomic
+from lowland.files import remove_asides, sha256, write_atomic
 from lowland.planning.plan import Plan, count_workload, make_plan
 from lowland.report.comparison import compare
 from lowland.report.result import Report
@@ -267,6 +267,7 @@ def _describe(
         looking: Whether seeds are added as long as it is undecided.
     """
     path.mkdir(parents=True, exist_ok=True)
+    custom = config.data.custom
     looks: list[int] = []
     found: list[str] = []
     try:
@@ -296,6 +297,7 @@ def _describe(
             "metrics": {name: list(task.metrics) for name, task in prepared.data.scorers.items()},
             "settings": config.decisive(),
             "content": prepared.content,
+            "files": {name: sha256(Path(name)) for name in custom.files} if custom else {},
         },
     )
     return found

@@ -14,6 +14,7 @@ from lowland.comparison.progress import ExperimentProgress
 from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
+from lowland.files import sha256
 from lowland.runs.examples import ExperimentData
 from lowland.runs.names import all_done
 
@@ -165,6 +166,10 @@ def run_comparison(
             for seed in seeds:
                 for arm in config.arms:
                     progress.on_run(arm, seed, done=True)
+            for name in _touched(path):
+                progress.on_note(
+                    f"{name} has changed since, but its examples are the same: the results stand."
+                )
             return Comparison(directory=path, report=read_report(path), again=True)
         return _run(experiment, path, way, progress, on_plan, most_seeds)
 
@@ -261,3 +266,12 @@ def is_finished(config: ExperimentConfig, path: Path, store: Path, data: Experim
         return False
     done = same and description.get("finished") is not None and (path / "report" / "report.json").is_file()
     return done and all_done(config, store, data)
+
+
+def _touched(path: Path) -> list[str]:
+    """Lists the user's files that are not those of a finished experiment, byte for byte."""
+    try:
+        files = json.loads((path / "experiment.json").read_text(encoding="utf-8"))["files"]
+        return [name for name, before in files.items() if sha256(Path(name)) != before]
+    except (OSError, ValueError, KeyError, AttributeError):
+        return []

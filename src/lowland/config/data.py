@@ -46,6 +46,11 @@ class CustomData:
             )
         object.__setattr__(self, "name", self.name or task_name(self.train))
 
+    @property
+    def files(self) -> list[str]:
+        """The files, by the names that were given."""
+        return [name for name in (self.train, self.evaluation) if name is not None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
