@@ -71,7 +71,7 @@ def test_seeds_are_chosen_by_what_they_see(tmp_path: Path) -> None:
     words = ("compare", "facts/capitals", "--plan", "--out", tmp_path / "new")
     steps = ("--steps", str(CONFIG.train.steps), "--batch-size", str(CONFIG.train.batch_size))
     shown = " ".join(succeed(*words, *steps, "--detect", "5", "--runs", tmp_path / "runs").out.split())
-    assert f"{seeds} seeds see" in shown and "from 5 finished runs" in shown
+    assert f"{seeds} seeds detect" in shown and "from 5 finished runs" in shown
     assert "leave --seeds" in call(*words, "--detect", "5", "--seeds", "3").err
     assert "must be above 0" in call(*words, "--detect", "0").err
     with pytest.raises(UserError, match="more than a thousand seeds"):

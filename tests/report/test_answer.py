@@ -26,7 +26,7 @@ def test_undecided_says_how_it_leans_and_what_would_decide() -> None:
         "Compared: SAM with Standard over 4 seeds, accuracy on sst2 at the last step.",
         "Score: SAM is undecided: -9.8 points (-22.6 to +3.1), worse in 4 of 4 seeds; "
         "about 11 seeds would decide.",
-        "Beside it: nothing else was measured.",
+        "Other outcomes: none was measured.",
         "Advice: use Standard, since no gain is shown; a fresh comparison of 11 seeds would probably decide.",
     )
 
@@ -94,15 +94,15 @@ def test_strongest_other_verdict() -> None:
         Judged(arm="SAM", outcome="calibration error on mrpc", verdict=strong),
     ]
     lines = answer("Standard", [judged(*EQUAL)], others)
-    assert lines[2].startswith("Beside it: calibration error on mrpc, where SAM is better: -4.0 points")
+    assert lines[2].startswith("Other outcomes: calibration error on mrpc, where SAM is better: -4.0 points")
     assert lines[3] == "Advice: use SAM where calibration error on mrpc counts, else Standard."
     undecided = [Judged(arm="SAM", outcome="x", verdict=decide(compare_pairs([1.0, 2], [2.0, 2])))]
     near = Judged(arm="SAM", outcome="y", verdict=decide(compare_pairs(*BETTER), adjusted_p=0.2))
     assert (
-        "2 other verdicts, none better or worse (undecided); the nearest: y, where SAM is undecided: +3.2"
+        "2 verdicts, none better or worse (undecided); the closest: y, where SAM is undecided: +3.2"
         in (answer("S", [judged(*EQUAL)], [*undecided, near])[2])
     )
-    assert "1 other verdict, none better or worse (undecided)" in answer("S", [judged(*EQUAL)], undecided)[2]
+    assert "1 verdict, none better or worse (undecided)" in answer("S", [judged(*EQUAL)], undecided)[2]
 
 
 def test_seeds_added_after_looking_show_the_interval_that_holds() -> None:

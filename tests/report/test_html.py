@@ -111,7 +111,7 @@ def test_everything_is_there(page: str) -> None:
     for part in (
         "Advice: use Baseline",
         "calibration error",
-        "right is",
+        "right answer",
         "0.0499",
         "75%",
         "All settings",

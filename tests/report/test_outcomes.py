@@ -76,7 +76,9 @@ def test_the_answer_names_the_strongest_outcome(tmp_path: Path) -> None:
     """Where the score is equal and calibration better, the answer says so and for what the arm is good."""
     report = write_report(write_outcomes(tmp_path / "x", {"calibration error": CALIBRATION}))
     assert "equal within 0.5 points" in report.answer[1]
-    assert report.answer[2].startswith("Beside it: calibration error on a, where SAM is better: -5.1 points")
+    assert report.answer[2].startswith(
+        "Other outcomes: calibration error on a, where SAM is better: -5.1 points"
+    )
     assert report.answer[3] == "Advice: use SAM where calibration error on a counts, else Baseline."
     table = next(table for table in report.beyond if table.name == "outcomes")
     named = ("a", "calibration error (points)")

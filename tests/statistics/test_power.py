@@ -73,11 +73,11 @@ def test_spread_of_runs() -> None:
 def test_sentence() -> None:
     """The statement as the plan prints it, with a known spread and with one from few runs."""
     assert power(5, Spread(value=1.3, freedom=None, source="from the records")).sentence == (
-        "5 seeds see 2.2 points in 4 of 5 cases (spread 1.3, from the records)"
+        "5 seeds detect 2.2 points with 80% power (standard deviation 1.3, from the records)"
     )
     assert power(5, Spread(value=1.3, freedom=2, source="from 3 finished runs")).sentence == (
-        "5 seeds see 3.5 points in 4 of 5 cases "
-        "(spread 1.3, from 3 finished runs; 2.2 if that spread is exact)"
+        "5 seeds detect 3.5 points with 80% power "
+        "(standard deviation 1.3, from 3 finished runs; 2.2 points if it is exact)"
     )
     assert math.isinf(power(1, exact(1.0)).sees)
-    assert "no difference" in power(1, exact(1.0)).sentence
+    assert "any difference" in power(1, exact(1.0)).sentence

@@ -28,17 +28,17 @@ GONE = {
 """What former verbs have become."""
 
 DESCRIPTION = """\
-Sharpness-Aware Minimization (SAM) for language models: fine-tunes them so that
-they end in low, flat ground, and tells how much that helped.
+Sharpness-Aware Minimization (SAM) for language models: fine-tunes a model
+with and without SAM, and measures whether SAM helps on your data.
 
 verbs:
 {verbs}"""
 
 EPILOG = """\
-`lowland VERB --help` tells more about a verb. Start with:
-  lowland doctor                  what this machine can do, what would go wrong
-  lowland compare --preset demo   does SAM help to learn facts? Minutes, offline
-  lowland tasks                   what there is to train on
+`lowland VERB --help` describes a verb. Start with:
+  lowland doctor                  check this machine and the installation
+  lowland compare --preset demo   a first comparison: minutes, offline
+  lowland tasks                   list the tasks to train on
   lowland compare --train my.csv --split 0.2 \\
     --input "review: {text}" --target "{label}"
 """

@@ -27,9 +27,10 @@ if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
 HELP = "fine-tune with and without SAM, several seeds each, and compare"
 USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
-Fine-tunes a model by every arm for every seed, and says which arm is better
-than the first one and how sure that is. DIR/report has the report, DIR/model a
-model of the arm to use. No run is repeated: the same command goes on."""
+Fine-tunes a model with every arm and every seed, and reports whether an arm is
+better than the first one, with a confidence interval. An arm is a name and the
+settings that it changes. The report is in DIR/report, the model to use in
+DIR/model. Finished runs are reused: the same command resumes."""
 EPILOG = """\
 examples:
   lowland compare --preset demo --grid sam.rho=0.02,0.05,0.1
@@ -81,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detect",
         type=number,
         metavar="POINTS",
-        help="as many seeds as see such a difference of the score in 4 of 5 cases; by the spread of finished "
+        help="as many seeds as detect this difference of the score with 80%% power; by the spread of finished "
         "runs of the same data, or else of the project's records (default: --seeds counts)",
     )
     runs.add_argument(

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 HELP = "say what this machine can do and what would go wrong"
 USAGE = "[--option ...]"
 DESCRIPTION = """\
-Says what this machine and this set-up can do, and what would go wrong: what is
-installed, cores and memory, whether the model loads as it was saved, what an
-experiment with it takes, and which data sets are there.
-Each line is ok, a note, or a problem, with which the exit code is 1.
-With --step: from which examples and layer a loss that is not finite comes."""
+Checks this machine and the installation: packages, cores and memory, whether
+the model loads as it was saved, what an experiment with it costs, and which
+data sets are there.
+Each line is ok, a note, or a problem; a problem makes the exit code 1.
+With --step: finds the examples and the layer of a loss that is not finite."""
 EPILOG = """\
 examples:
   lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue --batch-size 16

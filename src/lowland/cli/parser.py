@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
             value = f" {action.metavar}" if action.nargs != 0 and action.option_strings else ""
             name = action.option_strings[0] if action.option_strings else f"{action.metavar} ..."
             lines.append(f"  {name + value:<{COLUMN - 3}} {_in_short(str(action.help))}")
-        return "\n".join([*lines, "", str(self.epilog)])
+        return "\n".join([*lines, "", str(self.epilog).rstrip()]) + "\n"
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
         """Parses the words of a command line.

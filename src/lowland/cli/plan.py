@@ -79,8 +79,8 @@ def lines_of(plan: Plan, reasons: Mapping[str, str], jobs: int = 1) -> list[tupl
         *((f"arm {name}", _arm(config, name, why("sam.rho"))) for name in config.arms),
         (
             "examples",
-            f"{sum(work.train.values()):,} for training{published}; a run sees each "
-            f"{plan.epochs:,.{0 if plan.epochs >= 10 else 2}f} times",
+            f"{sum(work.train.values()):,} for training{published}; "
+            f"{plan.epochs:,.{0 if plan.epochs >= 10 else 2}f} epochs",
         ),
         *work.glance,
         *([("mixture", tasks + more)] if len(shown) > 1 else []),
@@ -125,11 +125,11 @@ def _outcomes(plan: Plan) -> str:
     if not wanted.measure:
         return f"the score alone{also}"
     number = (
-        f"{wanted.examples:,} examples of each set"
+        f"on {wanted.examples:,} examples of each set"
         if wanted.examples
-        else f"as many examples as {SHARE:.0%} of a run's arithmetic buys"
+        else f"on as many examples as take {SHARE:.0%} of a run's compute"
     )
-    return f"{', '.join(wanted.measure)} of the last and the chosen model, {number}{also}"
+    return f"{', '.join(wanted.measure)}; of the last and the chosen model, {number}{also}"
 
 
 def _time(plan: Plan) -> str:
@@ -140,14 +140,14 @@ def _time(plan: Plan) -> str:
     passes = {arm: sam_passes(config.of(arm)) for arm in config.arms}
     if plan.step_seconds is None:
         shown = ", ".join(f"{arm} {number:.3g}" for arm, number in passes.items())
-        return f"told after the first steps {where}; the passes of a step: {shown}"
+        return f"shown after the first steps {where}; cost of a step, in baseline steps: {shown}"
     steps = sum(passes[arm] * number for arm, number in plan.runs.items()) * config.train.steps
     each = {arm: plan.step_seconds * number for arm, number in passes.items()}
     shown = ", ".join(
         f"{arm} {f'{1000 * seconds:,.0f} ms' if seconds < 1 else f'{seconds:,.1f} s'} a step"
         for arm, seconds in each.items()
     )
-    return f"about {span(plan.step_seconds * steps)} of steps {where}: {shown}; evaluation is not tried"
+    return f"about {span(plan.step_seconds * steps)} of steps {where}: {shown}; evaluation is not included"
 
 
 def _jobs(runs: int, device: str) -> str:

@@ -18,9 +18,9 @@ from lowland.errors import UserError
 HELP = "apply a model to new rows of a file"
 USAGE = "--model DIR --input FILE [--option ...]"
 DESCRIPTION = """\
-Lets a model write for every row of a file. The rows come out with one field
-more: what the model wrote. Inputs are written as in the model's training; a
-model that lowland did not train needs --template or --task."""
+Applies a model to every row of a file, and adds a field with its prediction.
+Inputs are formatted as in training; a model that lowland did not train needs
+--template or --task."""
 EPILOG = """\
 examples:
   lowland predict --model runs/my-run/model --input new.csv --output done.csv

@@ -11,10 +11,10 @@ from lowland.errors import UserError
 HELP = "write tables and figures of experiments again, or of several"
 USAGE = "DIR ... [--paper] [--out DIR]"
 DESCRIPTION = """\
-Reads the directories of experiments, writes DIR/report of each again, and
-prints it. A directory of several experiments stands for all in it. Several
-experiments also get a table and figures over all of them. --paper lays them
-out as the paper's tables, with the paper's numbers beside."""
+Rewrites DIR/report of each experiment from its finished runs, and prints it. A
+directory that holds experiments stands for all of them. Several experiments
+also get a table and figures over all of them. --paper arranges the results as
+the paper's tables, beside the paper's numbers."""
 EPILOG = """\
 examples:
   lowland report runs/compare-demo-1a2b3c4d

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 HELP = "list tasks, mixtures and the paper's recipes; show one of them"
 USAGE = "[NAME] [--recipes]"
 DESCRIPTION = """\
-Lists what there is to train on: tasks, and mixtures of tasks that are trained
-together in proportion to their numbers of examples. With --recipes: the presets
-that reproduce the paper, each with its table or figure. With NAME: one task,
-mixture or recipe whole, with an example or the command that runs it."""
+Lists tasks, and mixtures of tasks that are trained together in proportion to
+their sizes. With --recipes: the presets that reproduce the paper, each with its
+table or figure. With NAME: one task, mixture or recipe in full, with an example
+or the command that runs it."""
 EPILOG = """\
 examples:
   lowland tasks glue/sst2

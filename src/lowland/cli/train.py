@@ -12,8 +12,8 @@ HELP = "fine-tune one model, by SAM or without"
 USAGE = "[TASK ...] [--option ...]"
 DESCRIPTION = """\
 Fine-tunes one model by SAM (or, with --arm baseline, without) and scores it.
-The model is left in DIR/model. Whether SAM helps on your data is what
-`lowland compare` tells."""
+The model is saved in DIR/model. To see whether SAM helps on your data, use
+`lowland compare`."""
 EPILOG = """\
 examples:
   lowland train glue/rte --data-dir ~/glue --model ~/t5-v1_1-base --rho 0.15

@@ -46,7 +46,7 @@ def compare(
 ) -> Comparison:
     """Fine-tunes a model by every arm for every seed, and compares the arms with the first one.
 
-    Finished runs are not repeated: the same call again shows the result, and goes on after an interruption.
+    Finished runs are reused: the same call shows the result again, or resumes after an interruption.
 
         result = lowland.compare(train="reviews.csv", split=0.2, input="review: {text}", target="{label}")
         print(result)
@@ -56,7 +56,7 @@ def compare(
         *tasks: Names of tasks that the package knows, as `lowland tasks` lists them.
         train: Training rows of your own: a file, dictionaries, a pandas frame or a data set of `datasets`.
         test: Test rows likewise.
-        split: Without `test`: the fraction of the training rows that is for testing.
+        split: Without `test`: the fraction of the training rows to test on.
         input: Template of the input text, such as `"review: {text}"`.
         target: Template of the target text, such as `"{label}"`.
         metrics: Names of metrics; accuracy by default.
@@ -70,7 +70,7 @@ def compare(
         directory: Where the results go; by default a folder under `runs/` that is named after the settings.
         runs: Where runs lie, each once; by default the folder `runs` that the directory is in.
         until_decided: Whether seeds are added until the score is decided for every arm, 40 at most.
-        detect: Instead of `seeds`: the difference in points that they are to see in 4 of 5 cases.
+        detect: Instead of `seeds`: the difference in points to detect with 80% power.
         tune: Seeds by which learning rate, rho and start of every arm are chosen first; 0 to leave them.
         jobs: Runs at the same time, each in a process of its own.
         quiet: Whether to print nothing.

@@ -76,6 +76,9 @@ class Comparison:
     def __str__(self) -> str:
         return "\n".join(self.answer or (self.report.headline,))
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         """Shows the answer, the table and the picture in a notebook."""
         lines = "".join(f"<p>{html.escape(line)}</p>" for line in self.answer or (self.report.headline,))
@@ -216,7 +219,7 @@ def _run(
 
 
 def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experiment:
-    """Gives an experiment as many seeds as see a difference of the score in 4 of 5 cases.
+    """Gives an experiment as many seeds as detect a difference of the score with 80% power.
 
     Raises:
         UserError: If no feasible number sees it.

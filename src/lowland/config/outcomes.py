@@ -13,7 +13,7 @@ SHARE = 0.15
 """The part of a run's arithmetic that its outcomes may take, where the number of examples is not given."""
 
 LEAST, MOST = 20, 1000
-"""Examples of an evaluation set that this share buys, at least and at most."""
+"""Examples of an evaluation set that this share is spent on, at least and at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class OutcomeSettings:
     measure: tuple[str, ...] = KINDS
     examples: int = setting(
         0,
-        "first examples of each evaluation set that are measured; 0 for as many as 15% of a run's arithmetic "
-        f"buys, {MOST:,} at most",
+        "first examples of each evaluation set that are measured; 0 for as many as take 15% of a run's "
+        f"compute, {MOST:,} at most",
         least=0,
         option="outcome-examples",
         metavar="N",

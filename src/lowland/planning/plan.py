@@ -265,7 +265,7 @@ def make_plan(
         precision=precision,
         disk={
             "checkpoints": trained * ((2 if workload.held_out else 1) * sum(runs.values()) + 1),
-            "states to go on from, while a run lasts": 3 * (needed["weights"] + needed["optimizer"]),
+            "states for resuming, during a run": 3 * (needed["weights"] + needed["optimizer"]),
         },
         advice=_advice(needed, examples, available),
     )
@@ -300,7 +300,7 @@ def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
         jobs: Runs at a time, each of which needs the memory.
 
     Raises:
-        UserError: If it does not fit; the sentence says how it would, and how to start it all the same.
+        UserError: If it does not fit; the sentence says how it would, and how to start it regardless.
     """
     jobs = min(jobs, sum(plan.runs.values())) if plan.device == "CPU" else 1
     needed = jobs * sum(plan.memory.values())
@@ -309,12 +309,12 @@ def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
         remedy = next(iter(plan.advice), "Give fewer --jobs." if jobs > 1 else "Give a smaller --batch-size.")
         raise UserError(
             f"Training needs about {gigabytes(needed)} of memory{together}, and {gigabytes(plan.available)} "
-            f"are free: the system would kill it. {remedy} --anyway starts it all the same."
+            f"are free: the system would kill it. {remedy} --anyway starts it regardless."
         )
     there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
     free, wanted = shutil.disk_usage(there).free, sum(plan.disk.values())
     if wanted > FAR * free:
         raise UserError(
             f"The results need about {gigabytes(wanted)} of disk, and {gigabytes(free)} are free at {there}. "
-            "Give another place with --out. --anyway starts it all the same."
+            "Give another place with --out. --anyway starts it regardless."
         )

@@ -19,7 +19,7 @@ from lowland.statistics import Spread, seeds_for, spread_of_runs
 RECORDED = Spread(
     value=1.198,
     freedom=29,
-    source="of 30 pairs of runs on 1,010 rows of SST-2; yours may be several times as large",
+    source="from 30 pairs of runs on 1,010 rows of SST-2; yours may be several times larger",
 )
 """SAM minus baseline at the last step in records/2026-11-26_last-step, in points."""
 
@@ -85,10 +85,10 @@ def _without_places(data: dict[str, object]) -> dict[str, object]:
 
 
 def seeds_to_detect(detect: float, spread: Spread) -> int:
-    """Finds how many seeds see a difference of the score in 4 of 5 cases.
+    """Finds how many seeds detect a difference of the score with 80% power.
 
     Raises:
-        UserError: If the difference is not above 0, or no feasible number of seeds sees it.
+        UserError: If the difference is not above 0, or no feasible number of seeds detects it.
     """
     if not detect > 0:
         raise UserError(f"--detect must be above 0 points, not {detect:g}.")
@@ -96,6 +96,6 @@ def seeds_to_detect(detect: float, spread: Spread) -> int:
     if found is None:
         raise UserError(
             f"--detect {detect:g}: more than a thousand seeds would be needed "
-            f"(spread {spread.value:.2g}, {spread.source}). Give more points."
+            f"(standard deviation {spread.value:.2g}, {spread.source}). Give a larger difference."
         )
     return found

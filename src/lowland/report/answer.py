@@ -113,18 +113,18 @@ def recommended(reference: str, verdicts: Mapping[str, Verdict]) -> str:
 def _beside(others: Sequence[Judged]) -> str:
     """Says the strongest of the other verdicts: the decided one that chance explains worst."""
     if not others:
-        return "Beside it: nothing else was measured."
+        return "Other outcomes: none was measured."
     decided = [one for one in others if one.verdict.kind in (Kind.BETTER, Kind.WORSE)]
     if decided:
         strongest = min(decided, key=lambda one: one.verdict.p)
-        return f"Beside it: {strongest.outcome}, where {strongest.arm} {describe(strongest.verdict)}."
+        return f"Other outcomes: {strongest.outcome}, where {strongest.arm} {describe(strongest.verdict)}."
     kinds = dict.fromkeys(one.verdict.kind.value for one in others)
-    said = f"Beside it: {count(len(others), 'other verdict')}, none better or worse ({', '.join(kinds)})"
+    said = f"Other outcomes: {count(len(others), 'verdict')}, none better or worse ({', '.join(kinds)})"
     open_ = [one for one in others if one.verdict.kind is Kind.UNDECIDED]
     if len(others) > 1 and open_:
         # So many verdicts are strict with each; what stands out is still worth a look.
         nearest = min(open_, key=lambda one: one.verdict.comparison.p)
-        said += f"; the nearest: {nearest.outcome}, where {nearest.arm} {describe(nearest.verdict)}"
+        said += f"; the closest: {nearest.outcome}, where {nearest.arm} {describe(nearest.verdict)}"
     return f"{said}."
 
 

@@ -53,8 +53,8 @@ def choose_by(
     total = sum(numbers.values())
     if isinstance(asked, float) and total < LEAST:
         few = (
-            f"{asked:.0%} of the training examples are {total}, too few to choose a checkpoint by: all are "
-            "trained on, and the last step counts. To hold them out all the same, give "
+            f"{asked:.0%} of the training examples are only {total}, too few to choose a checkpoint by. None is "
+            "held out, and the last step is reported. To hold them out anyway, give "
             f"--held-out {max(numbers.values())}."
         )
         return everything, {}, [few]
@@ -72,7 +72,7 @@ def choose_by(
         found = tasks[name].limits(held_out[name])
         warnings += checks.limits(f"{name}, held out", found)
         if any(limit.undefined for limit in found):
-            warnings.append(f"{name}: no checkpoint can be chosen so: the last step counts.")
+            warnings.append(f"{name}: no checkpoint can be chosen by such a set: the last step counts.")
             return everything, {}, warnings
     return train, held_out, warnings
 

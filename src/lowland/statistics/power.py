@@ -54,13 +54,13 @@ class Power:
 
     @property
     def sentence(self) -> str:
-        """For example `5 seeds see 2.2 points in 4 of 5 cases (spread 1.3, from 3 finished runs)`."""
-        spread = f"spread {_short(self.spread.value)}, {self.spread.source}"
+        """For example `5 seeds detect 2.2 points with 80% power (standard deviation 1.3, from 3 finished runs)`."""
+        spread = f"standard deviation {_short(self.spread.value)}, {self.spread.source}"
         if math.isinf(self.sees):
-            return f"{self.seeds} seed{'s' * (self.seeds != 1)} can see no difference, however large."
+            return f"{self.seeds} seed{'s' * (self.seeds != 1)} cannot detect any difference, however large."
         if self.spread.freedom is not None and self.sees_if_exact < 0.9 * self.sees:
-            spread += f"; {_short(self.sees_if_exact)} if that spread is exact"
-        return f"{self.seeds} seeds see {_short(self.sees)} {self.unit} in 4 of 5 cases ({spread})"
+            spread += f"; {_short(self.sees_if_exact)} {self.unit} if it is exact"
+        return f"{self.seeds} seeds detect {_short(self.sees)} {self.unit} with 80% power ({spread})"
 
 
 def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None) -> Spread:
