@@ -82,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detect",
         type=number,
         metavar="POINTS",
-        help="as many seeds as detect this difference of the score with 80%% power; by the spread of finished "
-        "runs of the same data, or else of the project's records (default: --seeds counts)",
+        help="as many seeds as detect this difference of the score with 80%% power; by the spread of "
+        "finished runs of the same data, or else of the project's records (default: --seeds counts)",
     )
     runs.add_argument(
         "--tune",

@@ -241,12 +241,12 @@ def _caveats(
 
 
 def _rises(runs: Sequence[Run]) -> bool:
-    """Tells whether an arm's mean score is higher at the last step than ever before, by the margin."""
+    """Tells whether an arm's mean score, if below 100, is highest at the last step, by the margin."""
     by_step: dict[int, list[float]] = {}
     for evaluation in (one for run in runs for one in run.evaluations if one.split == "evaluation"):
         by_step.setdefault(evaluation.step, []).append(float(np.mean(list(evaluation.metrics.values()))))
     means = [float(np.mean(scores)) for step, scores in sorted(by_step.items()) if step > 0]
-    return len(means) > 1 and means[-1] - max(means[:-1]) > MARGIN
+    return len(means) > 1 and means[-1] - max(means[:-1]) > MARGIN and means[-1] < 100
 
 
 def _unfinished(run: Run) -> str:

@@ -53,8 +53,8 @@ def choose_by(
     total = sum(numbers.values())
     if isinstance(asked, float) and total < LEAST:
         few = (
-            f"{asked:.0%} of the training examples are only {total}, too few to choose a checkpoint by. None is "
-            "held out, and the last step is reported. To hold them out anyway, give "
+            f"{asked:.0%} of the training examples are only {total}, too few to choose a checkpoint by. "
+            "None is held out, and the last step is reported. To hold them out anyway, give "
             f"--held-out {max(numbers.values())}."
         )
         return everything, {}, [few]

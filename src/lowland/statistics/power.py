@@ -54,7 +54,7 @@ class Power:
 
     @property
     def sentence(self) -> str:
-        """For example `5 seeds detect 2.2 points with 80% power (standard deviation 1.3, from 3 finished runs)`."""
+        """For example `5 seeds detect 2.2 points with 80% power (standard deviation 1.3, from 3 runs)`."""
         spread = f"standard deviation {_short(self.spread.value)}, {self.spread.source}"
         if math.isinf(self.sees):
             return f"{self.seeds} seed{'s' * (self.seeds != 1)} cannot detect any difference, however large."
