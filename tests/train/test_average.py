@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.cli.command import call, succeed
+from tests.cli.command import succeed
+from tests.families.test_training import interrupted
 from tests.families.tiny import write_model, write_rows
 from tests.sam.toys import distance, mlp, same, weights
 
-from lowland.train import Training
 from lowland.train.average import Average
 from lowland.train.settings import TrainSettings
 
@@ -86,16 +86,8 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
         out = tmp_path / name / "out"
         command = [*words, *more, "--out", out]
         if name == "halves":
-            take_step = Training._take_step
-
-            def stop(self: Training, rate: float, take_step: Any = take_step) -> float | None:
-                if self.step == 5:
-                    raise KeyboardInterrupt
-                return take_step(self, rate)
-
-            with monkeypatch.context() as patch:
-                patch.setattr(Training, "_take_step", stop)
-                assert call(*command).code == 130
-        succeed(*command)
+            interrupted(monkeypatch, command, step=5)
+        else:
+            succeed(*command)
         kept[name] = (out / "model" / "model.safetensors").read_bytes()
     assert kept["whole"] == kept["halves"] != kept["plain"]
