@@ -115,6 +115,7 @@ def test_who_is_killed_leaves_no_one_running(tmp_path: Path) -> None:
     assert [trajectory(out / run) for run in RUNS] == [trajectory(through / run) for run in RUNS]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_run_that_another_command_trains_is_waited_for(tmp_path: Path) -> None:
     """While another process has a run, nothing of it is removed; when it is free, training goes on."""
@@ -161,6 +162,7 @@ def test_a_process_that_dies_is_not_an_earlier_failure(
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_early_is_told(tmp_path: Path) -> None:
     """Where a run's process cannot run it, one sentence says so and where the log is; others are kept."""
     out = tmp_path / "out"
@@ -176,6 +178,7 @@ def test_a_process_that_ends_early_is_told(tmp_path: Path) -> None:
     assert RunDirectory(out, "sam", 0).done
 
 
+@pytest.mark.slow
 def test_runs_that_fail_fail_the_experiment(tmp_path: Path) -> None:
     """Where every run diverges, the experiment fails as it does without --jobs, with the reason."""
     words = ["compare", "facts/continents", *SMALL, "--seeds", "2", "--learning-rate", "1e30"]

@@ -84,6 +84,7 @@ def test_impossible_values_are_refused(values: dict[str, object]) -> None:
         _settings(**values)
 
 
+@pytest.mark.slow
 def test_realised_rates_are_logged(tmp_path: Path) -> None:
     """A finished run's status says which share of its examples came from each task, near the rates."""
     words = "compare facts/states facts/currencies --cap 100 --steps 6 --seeds 1 --held-out 0 --eval-limit 2"

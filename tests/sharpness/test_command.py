@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "compare", "--train", train, "--eval", dev, "--input", "{text}", "--target", "{label}",
         "--model", folder / "model", "--seeds", "2", "--steps", "6", "--batch-size", "8",
         "--precision", "fp32", "--input-length", "48", "--target-length", "8", "--evaluate-every", "6",
-        "--held-out", "6", "--out", folder / "run",
+        "--held-out", "6", "--outcomes", "none", "--out", folder / "run",
     )  # fmt: skip
     return folder / "run"
 
@@ -60,6 +60,7 @@ def record(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_written(measured: Path) -> None:
     """Each arm and seed has its figures on both kinds of examples, and tables and pictures are there."""
     names = {f"{arm}-seed{seed}" for arm in ("start", "baseline", "sam") for seed in (0, 1)}
@@ -93,6 +94,7 @@ def test_everything_is_measured_and_written(measured: Path) -> None:
     assert "flatter" in page or "sharper" in page or "no difference detected" in page
 
 
+@pytest.mark.slow
 def test_the_arms_are_measured_on_the_same_examples(measured: Path) -> None:
     """All arms and seeds are measured on the same examples: before training their figures are the same."""
     start = [record(measured, f"start-seed{seed}") for seed in (0, 1)]
@@ -102,6 +104,7 @@ def test_the_arms_are_measured_on_the_same_examples(measured: Path) -> None:
         assert one["loss"] == other["loss"] and one["trace"] == other["trace"]
 
 
+@pytest.mark.slow
 def test_the_same_command_measures_nothing_again(finished: Path, measured: Path) -> None:
     """A second call leaves every byte and time of the figures alone."""
     before = {name: found for name, found in files(measured).items() if "seed" in name}
@@ -195,6 +198,7 @@ def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
     assert trace(objective, 0, 2).samples == 2
 
 
+@pytest.mark.slow
 def test_figures_by_other_settings_are_not_mixed(measured: Path, tmp_path: Path) -> None:
     """A directory with figures that were measured unlike is refused in one sentence."""
     for name, radius in (("sam-seed0", 0.1), ("baseline-seed0", 0.2)):
@@ -205,6 +209,7 @@ def test_figures_by_other_settings_are_not_mixed(measured: Path, tmp_path: Path)
         read_records(tmp_path)
 
 
+@pytest.mark.slow
 def test_without_a_chart_library_the_tables_are_written(
     measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +247,7 @@ def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
         replace(SharpnessSettings(), **change)
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_the_checkpoint(finished: Path, measured: Path) -> None:
     """The weights that were measured are those of the run, by their hash."""
     status = json.loads((finished / "sam-seed0" / "status.json").read_text())
