@@ -59,6 +59,7 @@ MISTAKES: dict[str, list[Case]] = {
         (f"{ON_TASK} --seeds 0", ["seeds"]),
         ("train facts/continents --seed -1", ["seeds", ">= 0"]),
         ("train facts/continents --arm sgd", ["Unknown arm 'sgd'"]),
+        ("compare facts/continents --max-seeds 9", ["--max-seeds", "--until-decided"]),
         ("compare fact/continents", ["Unknown task or mixture 'fact/continents'", "facts/continents"]),
         (f"{ON_TASK} --preset dem", ["preset 'dem'", "demo"]),
         (f"{ON_TASK} --out {{d}}/notes", ["notes", "--out"]),

@@ -59,8 +59,12 @@ def test_replay(stopped: Path) -> None:
     assert "question: " in out
 
 
-def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path) -> None:
-    """A finite step that is kept and computed again, dropout on, has the very same loss and norm."""
+@pytest.mark.parametrize("noise", ["none", "r3f"])
+def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path, noise: str) -> None:
+    """A finite step that is kept and computed again, dropout on, has the very same loss and norm.
+
+    So it has with noise on the embeddings, which is a part of the loss.
+    """
     from accelerate import Accelerator
 
     from lowland.config.experiment import build_config
@@ -72,7 +76,11 @@ def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path) -> None:
 
     run = tmp_path / "sam-seed0"
     run.mkdir()
-    (run / "config.toml").write_text((stopped / "config.toml").read_text())
+    settings = (stopped / "config.toml").read_text()
+    settings = settings.replace('embedding_noise = "none"', f'embedding_noise = "{noise}"')
+    assert f'embedding_noise = "{noise}"' in settings
+    (run / "config.toml").write_text(settings)
+    (run / "status.json").write_text((stopped / "status.json").read_text())
     config = build_config(read_layer(run / "config.toml"))
     kept = load_file(stopped / "non-finite" / "step-2" / "batch.safetensors")
     import torch
@@ -89,10 +97,8 @@ def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path) -> None:
 
         def load_state_dict(self, state: Any) -> None: ...
 
-    settings = replace(config.train, log_every=1)
-    training = Training(
-        model, Batches(), settings=settings, sam=config.sam, accelerator=Accelerator(cpu=True)
-    )
+    train = replace(config.train, log_every=1)
+    training = Training(model, Batches(), settings=train, sam=config.sam, accelerator=Accelerator(cpu=True))
     failed = FailedStep(step=1, loss=0.0, gradient_norm=0.0, batch=batch, streams=stream_rows())
     assert keep_step(failed, model, run).endswith("step-1")
     folder = run / "non-finite" / "step-1"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 from tests.cli.command import SMALL, call, reviews, succeed, trajectory, write_rows
 
 import lowland
+from lowland.comparison.api import _file_of
 from lowland.errors import UserError
 
 TRAIN, TEST = reviews(40), reviews(8, start=100)
@@ -79,6 +84,42 @@ def test_what_comes_back(folder: Path) -> None:
     assert "<table>" in page and "<svg" in page and "river" in page
 
 
+def test_a_model_that_was_taken_away_comes_again(folder: Path, tmp_path: Path) -> None:
+    """Without its model a comparison is not finished: the best undamaged checkpoint is handed over."""
+    shutil.copytree(folder, tmp_path / "all", symlinks=True)
+    out = tmp_path / "all" / "out"
+    card = (out / "model" / "README.md").read_text()
+    found = re.search(r"Arm (\w+), seed 0, step (\d+) of", card)
+    assert found is not None
+    shutil.rmtree(out / "model")
+    runs = sorted((tmp_path / "all" / "runs").glob("*-seed0"))
+    logs = [(run / "train.jsonl").stat().st_mtime_ns for run in runs]
+    weights = out / f"{found[1]}-seed0" / "checkpoints" / f"step-{found[2]}" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    rows = tomllib.loads((out / "experiment.toml").read_text())["data"]["custom"]
+    result = compare(out, train=rows["train"], test=rows["evaluation"])
+    assert (result.model / "model.safetensors").is_file()
+    assert found[0] not in (result.model / "README.md").read_text()
+    assert [(run / "train.jsonl").stat().st_mtime_ns for run in runs] == logs
+
+
+def test_missing_values_of_a_frame_are_missing(tmp_path: Path) -> None:
+    """NA, NaT and nan of a pandas frame are null in the rows that are read, and never their names."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "text": pandas.array(["a", None], dtype="string"),
+            "number": pandas.array([1, None], dtype="Int64"),
+            "day": [pandas.Timestamp("2024-01-02"), pandas.NaT],
+            "share": [0.5, float("nan")],
+        }
+    )
+    path, _ = _file_of(frame, tmp_path)
+    rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    assert rows[0] == {"text": "a", "number": 1, "day": "2024-01-02 00:00:00", "share": 0.5}
+    assert rows[1] == dict.fromkeys(frame.columns)
+
+
 def test_own_arms_and_epochs(folder: Path) -> None:
     """Arms are names with the settings that they change; epochs are as many passes over the training rows."""
     settings = {name: value for name, value in SETTINGS.items() if name != "train.steps"}
@@ -100,6 +141,8 @@ def test_own_arms_and_epochs(folder: Path) -> None:
         ({"train": "nowhere.csv"}, r"nowhere\.csv"),
         ({"arms": ["baseline", "sgd"]}, "Unknown arm 'sgd'"),
         ({"epochs": 2}, "Steps and epochs"),
+        ({"arms": {"baseline": None}}, "Invalid arms"),
+        ({"train": [{"text": "a", "label": math.inf}]}, "Rows must hold texts, numbers"),
     ],
 )
 def test_mistakes(tmp_path: Path, more: dict[str, Any], sentence: str) -> None:

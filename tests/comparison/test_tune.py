@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.cli.command import call, reviews, succeed, write_rows
 from tests.families.tiny import write_model
 
+from lowland.comparison import session
 from lowland.comparison.tune import FIRST_SEED, Tried, tune
 from lowland.config.arms import KNOWN
 from lowland.config.data import CustomData, DataSettings
@@ -80,6 +82,17 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     seeds = replace(none, seeds=(3, FIRST_SEED))
     with pytest.raises(UserError, match="compare others"):
         tune(seeds, load_data(none.data), 1, never, lambda tried: None)
+
+
+def test_several_processes_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that train together are told before the first try that tuning wants one."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    config = ExperimentConfig(data=own_data(tmp_path))
+    ready = session.Experiment(config=config, data=load_data(config.data), reasons={})
+    way = session.Way(command="", console=Console(quiet=True), store=tmp_path / "runs")
+    with pytest.raises(UserError, match="--tune runs in one process"):
+        session.run_comparison(ready, tmp_path / "run", way, tune_seeds=1)
+    assert not (tmp_path / "run-tuning").exists()
 
 
 @pytest.mark.slow

@@ -133,6 +133,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.more_arms = dict(own)
         if len(arguments.more_arms) < len(own):
             raise UserError("--arm: two of them have the same name. Give each a name of its own.")
+    if "max_seeds" in arguments and "until_decided" not in arguments:
+        raise UserError("--max-seeds is for seeds that are added; give --until-decided, or --seeds instead.")
     if "until_decided" in arguments and "seeds" not in arguments:
         arguments.seeds = list(range(min(FIRST_LOOK, getattr(arguments, "max_seeds", MOST_SEEDS))))
     experiments = settings.experiments(arguments)

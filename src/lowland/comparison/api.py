@@ -97,7 +97,9 @@ def compare(
     layer = merge(layer, {"model": model, "data": data, "seeds": _seeds(seeds)})
     if arms:
         layer["arms"] = (
-            {arm: nest(changed) for arm, changed in arms.items()} if isinstance(arms, Mapping) else arms
+            {arm: nest(changed) if isinstance(changed, Mapping) else changed for arm, changed in arms.items()}
+            if isinstance(arms, Mapping)
+            else arms
         )
     experiment = build_experiment([layer], epochs=epochs)
     if detect is not None:
@@ -137,7 +139,7 @@ def _file_of(rows: Rows, store: Path) -> tuple[str, str | None]:
 
 
 def _plain(value: Any) -> Any:
-    """Writes the numbers of numpy and pandas as Python's, and what is missing as null."""
+    """Gives the numbers of numpy and pandas as Python's, and what is missing as null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -147,5 +149,6 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
+        return None if math.isnan(value) else value
+    # What pandas writes for a missing value of any kind but a float, told without loading it.
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)

@@ -1,4 +1,4 @@
-"""Where the cells of a sweep run other than in this process: processes here, or the jobs of a cluster."""
+"""Where runs are trained outside of this process: in processes here, or as the jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lowland.errors import UserError
-from lowland.runs.guard import SWEEP
+from lowland.runs.guard import STARTED_BY
 
 DAY = 24 * 60
 """Minutes."""
@@ -56,7 +56,7 @@ class ProcessLauncher:
 
     def start(self, arguments: Sequence[str], log: Path, slot: int) -> Running:
         """Starts a job; a Ctrl-C at the terminal reaches it through `Running.stop` only."""
-        environment = {**job_environment(self._threads), SWEEP: str(os.getpid())}
+        environment = {**job_environment(self._threads), STARTED_BY: str(os.getpid())}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         with log.open("wb") as file:
@@ -83,7 +83,7 @@ class _Process:
 
 
 class SubmititLauncher:
-    """Gives every job to a cluster through submitit; all machines must see the sweep's directory.
+    """Gives every job to a cluster through submitit; all machines must see the experiment's directory.
 
     Args:
         folder: Where submitit keeps its files.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -243,8 +244,7 @@ def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experime
     def run(config: ExperimentConfig, stage: str) -> Any:
         folder = path.with_name(f"{path.name}-tuning") / stage
         result = run_comparison(replace(experiment, config=config), folder, way)
-        if result is None:
-            raise UserError("--tune runs in one process; tune first, then train in several.")
+        assert result is not None  # of one process
         return result.report.comparison.experiment
 
     def say(text: str) -> None:
@@ -252,6 +252,8 @@ def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experime
 
     if experiment.data is None:
         raise UserError("--tune needs the data.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # said before hours of tries
+        raise UserError("--tune runs in one process; tune first, then train in several.")
     config = tune(experiment.config, experiment.data, seeds, run, lambda tried: say(f"Tried {tried.words}"))
     for arm, changes in config.arms.items():
         say(f"Chosen for {arm}: {describe(changes)}")
@@ -259,7 +261,7 @@ def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experime
 
 
 def is_finished(config: ExperimentConfig, path: Path, store: Path, data: ExperimentData) -> bool:
-    """Says whether a directory holds this very experiment, reported on after its last run."""
+    """Says whether a directory holds this very experiment, reported on after its last run, and its model."""
     if config.outcomes.also or config.outcomes.general:
         return False  # whose files may have changed
     try:
@@ -267,8 +269,8 @@ def is_finished(config: ExperimentConfig, path: Path, store: Path, data: Experim
         same = (path / "experiment.toml").read_text(encoding="utf-8") == config.to_toml()
     except (OSError, ValueError):
         return False
-    done = same and description.get("finished") is not None and (path / "report" / "report.json").is_file()
-    return done and all_done(config, store, data)
+    there = (path / "report" / "report.json").is_file() and (path / "model").is_dir()
+    return same and there and description.get("finished") is not None and all_done(config, store, data)
 
 
 def _touched(path: Path) -> list[str]:

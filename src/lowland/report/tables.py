@@ -57,8 +57,8 @@ def outcome_table(outcomes: Outcomes, name: str) -> Table | None:
         rows,
         [
             "Of losses, Brier score, calibration error and forgetting less is better. The verdicts are "
-            "Holm's: if the arms do not differ at all, one or more is better or worse in at most 5% of "
-            "experiments."
+            "Holm's, among those after rounding and among all others: if the arms do not differ at all, one "
+            "or more of either is better or worse in at most 5% of experiments."
         ],
     )
 

@@ -23,7 +23,7 @@ ONE_PRESS = 1.0
 """Seconds within which several signals are one: a launcher passes on what the terminal has sent already."""
 
 
-SWEEP = "LOWLAND_SWEEP"
+STARTED_BY = "LOWLAND_STARTED_BY"
 """Environment variable of a job: the process that started it, without which it is not to go on."""
 
 PATIENCE = 60.0
@@ -31,7 +31,7 @@ PATIENCE = 60.0
 
 
 class StopRequest:
-    """Whether the user asked to stop: by Ctrl-C, SIGTERM, a closed terminal, or the end of the sweep.
+    """Whether the user asked to stop: by Ctrl-C, SIGTERM, a closed terminal, or the end of what started it.
 
     The first request is heeded after the step, the second one at once.
 
@@ -43,11 +43,11 @@ class StopRequest:
         self._on_note = on_note
         self._asked: float | None = None
         self._at_once = False
-        self._sweep = os.environ.get(SWEEP)
+        self._parent = os.environ.get(STARTED_BY)
 
     def __call__(self) -> bool:
         """Tells whether to stop."""
-        orphaned = self._sweep is not None and self._sweep != str(os.getppid())
+        orphaned = self._parent is not None and self._parent != str(os.getppid())
         return self._asked is not None or orphaned
 
     @contextmanager
@@ -118,7 +118,7 @@ def locked(path: Path, name: str = "", on_wait: Callable[[str], None] | None = N
     """
     path.mkdir(parents=True, exist_ok=True)
     with (path / f".lock{name and '-'}{name}").open("a+", encoding="utf-8") as file:
-        deadline = time.monotonic() + (PATIENCE if SWEEP in os.environ else 0.0)
+        deadline = time.monotonic() + (PATIENCE if STARTED_BY in os.environ else 0.0)
         while not _lock(file):
             if on_wait is not None or time.monotonic() < deadline:
                 if on_wait is not None:

@@ -24,9 +24,8 @@ from lowland.families.base import Family
 from lowland.runs.start import start_model
 from lowland.sam import SAMGradient
 from lowland.train import resolve_precision
-from lowland.train.gradients import build_gradient
+from lowland.train.gradients import build_gradient, build_loss
 from lowland.train.loop import FailedStep, clip
-from lowland.train.machine import resolve_operations
 from lowland.train.state import restore_rows
 
 FOLDER = "non-finite"
@@ -156,7 +155,12 @@ def replay(folder: Path) -> Replay:
     config = build_section(RunConfig, read_layer(run / "config.toml"))
     device = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available()).device
     bf16 = resolve_precision(config.train.precision, device) == "bf16"
-    family = start_model(config, None, int(run.name.rpartition("-seed")[2]))
+    try:
+        status = json.loads((run / "status.json").read_text(encoding="utf-8"))
+        arm, seed = str(status["arm"]), int(status["seed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{run / 'status.json'}: the run's arm and seed cannot be read.") from None
+    family = start_model(config, None, seed)
     model = family.loaded.model
     failed = load_step(folder, model)
     model.to(device)
@@ -178,10 +182,6 @@ def replay(folder: Path) -> Replay:
         examples.append(ReplayedExample(inputs=inputs, targets=targets, loss=loss_of(one)))
     with _first_non_finite(model) as names:
         loss_of(failed.batch)
-    try:
-        arm = json.loads((run / "status.json").read_text(encoding="utf-8"))["arm"]
-    except (OSError, ValueError, KeyError):
-        arm = run.name.rpartition("-seed")[0]
     return Replay(
         step=failed.step,
         arm=arm,
@@ -200,10 +200,7 @@ def _step(
 ) -> tuple[float, float]:
     """Computes loss and gradient norm as the training did; gradients of the past are not kept."""
     settings = config.train
-    fast = resolve_operations(settings.operations)
-    loss_fn = family.loss(
-        device, bf16=bf16, fast=fast, z_loss=settings.z_loss, label_smoothing=settings.label_smoothing
-    )
+    loss_fn = build_loss(family.loss, device, settings, bf16=bf16)
     sam = replace(config.sam, precondition=False)  # the optimizer's state is not kept either
     gradient = build_gradient(loss_fn.module, settings, sam)
     if isinstance(gradient, SAMGradient):

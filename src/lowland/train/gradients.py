@@ -1,12 +1,49 @@
-"""The one place where the arms differ."""
+"""The one place where the arms differ: loss and gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import nn
 
 from lowland.errors import UserError
+from lowland.methods.embeddings import EmbeddingNoise
 from lowland.sam import SAMConfig, SAMGradient, StandardGradient
+from lowland.train.machine import resolve_operations
 from lowland.train.settings import TrainSettings
+
+
+def build_loss(
+    make: Callable[..., Any],
+    device: torch.device,
+    train: TrainSettings,
+    *,
+    bf16: bool,
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+) -> Any:
+    """Builds the loss that a step of training descends on.
+
+    Args:
+        make: Makes the loss of the model, as `Family.loss` does.
+        device: Where it is computed.
+        train: Its terms, and noise on the embeddings.
+        bf16: Whether under bf16 autocast.
+        wrap: See `Family.loss`.
+    """
+    kind = train.embedding_noise
+    loss = make(
+        device,
+        bf16=bf16,
+        fast=resolve_operations(train.operations) and kind != "freelb",  # which measures each example
+        z_loss=train.z_loss,
+        label_smoothing=train.label_smoothing,
+        wrap=wrap,
+    )
+    if kind == "none":
+        return loss
+    return EmbeddingNoise(loss, loss.module, kind, weight=train.embedding_weight)
 
 
 def build_gradient(model: nn.Module, train: TrainSettings, sam: SAMConfig) -> StandardGradient:

@@ -17,11 +17,10 @@ from transformers import PreTrainedModel
 
 from lowland.data import IGNORED
 from lowland.errors import UserError
-from lowland.methods.embeddings import EmbeddingNoise
 from lowland.models import checkpoint_layers
 from lowland.sam import GradientInfo, SAMConfig, SAMGradient
 from lowland.train.average import Average
-from lowland.train.gradients import build_gradient
+from lowland.train.gradients import build_gradient, build_loss
 from lowland.train.log import StepReport, figures, from_plain, to_plain
 from lowland.train.loss import BatchLoss
 from lowland.train.machine import resolve_operations
@@ -108,21 +107,16 @@ class Training:
         self._accelerator = accelerator
         if settings.gradient_checkpointing:
             checkpoint_layers(model)
-        fast = resolve_operations(settings.operations)
-        self._loss = (loss or partial(BatchLoss, model))(
+        if settings.embedding_noise != "none" and accelerator.num_processes > 1:
+            raise UserError("--embedding-noise runs in one process. Leave it out, or start only one.")
+        self._loss = build_loss(
+            loss or partial(BatchLoss, model),
             accelerator.device,
+            settings,
             bf16=bf16,
-            fast=fast and settings.embedding_noise != "freelb",  # which measures each example
-            z_loss=settings.z_loss,
-            label_smoothing=settings.label_smoothing,
             wrap=accelerator.prepare_model,
         )
-        if settings.embedding_noise != "none":
-            if accelerator.num_processes > 1:
-                raise UserError("--embedding-noise runs in one process. Leave it out, or start only one.")
-            self._loss = EmbeddingNoise(
-                self._loss, self._loss.module, settings.embedding_noise, weight=settings.embedding_weight
-            )
+        fast = resolve_operations(settings.operations)
         self._optimizer = build_optimizer(model, settings, fast=fast)
         self._schedule = build_schedule(self._optimizer, settings)
         self._gradient = build_gradient(self._loss.module, settings, sam)
