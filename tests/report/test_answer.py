@@ -39,15 +39,15 @@ def test_hundreds_of_seeds_are_not_advised() -> None:
     spread = Spread(value=arm.verdict.comparison.sd, freedom=4, source="these pairs")
     lines = answer("Standard", [arm])
     assert lines[1].endswith("better in 3 of 5 seeds; it would take more than 40 seeds.")
-    sees = f"these 5 see {power(5, spread).sees:.1f} points in 4 of 5 cases"
-    assert lines[3].endswith(f"no gain is shown; more seeds would hardly decide: {sees}, and this is less.")
+    sees = f"these 5 detect only {power(5, spread).sees:.1f} points or more with 80% power"
+    assert lines[3].endswith(f"no gain is shown; more seeds are unlikely to decide: {sees}.")
     looked = decide(
         compare_pairs([80.0, 81, 82, 80, 81], [81.4, 79.6, 83.8, 78.9, 81.7], sequential=True),
         floor=0.0,
         ceiling=100.0,
     )
     (_, _, _, advice) = answer("Standard", [Judged(arm="SAM", outcome="x", verdict=looked)])
-    assert advice.endswith("more seeds would hardly decide.")
+    assert advice.endswith("more seeds are unlikely to decide.")
 
 
 @pytest.mark.parametrize(

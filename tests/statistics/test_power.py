@@ -79,5 +79,6 @@ def test_sentence() -> None:
         "5 seeds detect 3.5 points with 80% power "
         "(standard deviation 1.3, from 3 finished runs; 2.2 points if it is exact)"
     )
+    assert "too few to detect" in power(2, exact(40.0)).sentence  # more than 100 points
     assert math.isinf(power(1, exact(1.0)).sees)
     assert "any difference" in power(1, exact(1.0)).sentence

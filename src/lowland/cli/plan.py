@@ -87,7 +87,8 @@ def lines_of(plan: Plan, reasons: Mapping[str, str], jobs: int = 1) -> list[tupl
         ("tokens", f"{most}{_number(plan.tokens)} a run ({most}{length}, padding included)"),
         (
             "evaluation",
-            f"{count(plan.evaluations, 'time')} a run: {sum(work.evaluation.values()):,} examples of "
+            f"{count(plan.evaluations, 'time')} a run: {sum(work.evaluation.values()):,} "
+            f"example{'s' * (sum(work.evaluation.values()) != 1)} of "
             f"{count(len(work.evaluation), 'set')}"
             + (f", and {work.held_out:,} held out" if work.held_out else ""),
         ),

@@ -167,10 +167,10 @@ def _beyond_sight(undecided: Sequence[Judged]) -> str:
     widest = max((one.verdict for one in undecided), key=lambda verdict: verdict.comparison.sd)
     found, unit = widest.comparison, widest.unit
     if found.sequential or not found.sd > 0:  # the price of the looks is not in what a number of seeds sees
-        return "more seeds would hardly decide"
+        return "more seeds are unlikely to decide"
     spread = Spread(value=found.sd, freedom=found.n - 1, source="these pairs")
     sees = f"{power(found.n, spread).sees:.{1 if widest.margin >= 0.1 else 3}f} {unit}".rstrip()
-    return f"more seeds would hardly decide: these {found.n} see {sees} in 4 of 5 cases, and this is less"
+    return f"more seeds are unlikely to decide: these {found.n} detect only {sees} or more with 80% power"
 
 
 def _plain(value: float) -> str:

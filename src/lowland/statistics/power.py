@@ -60,6 +60,8 @@ class Power:
             return f"{self.seeds} seed{'s' * (self.seeds != 1)} cannot detect any difference, however large."
         if self.spread.freedom is not None and self.sees_if_exact < 0.9 * self.sees:
             spread += f"; {_short(self.sees_if_exact)} {self.unit} if it is exact"
+        if self.unit == "points" and self.sees > 100:
+            return f"{self.seeds} seeds are too few to detect any difference with 80% power ({spread})"
         return f"{self.seeds} seeds detect {_short(self.sees)} {self.unit} with 80% power ({spread})"
 
 
