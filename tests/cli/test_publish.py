@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import RepoUrl
 
+from lowland.cli import main
 from lowland.cli.publish import push
 from lowland.errors import UserError
 
@@ -43,3 +46,21 @@ def test_a_refusal_is_one_sentence(name: str, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match="hf upload") as caught:
         push(tmp_path, name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("words", "offline"), [([], "1"), (["--push-to-hub", "me/reviews"], None)])
+def test_who_uploads_is_online(
+    words: list[str], offline: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub is out of reach of a command, but for one that is to upload there."""
+    seen: list[str | None] = []
+
+    def run(arguments: argparse.Namespace) -> int:
+        seen.append(os.environ.get("HF_HUB_OFFLINE"))
+        return 0
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # which is put back afterwards
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("lowland.cli.compare.run", run)
+    assert main(["compare", "facts/continents", *words]) == 0
+    assert seen == [offline]

@@ -95,7 +95,7 @@ def test_outcomes_are_in_the_report(measured: Path) -> None:
     assert len(table) == 1 + 2 * outcomes  # a row for each of two arms
     assert len((report / "tables" / "outcomes-last-step.csv").read_text().splitlines()) == len(table)
     answer = json.loads((report / "report.json").read_text())["answer"]
-    assert f"{outcomes} other verdicts" in answer[2]
+    assert f"{outcomes} verdicts" in answer[2]
 
 
 def test_the_same_command_measures_nothing_again(measured: Path) -> None:

@@ -30,7 +30,6 @@ from lowland.evaluate import evaluate_sets
 from lowland.families.base import Family
 from lowland.families.recognise import family_of, load_family
 from lowland.families.settings import FamilySettings
-from lowland.families.writer import Writer
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
 from lowland.runs.directory import RunDirectory, write_json
@@ -222,15 +221,9 @@ class Measured:
                 batch_size=_batch_size(config),
                 bf16=_bf16(config),
             )
-        except (
-            UserError
-        ):  # a model that gives numbers has no likelihoods; its scores are measured all the same
+        except UserError:  # of a model that gives numbers, whose scores are measured all the same
             return
-        # Of the tokens of an answer its end is one; a classifier writes none.
-        texts = list(labels if among else targets)
-        tokens = None
-        if isinstance(family, Writer):
-            tokens = [len(ids) for ids in family.encode_targets(texts, lengths[1])[0]]
+        tokens = family.answer_tokens(list(labels if among else targets), lengths[1])
         if among:
             numbers = [list(labels).index(target) for target in targets]
             measured, bins = measure_labels(logarithms, numbers, tokens)
@@ -283,7 +276,7 @@ def _affordable(config: ExperimentConfig, data: ExperimentData, labels: Mapping[
     one side; on the other a pass for each label that is an answer, and an answer that is generated.
     """
     train = config.train
-    writes = issubclass(family_of(config.model, config.family.name, config.data.hub)[0], Writer)
+    writes = family_of(config.model, config.family.name, config.data.hub)[0].writes
     predict = GENERATION if writes else 1.0
     scored = sum(map(len, data.evaluation.values()))
     evaluations = math.ceil(train.steps / train.evaluate_every)

@@ -82,13 +82,19 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nest(changes: Changes) -> dict[str, Any]:
-    """Gives dotted settings as nested ones."""
+    """Gives dotted settings as nested ones.
+
+    Raises:
+        UserError: If one lies in another, such as `sam.rho` in `sam`.
+    """
     nested: dict[str, Any] = {}
     for name, value in changes.items():
         *sections, key = name.split(".")
         place = nested
         for section in sections:
             place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise UserError(f"The setting {name} lies in {section}, which is given a value of its own.")
         place[key] = value
     return nested
 

@@ -45,5 +45,7 @@ class OutcomeSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        if not all(isinstance(file, str) for file in self.also.values()):
+            raise ValueError(f"Invalid also={dict(self.also)!r}. Must be names with files.")
         if strange := [name for name in self.measure if name not in KINDS]:
             raise ValueError(f"Invalid outcomes={strange[0]!r}. Must be none or some of {', '.join(KINDS)}.")

@@ -114,6 +114,7 @@ class Family(ABC):
         auto_class: The class of transformers that loads such a model.
         pipeline: The hub's name for what it does, which is also transformers' pipeline where there is one.
         defaults: Settings of training that differ from T5's.
+        writes: Whether it writes its answers token by token.
         labels: The labels that it can give; none where it writes, or gives numbers.
         notes: What the user should know of the model: what of the checkpoint was set aside.
     """
@@ -122,6 +123,7 @@ class Family(ABC):
     auto_class: ClassVar[str]
     pipeline: ClassVar[str]
     defaults: ClassVar[Mapping[str, Any]] = {}
+    writes: ClassVar[bool] = False
 
     def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
         self.loaded = loaded
@@ -208,6 +210,10 @@ class Family(ABC):
             UserError: If the model gives no probability to an answer.
         """
         return self._rate(texts, answers, Reading(**reading))
+
+    def answer_tokens(self, texts: Sequence[str], length: int) -> list[int] | None:
+        """Counts the tokens of written answers, the end included; `None` of a model that writes none."""
+        return None
 
     @abstractmethod
     def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:

@@ -32,6 +32,8 @@ HARMLESS = frozenset([
 class Writer(Family):
     """A model that writes."""
 
+    writes = True
+
     def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
         super().__init__(loaded, settings)
         if not self.settings.keep_generation:
@@ -48,6 +50,10 @@ class Writer(Family):
     @abstractmethod
     def encode_targets(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
         """Encodes what the model writes, its end included."""
+
+    def answer_tokens(self, texts: Sequence[str], length: int) -> list[int]:
+        """Counts the tokens of targets."""
+        return [len(ids) for ids in self.encode_targets(texts, length)[0]]
 
     @abstractmethod
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -52,16 +52,6 @@ def printed_rows() -> tuple[PrintedRow, ...]:
     return tuple(PrintedRow(**row) for row in rows.values())
 
 
-def row_average(row: PrintedRow) -> dict[str, float]:
-    """Averages the columns of a row as the paper does.
-
-    Returns:
-        Metric -> average: `average`, or `f1` and `em` for TyDiQA.
-    """
-    columns = {name: metrics for name, metrics in row.scores.items() if name not in AVERAGES}
-    return average_columns(columns, by_metric="avg" in row.scores)
-
-
 def average_columns(columns: Mapping[str, Mapping[str, float]], *, by_metric: bool) -> dict[str, float]:
     """Averages columns as the paper does.
 
