@@ -70,6 +70,28 @@ def test_every_arm_has_six_tries_and_gets_the_best(tmp_path: Path) -> None:
     assert (chosen.seeds, chosen.data, of["late"].sam.start) == (config.seeds, config.data, 0.2)
 
 
+def test_an_arm_that_always_fails_is_not_compared(tmp_path: Path) -> None:
+    """Where no try of an arm has ended with a score, nothing is chosen for it."""
+
+    def run(tries: ExperimentConfig, stage: str) -> Experiment:
+        found = (Evaluation(name="train", split="held_out", step=10, metrics={"accuracy": 80.0}),)
+        runs = [
+            Run(arm=arm, seed=seed, state="failed" if tries.of(arm).sam.rho else "done", evaluations=found)
+            for arm in tries.arms
+            for seed in tries.seeds
+        ]
+        return Experiment(
+            directory=tmp_path, name=stage, command="", model="", tasks=(), arms=tuple(tries.arms),
+            seeds=tries.seeds, steps=10, metrics={}, runs=tuple(runs),
+        )  # fmt: skip
+
+    config = ExperimentConfig(data=own_data(tmp_path))
+    tried: list[Tried] = []
+    with pytest.raises(UserError, match="no try of the arm 'sam' has come to its end"):
+        tune(config, load_data(config.data), 1, run, tried.append)
+    assert len(tried) == 12
+
+
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
     """Without held-out rows, or with the seeds of tuning, there is nothing to choose by."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from lowland.errors import UserError
@@ -32,6 +33,6 @@ def push(model: Path, name: str) -> str:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
             f"--push-to-hub {name}: {reason}. The model lies in {model}; give the command again, or type: "
-            f"hf upload {name} {model}"
+            f"hf upload {shlex.join([name, str(model)])}"
         ) from None
     return str(made)

@@ -67,7 +67,8 @@ def tune(
         The experiment, whose arms have the settings that were chosen.
 
     Raises:
-        UserError: If nothing is held out to choose by, or the comparison's seeds are those of tuning.
+        UserError: If nothing is held out to choose by, the comparison's seeds are those of tuning, or no
+            try of an arm has come to its end.
     """
     own = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
     if set(own) & set(config.seeds):
@@ -84,6 +85,11 @@ def tune(
             on_tried(tried)
             if tried.arm not in best or tried.score > best[tried.arm].score:
                 best[tried.arm] = tried
+    if failed := [arm for arm in config.arms if not math.isfinite(best[arm].score)]:
+        raise UserError(
+            f"--tune: no try of the arm {failed[0]!r} has come to its end with a score. Leave the arm out, or "
+            "give a lower learning rate."
+        )
     return replace(config, arms={arm: dict(best[arm].changes) for arm in config.arms})
 
 
