@@ -87,8 +87,8 @@ def tune(
                 best[tried.arm] = tried
     if failed := [arm for arm in config.arms if not math.isfinite(best[arm].score)]:
         raise UserError(
-            f"--tune: no try of the arm {failed[0]!r} has come to its end with a score. Leave the arm out, or "
-            "give a lower learning rate."
+            f"--tune: no try of the arm {failed[0]!r} has come to its end with a score. Leave the arm out, "
+            "or give a lower learning rate."
         )
     return replace(config, arms={arm: dict(best[arm].changes) for arm in config.arms})
 
