@@ -38,7 +38,7 @@ def test_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     _, err = process.communicate(timeout=120)
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert "The same command goes on where it stopped" in err
+        assert "The same command resumes where it stopped" in err
         assert "Traceback" not in err
     assert not RunDirectory(out, "sam", 1).done
     finished = {run: files(out / run) for run in RUNS[:2]}

@@ -72,8 +72,8 @@ def test_starts_checkpoints_and_goes_on(tmp_path: Path, shared: Path) -> None:
         return lines(log)[-1]["step"] > saved + 6
 
     second = run_until([*command, "--out", str(out)], tmp_path / "second", further, signal.SIGINT)
-    assert f"goes on after step {saved}" in second
-    assert "The same command goes on where it stopped" in second
+    assert f"resumes after step {saved}" in second
+    assert "The same command resumes where it stopped" in second
     found = lines(log)
     assert [line["step"] for line in found] == list(range(1, len(found) + 1))
     # The state of the end was saved, too, beside that of the last checkpoint.

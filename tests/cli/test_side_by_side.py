@@ -96,7 +96,7 @@ def test_an_interruption_stops_all_and_either_command_goes_on(tmp_path: Path) ->
     """Ctrl-C stops the processes with their state saved; without --jobs the rest is the same bit for bit."""
     command, through, out, stopped = stopped_with_jobs(tmp_path, signal.SIGINT)
     assert stopped.returncode == 130, stopped.stderr
-    assert "The same command goes on where it stopped" in stopped.stderr
+    assert "The same command resumes where it stopped" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert not RunDirectory(out, "sam", 1).done
     assert not (out / "report").exists()

@@ -131,7 +131,7 @@ def test_the_state_before_is_used(machine: Machine, interrupted: Path, folder: P
     ended = machine.run("train", out)
     assert ended.codes == [0]
     assert f"{file} is not as it was written" in ended.output.replace("\n", "")
-    assert "goes on after step 2" in ended.output
+    assert "resumes after step 2" in ended.output
     assert differences(picture(out), machine.reference("train")) == []
 
 
@@ -206,5 +206,5 @@ def test_a_signal_leaves_a_last_state(
     assert "The same command goes on" in ended.output and "Traceback" not in ended.output
     assert list((out / "sam-seed0" / "states").glob("step-*"))
     again = machine.run("train", out)
-    assert again.codes == [0] and "goes on after step" in again.output
+    assert again.codes == [0] and "resumes after step" in again.output
     assert differences(picture(out), machine.reference("train")) == []

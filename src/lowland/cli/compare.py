@@ -38,7 +38,7 @@ examples:
   lowland compare --train reviews.csv --split 0.2 \\
     --input "review: {text}" --target "{label}" --metric macro_f1
 """
-INTERRUPTED = "interrupted. The same command goes on where it stopped."
+INTERRUPTED = "interrupted. The same command resumes where it stopped."
 COMMON = (
     *("data.tasks", "data.custom.train", "data.custom.evaluation", "data.custom.split"),
     *("data.custom.input", "data.custom.target", "data.custom.metrics", "data.data_dir", "data.hub"),
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid",
         action="append",
         metavar="NAME=VALUES",
-        help="an arm for each value, such as sam.rho=0.02,0.05; in the place of the arms after the "
+        help="an arm for each value, such as sam.rho=0.02,0.05; instead of the arms after the "
         "first; repeated, an arm for each combination; of what all arms share (data, steps), an experiment "
         "for each value",
     )
@@ -92,19 +92,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=1,
         metavar="N",
         help="choose learning rate, rho and start of every arm first; by six tries each on held-out rows, "
-        "with N seeds of their own; what was tried lies in DIR-tuning (default: off)",
+        "with N seeds of their own; what was tried is in DIR-tuning (default: off)",
     )
     runs.add_argument(
         "--until-decided",
         action="store_true",
-        help="add seeds until the score is decided for every arm, by intervals that hold however often one "
+        help="add seeds until the score is decided for every arm, by intervals that allow for repeated "
         f"looks; {FIRST_LOOK} seeds to begin with, unless --seeds says otherwise (default: off)",
     )
     runs.add_argument(
         "--max-seeds",
         type=at_least_one,
         metavar="N",
-        help=f"with --until-decided, most seeds (default: {MOST_SEEDS})",
+        help=f"with --until-decided, the maximum number of seeds (default: {MOST_SEEDS})",
     )
     runs.add_argument(
         "--jobs",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lowland.cli.doctor_machine import Finding, Findings
     from lowland.families.base import Family
 
-HELP = "say what this machine can do and what would go wrong"
+HELP = "check this machine and the installation"
 USAGE = "[--option ...]"
 DESCRIPTION = """\
 Checks this machine and the installation: packages, cores and memory, whether

@@ -27,8 +27,8 @@ class Generation:
 
     batch_size: int = setting(64, "inputs at a time", least=1)
     precision: Precision = setting("auto", described(TrainSettings)["precision"].help)
-    input_length: int | None = setting(None, "most tokens of an input", least=2, unset=TRAINED)
-    target_length: int | None = setting(None, "most tokens that are written", least=2, unset=TRAINED)
+    input_length: int | None = setting(None, "maximum tokens of an input", least=2, unset=TRAINED)
+    target_length: int | None = setting(None, "maximum tokens to generate", least=2, unset=TRAINED)
 
 
 def add_generation(group: argparse._ArgumentGroup) -> None:

@@ -136,8 +136,8 @@ def add_layer_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset",
         metavar="NAME",
-        help="settings that the package carries, such as demo; see `lowland tasks --recipes`; options given "
-        "here go before",
+        help="named settings of the package, such as demo; see `lowland tasks --recipes`; options given "
+        "here override it",
     )
     group.add_argument(
         "--config", metavar="FILE", help="settings in TOML, such as the experiment.toml of an experiment"
@@ -147,7 +147,7 @@ def add_layer_options(parser: argparse.ArgumentParser) -> None:
         type=number,
         metavar="X",
         help="a rehearsal; shrink steps, examples and the interval between evaluations to X times theirs; "
-        "options given here hold as they are (default: 1)",
+        "options given here are not scaled (default: 1)",
     )
     group.add_argument(
         "--plan",

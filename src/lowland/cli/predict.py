@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument(
         "--output",
         metavar="FILE",
-        help="where to: .jsonl, .csv or .tsv (default: standard output, as JSONL)",
+        help="file to write: .jsonl, .csv or .tsv (default: standard output, as JSONL)",
     )
     rows.add_argument("--field", metavar="NAME", help="name of the new field (default: prediction)")
     model = parser.add_argument_group("model")

@@ -8,7 +8,7 @@ from pathlib import Path
 from lowland.cli.generated import add_settings
 from lowland.errors import UserError
 
-HELP = "make a small model from plain text, for where there is no checkpoint"
+HELP = "make a small model from plain text, if there is no checkpoint"
 USAGE = "FILE ... [--option ...]"
 DESCRIPTION = """\
 Pre-trains a model of T5.1.1's shape from random weights, or a checkpoint
@@ -26,7 +26,7 @@ COMMON = (
     *("pretrain.encoder_layers", "pretrain.decoder_layers", "pretrain.input_length", "pretrain.steps"),
     *("pretrain.batch_size", "pretrain.learning_rate", "pretrain.rho", "pretrain.seed"),
 )
-INTERRUPTED = "interrupted. The same command goes on where it stopped."
+INTERRUPTED = "interrupted. The same command resumes where it stopped."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lowland.cli.console import console
 from lowland.errors import UserError
 
-HELP = "write tables and figures of experiments again, or of several"
+HELP = "rewrite reports, or compare several experiments"
 USAGE = "DIR ... [--paper] [--out DIR]"
 DESCRIPTION = """\
 Rewrites DIR/report of each experiment from its finished runs, and prints it. A

@@ -34,7 +34,7 @@ examples:
   lowland sharpness runs/sst2 --radii 0.05,0.15 --hessian-examples 0
   lowland sharpness glue/sst2 --data-dir ~/glue --model ~/t5-small --out flat
 """
-INTERRUPTED = "interrupted. The same command goes on where it stopped."
+INTERRUPTED = "interrupted. The same command resumes where it stopped."
 COMMON = (
     *("data.tasks", "data.data_dir", "data.hub", "model", "seeds", "checkpoint", "start"),
     *("sharpness.radii", "sharpness.examples", "sharpness.batch_size", "sharpness.hessian_examples", "out"),

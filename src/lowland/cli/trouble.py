@@ -59,14 +59,14 @@ def disk_error(error: OSError, path: Path) -> UserError:
         path: The directory.
     """
     if error.errno in FULL:
-        advice = "What was saved before is whole. Free some space; the same command goes on where it stopped."
+        advice = "What was saved before is whole. Free some space; the same command resumes where it stopped."
     elif error.errno in CLOSED:
         advice = "Make it writable, or give another directory with --out."
     elif error.errno == errno.ENOENT:
-        advice = "It was there before: bring it back, and the same command goes on where it stopped."
+        advice = "It was there before: bring it back, and the same command resumes where it stopped."
     else:
         advice = (
-            "What was saved before is whole. Once the disk works, the same command goes on where it stopped."
+            "What was saved before is whole. Once the disk works, the same command resumes where it stopped."
         )
     return UserError(f"{error.filename or path}: {error.strerror}. {advice}")
 

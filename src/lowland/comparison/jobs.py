@@ -168,7 +168,7 @@ def run_side_by_side(
     for job, problem in run_jobs(todo, started, workers, progress).items():
         if job.run.status().get("state") not in ("done", "failed"):
             raise UserError(
-                f"{job.name}: {problem} See {job.log}. The same command goes on where it stopped."
+                f"{job.name}: {problem} See {job.log}. The same command resumes where it stopped."
             )
 
 

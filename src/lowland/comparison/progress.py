@@ -91,7 +91,7 @@ class ExperimentProgress:
 
     def on_resume(self, step: int) -> None:
         """Says that an interrupted run goes on."""
-        self._print(f"{self._name}: goes on after step {step}")
+        self._print(f"{self._name}: resumes after step {step}")
 
     def on_note(self, sentence: str) -> None:
         """Says something that the user should know."""

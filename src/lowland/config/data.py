@@ -15,7 +15,7 @@ class CustomData:
     train: str = setting(MISSING, "training rows", metavar="FILE")
     evaluation: str | None = setting(None, "test rows", option="test", metavar="FILE")
     split: float | None = setting(
-        None, "fraction of the training rows that is for testing, such as 0.2; without --test"
+        None, "fraction of the training rows to test on, such as 0.2; without --test"
     )
     input: str = setting(MISSING, 'the input text, such as "review: {text}"', metavar="TEMPLATE")
     target: str = setting(MISSING, 'the target text, such as "{label}"', metavar="TEMPLATE")
@@ -73,10 +73,9 @@ class DataSettings:
     )
     held_out: float | int = setting(
         0.1,
-        "training examples that are kept to choose checkpoints by: a fraction, or a number for each task; 0 "
-        "for none",
+        "training examples held out to choose checkpoints: a fraction, or a number for each task; 0 for none",
     )
-    held_out_limit: int = setting(200, "most held-out examples of a task", least=0)
+    held_out_limit: int = setting(200, "maximum number of held-out examples of a task", least=0)
     evaluation_limit: float | int = setting(
         0,
         "score the first N examples of each test set, or a fraction; 0 for all",

@@ -46,8 +46,8 @@ class RunConfig:
 
     model: str = setting(
         "embedded",
-        "directory of a checkpoint, or its name on the hub with --hub; embedded is a small one that comes "
-        "along",
+        "directory of a checkpoint, or its name on the hub with --hub; embedded is a small one in the "
+        "package",
         metavar="NAME",
     )
     data: DataSettings

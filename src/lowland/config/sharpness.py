@@ -12,7 +12,7 @@ from lowland.settings import check, setting
 class SharpnessSettings:
     """What is measured; each field says what it is."""
 
-    examples: int = setting(128, "most examples of each kind, training and held out", least=1)
+    examples: int = setting(128, "maximum number of examples of each kind, training and held out", least=1)
     batch_size: int = setting(
         32,
         "examples of a batch; each has its own ascent, as in training",

@@ -85,7 +85,7 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
         for name, value in self._settings().items():
             if state["settings"][name] != value:
                 raise UserError(
-                    f"Cannot go on with the data of the interrupted run: its {name} was "
+                    f"Cannot resume with the data of the interrupted run: its {name} was "
                     f"{state['settings'][name]!r} and is {value!r} now; use the same data and settings."
                 )
         self.batches = state["batches"]

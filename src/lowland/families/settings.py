@@ -19,10 +19,10 @@ class FamilySettings:
     system: str | None = setting(None, "system text of the chat")
     separator: str = setting("\n", "what stands between input and target of a causal model without --chat")
     rank: bool = setting(
-        False, "let a model that writes choose the likeliest of the task's labels", option="rank-labels"
+        False, "let a generating model choose the likeliest of the task's labels", option="rank-labels"
     )
     keep_generation: bool = setting(
-        False, "keep the checkpoint's generation settings, such as beams and least lengths"
+        False, "keep the checkpoint's generation settings, such as beams and minimum lengths"
     )
     source_language: str | None = setting(
         None, "language of inputs, where the tokenizer has several", metavar="CODE"

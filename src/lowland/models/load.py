@@ -327,7 +327,7 @@ def _as_user_error(name: str) -> Iterator[None]:
     except Exception as error:  # of any kind: a damaged file can trip the library anywhere
         if "custom code" in str(error) or "trust_remote_code" in str(error):
             raise UserError(
-                f"Model {name!r} comes with code of its own, which is never run here; give a checkpoint "
+                f"Model {name!r} needs code of its own, which is never run here; give a checkpoint "
                 "whose architecture and tokenizer are part of transformers."
             ) from None
         if isinstance(error, SafetensorError):

@@ -309,7 +309,7 @@ def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
         remedy = next(iter(plan.advice), "Give fewer --jobs." if jobs > 1 else "Give a smaller --batch-size.")
         raise UserError(
             f"Training needs about {gigabytes(needed)} of memory{together}, and {gigabytes(plan.available)} "
-            f"are free: the system would kill it. {remedy} --anyway starts it regardless."
+            f"are free. {remedy} --anyway starts it regardless."
         )
     there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
     free, wanted = shutil.disk_usage(there).free, sum(plan.disk.values())

@@ -77,8 +77,8 @@ class SAMConfig:
     )
     rise: float | None = setting(
         None,
-        "let rho follow what makes the ascent examples' loss rise by this fraction, such as 0.1; rho is what "
-        "it begins with",
+        "adapt rho so that the ascent examples' loss rises by this fraction, such as 0.1; rho is its "
+        "initial value",
         above=0,
         most=10,
     )

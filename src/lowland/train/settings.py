@@ -24,9 +24,9 @@ class TrainSettings:
     """
 
     steps: int = setting(1000, "optimizer steps", least=1)
-    batch_size: int = setting(128, "examples of a step", least=1)
+    batch_size: int = setting(128, "examples per step", least=1)
     micro_batch_size: int | None = setting(
-        None, "examples of a forward pass; less memory", least=1, unset="the whole batch"
+        None, "examples per forward pass; less memory", least=1, unset="the whole batch"
     )
     gradient_checkpointing: bool = setting(
         False,
@@ -37,13 +37,13 @@ class TrainSettings:
         "adafactor",
         "adafactor, adamw or muon; adafactor has T5's settings, muon leaves embeddings and vectors to AdamW",
     )
-    learning_rate: float = setting(1e-3, "largest learning rate", above=0)
+    learning_rate: float = setting(1e-3, "peak learning rate", above=0)
     schedule: ScheduleName = setting(
         "constant", "learning rate after the warm-up: constant, linear or cosine"
     )
     warmup_steps: int = setting(0, "steps in which the learning rate rises", least=0)
     weight_decay: float = setting(0.0, "weight decay of AdamW and Muon, on matrices only", least=0)
-    gradient_clip: float = setting(0.0, "largest norm of the gradient; 0 for none", least=0)
+    gradient_clip: float = setting(0.0, "maximum norm of the gradient; 0 for none", least=0)
     dropout: float = setting(0.1, "dropout rate of the model", least=0, below=1)
     precision: Precision = setting(
         "auto",
@@ -75,10 +75,10 @@ class TrainSettings:
     )
     z_loss: float = setting(1e-4, "weight of T5's log(Z)^2 in the loss", least=0)
     input_length: int | None = setting(
-        None, "most tokens of an input; longer ones are cut", least=2, unset="the task's"
+        None, "maximum tokens of an input; longer ones are cut", least=2, unset="the task's"
     )
     target_length: int | None = setting(
-        None, "most tokens of a target; longer ones are cut", least=2, unset="the task's"
+        None, "maximum tokens of a target; longer ones are cut", least=2, unset="the task's"
     )
     on_non_finite: NonFinite = setting(
         "stop",
@@ -91,8 +91,7 @@ class TrainSettings:
     log_every: int = setting(10, "steps between lines of the log", least=1)
     deterministic: bool = setting(
         False,
-        "refuse operations that may give other bits each time, and keep an interrupted run's number of "
-        "threads",
+        "refuse nondeterministic operations, and keep an interrupted run's number of threads",
     )
 
     def __post_init__(self) -> None:
