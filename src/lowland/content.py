@@ -35,6 +35,8 @@ def examples_hash(examples: Sequence[Example]) -> str:
     digest = hashlib.sha256()
     for example in examples:
         fields = {name: value for name, value in vars(example).items() if value is not None}
+        if (pair := getattr(example.inputs, "texts", None)) is not None:
+            fields["pair"] = pair  # where the one text ends, the whole does not tell
         # JSON holds no line end; half of a character in a text is written as the half that it is.
         line = json.dumps(fields, ensure_ascii=False, sort_keys=True, default=dict)
         digest.update(line.encode(errors="surrogatepass") + b"\n")

@@ -16,7 +16,7 @@ from tests.fixtures.models import write_checkpoint
 from lowland.content import examples_hash, model_hash
 from lowland.errors import UserError
 from lowland.files import sha256
-from lowland.tasks.base import Example
+from lowland.tasks.base import Example, Pair
 from lowland.tasks.custom import CustomTask
 
 texts = st.text(st.characters(), max_size=6)  # half characters are among them
@@ -57,6 +57,13 @@ def test_texts_that_run_together_alike_differ() -> None:
     whole = Example(inputs="\U0001f600", targets="c")
     assert len({examples_hash([example]) for example in (ab, a, quoted, halves, whole)}) == 5
     assert examples_hash([]) != examples_hash([Example(inputs="", targets="")])
+
+
+def test_where_a_pair_is_cut_is_content() -> None:
+    """A word that moves from the first text of a pair to the second makes other examples."""
+    cuts = ("a b", "c"), ("a", "b c")
+    one, other = (examples_hash([Example(inputs=Pair("a b c", *cut), targets="yes")]) for cut in cuts)
+    assert one != other
 
 
 rows = st.lists(
