@@ -87,7 +87,7 @@ def test_the_same_runs_as_one_after_another(tmp_path: Path) -> None:
     )
     assert "2 runs at a time" in " ".join(result.out.split())
     again = succeed(*COMMAND, "--out", both, "--jobs", "2")
-    assert "4 of 4 runs done before" in again.out
+    assert again.out.count("done before") == 4
 
 
 @pytest.mark.slow
