@@ -61,7 +61,7 @@ def test_replay(stopped: Path) -> None:
 
 @pytest.mark.parametrize("noise", ["none", "r3f"])
 def test_replay_is_bit_for_bit(stopped: Path, tmp_path: Path, noise: str) -> None:
-    """A finite step computed again, with dropout and noise on the embeddings, has the very same loss and norm."""
+    """A finite step computed again, with dropout and noise on the embeddings, has the same loss and norm."""
     from accelerate import Accelerator
 
     from lowland.config.experiment import build_config
