@@ -247,7 +247,7 @@ HANDLED: dict[str, list[Case]] = {
             ["of the training inputs' tokens are unknown", "are the same for this"],
         ),
         (f"{ON_ONE} --plan --split 0.2", ["16 for training", "4 examples of 1 set"]),
-        (f"{_plan('one.jsonl')} --held-out 0.1", ["10% of the training examples are 1", "--held-out 1"]),
+        (f"{_plan('one.jsonl')} --held-out 0.1", ["10% of the training examples are only 1", "--held-out 1"]),
         (
             f"{PLANNED} --metric f1 --eval {{d}}/one-class.jsonl --positive no",
             ["none of its 4 targets is 'no'"],

@@ -91,7 +91,8 @@ def build_experiment(
             scale(build_config(*layers, layer), factor, (*keep, "train.steps", "train.evaluate_every"))
         )
         passes = steps * config.train.batch_size / rows
-        reasons["train.steps"] = f"{passes:.3g} epochs" + (
+        shown = f"{passes:,.0f}" if passes >= 100 else f"{passes:.3g}"
+        reasons["train.steps"] = f"{shown} epochs" + (
             "" if epochs is not None else ", the default for own data"
         )
     if data is not None and config.data.custom is not None:
