@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -21,6 +23,7 @@ from lowland.train.settings import TrainSettings
 if TYPE_CHECKING:
     from lowland.cli.doctor_machine import Finding, Findings
     from lowland.families.base import Family
+    from lowland.planning.plan import Plan
 
 HELP = "check this machine and the installation"
 USAGE = "[--option ...]"
@@ -145,12 +148,24 @@ def look_at_training(arguments: argparse.Namespace) -> Findings:
     from lowland.config.experiment import build_config
     from lowland.planning.plan import plan_experiment, refuse_oversized
 
-    try:
+    def planned(data: Mapping[str, Any]) -> Plan:
         with errors.status("measuring"):
-            plan = plan_experiment(build_config({"data": {"tasks": [TASK]}}, settings_of(arguments)))
-    except UserError as error:  # a classifier has no labels to learn here
-        yield Finding("note", "training", f"{error} `lowland compare TASK --plan` says more of your task.")
-        return
+            return plan_experiment(build_config({"data": data}, settings_of(arguments)))
+
+    try:
+        plan = planned({"tasks": [TASK]})
+    except UserError:  # a classifier, which has no labels to learn there
+        with TemporaryDirectory() as folder:
+            rows = Path(folder) / "rows.csv"
+            rows.write_text(
+                "text,label\n" + f"{SAMPLE},question\nIt is Paris.,answer\n" * 200, encoding="utf-8"
+            )
+            own = {"train": str(rows), "split": 0.5, "input": "{text}", "target": "{label}"}
+            try:
+                plan = planned({"custom": own})
+            except UserError as error:
+                yield Finding("note", "training", f"{error} `lowland compare TASK --plan` says more.")
+                return
     for topic, text in lines_of(plan, {}):
         if topic in ("memory", "time", "disk"):
             yield Finding("ok", topic, text)
