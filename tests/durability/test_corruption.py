@@ -203,7 +203,7 @@ def test_a_signal_leaves_a_last_state(
     out = folder / "out"
     ended = machine.run("train", out, at=int(machine.operations("train") * where), number=number)
     assert ended.codes == [130]
-    assert "The same command goes on" in ended.output and "Traceback" not in ended.output
+    assert "The same command resumes" in ended.output and "Traceback" not in ended.output
     assert list((out / "sam-seed0" / "states").glob("step-*"))
     again = machine.run("train", out)
     assert again.codes == [0] and "resumes after step" in again.output
