@@ -13,9 +13,9 @@ USAGE = "FILE ... [--option ...]"
 DESCRIPTION = """\
 Pre-trains a model of T5.1.1's shape from random weights, or a checkpoint
 further (--model), by T5's span corruption, on plain text files (.txt or .gz;
-blank lines part documents). It makes small models for tests, demos and domains
-without a checkpoint. Where there is a checkpoint for your language and domain,
-fine-tune that one. The model is left in DIR/model, which --model takes."""
+blank lines separate documents). It makes small models for tests, demos and
+domains without a checkpoint. Where there is a checkpoint for your language and
+domain, fine-tune that one. The model is left in DIR/model, which --model takes."""
 EPILOG = """\
 examples:
   lowland pretrain notes.txt --steps 2000 --pieces 4000

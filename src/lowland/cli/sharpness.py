@@ -27,7 +27,7 @@ Measures what SAM minimises, L(w+eps) - L(w), at several radii, and the largest
 eigenvalue and the trace of the Hessian, on training and on held-out examples:
 for the finished runs of an experiment, all arms, or for any one model. Writes
 tables, pictures and a file of figures for each model to DIR/sharpness. Where
-the arms were tuned apart, give the directories of all, and --out."""
+the arms were tuned separately, give all their directories, and --out."""
 EPILOG = """\
 examples:
   lowland sharpness runs/compare-demo-1a2b3c4d --start

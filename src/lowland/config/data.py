@@ -83,13 +83,13 @@ class DataSettings:
     )
     cap: int | None = setting(
         None,
-        "in a mixture, examples of a task beyond N do not raise its rate",
+        "cap on the examples of a task that count towards its mixing rate",
         least=1,
         unset="all count",
     )
     temperature: float = setting(
         1.0,
-        "in a mixture, more than 1 makes the rates of tasks more alike; 1 is in proportion to their sizes",
+        "temperature of the mixing rates; 1 draws tasks in proportion to their sizes, more evens them out",
         above=0,
     )
 

@@ -22,11 +22,11 @@ class SharpnessSettings:
     radii: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
     steps: int = setting(3, "steps of the longer ascent; 1 for SAM's alone", least=1)
     hessian_examples: int = setting(64, "examples for the Hessian; 0 leaves it out", least=0)
-    probes: int = setting(8, "random vectors of the trace", least=1)
+    probes: int = setting(8, "random vectors for estimating the Hessian's trace", least=1)
     points: int = setting(8, "points of the line to each side", least=1)
     grid: int = setting(11, "points of each side of the plane of the first seed; 0 leaves it out", least=0)
     seed: int = setting(
-        0, "seed of which examples, of the vectors and of the plane", least=0, option="random-seed"
+        0, "seed for choosing examples and drawing the vectors and the plane", least=0, option="random-seed"
     )
 
     def __post_init__(self) -> None:

@@ -202,20 +202,20 @@ _METRICS = {
         Metric(
             "rouge",
             "text",
-            "ROUGE-1, -2 and -L of English stems; minds articles, not case or punctuation",
+            "ROUGE-1, -2 and -L of English stems; sensitive to articles, not to case or punctuation",
             lambda scored: text.rouge(scored.answers, scored.predictions),
             numbers=text.ROUGE_KEYS,
         ),
         Metric(
             "bleu",
             "text",
-            "BLEU of all predictions together; minds case, punctuation and articles",
+            "BLEU of all predictions together; sensitive to case, punctuation and articles",
             partial(_corpus, "bleu"),
         ),
         Metric(
             "chrf",
             "text",
-            "chrF2 of all predictions together, over characters; minds case and articles",
+            "chrF2 of all predictions together, over characters; sensitive to case and articles",
             partial(_corpus, "chrf"),
         ),
         Metric(

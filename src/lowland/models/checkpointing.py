@@ -22,7 +22,9 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     """
     if not model.supports_gradient_checkpointing:
         name = type(model).__name__
-        raise UserError(f"{name} knows no gradient checkpointing; leave out --gradient-checkpointing.")
+        raise UserError(
+            f"{name} does not support gradient checkpointing; leave out --gradient-checkpointing."
+        )
     enable: Any = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 6 on
     (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     # These hooks are for frozen embeddings; here the embeddings are trained.

@@ -34,7 +34,7 @@ class PretrainSettings:
     micro_batch_size: int | None = setting(None, "pieces of a forward pass; all where not given", least=1)
     optimizer: Literal["adafactor", "adamw", "muon"] = setting("adafactor", "adafactor, adamw or muon")
     learning_rate: float = setting(1e-2, "peak learning rate; a cosine takes it to 0", above=0)
-    warmup_steps: int = setting(200, "steps in which it rises", least=0)
+    warmup_steps: int = setting(200, "steps in which the learning rate rises", least=0)
     rho: float = setting(0.0, "radius of SAM's perturbation; 0 trains without SAM", least=0)
     precision: Literal["auto", "fp32", "bf16"] = setting("auto", "fp32, bf16, or auto for the faster one")
     evaluate_every: int = setting(250, "steps between validations, at which the state is saved", least=1)

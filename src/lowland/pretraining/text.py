@@ -18,7 +18,7 @@ from lowland.tasks.lines import read_lines
 
 
 def read_documents(files: Iterable[Path]) -> Iterator[str]:
-    """Reads the documents of text files, which blank lines part; .gz is unpacked on the way.
+    """Reads the documents of text files, which blank lines separate; .gz is unpacked on the way.
 
     Raises:
         UserError: If a file cannot be read or is no UTF-8 text.

@@ -104,7 +104,7 @@ def read_records(directory: Path) -> list[Record]:
             record = json.loads(file.read_text(encoding="utf-8"))
             found = (record["arm"], record["seed"], record["splits"], record["settings"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{file}: these are no figures of sharpness. Remove it.") from None
+            raise UserError(f"{file}: this file holds no sharpness figures. Remove it.") from None
         if not isinstance(found[0], str) or not isinstance(found[1], int):
             raise UserError(f"{file}: 'arm' must be a text and 'seed' a number, not {found[:2]}.")
         records.append(record)

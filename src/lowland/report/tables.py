@@ -56,7 +56,7 @@ def outcome_table(outcomes: Outcomes, name: str) -> Table | None:
         _columns("Outcome", "Value"),
         rows,
         [
-            "Of losses, Brier score, calibration error and forgetting less is better. The verdicts are "
+            "Lower is better for losses, Brier score, calibration error and forgetting. The verdicts are "
             "Holm's, among those after rounding and among all others: if the arms do not differ at all, one "
             "or more of either is better or worse in at most 5% of experiments."
         ],

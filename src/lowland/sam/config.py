@@ -138,19 +138,19 @@ class SAMConfig:
             )
         if self.direction != "ascent" and (self.m > 1 or self.every > 1):
             raise ValueError(
-                f"Invalid direction={self.direction!r} with m={self.m} and every={self.every}. It takes the "
-                "direction from the step before, and needs m=1 and every=1."
+                f"Invalid direction={self.direction!r} with m={self.m} and every={self.every}. Without an "
+                "ascent pass m=1 and every=1 are needed."
             )
         if self.direction != "ascent" and (self.rise is not None or self.fisher is not None):
             raise ValueError(
-                f"rise= and fisher= need an ascent pass, which direction={self.direction!r} has not."
+                f"rise= and fisher= need an ascent pass, and direction={self.direction!r} has none."
             )
         if self.perturb == ("merged",) and self.direction != "noise":
             raise ValueError(
                 "perturb='merged' is Flat-LoRA, whose direction is noise: add direction='noise'."
             )
         if self.direction == "noise" and self.precondition:
-            raise ValueError("precondition=True needs a gradient, which direction='noise' has not.")
+            raise ValueError("precondition=True needs a gradient, and direction='noise' has none.")
         if self.start + self.warmup > 1:
             raise ValueError(
                 f"Invalid warmup={self.warmup:g} with start={self.start:g}. Their sum is above 1."

@@ -21,7 +21,7 @@ SILENT = 3
 
 @contextmanager
 def explained(examples: int) -> Iterator[None]:
-    """Runs an ascent pass; an error in it is told to be the ascent's.
+    """Runs an ascent pass; notes on any error that it came from the ascent.
 
     Args:
         examples: How many examples the ascent has on this process.
