@@ -73,6 +73,8 @@ def test_seeds_are_chosen_by_what_they_see(tmp_path: Path) -> None:
     shown = " ".join(succeed(*words, *steps, "--detect", "5", "--runs", tmp_path / "runs").out.split())
     assert f"{seeds} seeds detect" in shown and "from 5 finished runs" in shown
     assert "leave --seeds" in call(*words, "--detect", "5", "--seeds", "3").err
+    grid = call("compare", "facts/capitals", "--grid", "steps=10,20", "--detect", "5", "--seeds", "3")
+    assert grid.code == 2 and "leave --seeds" in grid.err  # one mistake, not one of each experiment
     assert "must be above 0" in call(*words, "--detect", "0").err
     with pytest.raises(UserError, match="more than a thousand seeds"):
         seeds_to_detect(0.001, spread)

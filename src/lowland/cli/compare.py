@@ -15,8 +15,8 @@ from lowland.cli import options, settings
 from lowland.cli.console import console
 from lowland.cli.parser import at_least_one, comma_list, launcher_and_options, number, own_arm
 from lowland.cli.publish import push
-from lowland.comparison.session import FIRST_LOOK, MOST_SEEDS
 from lowland.config.arms import KNOWN
+from lowland.config.experiment import FIRST_LOOK, MOST_SEEDS
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
@@ -134,27 +134,26 @@ def run(arguments: argparse.Namespace) -> int:
         if len(arguments.more_arms) < len(own):
             raise UserError("--arm: two of them have the same name. Give each a name of its own.")
     if "max_seeds" in arguments and "until_decided" not in arguments:
-        raise UserError("--max-seeds is for seeds that are added; give --until-decided, or --seeds instead.")
+        raise UserError("--max-seeds needs --until-decided; for a fixed number give --seeds.")
+    if "detect" in arguments and ("seeds" in arguments or "until_decided" in arguments):
+        raise UserError("--detect chooses the seeds; leave --seeds and --until-decided out.")
     if "until_decided" in arguments and "seeds" not in arguments:
         arguments.seeds = list(range(min(FIRST_LOOK, getattr(arguments, "max_seeds", MOST_SEEDS))))
     experiments = settings.experiments(arguments)
-    for name, config in ((name, built.config) for name, built in experiments.items()):
-        if len(config.arms) < 2 and "alone" not in arguments:
+    for name, experiment in experiments.items():
+        if len(experiment.config.arms) < 2 and "alone" not in arguments:
+            only = experiment.config.reference
             raise UserError(
-                f"{f'{name}: ' if name else ''}There is only the arm {config.reference!r}. Name two or more "
+                f"{f'{name}: ' if name else ''}There is only the arm {only!r}. Name two or more "
                 "to compare, such as --arms baseline,sam, or train one with `lowland train`."
             )
     if len(experiments) == 1:
-        return run_one(arguments, next(iter(experiments.values())), "compare", grid="grid" in arguments)
+        return run_one(arguments, next(iter(experiments.values())), "compare")
     return _run_all(arguments, experiments)
 
 
 def run_one(
-    arguments: argparse.Namespace,
-    experiment: Experiment,
-    verb: str,
-    path: Path | None = None,
-    grid: bool = False,
+    arguments: argparse.Namespace, experiment: Experiment, verb: str, path: Path | None = None
 ) -> int:
     """Runs an experiment, and shows its plan and its report."""
     from lowland.cli.plan import show_plan
@@ -170,8 +169,6 @@ def run_one(
         path = Path(arguments.out) if "out" in arguments else own
     store = Path(arguments.runs) if "runs" in arguments else store_of(path)
     if "detect" in arguments:
-        if "seeds" in arguments or "until_decided" in arguments:
-            raise UserError("--detect chooses the seeds; leave --seeds and --until-decided out.")
         experiment = seeds_that_see(experiment, arguments.detect, store)
     if "plan" in arguments:
         plan_only(experiment, jobs, store)

@@ -14,7 +14,6 @@ from rich.text import Text
 from lowland.cli import options
 from lowland.cli.console import console, errors, make_table, note, quiet_libraries
 from lowland.cli.generated import add_settings
-from lowland.cli.tasks import data_set, is_carried
 from lowland.errors import UserError
 from lowland.report.formats import plain
 from lowland.tasks import Source, get_task, task_names
@@ -187,8 +186,8 @@ def look_at_data(directory: Path) -> Findings:
     found = 0
     for name in task_names():
         task = get_task(name)
-        known = data_set(task)
-        if is_carried(task) or known is None:
+        known = task.data
+        if task.carried is not None or known is None:
             continue
         trained = known.train is not None
         try:

@@ -6,7 +6,6 @@ import argparse
 
 from lowland.cli.generated import add_settings, keys_of
 from lowland.cli.parser import KeysAndValues, NamedFiles, number, seed_list
-from lowland.comparison.session import TRACKERS
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, RunConfig
 from lowland.config.outcomes import OutcomeSettings
@@ -16,6 +15,7 @@ from lowland.settings import described
 from lowland.train.settings import TrainSettings
 
 TRAINING_ONLY = ("train", "split")
+TRACKERS = ("tensorboard", "wandb", "trackio")
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:
@@ -102,8 +102,8 @@ def add_places(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--tracker",
         choices=TRACKERS,
-        help="log the curves of every run there, too, by Accelerate's trackers; one of them, which must be "
-        "installed (default: none)",
+        help="also log the curves of every run with this tracker of Accelerate's, which must be installed "
+        "(default: none)",
     )
 
 

@@ -65,23 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def is_carried(task: Task) -> bool:
-    """Says whether the package carries the task's data."""
-    return task.carried is not None
-
-
-def data_set(task: Task) -> DataSet | None:
-    """Returns where the files of a task are looked for; `None` for one that needs none."""
-    return task.data
-
-
 def _list_all() -> None:
     tasks = [get_task(name) for name in task_names()]
     for title, shown in (
-        ("Carried by the package", [task for task in tasks if is_carried(task)]),
+        ("Carried by the package", [task for task in tasks if task.carried is not None]),
         (
             "\nWith official files (--data-dir DIR) or the Hugging Face hub (--hub)",
-            [task for task in tasks if not is_carried(task)],
+            [task for task in tasks if task.carried is None],
         ),
     ):
         _print_tasks(title, shown)
@@ -113,8 +103,8 @@ def _show_task(task: Task) -> None:
     lengths = f"{task.input_length} tokens of input, {task.target_length} of target, EOS included"
     part_of = ", ".join(name for name in mixture_names() if _holds(name, task)) or "no mixture"
     facts = [("metrics", ", ".join(task.metrics)), ("lengths", lengths), ("part of", part_of)]
-    data = data_set(task)
-    if is_carried(task):
+    data = task.data
+    if task.carried is not None:
         facts.append(("data", "the package carries it"))
     elif data is not None:
         facts.append(
@@ -132,8 +122,9 @@ def _show_task(task: Task) -> None:
         if example.answers is not None and len(example.answers) > 1:
             facts.append(("also right", ", ".join(map(repr, example.answers[1:]))))
     _print_facts(task.name, task.description, facts)
-    verb = "compare" if is_carried(task) or (data is not None and data.train) else "eval"
-    model, where = (" --model DIR" if verb == "eval" else ""), ("" if is_carried(task) else " --data-dir DIR")
+    verb = "compare" if task.carried is not None or (data is not None and data.train) else "eval"
+    model = " --model DIR" if verb == "eval" else ""
+    where = "" if task.carried is not None else " --data-dir DIR"
     _say(f"\nTry: lowland {verb} {task.name}{model}{where}")
 
 
@@ -150,7 +141,7 @@ def _sample(task: Task) -> tuple[str | None, Example | None]:
     if task.sample_row is not None:
         examples = task.examples(task.sample_row)
         return json.dumps(task.sample_row, ensure_ascii=False), examples[0] if examples else None
-    return None, task.load(Source()).train[0] if is_carried(task) else None
+    return None, task.load(Source()).train[0] if task.carried is not None else None
 
 
 def _holds(mixture: str, task: Task) -> bool:

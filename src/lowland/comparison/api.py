@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lowland.comparison.experiment import build_experiment, default_directory
-from lowland.comparison.session import MOST_SEEDS, Comparison, Way, run_comparison, seeds_that_see
+from lowland.comparison.session import Comparison, Way, run_comparison, seeds_that_see
 from lowland.config.arms import nest
+from lowland.config.experiment import MOST_SEEDS
 from lowland.config.layers import merge
 from lowland.errors import UserError
 from lowland.files import fingerprint, write_atomic

@@ -1,4 +1,4 @@
-"""The main job: run every arm and seed that is not done yet, report, and hand over the best model."""
+"""The main job: run every arm and seed that is not done yet, report, and hand over the model to use."""
 
 from __future__ import annotations
 

@@ -77,10 +77,12 @@ def build_experiment(
     config = arms(scale(build_config(*layers, of_family=False), factor, keep))
     data = _load(config.data, only_plan)
     config = arms(scale(build_config(*layers), factor, keep))
-    warnings: list[str] = []
     reasons = _reasons(given, config)
-    if data is not None and (epochs is not None or (config.data.custom is not None and not steps_given)):
-        rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
+    own = config.data.custom is not None
+    if data is None or not (own or epochs is not None):
+        return Experiment(config=config, data=data, reasons=reasons)
+    rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
+    if epochs is not None or not steps_given:
         least = 1 if epochs is not None else LEAST_STEPS
         steps = max(least, math.ceil((epochs or EPOCHS) * rows / config.train.batch_size))
         steps = steps if epochs is not None else min(steps, config.train.steps)
@@ -95,9 +97,8 @@ def build_experiment(
         reasons["train.steps"] = f"{shown} epochs" + (
             "" if epochs is not None else ", the default for own data"
         )
-    if data is not None and config.data.custom is not None:
-        warnings += _many_passes(config, data)
-    return Experiment(config=config, data=data, reasons=reasons, warnings=tuple(warnings))
+    warnings = _many_passes(config, rows) if own else ()
+    return Experiment(config=config, data=data, reasons=reasons, warnings=warnings)
 
 
 def default_directory(config: ExperimentConfig, verb: str, what: str | None = None) -> Path:
@@ -164,12 +165,12 @@ def _reasons(given: Layer, config: ExperimentConfig) -> dict[str, str]:
     return reasons
 
 
-def _many_passes(config: ExperimentConfig, data: ExperimentData) -> list[str]:
-    rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
+def _many_passes(config: ExperimentConfig, rows: int) -> tuple[str, ...]:
+    """Warns of a run that passes very often over its `rows` training examples."""
     passes = config.train.steps * config.train.batch_size / rows
     if passes <= MANY_PASSES:
-        return []
-    return [
+        return ()
+    return (
         f"A run passes {passes:,.0f} times over the {rows:,} training examples. "
-        f"Give --epochs {EPOCHS}, or fewer --steps, unless that is meant."
-    ]
+        f"Give --epochs {EPOCHS}, or fewer --steps, unless that is meant.",
+    )

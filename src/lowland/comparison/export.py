@@ -21,7 +21,9 @@ from lowland.models import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.result import Report
 from lowland.report.runs import Run
+from lowland.report.selection import average
 from lowland.report.words import count, spread
+from lowland.runs.directory import RunDirectory, step_of
 from lowland.runs.examples import ExperimentData
 from lowland.runs.run import mean_score
 from lowland.runs.usage import Usage
@@ -89,8 +91,8 @@ def export_best(
 
 def _candidates(path: Path, run: Run, data: ExperimentData) -> list[Candidate]:
     found = []
-    for checkpoint in sorted((path / f"{run.arm}-seed{run.seed}" / "checkpoints").glob("step-*")):
-        step = int(checkpoint.name.removeprefix("step-"))
+    for checkpoint in RunDirectory(path, run.arm, run.seed).checkpoints():
+        step = step_of(checkpoint)
         held_out = _scores(run, list(data.tasks), "held_out", step)
         found.append(
             Candidate(
@@ -241,13 +243,13 @@ def _arms(config: ExperimentConfig, best: Candidate, report: Report) -> str:
     if scored is None or sum(map(len, scored.runs.values())) < 2:
         return ""
     lines = []
+    metrics = report.comparison.experiment.metrics
     for arm, changed in config.arms.items():
-        averages = [fmean(scores.values()) for scores in scored.runs.get(arm, {}).values()]
+        averages = [average(scores, metrics) for scores in scored.runs.get(arm, {}).values()]
         what = escape_markdown(describe(changed) or "as the settings below")
         seeds = count(len(averages), "run")
         lines.append(f"- {escape_markdown(arm)}: {what}; average of {seeds}: {spread(summarize(averages))}")
-    mine = fmean(value for metrics in best.scores.values() for value in metrics.values())
-    lines.append(f"- this model: {mine:.1f}")
+    lines.append(f"- this model: {mean_score(best.scores):.1f}")
     answer = escape_markdown(" ".join(report.answer))
     head = f"## Runs of the comparison, {scored.selection.label}"
     return "\n".join([head, "", *lines, "", *([answer, ""] if answer else []), ""])

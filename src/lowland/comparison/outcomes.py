@@ -71,7 +71,7 @@ def measure_outcomes(
         (run, folder, file)
         for run in runs
         if run.done
-        for folder in sorted((run.path / "checkpoints").glob("step-*"))
+        for folder in run.checkpoints()
         if not _agrees(file := run.path / FOLDER / f"{folder.name}.json", measured.settings)
     ]
     if left:

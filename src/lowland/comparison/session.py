@@ -26,12 +26,6 @@ if TYPE_CHECKING:  # a finished comparison is shown without torch
     from lowland.report.result import Report
     from lowland.runs.directory import RunDirectory
 
-TRACKERS = ("tensorboard", "wandb", "trackio")
-"""Where the curves of runs may be logged, too."""
-
-FIRST_LOOK, MOST_SEEDS = 5, 40
-"""Seeds to begin with, and at most, where seeds are added until the score is decided."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -61,7 +55,7 @@ class Comparison:
 
     @property
     def model(self) -> Path | None:
-        """The directory of the best model, which `from_pretrained` loads."""
+        """The directory of the model to use, which `from_pretrained` loads."""
         path = self.directory / "model"
         return path if path.is_dir() else None
 
@@ -108,7 +102,7 @@ class Way:
         jobs: Runs at the same time, each in a process of its own; 1 for this process.
         launcher: See `lowland.comparison.launch.make_launcher`.
         launcher_options: What the launcher is told.
-        tracker: Where the runs of this process are logged, too: one of `TRACKERS`.
+        tracker: Name of the tracker of Accelerate's where the runs of this process are logged, too.
     """
 
     command: str

@@ -20,7 +20,7 @@ from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
 from lowland.files import fingerprint
 from lowland.models import weights_sha256
-from lowland.runs.directory import RunDirectory, write_json
+from lowland.runs.directory import RunDirectory, step_of, write_json
 from lowland.runs.examples import ExperimentData, load_data, part
 from lowland.runs.run import processes
 from lowland.runs.start import start_model
@@ -80,8 +80,8 @@ def find_checkpoints(path: Path, config: ExperimentConfig, *, best: bool, start:
         here = []
         for arm in config.arms:
             run = RunDirectory(path, arm, seed)
-            folders = [folder for folder in (run.path / "checkpoints").glob("step-*") if run.done]
-            steps = sorted((int(folder.name.removeprefix("step-")), str(folder)) for folder in folders)
+            folders = run.checkpoints() if run.done else []
+            steps = sorted((step_of(folder), str(folder)) for folder in folders)
             if steps:
                 # Kept are the best and the last; where these are one, there is one.
                 step, folder = steps[0] if best else steps[-1]

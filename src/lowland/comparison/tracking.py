@@ -27,7 +27,7 @@ class TrackedProgress(ExperimentProgress):
         console: Where to show it.
         config: The experiment.
         path: Its directory, whose name is the project's; TensorBoard's files go to `tensorboard/` in it.
-        tracker: One of `lowland.comparison.session.TRACKERS`.
+        tracker: Its name, `tensorboard`, `wandb` or `trackio`.
 
     Raises:
         UserError: If the tracker is not installed.

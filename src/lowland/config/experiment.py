@@ -56,7 +56,7 @@ class RunConfig:
     family: FamilySettings = field(default_factory=FamilySettings)
     lora: LoRASettings | None = None
     merge: bool = setting(
-        False, "add the adapters of the best model to its weights in DIR/model, instead of adapters alone"
+        False, "add the adapters of the model to use to its weights in DIR/model, instead of adapters alone"
     )
 
     def __post_init__(self) -> None:
@@ -83,6 +83,9 @@ class RunConfig:
         """Writes the configuration as TOML."""
         return tomli_w.dumps(with_lists(self.to_dict()))
 
+
+FIRST_LOOK, MOST_SEEDS = 5, 40
+"""Seeds to begin with, and at most, where seeds are added until the score is decided."""
 
 UNDECISIVE = ("arms", "seeds", "outcomes")
 """What may differ between the commands of one experiment."""

@@ -188,9 +188,8 @@ class SAMTrainerMixin(_Trainer):
         if gradient is None or gradient.module is not model:
             gradient = SAMGradient(model, self.sam, count=self._weigh, scaler=self.accelerator.scaler)
             gradient.ascent_context = partial(figures_aside, self)
-            gradient.optimizer = getattr(
-                self.optimizer, "optimizer", self.optimizer
-            )  # accelerate's, unwrapped
+            # Accelerate's is unwrapped.
+            gradient.optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
             self._sam_gradient = gradient
             self._sam_plateau = PlateauWatch(
                 0.0 if self.sam.direction != "ascent" else self._share(micro_batches)

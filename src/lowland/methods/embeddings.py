@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, mse_loss
 
 from lowland.methods.functional import logits_of
-from lowland.parameters.parallel import unwrapped
+from lowland.parameters.parallel import owner_of
 
 Kind = Literal["r3f", "smart", "freelb"]
 SIZES: dict[Kind, float] = {"r3f": 1e-5, "smart": 1e-5, "freelb": 0.1}
@@ -53,10 +53,7 @@ class EmbeddingNoise:
         self.module = module
         self._loss_fn, self._kind, self._weight = loss_fn, kind, weight
         self._size = SIZES[kind] if size is None else size
-        inner: Any = unwrapped(module)
-        while not hasattr(inner, "get_input_embeddings") and hasattr(inner, "model"):
-            inner = inner.model
-        self._table: nn.Module = inner.get_input_embeddings()
+        self._table: nn.Module = owner_of(module, "get_input_embeddings").get_input_embeddings()
 
     def __call__(self, batch: Any) -> Tensor:
         """Computes the loss of a batch; outside of training, the loss alone."""

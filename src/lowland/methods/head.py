@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor, nn
 
-from lowland.parameters.parallel import unwrapped
+from lowland.parameters.parallel import owner_of
 
 HEAD = "head"
 """The word that stands for the output layer among the patterns of `perturb`."""
@@ -24,9 +23,7 @@ def head_of(module: nn.Module) -> list[Tensor]:
         ValueError: If there is none, or it shares its weights with the token embeddings, through which the
             perturbation would reach all layers.
     """
-    inner: Any = unwrapped(module)
-    while not hasattr(inner, "get_output_embeddings") and hasattr(inner, "model"):
-        inner = inner.model
+    inner = owner_of(module, "get_output_embeddings")
     head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
     if head is None:
         layers = [part for part in inner.modules() if type(part) is nn.Linear]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # a plan asks how often a step is measured, and needs no torch
+    from torch import Tensor
 
 EVERY = 5
 """One of so many steps is measured, by a forward pass of the ascent examples at w_adv."""
@@ -54,6 +55,8 @@ class Rise:
 
     def state_dict(self, named: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
         """Gives the factor and the step."""
+        import torch
+
         return {"rise": torch.tensor([self.factor, self._step], dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:

@@ -40,6 +40,19 @@ def unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
+def owner_of(module: nn.Module, method: str) -> Any:
+    """Finds what has a method of transformers' models: what was wrapped, or the model inside of it.
+
+    Args:
+        module: The model as its forward pass is called.
+        method: Name of the method; where nothing has it, the innermost model is given.
+    """
+    inner: Any = unwrapped(module)
+    while not hasattr(inner, method) and hasattr(inner, "model"):
+        inner = inner.model
+    return inner
+
+
 def shard_sums(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
     """Adds up figures that were computed on the local shards of tensors.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.config.experiment import ExperimentConfig, RunConfig
+from lowland.methods.rise import EVERY
 from lowland.runs.directory import RunDirectory
 from lowland.sam.schedule import scheduled_rho
 
@@ -24,9 +25,6 @@ FORWARD = 1 / 3
 
 EMBEDDING_PASSES = {"none": 1.0, "r3f": 2.0, "smart": 3.0, "freelb": 3.0}
 """Passes of a loss with noise on the embeddings; see `lowland.methods.embeddings`."""
-
-EVERY = 5
-"""As `lowland.methods.rise.EVERY`, which loads torch."""
 
 TRIAL_SECONDS = 1.0
 """About how long a step is tried before anything is trained."""

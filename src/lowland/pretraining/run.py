@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase, T5Config
 
 from lowland.data.encode import TokenIds
 from lowland.errors import UserError
+from lowland.evaluate.generate import evaluation_mode
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.files import aside_of, fingerprint, put_in_place, remove, remove_asides, sha256
 from lowland.models import LoadedModel, load_model, save_model, weights_sha256
@@ -91,7 +92,7 @@ def pretrain(
 
     Args:
         settings: What decides the outcome.
-        files: Text files; blank lines part documents.
+        files: Text files; blank lines separate documents.
         path: The run's directory; `None` for one of its own in `runs`.
         say: Is told how it goes, a sentence at a time.
         model: The checkpoint to begin with, which gives shape and vocabulary; `None` for random weights.
@@ -132,11 +133,12 @@ def pretrain(
             )
         arm = "sam" if settings.rho else "baseline"
         run = RunDirectory(path, arm, settings.seed, writes=first)
-        tokens = tokenise(documents, start.tokenizer)
         if run.done:
             run.tidy()
-        elif not _train(settings, run, start, tokens, say, stop, fingerprint(identity)):
-            raise KeyboardInterrupt
+        else:
+            tokens = tokenise(documents, start.tokenizer)
+            if not _train(settings, run, start, tokens, say, stop, fingerprint(identity)):
+                raise KeyboardInterrupt
     return path / "model"
 
 
@@ -243,9 +245,8 @@ def _train(
 
     @torch.no_grad()
     def evaluate(step: int) -> None:
-        model.eval()
-        loss = mean_loss(family.loss(accelerator.device, bf16=bf16), validation)
-        model.train()
+        with evaluation_mode(model):
+            loss = mean_loss(family.loss(accelerator.device, bf16=bf16), validation)
         run.evaluation("validation", step, "held_out", {"loss": loss}, len(validation), 0.0)
         say(f"step {step}: validation loss {loss:.4f} nats a target token")
 

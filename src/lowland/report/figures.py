@@ -216,6 +216,8 @@ def _draw_scores(
 
 
 Bin = Mapping[str, float | None]
+"""A bin of a reliability diagram: `low`, `high`, `answers`, `confidence`, `right`."""
+
 Diagrams = Mapping[str, Mapping[str, Sequence[Sequence[Bin]]]]
 """Evaluation set -> arm -> for each seed the bins of its reliability diagram, from low to high confidence."""
 

@@ -15,6 +15,7 @@ from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
 from lowland.report.comparison import Scored, pair_seeds, sum_up
+from lowland.report.figures import Bin, Diagrams
 from lowland.report.runs import Experiment, title_of
 from lowland.report.verdicts import Verdicts, decide_all
 from lowland.statistics import PairedComparison, Summary
@@ -26,9 +27,6 @@ ALIKE = (
 
 ROUNDED = " after "
 """In the name of an outcome that was measured after rounding."""
-
-Bins = Mapping[str, float | None]
-"""A bin of a reliability diagram: `low`, `high`, `answers`, `confidence`, `right`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ class Outcomes:
 
     scored: Scored
     rows: tuple[OutcomeRow, ...] = ()
-    bins: Mapping[str, Mapping[str, Sequence[Sequence[Bins]]]]
+    bins: Diagrams
     caveats: tuple[str, ...] = ()
 
 
@@ -77,7 +75,7 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
         UserError: If a file is malformed.
     """
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
-    bins: dict[str, dict[str, list[Sequence[Bins]]]] = {}
+    bins: dict[str, dict[str, list[Sequence[Bin]]]] = {}
     settings: list[Any] = []
     for arm, steps in scored.steps.items():
         for seed, step in steps.items():

@@ -138,7 +138,7 @@ class RunDirectory:
             if int(path.stem.rpartition("-")[2]) >= step:
                 path.unlink()
         for folder in self.states():
-            if _step(folder) > step:
+            if step_of(folder) > step:
                 remove(folder)
         self._status = dict(status)
         write_json(self.path / "status.json", self._status)
@@ -151,7 +151,7 @@ class RunDirectory:
     def states(self) -> list[Path]:
         """Lists the saved states from which training can go on, the newest first."""
         folders = [folder for folder in (self.path / "states").glob("step-*") if folder.is_dir()]
-        return sorted(folders, key=_step, reverse=True)
+        return sorted(folders, key=step_of, reverse=True)
 
     def save_state(self, step: int, save: Callable[[Path], None]) -> None:
         """Saves a state aside, puts it in its place, and keeps the one before; all processes take part."""
@@ -169,11 +169,15 @@ class RunDirectory:
         for folder in self.states()[2:]:
             remove(folder)
 
+    def checkpoints(self) -> list[Path]:
+        """Lists the checkpoints, in the order of their names."""
+        return sorted((self.path / "checkpoints").glob("step-*"))
+
     @writing
     def keep_checkpoints(self, steps: Collection[int]) -> None:
         """Removes the checkpoints of all other steps."""
-        for folder in (self.path / "checkpoints").glob("step-*"):
-            if _step(folder) not in steps:
+        for folder in self.checkpoints():
+            if step_of(folder) not in steps:
                 remove(folder)
 
     @writing
@@ -245,5 +249,6 @@ class RunDirectory:
             raise FileNotFoundError(errno.ENOENT, "The directory has vanished", str(self.path))
 
 
-def _step(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """Reads the step of a state or a checkpoint off its name."""
     return int(folder.name.removeprefix("step-"))

@@ -58,11 +58,11 @@ def all_done(config: ExperimentConfig, store: Path, data: ExperimentData) -> boo
     Models of the hub and adapters are not looked at: experiments with them are not known to be done.
     """
     content = content_of(data)
-    for own in map(config.of, config.arms):
-        folder = model_folder(own.model)
+    for model in {config.of(arm).model for arm in config.arms}:
+        folder = model_folder(model)
         if not folder.is_dir() or (folder / "adapter_config.json").exists():
             return False
-        content[f"model {own.model}"] = model_hash(folder)
+        content[f"model {model}"] = model_hash(folder)
     return all(
         RunDirectory(store, arm, seed, name=run_name(config.of(arm), content, seed)).done
         for seed in config.seeds

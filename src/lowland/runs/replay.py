@@ -26,7 +26,7 @@ from lowland.sam import SAMGradient
 from lowland.train import resolve_precision
 from lowland.train.gradients import build_gradient, build_loss
 from lowland.train.loop import FailedStep, clip
-from lowland.train.state import restore_rows
+from lowland.train.state import restore_rows, under
 
 FOLDER = "non-finite"
 WEIGHTS, BATCH, FIGURES = "weights.safetensors", "batch.safetensors", "step.json"
@@ -73,7 +73,7 @@ def load_step(folder: Path, model: nn.Module) -> FailedStep:
             loss=float(figures["loss"]),
             gradient_norm=float(figures["gradient_norm"]),
             batch={name: tensor for name, tensor in tensors.items() if not name.startswith(STREAM)},
-            streams={name.removeprefix(STREAM): t for name, t in tensors.items() if name.startswith(STREAM)},
+            streams=under(STREAM, tensors),
         )
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror or 'cannot be read'}.") from None

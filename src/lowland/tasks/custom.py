@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland import metrics
 from lowland.errors import UserError, unknown_name
 from lowland.metrics import Domain, Limit
+from lowland.metrics.named import Metric
 from lowland.metrics.text import check_installed
 from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
+from lowland.tasks.closed_book import all_answers
 from lowland.tasks.rows import kind_of, place, read_rows
 from lowland.tasks.subsample import hold_out
 from lowland.tasks.template import Template
@@ -163,12 +165,16 @@ class CustomTask(Task):
 
     def _score(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         """Scores with the chosen metrics, whose classes are those of the loaded data."""
-        targets = [example.targets for example in examples]
-        answers = [(example.targets,) if example.answers is None else example.answers for example in examples]
         numbers: dict[str, float] = {}
         for metric in self.scores:
-            numbers |= metric.score(targets, predictions, answers, self._domain(targets))
+            numbers |= self._of(metric, examples, predictions)
         return numbers
+
+    def _of(
+        self, metric: Metric, examples: Sequence[Example], predictions: Sequence[str]
+    ) -> Mapping[str, float]:
+        targets = [example.targets for example in examples]
+        return metric.score(targets, predictions, all_answers(examples), self._domain(targets))
 
     def _domain(self, targets: Sequence[str]) -> Domain:
         """Gives what the targets can be: those of the loaded data, else those at hand."""
@@ -207,9 +213,8 @@ class CustomTask(Task):
         for metric in self.scores if self.answers is not None else ():
             wrong = [
                 example
-                for example in examples
-                if metric.kind == "text"
-                and min(self.evaluate([example], [example.targets])[key] for key in metric.keys) < 100
+                for example in (examples if metric.kind == "text" else ())
+                if min(self._of(metric, [example], [example.targets]).values()) < 100
             ]
             if wrong:
                 right = (wrong[0].answers or ("",))[0]

@@ -26,7 +26,7 @@ from lowland.train.loss import BatchLoss
 from lowland.train.machine import resolve_operations
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.settings import TrainSettings
-from lowland.train.state import load_state, save_state, stream_rows
+from lowland.train.state import load_state, save_state, stream_rows, under
 
 AVERAGE = "average/"
 """Prefix of an average of the weights among the saved tensors."""
@@ -167,8 +167,8 @@ class Training:
         process = self._accelerator.process_index
         values, past = load_state(folder, self._model, self._optimizer, self._schedule, process)
         if self._average is not None:
-            average = {name: past.pop(name) for name in list(past) if name.startswith(AVERAGE)}
-            self._average.load_state_dict({name.removeprefix(AVERAGE): v for name, v in average.items()})
+            self._average.load_state_dict(under(AVERAGE, past))
+            past = {name: tensor for name, tensor in past.items() if not name.startswith(AVERAGE)}
         self._gradient.load_state_dict(past)
         own = values["training"]
         self._batches.load_state_dict(own["batches"])

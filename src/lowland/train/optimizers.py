@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -61,11 +61,16 @@ def build_optimizer(model: nn.Module, settings: TrainSettings, *, fast: bool = F
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
+    return AdamW(_groups(parameters, settings.weight_decay), lr=settings.learning_rate)
+
+
+def _groups(parameters: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Parts parameters into those that decay, of two dimensions or more, and vectors, which do not."""
     groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+    return [group for group in groups if group["params"]]
 
 
 def build_schedule(optimizer: Optimizer, settings: TrainSettings) -> LRScheduler:
@@ -96,24 +101,10 @@ class MuonWithAdamW(Optimizer):
     def __init__(
         self, matrices: Iterable[Tensor], others: Iterable[Tensor], *, lr: float, weight_decay: float = 0.0
     ) -> None:
-        others = list(others)
-        tables = [parameter for parameter in others if parameter.dim() >= 2]
-        vectors = [parameter for parameter in others if parameter.dim() < 2]
         self._muon = torch.optim.Muon(
             list(matrices), lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
         )
-        self._adamw = AdamW(
-            [
-                group
-                for group in (
-                    {"params": tables, "weight_decay": weight_decay},
-                    {"params": vectors, "weight_decay": 0.0},
-                )
-                if group["params"]
-            ],
-            lr=lr,
-            betas=(0.9, 0.98),
-        )
+        self._adamw = AdamW(_groups(list(others), weight_decay), lr=lr, betas=(0.9, 0.98))
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
         self._share()
 

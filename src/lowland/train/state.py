@@ -126,13 +126,13 @@ def load_state(
     else:
         load_model(model, folder / WEIGHTS)
     tensors = load_file(folder / TENSORS)
-    restore_rows(_under("random/", tensors), process)
-    gradient = _under("gradient/", tensors)
+    restore_rows(under("random/", tensors), process)
+    gradient = under("gradient/", tensors)
     version, numbers, rest = state["random"]["python"]
     random.setstate((version, tuple(numbers), rest))
     numpys, *place = state["random"]["numpy"]
     np.random.set_state(("MT19937", np.array(numpys, dtype=np.uint32), *place))
-    optimizer.load_state_dict(_unflatten(_under("optimizer/", tensors), state["optimizer"]))
+    optimizer.load_state_dict(_unflatten(under("optimizer/", tensors), state["optimizer"]))
     schedule.load_state_dict(state["schedule"])
     return dict(state["values"]), gradient
 
@@ -155,7 +155,8 @@ def _read(folder: Path) -> dict[str, Any]:
     return state
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gives the tensors whose names begin with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
