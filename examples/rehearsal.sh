@@ -23,7 +23,7 @@ at_rho=(--rho 0.15)
 
 # The tasks whose training and evaluation files are in DATA_DIR.
 # The doctor's exit code is 1 where files are missing, which is no problem here.
-found=$({ "$lowland" doctor --data-dir "$DATA_DIR" --no-timing || true; } |
+found=$({ "$lowland" doctor --data-dir "$DATA_DIR" || true; } |
   awk '$1 == "ok" && $4 == "training" { print $2 }')
 
 present() { # prints those of the tasks named that are found

@@ -78,7 +78,7 @@ MISTAKES: dict[str, list[Case]] = {
         ("report {d}/nowhere", ["nowhere"]),
         ("report", ["DIR"]),
         ("tasks glue/sst", ["glue/sst2"]),
-        ("doctor --batch-size 0", ["--batch-size", "at least 1"]),
+        ("doctor --step {d}/nowhere", ["nowhere", "no step is kept"]),
         ("doctor now", ["'now'"]),
     ],
     "Settings": [

@@ -22,6 +22,11 @@ def note(sentence: str) -> None:
     errors.print(Text(plain(sentence)), soft_wrap=True)
 
 
+def say(sentence: str, style: str = "") -> None:
+    """Prints a sentence to standard output, as one line."""
+    console.print(Text(sentence, style=style), soft_wrap=True)
+
+
 def make_table(title: str, *columns: str) -> Table:
     """Makes an empty table in the style of all verbs; cells are added as `Text`, never as mark-up."""
     table = Table(

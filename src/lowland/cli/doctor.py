@@ -1,250 +1,221 @@
-"""`lowland doctor`: what this machine and this set-up can do, and what would go wrong."""
+"""`lowland doctor`: what is installed, what this machine can do, and why a step was not finite."""
 
 from __future__ import annotations
 
 import argparse
+import platform
+import shutil
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TypeAlias
 
+import psutil
+from packaging.requirements import Requirement
+from rich.table import Table
 from rich.text import Text
 
 from lowland.cli import options
-from lowland.cli.console import console, errors, make_table, note, quiet_libraries
-from lowland.cli.generated import add_settings
+from lowland.cli.console import console, make_table, note, quiet_libraries, say
 from lowland.errors import UserError
 from lowland.report.formats import plain
+from lowland.report.words import count, gigabytes
 from lowland.tasks import Source, get_task, task_names
-from lowland.train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from lowland.cli.doctor_machine import Finding, Findings
-    from lowland.families.base import Family
-    from lowland.planning.plan import Plan
 
 HELP = "check this machine and the installation"
 USAGE = "[--option ...]"
 DESCRIPTION = """\
-Checks this machine and the installation: packages, cores and memory, whether
-the model loads as it was saved, what an experiment with it costs, and which
-data sets are there.
-Each line is ok, a note, or a problem; a problem makes the exit code 1.
+Checks the installed packages, the cores, precision, memory and disk of this
+machine, and (--data-dir) which official data sets are there. Each line is ok, a
+note, or a problem; a problem makes the exit code 1.
 With --step: finds the examples and the layer of a loss that is not finite."""
 EPILOG = """\
 examples:
-  lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue --batch-size 16
+  lowland doctor --data-dir ~/glue
   lowland doctor --step runs/my-run
 """
-SAMPLE = "What is the capital of France?"
-TASK = "facts/capitals"
-CLASSES = "glue/sst2"
-"""A task whose labels stand for those of a classifier."""
+
+EXTRAS = {
+    "lab": "the command line",
+    "report": "figures in reports",
+    "hub": "data sets from the Hugging Face hub",
+    "peft": "LoRA and other adapters",
+}
+MAIN = ("torch", "transformers", "accelerate")
+STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+LEAST_MEMORY, LEAST_DISK = 2e9, 1e9
+"""Bytes that a small experiment needs."""
 
 MOST_EXAMPLES, WIDTH = 5, 60
+
+Findings: TypeAlias = Iterator[tuple[str, str, str]]
+"""Level, topic and text of each line."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
-    group = parser.add_argument_group("what to look at")
-    group.add_argument("--model", metavar="NAME", help="directory of a checkpoint (default: embedded)")
-    group.add_argument("--out", metavar="DIR", help="directory of results (default: runs)")
-    group.add_argument(
+    options.add_sources(parser)
+    parser.add_argument(
         "--step",
         metavar="DIR",
         help="compute the step again at which a run stopped because loss or gradient was not finite; the "
         "directory of an experiment, of a run or of a kept step",
     )
-    options.add_sources(parser)
-    planned = ("batch_size", "micro_batch_size", "gradient_checkpointing", "input_length", "target_length")
-    add_settings(parser.add_argument_group("training"), TrainSettings, "train", only=planned, strict=True)
-    group.add_argument("--no-timing", action="store_true", help="do not plan an experiment")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     if "step" in arguments:
-        return compute_again(Path(arguments.step).expanduser())
-    from lowland.cli.doctor_machine import disk, machine, packages, show
-
-    found = show("Installed", packages())
-    if not any(finding.level == "problem" for finding in found):
-        # What follows imports the packages that were looked at.
-        found += show("This machine", machine())
-        found += show("Model", look_at_model(arguments))
-        found += show("Results", [disk(Path(getattr(arguments, "out", "runs")).expanduser())])
-        if "no_timing" not in arguments and not any(finding.level == "problem" for finding in found):
-            found += show("An experiment with it", look_at_training(arguments))
-        folder = getattr(arguments, "data.data_dir", None)
-        if folder is not None:
-            with errors.status("reading the data"):
-                findings = list(look_at_data(Path(folder).expanduser()))
-            found += show(f"Official files in {folder}", findings, width=22)
-    problems, notes = (sum(finding.level == level for finding in found) for level in ("problem", "note"))
-    verdict = {0: "No problem", 1: "1 problem"}.get(problems, f"{problems} problems")
-    console.print(Text(f"{verdict}, {notes} note{'' if notes == 1 else 's'}.", style="bold"))
+        compute_again(Path(arguments.step).expanduser())
+        return 0
+    levels = show("Installed", packages())
+    if "problem" not in levels:  # what follows imports these packages
+        levels += show("This machine", machine())
+    folder = getattr(arguments, "data.data_dir", None)
+    if folder is not None:
+        levels += show(f"Official files in {folder}", data_sets(Path(folder).expanduser()))
+    problems, notes = levels.count("problem"), levels.count("note")
+    say(f"{count(problems, 'problem') if problems else 'No problem'}, {count(notes, 'note')}.", style="bold")
     return 1 if problems else 0
 
 
-def look_at_model(arguments: argparse.Namespace) -> Findings:
-    """Loads the model as training does, and says whether it is as its files say."""
-    from lowland.cli.doctor_machine import Finding
-    from lowland.families.base import Start
-    from lowland.families.recognise import load_family
-    from lowland.models.head import is_t5
-
-    quiet_libraries()
-    name = getattr(arguments, "model", "embedded")
-    try:
-        with errors.status("loading the model"):
-            start = Start(tasks=lambda: {CLASSES: (get_task(CLASSES), ())})
-            family = load_family(name, start=start, hub=getattr(arguments, "data.hub", False))
-    except UserError as error:
-        yield Finding("problem", "model", str(error))
-        return
-    model, tokenizer = family.loaded.model, family.loaded.tokenizer
-    count = sum(parameter.numel() for parameter in model.parameters())
-    kind = f"{model.config.model_type} ({family.name})"
-    yield Finding("ok", "model", f"{name}: {kind}, {count / 1e6:.1f} million weights")
-    ids = tokenizer(SAMPLE)["input_ids"]
-    back = " ".join(str(tokenizer.decode(ids, skip_special_tokens=True)).split())
-    text = f"{len(tokenizer):,} tokens, which fit the embeddings"
-    if back == SAMPLE:
-        yield Finding("ok", "tokenizer", text)
-    else:
-        yield Finding("note", "tokenizer", f"{text}; {SAMPLE!r} comes back as {back!r}")
-    if is_t5(model):
-        yield look_at_head(family, Path(name).expanduser())
-    for sentence in family.notes:
-        yield Finding("note", "", sentence)
+def show(title: str, findings: Findings) -> list[str]:
+    """Prints findings under a title, each as soon as it is found, and returns their levels."""
+    console.print(Text(title, style="bold"))
+    levels = []
+    for level, topic, text in findings:
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(width=7, style=STYLES[level])
+        line.add_column(width=22, style="dim")
+        line.add_column(overflow="fold")
+        line.add_row(level, Text(topic), Text(plain(text)))
+        console.print(line)
+        levels.append(level)
+    console.print()
+    return levels
 
 
-def look_at_head(family: Family, directory: Path) -> Finding:
-    """Checks that the output matrix of a T5 model is the one that its files hold."""
-    import torch
-    from safetensors import safe_open
-
-    from lowland.cli.doctor_machine import Finding
-    from lowland.models.head import has_separate_head
-
-    name, model = "lm_head.weight", family.loaded.model
-    weight = model.get_output_embeddings().weight
-    for file in sorted(directory.glob("*.safetensors")) if directory.is_dir() else []:
-        with safe_open(file, framework="pt") as tensors:
-            if name in tensors.keys() and not torch.equal(tensors.get_tensor(name).to(weight), weight):  # noqa: SIM118
-                return Finding("problem", "lm_head", "the output matrix is not the one in the files")
-    if has_separate_head(model):
-        return Finding("ok", "lm_head", "an output matrix of its own, kept apart from the token embeddings")
-    return Finding("ok", "lm_head", "the output matrix is shared with the token embeddings, as in T5 1.0")
-
-
-def look_at_training(arguments: argparse.Namespace) -> Findings:
-    """Plans a comparison of baseline and SAM on short questions, as `compare --plan` does."""
-    from lowland.cli.doctor_machine import Finding
-    from lowland.cli.plan import lines_of
-    from lowland.cli.settings import settings_of
-    from lowland.config.experiment import build_config
-    from lowland.planning.plan import plan_experiment, refuse_oversized
-
-    def planned(data: Mapping[str, Any]) -> Plan:
-        with errors.status("measuring"):
-            return plan_experiment(build_config({"data": data}, settings_of(arguments)))
-
-    try:
-        plan = planned({"tasks": [TASK]})
-    except UserError:  # a classifier, which has no labels to learn there
-        with TemporaryDirectory() as folder:
-            rows = Path(folder) / "rows.csv"
-            rows.write_text(
-                "text,label\n" + f"{SAMPLE},question\nIt is Paris.,answer\n" * 200, encoding="utf-8"
+def packages() -> Findings:
+    """Compares the installed packages with what lowland supports."""
+    yield "ok", "lowland", f"{version('lowland')} with Python {platform.python_version()}"
+    left = [Requirement(line) for line in requires("lowland") or []]
+    for extra, purpose in EXTRAS.items():
+        needed = [one for one in left if one.marker is None or one.marker.evaluate({"extra": extra})]
+        left = [one for one in left if one not in needed]
+        unfit = [text for one in needed if (text := _unfit(one)) is not None]
+        if unfit:
+            remedy = f"run pip install 'lowland[{extra}]'"
+            yield (
+                "problem" if extra == "lab" else "note",
+                extra,
+                f"no {purpose}: {', '.join(unfit)}; {remedy}",
             )
-            own = {"train": str(rows), "split": 0.5, "input": "{text}", "target": "{label}"}
-            try:
-                plan = planned({"custom": own})
-            except UserError as error:
-                yield Finding("note", "training", f"{error} `lowland compare TASK --plan` says more.")
-                return
-    for topic, text in lines_of(plan, {}):
-        if topic in ("memory", "time", "disk"):
-            yield Finding("ok", topic, text)
+        else:
+            main = [f"{name} {version(name)}" for name in MAIN if extra == "lab"]
+            yield "ok", extra, ", ".join([purpose, *main])
+
+
+def _unfit(need: Requirement) -> str | None:
+    """Says what is wrong with an installed package; `None` if nothing is."""
     try:
-        refuse_oversized(plan, Path(getattr(arguments, "out", "runs")).expanduser())
-    except UserError as error:
-        yield Finding("problem", "size", str(error))
+        found = version(need.name)
+    except PackageNotFoundError:
+        return f"{need.name} is not installed"
+    return None if need.specifier.contains(found, prereleases=True) else f"{need} is needed, not {found}"
 
 
-def look_at_data(directory: Path) -> Findings:
+def machine() -> Findings:
+    """Looks at cores and threads, accelerators and their precision, memory and disk."""
+    import torch
+
+    from lowland.comparison.launch import cores
+    from lowland.planning.memory import available_memory
+    from lowland.runs.environment import describe_environment
+    from lowland.train.machine import cpu_has_bf16
+
+    processor = describe_environment()["processor"] or platform.machine()
+    yield "ok", "processor", f"{processor}, {count(cores(), 'core')} to use"
+    yield threads(torch.get_num_threads(), cores())
+    gpus = range(torch.cuda.device_count())
+    for index in gpus:
+        found = torch.cuda.get_device_properties(index)
+        bf16 = "bf16" if found.major >= 8 else "no bf16"
+        yield "ok", "accelerator", f"{found.name}, {gigabytes(found.total_memory)}, {bf16}"
+    if not gpus:
+        what = "Apple's GPU (mps)" if torch.backends.mps.is_available() else "none: the processor computes"
+        yield "ok", "accelerator", what
+        precision = (
+            "in hardware; --precision auto is bf16" if cpu_has_bf16() else "no; --precision auto is fp32"
+        )
+        yield "ok", "bf16", precision
+    for topic, free, total, least in (
+        ("memory", available_memory(torch.device("cpu")), psutil.virtual_memory().total, LEAST_MEMORY),
+        ("disk", (disk := shutil.disk_usage(Path.cwd())).free, disk.total, LEAST_DISK),
+    ):
+        yield "note" if free < least else "ok", topic, f"{gigabytes(free)} of {gigabytes(total)} free"
+
+
+def threads(used: int, usable: int) -> tuple[str, str, str]:
+    """Compares torch's threads with the cores that this process may use."""
+    fit = usable // 2 <= used <= usable
+    remedy = "" if fit else f", which slows every step: set OMP_NUM_THREADS={usable}"
+    return "ok" if fit else "note", "threads", f"{used} on {count(usable, 'core')}{remedy}"
+
+
+def data_sets(directory: Path) -> Findings:
     """Reads the files of every task that lie in a directory, and says which are missing."""
-    from lowland.cli.doctor_machine import Finding
-
     if not directory.is_dir():
-        yield Finding("problem", "data", f"{directory} does not exist, or is no directory")
+        yield "problem", "data", f"{directory} does not exist, or is no directory"
         return
-    there = {path.name.lower() for path in directory.iterdir() if path.is_dir()}
+    folders = {path.name.lower() for path in directory.iterdir() if path.is_dir()}
     missing: list[str] = []
-    found = 0
-    for name in task_names():
-        task = get_task(name)
-        known = task.data
-        if task.carried is not None or known is None:
+    for task in map(get_task, task_names()):
+        if task.carried is not None or task.data is None:
             continue
-        trained = known.train is not None
+        trained = task.data.train is not None
         try:
             data = task.load(Source(data_dir=directory, train=trained))
         except UserError as error:
             # Files that lie directly in the directory may be another task's: only a folder's name tells.
-            if any(folder.lower() in there for folder in known.folders):
-                found += 1
-                yield Finding("problem", name, str(error))
+            if any(folder.lower() in folders for folder in task.data.folders):
+                yield "problem", task.name, str(error)
             else:
-                missing.append(name)
+                missing.append(task.name)
             continue
-        found += 1
         text = f"{len(data.train):,} training and " if trained else ""
-        yield Finding("ok", name, f"{text}{sum(map(len, data.evaluation.values())):,} evaluation examples")
+        yield "ok", task.name, f"{text}{sum(map(len, data.evaluation.values())):,} evaluation examples"
         for warning in data.warnings:
-            yield Finding("note", "", warning.removeprefix(f"{name}: "))
-    if not found:
-        sentence = f"no official file in {directory}: `lowland tasks NAME` says what a task looks for"
-        yield Finding("problem", "data", sentence)
-    elif missing:
-        yield Finding("note", "missing", f"no files for {', '.join(missing)}")
+            yield "note", "", warning.removeprefix(f"{task.name}: ")
+    if missing:
+        yield "note", "missing", f"no files for {', '.join(missing)}; see `lowland tasks NAME`"
 
 
-def compute_again(directory: Path) -> int:
+def compute_again(directory: Path) -> None:
     """Computes the step again at which a run stopped, and shows where it comes from."""
     from lowland.runs.replay import find_failure, replay
 
     quiet_libraries()
     folder = find_failure(directory)
     done = replay(folder)
-    console.print(
-        Text(
-            f"Step {done.step} ({done.arm}): the loss is {done.loss:g}, the gradient's norm "
-            f"{done.gradient_norm:g}"
-            + (", as in the run." if done.same else ", but in the run they were ")
-            + ("" if done.same else f"{done.recorded[0]:g} and {done.recorded[1]:g}.")
-        ),
-        soft_wrap=True,
+    before = "as in the run" if done.same else "but in the run they were {:g} and {:g}".format(*done.recorded)
+    say(
+        f"Step {done.step} ({done.arm}): the loss is {done.loss:g}, the gradient's norm "
+        f"{done.gradient_norm:g}, {before}."
     )
     if done.weights:
         more = f" and {len(done.weights) - 1} more" if len(done.weights) > 1 else ""
-        console.print(Text(f"Weights that are not finite before the step: {done.weights[0]}{more}"))
+        say(f"Weights that are not finite before the step: {done.weights[0]}{more}")
     if done.module is not None:
-        console.print(Text(f"The first layer whose output is not finite: {done.module}"))
+        say(f"The first layer whose output is not finite: {done.module}")
     else:
-        console.print(
-            Text("At the weights before the step, without dropout, every layer's output is finite.")
-        )
+        say("At the weights before the step, without dropout, every layer's output is finite.")
     if done.fp32_loss is not None:
-        console.print(Text(f"In fp32 the loss is {done.fp32_loss:g} (without dropout)."))
+        say(f"In fp32 the loss is {done.fp32_loss:g} (without dropout).")
     table = make_table("Examples with the largest loss", "Loss", "Input", "Target")
     for example in done.examples[:MOST_EXAMPLES]:
-        texts = (
-            textwrap.shorten(plain(t), WIDTH, placeholder=" ...") for t in (example.inputs, example.targets)
-        )
-        table.add_row(*map(Text, (f"{example.loss:.3g}", *texts)))
+        texts = (plain(example.inputs), plain(example.targets))
+        shown = [textwrap.shorten(text, WIDTH, placeholder=" ...") for text in texts]
+        table.add_row(*map(Text, (f"{example.loss:.3g}", *shown)))
     console.print(table)
     note(f"The batch: {folder / 'batch.safetensors'}; the weights: {folder / 'weights.safetensors'}")
-    return 0
