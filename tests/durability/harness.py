@@ -13,7 +13,6 @@ from typing import Any
 
 from tests.cli.command import write_rows
 from tests.conftest import ROOT
-from tests.pretraining.texts import write_text
 from transformers import ByT5Tokenizer, T5Config
 
 from lowland.files import check_sums
@@ -31,24 +30,12 @@ TRAINING = [
 ]
 """Dropout is on, as by default; AdamW and the cosine have the most state."""
 
-PRETRAINING = [
-    *("--pieces", "120", "--d-model", "8", "--d-ff", "8", "--d-kv", "4", "--heads", "2", "--log-every", "1"),
-    *("--encoder-layers", "1", "--decoder-layers", "1", "--input-length", "16", "--precision", "fp32"),
-    *("--batch-size", "4", "--validation-documents", "3", "--optimizer", "muon", "--rho", "0.15"),
-]
-
 COMMANDS: dict[str, list[str]] = {
     "train": ["train", "--steps", "5", "--evaluate-every", "2"],
     "compare": ["compare", "--steps", "4", "--evaluate-every", "2", "--seeds", "1"],
     "grid": ["compare", "--grid", "rho=0.05,0.1", "--steps", "3", "--evaluate-every", "2", "--seeds", "1"],
-    "pretrain": ["pretrain", "--steps", "5", "--evaluate-every", "2"],
 }
-"""Commands, to which the options for rows or for text come; a new verb that trains is added here."""
-
-
-def write_text_task(folder: Path) -> list[str]:
-    """Writes a few documents; returns the options that name them."""
-    return [str(write_text(folder / "text.txt", documents=20)), *PRETRAINING]
+"""Commands, to which the options of `write_task` come; a new verb that trains is added here."""
 
 
 def write_task(folder: Path) -> list[str]:
@@ -101,8 +88,7 @@ class Machine:
     _pictures: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rows = write_task(self.folder)
-        self._options = dict.fromkeys(COMMANDS, rows) | {"pretrain": write_text_task(self.folder)}
+        self._options = write_task(self.folder)
         environment = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.durability.server"],
@@ -159,9 +145,8 @@ class Machine:
         for old in self.folder.glob("log*"):
             old.unlink()
         # All that a command writes is below its directory, to be killed at and looked at.
-        runs = [] if name == "pretrain" else ["--runs", str(out / "runs")]
         request = {
-            "words": [*COMMANDS[name], *self._options[name], *more, "--out", str(out), *runs],
+            "words": [*COMMANDS[name], *self._options, *more, "--out", str(out), "--runs", str(out / "runs")],
             "root": str(out),
             "log": str(log),
             "processes": processes,

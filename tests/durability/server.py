@@ -25,12 +25,10 @@ import torch
 import lowland.cli
 import lowland.cli.compare
 import lowland.cli.plan
-import lowland.cli.pretrain
 import lowland.cli.train
 import lowland.comparison.compare
 import lowland.comparison.progress
 import lowland.planning.plan
-import lowland.pretraining.run
 import lowland.report.write
 from lowland.errors import UserError
 

@@ -85,12 +85,3 @@ def test_a_mixture_of_labels_and_numbers_is_refused(tmp_path: Path, shared: Path
     words = ["--data-dir", shared / "data", "--model", model, *SHORT]
     result = call("train", "glue/rte", "glue/stsb", *words, "--out", tmp_path / "out")
     assert result.code == 2 and "learns one kind" in " ".join(result.err.split())
-
-
-def test_a_classifier_learns_no_span_corruption(tmp_path: Path) -> None:
-    """Pre-training by span corruption is refused in a sentence for models that are no encoder-decoder."""
-    (tmp_path / "text.txt").write_text("the big cat sat\n\n" * 100)
-    for kind in ("bert", "llama"):
-        model = write_model(tmp_path / kind, kind)
-        result = call("pretrain", tmp_path / "text.txt", "--model", model, "--out", tmp_path / "out")
-        assert result.code == 2 and "is no sequence-to-sequence language model" in result.err

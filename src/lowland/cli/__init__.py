@@ -18,7 +18,7 @@ from lowland.cli.trouble import machine_trouble, redact
 from lowland.errors import UserError, unknown_name
 from lowland.version import __version__
 
-VERBS = ("compare", "train", "eval", "predict", "report", "sharpness", "pretrain", "tasks", "doctor")
+VERBS = ("compare", "train", "eval", "predict", "report", "sharpness", "tasks", "doctor")
 GONE = {
     "sweep": "lowland compare --grid SETTING=VALUES, such as --grid sam.rho=0.02,0.05",
     "outcomes": "a part of lowland compare, see its --outcomes",
