@@ -124,7 +124,8 @@ def articles(data: Path) -> Iterator[list[str]]:
 
 def following(data: Path) -> list[Row]:
     """Gives pairs of sentences of an article, of which the second follows the first or stands elsewhere."""
-    draw, rows = random.Random(0), []
+    draw = random.Random(0)
+    rows: list[Row] = []
     for of in islice((article for article in articles(data) if len(article) >= 20), ARTICLES):
         for kind in ("next", "elsewhere", "next", "elsewhere"):
             at = draw.randrange(len(of) // 2)
@@ -135,7 +136,8 @@ def following(data: Path) -> list[Row]:
 
 def opening(data: Path) -> list[Row]:
     """Gives sentences of articles: one of the first three, without the heading's capitals, or a later one."""
-    draw, rows = random.Random(0), []
+    draw = random.Random(0)
+    rows: list[Row] = []
     for of in islice((article for article in articles(data) if len(article) >= 20), ARTICLES):
         rows.append((of[draw.choice((1, 2))], "opening"))
         rows.append((of[draw.randrange(10, len(of))], "later"))

@@ -61,7 +61,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings, *, fast: bool = F
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
-    return AdamW(_groups(parameters, settings.weight_decay), lr=settings.learning_rate)
+    return AdamW(_groups(parameters, settings.weight_decay), lr=settings.learning_rate, fused=True)
 
 
 def _groups(parameters: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ class MuonWithAdamW(Optimizer):
         self._muon = torch.optim.Muon(
             list(matrices), lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
         )
-        self._adamw = AdamW(_groups(list(others), weight_decay), lr=lr, betas=(0.9, 0.98))
+        self._adamw = AdamW(_groups(list(others), weight_decay), lr=lr, betas=(0.9, 0.98), fused=True)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
         self._share()
 
