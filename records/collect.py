@@ -2,7 +2,8 @@
 
     python -m records.collect RECORD.json EXPERIMENT... > result.json
 
-RECORD.json says what no run knows: the question, the claims, which pairs of arms are judged in what.
+RECORD.json says what no run knows: the question, the claims, which pairs of arms are judged in what. Under
+`names` it may give arms other names, and under `take` name arms of another record whose runs count, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).parent
 SPLITS = {"evaluation": "test", "held_out": "validation"}
 
 
@@ -75,8 +77,9 @@ def run_of(folder: Path) -> dict[str, Any]:
 
 def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str, Any]:
     """Gives the record of experiments that share their settings; only finished runs count."""
-    settings = tomllib.loads((experiments[0] / "experiment.toml").read_text(encoding="utf-8"))
-    arms = {name: flat(arm) for name, arm in settings.pop("arms").items()}
+    read = [tomllib.loads((of / "experiment.toml").read_text(encoding="utf-8")) for of in experiments]
+    arms = {name: flat(arm) for of in read for name, arm in of.pop("arms").items()}
+    settings = read[0]
     shared = {key: value for key, value in flat(settings).items() if key not in ("seeds", "model")}
     for key in ("data.custom.train", "data.custom.evaluation"):
         if key in shared:
@@ -87,6 +90,14 @@ def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str,
             if json.loads(status.read_text(encoding="utf-8"))["state"] == "done":
                 runs.append(run_of(status.parent))
                 environment = json.loads((status.parent / "env.json").read_text(encoding="utf-8"))
+    names = record.get("names", {})
+    arms = {names.get(name, name): of for name, of in arms.items()}
+    runs = [run | {"arm": names.get(run["arm"], run["arm"])} for run in runs]
+    for other, taken in record.get("take", {}).items():
+        of = json.loads((HERE / other / "result.json").read_text(encoding="utf-8"))
+        rate = {"train.learning_rate": of["settings"]["train.learning_rate"]}
+        arms |= {name: rate | of["arms"][name] for name in taken}
+        runs += [run for run in of["runs"] if run["arm"] in taken]
     runs.sort(key=lambda run: (list(arms).index(run["arm"]), run["seed"]))
     return {**record, "settings": shared, "environment": environment, "arms": arms, "runs": runs}
 

@@ -137,10 +137,12 @@ def figures(name: str) -> str:
         return claims()
     if name == "results":
         return verdicts.table(verdicts.results(records()), whole=True)
+    if name == "times":
+        return verdicts.times_table(records())
     record = records()[name]
     if "judged" in record:
-        judged = verdicts.table(verdicts.rows([record], record["judged"]))
-        return f"{verdicts.tuning_table(record)}\n\n{judged}"
+        judged = verdicts.table(verdicts.of_record(records(), name))
+        return f"{verdicts.tuning_table(record)}\n\n{judged}" if record["tuning"] else judged
     if "claim" not in record:
         return table(record)
     (word, figure), claim = outcome(record), record["claim"]

@@ -20,8 +20,8 @@ from pathlib import Path
 
 Row = tuple[str, ...]
 
-TRAIN, TEST, MORE = 1300, 2000, 700
-"""Rows of each part, and those behind the test rows that are validation rows in `sst2-more`."""
+TRAIN, TEST, MORE, FEW = 1300, 2000, 700, 16
+"""Rows of each part; those behind the test rows that SST-2 has beside its training rows; rows of a class."""
 
 ARTICLES = 1500
 QUESTION_WORDS = ("who", "when", "where", "what", "how")
@@ -165,17 +165,25 @@ TASKS: dict[str, Callable[[Path], list[Row]]] = {
 """Task -> what reads its rows below DATA: one text or two, and the label last."""
 
 
+def few(rows: Sequence[Row]) -> list[Row]:
+    """Gives the first rows of each class."""
+    classes: dict[str, list[Row]] = {}
+    for row in rows:
+        classes.setdefault(row[-1], []).append(row)
+    return [row for of in classes.values() for row in of[:FEW]]
+
+
 def cut(task: str, data: Path) -> dict[str, list[Row]]:
-    """Gives the training and test rows of a task; of SST-2 also the training rows with more to hold out."""
+    """Gives a task's training rows, a few of them, and test rows; of SST-2 also training rows and more."""
     rows = list(dict.fromkeys(TASKS[task](data)))
     random.Random(0).shuffle(rows)
     end = TRAIN + TEST
-    parts = {"train": rows[:TRAIN], "test": rows[TRAIN:end]}
+    parts = {"train": rows[:TRAIN], "few": few(rows[:TRAIN]), "test": rows[TRAIN:end]}
     return parts | ({"train-more": rows[:TRAIN] + rows[end : end + MORE]} if task == "sst2" else {})
 
 
 def main(data: Path, out: Path) -> None:
-    """Writes `<task>-train.csv` and `<task>-test.csv`, with columns `text`, or `a` and `b`, and `label`."""
+    """Writes `<task>-<part>.csv`, with columns `text`, or `a` and `b`, and `label`."""
     out.mkdir(parents=True, exist_ok=True)
     for task in TASKS:
         for part, rows in cut(task, data).items():

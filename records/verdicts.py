@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+from records.judge import interval
 from records.runs import LAST, VALIDATION, Record, by_seed, score
 
 from lowland.statistics import Spread, Verdict, compare_pairs, decide, holm, power
@@ -26,7 +28,10 @@ OUTCOMES: dict[str, tuple[str, float, bool]] = {
 }
 """First word of an outcome -> its unit, the margin, and whether more is better."""
 
+EQUAL = "forgetting at equal score"
+
 READ: dict[str, Callable[[Record], float]] = {
+    "seconds": lambda run: float(run["seconds"]),
     "accuracy": lambda run: score(run, LAST),
     "accuracy at half of the steps": lambda run: score(run, run["steps"][-1] // 2),
     "accuracy at the chosen step": lambda run: score(run, VALIDATION),
@@ -83,10 +88,39 @@ class Row:
         return f"{seen:.1f}" if self.verdict.unit == "points" else f"{seen:.3f}"
 
 
+def members(record: Record, arm: str) -> list[str]:
+    """Gives the arms that are one arm at several learning rates, as `sam-0.001` and `sam-0.01` are `sam`."""
+    return [name for name in record["arms"] if name == arm or name.startswith(f"{arm}-")]
+
+
 def values(record: Record, arm: str, outcome: str) -> dict[int, float]:
-    """Gives an outcome of an arm's runs: seed -> value."""
+    """Gives an outcome of an arm's runs, averaged over its learning rates: seed -> value."""
     read = READ.get(outcome, lambda run: run["outcomes"].get(outcome, math.nan))
-    return dict(by_seed(record, arm, read))
+    return mean_of([by_seed(record, name, read) for name in members(record, arm)])
+
+
+def at_equal_score(record: Record, arms: Sequence[str]) -> list[dict[int, float]]:
+    """Gives two arms' forgetting at equal score: least squares, a slope in the score, an intercept an arm.
+
+    Both are what the fit of a seed gives at the mean score of its runs.
+    """
+    found: list[dict[int, float]] = [{}, {}]
+    rates = [members(record, arm) for arm in arms]
+    for seed in sorted(set.intersection(*(set(values(record, arm, "forgetting")) for arm in arms))):
+        runs = [
+            (side, run)
+            for side, names in enumerate(rates)
+            for run in record["runs"]
+            if run["seed"] == seed and run["arm"] in names
+        ]
+        scores = np.array([READ["accuracy"](run) for _, run in runs])
+        sides = np.array([side for side, _ in runs])
+        design = np.stack([1 - sides, sides, scores - scores.mean()], axis=1)
+        lost = np.array([run["outcomes"]["forgetting"] for _, run in runs])
+        fitted = np.linalg.lstsq(design, lost, rcond=None)[0]
+        for side in (0, 1):
+            found[side][seed] = float(fitted[side])
+    return found
 
 
 def mean_of(parts: Sequence[Mapping[int, float]]) -> dict[int, float]:
@@ -97,10 +131,13 @@ def mean_of(parts: Sequence[Mapping[int, float]]) -> dict[int, float]:
 
 def row(records: Sequence[Record], judged: Mapping[str, Any], adjusted_p: float | None = None) -> Row:
     """Judges one outcome, over the tasks of all these records together."""
-    reference, arm = (
-        mean_of([values(record, judged[name], judged["outcome"]) for record in records])
-        for name in ("reference", "arm")
-    )
+    arms = [judged["reference"], judged["arm"]]
+    if judged["outcome"] == EQUAL:
+        reference, arm = at_equal_score(records[0], arms)
+    else:
+        reference, arm = (
+            mean_of([values(record, name, judged["outcome"]) for record in records]) for name in arms
+        )
     seeds = sorted(reference.keys() & arm.keys())
     unit, margin, higher = OUTCOMES[judged["outcome"].split()[0]]
     verdict = decide(
@@ -122,14 +159,44 @@ def row(records: Sequence[Record], judged: Mapping[str, Any], adjusted_p: float 
     )
 
 
-def rows(records: Sequence[Record], judged: Iterable[Mapping[str, Any]]) -> list[Row]:
+Judged = tuple[Sequence[Record], Mapping[str, Any]]
+
+
+def rows(judged: Iterable[Judged]) -> list[Row]:
     """Judges outcomes of the same runs: those that decide a claim alone, the others by Holm's method."""
-    found = [row(records, of) for of in judged]
+    asked = list(judged)
+    found = [row(*of) for of in asked]
     others = [index for index, of in enumerate(found) if not of.claim]
     adjusted = holm([found[index].verdict.comparison.p for index in others])
     for index, p in zip(others, adjusted, strict=True):
-        found[index] = row(records, list(judged)[index], None if math.isnan(p) else p)
+        found[index] = row(*asked[index], None if math.isnan(p) else p)
     return found
+
+
+def families(found: Mapping[str, Record]) -> list[list[Judged]]:
+    """Gives what shares the risk: the outcomes of a record, or all of those that are judged together."""
+    judged = [record for record in found.values() if "judged" in record]
+    single: list[list[Judged]] = [
+        [([record], of) for of in record["judged"]] for record in judged if "together" not in record
+    ]
+    together: dict[str, list[Record]] = {}
+    for record in judged:
+        if "together" in record:
+            together.setdefault(f"{record['model']} {record['question']}", []).append(record)
+    for group in together.values():
+        tasks: list[Judged] = [([record], of) for record in group for of in record["judged"]]
+        single.append([(group, of) for of in group[0]["together"]] + tasks)
+    return single
+
+
+def of_record(found: Mapping[str, Record], name: str) -> list[Row]:
+    """Judges the outcomes of a record; the first of those judged together tells those of all, too."""
+    for family in families(found):
+        if any(found[name] is record for records, _ in family for record in records):
+            judged = list(zip(family, rows(family), strict=True))
+            own = [of for (records, _), of in judged if len(records) == 1 and records[0] is found[name]]
+            return [of for (records, _), of in judged if len(records) > 1 and records[0] is found[name]] + own
+    raise KeyError(name)
 
 
 def tuning_table(record: Record) -> str:
@@ -140,20 +207,47 @@ def tuning_table(record: Record) -> str:
         best = max(fmean(other["validation"]) for other in tried if other["arm"] == of["arm"])
         mean, settings = fmean(of["validation"]), of["settings"]
         shown = f"**{mean:.1f}**" if mean == best else f"{mean:.1f}"
-        cells = [of["arm"], f"{settings['train.learning_rate']:g}", f"{settings.get('sam.rho', 0):g}", shown]
+        rate = f"{settings['train.learning_rate']:g}" if "train.learning_rate" in settings else "all"
+        cells = [of["arm"], rate, f"{settings.get('sam.rho', 0):g}", shown]
         made.append(f"| {' | '.join(cells)} |")
     return "\n".join(made)
 
 
 def results(found: Mapping[str, Record]) -> list[Row]:
-    """Judges all records of the protocol, and claims over several tasks of a model together."""
-    judged = [record for record in found.values() if "judged" in record]
-    single = [of for record in judged for of in rows([record], record["judged"])]
-    together: dict[str, list[Record]] = {}
-    for record in judged:
-        if "together" in record:
-            together.setdefault(record["model"], []).append(record)
-    return [*single, *(of for group in together.values() for of in rows(group, group[0]["together"]))]
+    """Judges all records of the protocol; gives what decides a claim, and what else the page is to tell."""
+    told = []
+    for family in families(found):
+        told += [
+            of
+            for (_, asked), of in zip(family, rows(family), strict=True)
+            if of.claim or asked.get("page", False)
+        ]
+    return told
+
+
+def times_table(found: Mapping[str, Record]) -> str:
+    """Makes the table of the times of whole runs that had a core for themselves."""
+    alone: dict[str, list[Record]] = {}
+    for record in found.values():
+        if record.get("alone"):
+            alone.setdefault(record["model"], []).append(record)
+    made = ["| model | tasks | arm | baseline, seconds | by the baseline's (95% interval) | seeds |"]
+    made.append("|---|---:|---|---:|---:|---:|")
+    for model, group in alone.items():
+        for arm in sorted({name for record in group for name in record["arms"]} - {"baseline"}):
+            shared = [record for record in group if arm in record["arms"]]
+            times = [[values(record, name, "seconds") for record in shared] for name in ("baseline", arm)]
+            ratios = mean_of(
+                [
+                    {seed: other[seed] / one[seed] for seed in one.keys() & other.keys()}
+                    for one, other in zip(*times, strict=True)
+                ]
+            )
+            of = interval(list(ratios.values()))
+            base = fmean(second for one in times[0] for second in one.values())
+            figure = f"{of.value:.2f} ({of.low:.2f} to {of.high:.2f})"
+            made.append(f"| {model} | {len(shared)} | {arm} | {base:.0f} | {figure} | {of.n} |")
+    return "\n".join(made)
 
 
 def table(found: Sequence[Row], *, whole: bool = False) -> str:

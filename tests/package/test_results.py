@@ -41,12 +41,13 @@ def test_arms_have_the_best_settings_of_tuning(name: str) -> None:
     """Each arm has the settings with the best validation score of its candidates, of equal ones the first."""
     record = RECORDS[name]
     tuned = {tried["arm"] for tried in record["tuning"]}
-    assert {"baseline", "late"} <= tuned
-    for arm in tuned & record["arms"].keys():
+    assert tuned or record["untuned"]
+    for arm in tuned:
         candidates = [tried for tried in record["tuning"] if tried["arm"] == arm]
         best = max(candidates, key=lambda tried: round(fmean(tried["validation"]), 4))["settings"]
-        shared: dict[str, Any] = {**record["settings"], **record["arms"][arm]}
-        assert {key: shared[key] for key in best} == best
+        for member in verdicts.members(record, arm):
+            shared: dict[str, Any] = {**record["settings"], **record["arms"][member]}
+            assert {key: shared[key] for key in best} == best
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -56,7 +57,7 @@ def test_pairs_are_whole_and_fresh(name: str) -> None:
     runs = [(run["arm"], run["seed"]) for run in record["runs"]]
     assert len(set(runs)) == len(runs)
     assert not {seed for tried in record["tuning"] for seed in tried["seeds"]} & {seed for _, seed in runs}
-    assert all(of.verdict.comparison.n for of in verdicts.rows([record], record["judged"]))
+    assert all(of.verdict.comparison.n for of in verdicts.of_record(RECORDS, name))
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -81,7 +82,8 @@ def made_up(gains: tuple[float, ...], **more: Any) -> dict[str, Any]:
     """A record in which the arm differs by these points, and by a hundredth of them in nats."""
     runs = [run("baseline", seed, 70.0 + seed, 1.0) for seed in range(len(gains))]
     runs += [run("late", seed, 70.0 + seed + gain, 1.0 + gain / 100) for seed, gain in enumerate(gains)]
-    return {"model": "m", "task": "t", "planned_seeds": 6, "runs": runs, **more}
+    arms: dict[str, Any] = {"baseline": {}, "late": {}}
+    return {"model": "m", "task": "t", "question": "", "planned_seeds": 6, "arms": arms, "runs": runs, **more}
 
 
 UP = (2.0, 3.0, 2.5, 2.1, 2.9, 2.4)
@@ -100,7 +102,7 @@ PAIR = {"reference": "baseline", "arm": "late", "outcome": "accuracy"}
 )
 def test_a_claim_is_judged_by_its_row(gains: tuple[float, ...], named: str, word: str) -> None:
     """Confirmed is the named verdict on all planned seeds; its opposite or equality is not confirmed."""
-    (found,) = verdicts.rows([made_up(gains)], [PAIR | {"claim": "a", "named": named}])
+    (found,) = verdicts.rows([([made_up(gains)], PAIR | {"claim": "a", "named": named})])
     assert found.word == word
 
 
@@ -115,11 +117,33 @@ def test_tasks_are_averaged_seed_by_seed() -> None:
 def test_rows_beside_a_claim_share_the_risk() -> None:
     """Of two other rows the p value of each grows by Holm's method; that of a claim does not."""
     loss = PAIR | {"outcome": "loss of an answer"}
-    alone, first, second = verdicts.rows(
-        [made_up(UP)], [PAIR | {"claim": "a", "named": "better"}, PAIR, loss]
-    )
+    asked = (PAIR | {"claim": "a", "named": "better"}, PAIR, loss)
+    alone, first, second = verdicts.rows([([made_up(UP)], of) for of in asked])
     assert alone.verdict.p == alone.verdict.comparison.p
     assert first.verdict.p == pytest.approx(2 * first.verdict.comparison.p) and second.verdict.p > 0
+
+
+def test_tasks_judged_together_share_the_risk_with_each_task() -> None:
+    """Of the mean over two tasks and of each task, three rows, the p value of the clearest is threefold."""
+    parts = {str(task): made_up(UP, judged=[PAIR], together=[PAIR]) for task in (1, 2)}
+    (family,) = verdicts.families(parts)
+    mean = verdicts.rows(family)[0]
+    assert mean.verdict.p == pytest.approx(3 * mean.verdict.comparison.p)
+    assert len(verdicts.of_record(parts, "1")) == 2 and len(verdicts.of_record(parts, "2")) == 1
+
+
+def test_forgetting_is_compared_at_equal_score() -> None:
+    """What an arm forgets beyond a line in the score is found, and what its score costs is not."""
+    runs = []
+    for seed in range(6):
+        for arm, gain, beyond in (("baseline", 0.0, 0.0), ("late", 3.0, 0.4)):
+            for rate, accuracy in (("", 60.0), ("-2", 70.0 + seed)):
+                scored = accuracy + gain
+                made = run(arm + rate, seed, scored, 1.0)
+                runs.append(made | {"outcomes": {"forgetting": 0.1 * scored + beyond}})
+    arms = {arm + rate: {} for arm in ("baseline", "late") for rate in ("", "-2")}
+    reference, other = verdicts.at_equal_score({"runs": runs, "arms": arms}, ("baseline", "late"))
+    assert [other[seed] - reference[seed] for seed in range(6)] == pytest.approx([0.4] * 6)  # no noise
 
 
 def test_a_record_is_made_of_finished_runs(tmp_path: Path) -> None:
@@ -142,6 +166,8 @@ def test_a_record_is_made_of_finished_runs(tmp_path: Path) -> None:
     assert record["settings"] == {"train.steps": 200} and record["environment"] == {"cores": 2}
     assert record["arms"]["late"] == {"sam.rho": 0.1, "sam.start": 0.2}
     (made,) = record["runs"]
+    named = collect.collect({"task": "t", "names": {"late": "later"}}, [tmp_path])
+    assert [of["arm"] for of in named["runs"]] == ["later"] and "late" not in named["arms"]
     assert made["arm"] == "late" and made["steps"] == [100, 200]
     assert made["validation"] == made["test"] == {"t": {"accuracy": [60.0, 75.0]}}
     expected = {"accuracy after int4": 50.0, "accuracy kept by int4": -50.0, "loss of an answer": 0.5}
