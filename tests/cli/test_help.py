@@ -16,7 +16,7 @@ from lowland.cli import VERBS, build_verb_parser
 from lowland.cli.generation import Generation
 from lowland.cli.parser import seed_list
 from lowland.config.data import CustomData, DataSettings
-from lowland.config.experiment import MODEL_DEFAULTS, ExperimentConfig
+from lowland.config.experiment import MODEL_DEFAULTS, SEEDS
 from lowland.sam import SAMConfig
 from lowland.train import TrainSettings
 
@@ -47,7 +47,11 @@ def test_root_help() -> None:
 def test_said_defaults_are_true() -> None:
     """Every default that the help of compare says is the dataclass's, in brackets the embedded model's."""
     sections = {"train": TrainSettings, "sam": SAMConfig, "data": DataSettings, "data.custom": CustomData}
-    special = {"data.custom.metrics": "accuracy", "model": "embedded", "seeds": "3"}
+    special = {
+        "data.custom.metrics": "accuracy",
+        "model": "embedded",
+        "seeds": str(SEEDS),
+    }
     embedded = MODEL_DEFAULTS["embedded"]["train"]
     checked = set()
     for action in build_verb_parser("compare")._actions:

@@ -16,7 +16,7 @@ from lowland.cli.console import console
 from lowland.cli.parser import at_least_one, comma_list, launcher_and_options, number, own_arm
 from lowland.cli.publish import push
 from lowland.config.arms import KNOWN
-from lowland.config.experiment import FIRST_LOOK, MOST_SEEDS
+from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.errors import UserError
 from lowland.report.formats import plain
 
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--until-decided",
         action="store_true",
         help="add seeds until the score is decided for every arm, by intervals that allow for repeated "
-        f"looks; {FIRST_LOOK} seeds to begin with, unless --seeds says otherwise (default: off)",
+        f"looks; {SEEDS} seeds to begin with, unless --seeds says otherwise (default: off)",
     )
     runs.add_argument(
         "--max-seeds",
@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     if "detect" in arguments and ("seeds" in arguments or "until_decided" in arguments):
         raise UserError("--detect chooses the seeds; leave --seeds and --until-decided out.")
     if "until_decided" in arguments and "seeds" not in arguments:
-        arguments.seeds = list(range(min(FIRST_LOOK, getattr(arguments, "max_seeds", MOST_SEEDS))))
+        arguments.seeds = list(range(min(SEEDS, getattr(arguments, "max_seeds", MOST_SEEDS))))
     experiments = settings.experiments(arguments)
     for name, experiment in experiments.items():
         if len(experiment.config.arms) < 2 and "alone" not in arguments:

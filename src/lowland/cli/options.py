@@ -7,7 +7,7 @@ import argparse
 from lowland.cli.generated import add_settings, keys_of
 from lowland.cli.parser import KeysAndValues, NamedFiles, number, seed_list
 from lowland.config.data import CustomData, DataSettings
-from lowland.config.experiment import MODEL_DEFAULTS, RunConfig
+from lowland.config.experiment import MODEL_DEFAULTS, SEEDS, RunConfig
 from lowland.config.outcomes import OutcomeSettings
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.sam.config import SAMConfig
@@ -80,7 +80,7 @@ def add_family(group: argparse._ArgumentGroup) -> None:
     add_settings(group, FamilySettings, "family")
 
 
-def add_seeds(group: argparse._ArgumentGroup, default: str = "3") -> None:
+def add_seeds(group: argparse._ArgumentGroup, default: str = str(SEEDS)) -> None:
     """Adds seeds."""
     group.add_argument(
         "--seeds",

@@ -37,7 +37,10 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], console: Console, jobs: in
     lines = lines_of(plan, reasons, jobs)
     if len(plan.config.arms) > 1:
         spread = spread_for(plan.config, store, sum(plan.workload.evaluation.values()))
-        lines.insert(2, ("seeds", power(len(plan.config.seeds), spread).sentence))
+        sentence = power(len(plan.config.seeds), spread).sentence
+        if "seeds" in reasons:
+            sentence += f"; the default, where 3 detect only {power(3, spread).sees:.2g}"
+        lines.insert(2, ("seeds", sentence))
     for name, text in lines:
         table.add_row(Text(name), Text(plain(text)))
     console.print(table)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from lowland.comparison.experiment import build_experiment, default_directory
 from lowland.comparison.session import Comparison, Way, run_comparison, seeds_that_see
 from lowland.config.arms import nest
-from lowland.config.experiment import MOST_SEEDS
+from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.config.layers import merge
 from lowland.errors import UserError
 from lowland.files import fingerprint, write_atomic
@@ -34,7 +34,7 @@ def compare(
     name: str | None = None,
     model: str = "embedded",
     arms: Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
-    seeds: int | Sequence[int] = 3,
+    seeds: int | Sequence[int] = SEEDS,
     epochs: float | None = None,
     settings: Mapping[str, Any] | None = None,
     directory: str | Path | None = None,

@@ -162,6 +162,8 @@ def _reasons(given: Layer, config: ExperimentConfig) -> dict[str, str]:
             reasons[f"train.{name}"] = "the paper's"
     if "rho" not in _section(given, "sam"):
         reasons["sam.rho"] = "the paper's; small models often want less, see --grid"
+    if "seeds" not in given:
+        reasons["seeds"] = "the default"
     return reasons
 
 

@@ -84,8 +84,11 @@ class RunConfig:
         return tomli_w.dumps(with_lists(self.to_dict()))
 
 
-FIRST_LOOK, MOST_SEEDS = 5, 40
-"""Seeds to begin with, and at most, where seeds are added until the score is decided."""
+SEEDS = 5
+"""Seeds by default, and before the first look with `--until-decided`: three see half as well."""
+
+MOST_SEEDS = 40
+"""Seeds at most, where seeds are added until the score is decided."""
 
 UNDECISIVE = ("arms", "seeds", "outcomes")
 """What may differ between the commands of one experiment."""
@@ -102,7 +105,7 @@ class ExperimentConfig(RunConfig):
     """
 
     arms: Mapping[str, Changes] = field(default_factory=lambda: {name: KNOWN[name] for name in DEFAULT})
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = tuple(range(SEEDS))
     outcomes: OutcomeSettings = field(default_factory=OutcomeSettings)
 
     def __post_init__(self) -> None:
