@@ -16,7 +16,7 @@ from lowland.cli import VERBS, build_verb_parser
 from lowland.cli.generation import Generation
 from lowland.cli.parser import seed_list
 from lowland.config.data import CustomData, DataSettings
-from lowland.config.experiment import MODEL_DEFAULTS, SEEDS
+from lowland.config.experiment import MODEL_DEFAULTS, SEEDS, ExperimentConfig
 from lowland.sam import SAMConfig
 from lowland.train import TrainSettings
 
@@ -80,7 +80,7 @@ def test_said_defaults_are_true() -> None:
     said = {name for name, field in settings.items() if field.default is not False}  # no switches
     assert said - without <= checked
     config = ExperimentConfig(data=DataSettings(tasks=("facts",)))
-    assert (config.model, len(config.seeds), CustomData.metrics) == ("embedded", 3, ("accuracy",))
+    assert (config.model, len(config.seeds), CustomData.metrics) == ("embedded", SEEDS, ("accuracy",))
 
 
 def test_said_defaults_of_generation_are_true() -> None:
