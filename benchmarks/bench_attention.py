@@ -18,7 +18,6 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from lowland.models.dropout import Masks
 from lowland.train import keep_freed_memory
 
 WIDTH, WARM_UP = 64, 2
@@ -27,7 +26,7 @@ WIDTH, WARM_UP = 64, 2
 def plain(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float) -> Tensor:
     """Attends as `models/packed.py` does."""
     scores = query @ key.transpose(2, 3) + bias
-    weights = Masks(True, query.device).drop(scores.softmax(-1).to(value.dtype), dropout)
+    weights = torch.nn.functional.dropout(scores.softmax(-1).to(value.dtype), dropout)
     return weights @ value
 
 

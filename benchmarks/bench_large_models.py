@@ -76,7 +76,7 @@ class Trained:
         module = self.loss_fn.module
         self.gradient = StandardGradient(module) if arm == "standard" else sam_of(module)
         self.gradient.micro_batch_size = -(-options.batch_size // saving.parts)
-        self.optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
+        self.optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
 
     def step(self, batch: Any) -> None:
         """Takes a whole step."""

@@ -50,7 +50,7 @@ def measure(options: argparse.Namespace) -> tuple[float, int]:
     model = model_of(options.shape, device)
     loss_fn = loss_of(model, precision_of(options) == "bf16")
     sam = sam_of(loss_fn.module)
-    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
     start = 0.0
     for step in range(options.steps):
         if step == WARM_UP:

@@ -69,7 +69,7 @@ def peak_of(shape: str, arm: str, batch_size: int, options: Any) -> tuple[int, i
     device = torch.device(options.device)
     model = model_of(shape, device)
     loss_fn = loss_of(model, precision_of(options) == "bf16")
-    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
     gradient = GRADIENTS[arm](loss_fn.module)
     batch = batch_of(model, batch_size, options.input_length, options.target_length)
 

@@ -64,7 +64,7 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
     model = model_of(options.shape, device)
     fast = options.operations == "fast"
     loss_fn = loss_of(model, precision_of(options) == "bf16", fast)
-    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=fast)
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
     gradients = gradients_of(loss_fn.module, size)
     if options.only:
         gradients = {name: gradients[name] for name in ("standard", *options.only)}

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from lowland import SAM, StandardGradient
 from lowland.train import TrainSettings, keep_freed_memory
-from lowland.train.loss import BatchLoss
+from lowland.train.loss import BatchLoss, encoder_decoder_loss
 from lowland.train.optimizers import build_optimizer
 
 
@@ -50,8 +50,8 @@ def main() -> None:
     rows = []
     for shape in options.shape:
         model = model_of(shape, device)
-        loss = BatchLoss(model, device, bf16=bf16, fast=True, z_loss=1e-4)
-        optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4), fast=True)
+        loss = encoder_decoder_loss(model, device, bf16=bf16, fast=True, z_loss=1e-4)
+        optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
         gradients = {
             "standard": StandardGradient(loss.module),
             "sam": SAM(loss.module, rho=0.05, ascent=0.25),

@@ -41,7 +41,7 @@ from lowland.train import (
     keep_freed_memory,
     seed_dropout,
 )
-from lowland.train.loss import sequence_loss
+from lowland.train.loss import encoder_decoder_loss
 
 WARM_UP = 5
 RATE = 1e-3
@@ -168,10 +168,8 @@ def trainer_run(
 def loss_on(model: PreTrainedModel, examples: list[EncodedExample]) -> float:
     """The mean loss a target token in fp32, without dropout."""
     model.eval()
-    shift: Any = model.prepare_decoder_input_ids_from_labels
     with torch.inference_mode():
-        batch = {name: column.to(model.device) for name, column in collate(examples, 0).items()}
-        return float(sequence_loss(model, shift, batch))
+        return float(encoder_decoder_loss(model, model.device, fast=False)(collate(examples, 0)))
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from lowland import SAMConfig, SAMGradient
 from lowland.models import build_model, load_model
 from lowland.runs.environment import describe_environment
 from lowland.train import resolve_precision
-from lowland.train.loss import BatchLoss
+from lowland.train.loss import BatchLoss, encoder_decoder_loss
 from lowland.train.settings import Precision
 
 SHAPES = ("embedded", "t5-v1_1-small", "mt5-small")
@@ -61,7 +61,7 @@ def batch_of(
 
 def loss_of(model: PreTrainedModel, bf16: bool, fast: bool = True) -> BatchLoss:
     """The training loss as `lowland compare` computes it; its `module` is the model to hand to a gradient."""
-    return BatchLoss(model, model.device, bf16=bf16, fast=fast, z_loss=1e-4)
+    return encoder_decoder_loss(model, model.device, bf16=bf16, fast=fast, z_loss=1e-4)
 
 
 def sam_of(module: nn.Module | list[nn.Parameter], measure: bool = False, **settings: Any) -> SAMGradient:

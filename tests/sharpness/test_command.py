@@ -19,7 +19,7 @@ from lowland.data.encode import EncodedExample
 from lowland.errors import UserError
 from lowland.report.sharpness import read_records, write_sharpness
 from lowland.sharpness import Objective, trace
-from lowland.train.loss import sequence_loss
+from lowland.train.loss import encoder_decoder_loss
 
 pytestmark = pytest.mark.timeout(600)  # the first one waits for four runs and six measurements
 
@@ -178,9 +178,7 @@ def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
     ids, _ = encode_texts(["the cat sat on the mat", "a big dog"], loaded.tokenizer, 24)
     batch = collate([EncodedExample(ids[0], ids[1]), EncodedExample(ids[1], ids[0])], 0)
     weights = [p for p in model.parameters() if p.requires_grad]
-    objective = Objective(
-        lambda b: sequence_loss(model, model.prepare_decoder_input_ids_from_labels, b), weights, [batch]
-    )
+    objective = Objective(encoder_decoder_loss(model, torch.device("cpu")), weights, [batch])
     generator = torch.Generator().manual_seed(0)
     vector = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in weights]
     step = 1e-4

@@ -19,13 +19,12 @@ from lowland.models import (
     is_packable,
     load_model,
     pack,
+    packed,
     weights_sha256,
 )
-from lowland.models.dropout import Masks
 from lowland.sam import SAM, SAMConfig
 from lowland.train import Training, TrainSettings, loop, seed_dropout
-from lowland.train.loss import BatchLoss, real_token_loss, token_loss
-from lowland.train.machine import resolve_operations
+from lowland.train.loss import encoder_decoder_loss
 
 CPU = torch.device("cpu")
 PACKABLE = ("t5", "t5.1.1", "mt5")
@@ -82,7 +81,7 @@ def tight_batch() -> dict[str, Tensor]:
 def loss_and_gradients(model: PreTrainedModel, batch: dict[str, Tensor], **options: Any) -> list[Tensor]:
     """The loss of a batch, then the gradient of each weight."""
     model.zero_grad()
-    loss = BatchLoss(model, CPU, z_loss=1e-2, **options)(batch)
+    loss = encoder_decoder_loss(model, CPU, z_loss=1e-2, **options)(batch)
     loss.backward()
     gradients = [parameter.grad for parameter in model.parameters()]
     return [loss.detach(), *(gradient.clone() for gradient in gradients if gradient is not None)]
@@ -149,83 +148,22 @@ def test_packed_bf16_is_as_good_as_the_librarys() -> None:
 
 def test_packed_drops_where_the_library_drops(monkeypatch: pytest.MonkeyPatch) -> None:
     """In training, as many elements pass through dropout at the same rates as in the library."""
-    counts: dict[str, list[tuple[float, int]]] = {"fast": [], "library": []}
-    draw, functional = Masks._draw, nn.functional.dropout
+    counts: dict[bool, list[tuple[float, int]]] = {True: [], False: []}
+    library = nn.functional.dropout
+    fast = True
 
-    def counted(self: Masks, shape: torch.Size, rate: float) -> tuple[Tensor, float]:
-        counts["fast"].append((rate, shape.numel()))
-        return draw(self, shape, rate)
-
-    def counted_library(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        counts["library"].append((p, x.numel()))
-        return functional(x, p, training, inplace)
+    def counted(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        counts[fast].append((p, x.numel()))
+        return library(x, p, training, inplace)
 
     model = model_of("t5.1.1").train()
-    monkeypatch.setattr(Masks, "_draw", counted)
-    monkeypatch.setattr(nn.functional, "dropout", counted_library)
+    monkeypatch.setattr(nn.functional, "dropout", counted)
+    monkeypatch.setattr(packed, "dropout", counted)
     model.set_attn_implementation("eager")  # the other one calls no function that could be counted
-    for name in counts:
-        loss_and_gradients(model, full_batch(), fast=name == "fast")
-    assert len(counts["fast"]) > 10
-    assert sorted(counts["fast"]) == sorted(counts["library"])
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
-def test_masks_keep_rate_and_mean(dtype: torch.dtype, rate: float) -> None:
-    """Elements are dropped at the rate, the others are scaled, and gradients go by the same mask."""
-    torch.manual_seed(0)
-    x = torch.ones(300, 1001, dtype=dtype, requires_grad=True)
-    dropped = Masks(True, CPU).drop(x, rate)
-    share = float((dropped == 0).double().mean())
-    assert abs(share - rate) < 6 * math.sqrt(rate * (1 - rate) / x.numel())  # six standard errors
-    torch.testing.assert_close(dropped.max(), torch.tensor(1 / (1 - rate), dtype=dtype), rtol=1e-4, atol=8e-3)
-    (gradient,) = torch.autograd.grad(dropped.sum(), x)
-    assert torch.equal(gradient, dropped.detach())
-
-
-def test_masks_are_independent() -> None:
-    """Neighbouring elements, and the masks of two calls, are dropped independently of one another."""
-    torch.manual_seed(0)
-    masks = Masks(True, CPU)
-    first, second = (masks.drop(torch.ones(400_000), 0.1) == 0 for _ in range(2))
-    error = 6 * math.sqrt(0.01 * 0.99 / 400_000)
-    for step in (1, 2, 3, 4):
-        assert abs(float((first[step:] & first[:-step]).double().mean()) - 0.01) < error
-    assert abs(float((first & second).double().mean()) - 0.01) < error
-
-
-def test_masks_follow_torchs_stream() -> None:
-    """The masks are those of torch's global random stream: the same when it is put back, others when not."""
-    x = torch.ones(1000)
-    torch.manual_seed(5)
-    state = torch.get_rng_state()
-    first = Masks(True, CPU).drop(x, 0.1)
-    other = Masks(True, CPU).drop(x, 0.1)
-    torch.set_rng_state(state)
-    assert torch.equal(Masks(True, CPU).drop(x, 0.1), first)
-    assert not torch.equal(other, first)
-
-
-def test_nothing_is_dropped_in_evaluation() -> None:
-    """In evaluation mode dropout changes nothing and draws nothing."""
-    x, state = torch.ones(10), torch.get_rng_state()
-    assert torch.equal(Masks(False, CPU).drop(x, 0.5), x)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
-def test_real_token_loss_is_the_token_loss(z_loss: float) -> None:
-    """The loss with one softmax and its gradient are those of cross-entropy and z-loss."""
-    torch.manual_seed(0)
-    scores = (5 * torch.randn(7, 50)).requires_grad_()
-    targets = torch.randint(0, 50, (7,))
-    results = []
-    for function in (real_token_loss, token_loss):
-        loss = function(scores, targets, z_loss)
-        (gradient,) = torch.autograd.grad(3 * loss, scores)
-        results += [(loss, gradient)]
-    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)  # fp32 rounding
+    for fast in counts:
+        loss_and_gradients(model, full_batch(), fast=fast)
+    assert len(counts[True]) > 10
+    assert sorted(counts[True]) == sorted(counts[False])
 
 
 @pytest.mark.parametrize("arm", ["baseline", "sam"])
@@ -265,21 +203,18 @@ def test_other_models_keep_the_librarys_pass(kind: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(fast, library, strict=True))
 
 
+class OtherDropout(nn.Dropout):
+    """A part that neither torch nor transformers made."""
+
+
 def test_changed_models_keep_the_librarys_pass() -> None:
     """A model with a hook, a part of another class, or weights in bf16 is not packed."""
     hooked, replaced = model_of("t5.1.1"), model_of("t5.1.1")
     hooked.encoder.register_forward_hook(lambda *_: None)
-    replaced.encoder.dropout = nn.AlphaDropout(0.1)
+    replaced.encoder.dropout = OtherDropout(0.1)
     assert not is_packable(hooked)
     assert not is_packable(replaced)
     assert not is_packable(model_of("t5.1.1").bfloat16())
-
-
-def test_auto_is_fast() -> None:
-    """By default the fast operations are taken, and the library's can be asked for."""
-    assert resolve_operations("auto")
-    assert resolve_operations("fast")
-    assert not resolve_operations("library")
 
 
 def fast_training(arm: str, rho: float, **changes: Any) -> Training:

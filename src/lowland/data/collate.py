@@ -42,11 +42,11 @@ def trim_padding(batch: Mapping[str, Tensor], multiple: int = 8) -> dict[str, Te
         The batch with the same values in fewer columns, as views; other keys pass through.
     """
     trimmed = dict(batch)
-    attention_mask, labels = batch["attention_mask"], batch["labels"]
-    width = _used(attention_mask != 0, multiple)
-    trimmed["input_ids"] = batch["input_ids"][:, :width]
-    trimmed["attention_mask"] = attention_mask[:, :width]
-    trimmed["labels"] = labels[:, : _used(labels != IGNORED, multiple)]
+    mask, labels = batch["attention_mask"], batch["labels"]
+    width = _used(mask != 0, multiple)
+    trimmed |= {"input_ids": batch["input_ids"][:, :width], "attention_mask": mask[:, :width]}
+    if labels.dim() > 1:  # not those of a classifier
+        trimmed["labels"] = labels[:, : _used(labels != IGNORED, multiple)]
     return trimmed
 
 

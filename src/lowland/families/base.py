@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,56 +17,10 @@ from lowland.evaluate.generate import evaluation_mode
 from lowland.families.settings import FamilySettings
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example, Task
+from lowland.train.loss import BatchLoss
 
 TaskExamples = Mapping[str, tuple[Task, Sequence[Example]]]
 """Name of a task -> the task and its training examples."""
-
-
-class Loss(Protocol):
-    """The mean loss over what `Family.count` counts in a batch.
-
-    Attributes:
-        module: The module whose forward pass is called.
-    """
-
-    module: nn.Module
-
-    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Computes the loss of a batch, a scalar."""
-
-
-class DeviceLoss:
-    """A loss whose batches lose needless padding, go to a device, and are computed under autocast if asked.
-
-    Args:
-        module: The module whose forward pass is called.
-        compute: Computes the loss of a batch with the module.
-        device: The device.
-        bf16: Whether under bf16 autocast.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        compute: Callable[[Any, Mapping[str, Tensor]], Tensor],
-        device: torch.device,
-        bf16: bool,
-    ) -> None:
-        self.module = module
-        self._compute, self._device, self._bf16 = compute, device, bf16
-
-    def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Computes the loss of a batch."""
-        # The ascent's few examples are often shorter than the whole batch's longest.
-        mask = batch["attention_mask"]
-        width = int(mask.sum(1).max())
-        width = min(width + -width % 8, mask.shape[1])
-        moved = {
-            name: (column[:, :width] if column.dim() > 1 else column).to(self._device, non_blocking=True)
-            for name, column in batch.items()
-        }
-        with torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext():
-            return self._compute(self.module, moved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +116,8 @@ class Family(ABC):
         """Makes a batch: columns whose first dimension is the example, `labels` among them."""
 
     @abstractmethod
-    def mean_loss(
-        self, module: Any, batch: Mapping[str, Tensor], z_loss: float, label_smoothing: float
-    ) -> Tensor:
-        """Runs the model on a batch and computes its mean loss, a scalar; both numbers as in `token_loss`."""
+    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], **terms: Any) -> Tensor:
+        """Runs the model on a batch and computes its mean loss, a scalar; the terms as in `token_loss`."""
 
     def loss(
         self,
@@ -174,16 +125,15 @@ class Family(ABC):
         *,
         bf16: bool = False,
         fast: bool = False,
-        z_loss: float = 0.0,
-        label_smoothing: float = 0.0,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
-    ) -> Loss:
-        """Makes the training loss of the model; see `lowland.train.loss.BatchLoss`."""
-        return DeviceLoss(
+        **terms: Any,
+    ) -> BatchLoss:
+        """Makes the training loss of the model; see `lowland.train.loss.encoder_decoder_loss`."""
+        return BatchLoss(
             wrap(self.loaded.model),
-            lambda module, batch: self.mean_loss(module, batch, z_loss, label_smoothing),
+            lambda module, batch: self.mean_loss(module, batch, **terms),
             device,
-            bf16,
+            bf16=bf16,
         )
 
     def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:

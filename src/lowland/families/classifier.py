@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import mse_loss
 from transformers import PreTrainedConfig
 
 from lowland.data import EncodedExample, EncodedSet, collate, encode_texts
@@ -20,6 +20,7 @@ from lowland.families.head import REGRESSION, kind_of, labels_of
 from lowland.families.settings import FamilySettings
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example, Pair
+from lowland.train.loss import token_loss
 
 
 class Classifier(Family):
@@ -102,15 +103,10 @@ class Classifier(Family):
         scores: Tensor = module(input_ids=ids, attention_mask=batch["attention_mask"], **more).logits
         return scores.float()
 
-    def mean_loss(
-        self, module: Any, batch: Mapping[str, Tensor], z_loss: float, label_smoothing: float
-    ) -> Tensor:
+    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], **terms: Any) -> Tensor:
         """Computes the mean loss over examples: cross-entropy, or the squared error of numbers."""
         scores, labels = self._forward(module, batch), batch["labels"]
-        if self._regression:
-            return mse_loss(scores[:, 0], labels)
-        loss = cross_entropy(scores, labels, label_smoothing=label_smoothing)
-        return loss + z_loss * scores.logsumexp(-1).square().mean() if z_loss else loss
+        return mse_loss(scores[:, 0], labels) if self._regression else token_loss(scores, labels, **terms)
 
     def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
         """Gives each text its likeliest label, or a number. A score that is not finite gives ""."""

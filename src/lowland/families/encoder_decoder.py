@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedConfig
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet, collate, encode, encode_texts
 from lowland.data.encode import TokenIds, special_tokens
 from lowland.errors import UserError
-from lowland.families.base import Loss, Start
+from lowland.families.base import Start
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example
-from lowland.train.loss import BatchLoss
+from lowland.train.loss import BatchLoss, encoder_decoder_loss
 
 
 class EncoderDecoder(Writer):
@@ -59,26 +59,9 @@ class EncoderDecoder(Writer):
         """Pads inputs and targets on the right."""
         return collate(rows, int(self.tokenizer.pad_token_id))
 
-    def loss(
-        self,
-        device: torch.device,
-        *,
-        bf16: bool = False,
-        fast: bool = False,
-        z_loss: float = 0.0,
-        label_smoothing: float = 0.0,
-        wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
-    ) -> Loss:
-        """Takes the fast operations where there are some."""
-        return BatchLoss(
-            self.loaded.model,
-            device,
-            bf16=bf16,
-            fast=fast,
-            z_loss=z_loss,
-            label_smoothing=label_smoothing,
-            wrap=wrap,
-        )
+    def loss(self, device: torch.device, **options: Any) -> BatchLoss:
+        """Computes real tokens only, where that is asked for and the model allows it."""
+        return encoder_decoder_loss(self.loaded.model, device, **{"fast": False, **options})
 
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Scores the target's tokens, each after those before it."""

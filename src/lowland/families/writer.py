@@ -63,11 +63,9 @@ class Writer(Family):
             `# (batch, target_len, vocabulary)` and `# (batch, target_len)`, with `IGNORED` where none is.
         """
 
-    def mean_loss(
-        self, module: Any, batch: Mapping[str, Tensor], z_loss: float, label_smoothing: float
-    ) -> Tensor:
+    def mean_loss(self, module: Any, batch: Mapping[str, Tensor], **terms: Any) -> Tensor:
         """Computes the mean loss over the targets' tokens."""
-        return token_loss(*self.scores(module, batch), z_loss, label_smoothing)
+        return token_loss(*self.scores(module, batch), **terms)
 
     def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
         """Lets the model write for each text, or choose the likeliest label where the settings say so."""

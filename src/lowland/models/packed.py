@@ -1,24 +1,22 @@
-"""T5's forward pass in training over real tokens alone, with fewer and cheaper operations.
+"""T5's forward pass in training over real tokens alone.
 
 The library computes every layer for padding, too. Here the real tokens of a batch are one long row, with a
 little padding that makes its length a rounder number, and only the products of queries, keys and values see
-sequences. The weights are those of the library's own modules, whose matrices are called as they are; the
-numbers are the library's up to rounding.
+sequences. The modules are the library's own; the numbers are the library's up to rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, rms_norm
+from torch.nn.functional import dropout, gelu, rms_norm
 from torch.utils.checkpoint import checkpoint
 from transformers import MT5ForConditionalGeneration, T5ForConditionalGeneration
 from transformers.activations import NewGELUActivation
-
-from lowland.models.dropout import Masks
 
 IGNORED = -100
 """Label of a padding position, as everywhere in Hugging Face's models."""
@@ -26,29 +24,14 @@ IGNORED = -100
 LEAST_READ, LEAST_WRITTEN = 64, 16
 """Numbers of input and of target tokens are multiples of these, where there is padding to fill them up."""
 
-_PARTS = frozenset(
-    f"{prefix}{part}"
-    for prefix in ("T5", "MT5")
-    for part in (
-        "Stack",
-        "Block",
-        "LayerSelfAttention",
-        "LayerCrossAttention",
-        "LayerFF",
-        "Attention",
-        "LayerNorm",
-        "DenseActDense",
-        "DenseGatedActDense",
-        "ForConditionalGeneration",
-    )
-)
+KNOWN = ("torch.nn.modules.", "transformers.")
+"""Where the classes of the parts are defined that are called as they are."""
 
 
 def is_packable(model: nn.Module) -> bool:
     """Says whether `PackedT5` computes what a model computes.
 
-    It does for T5 and mT5 in fp32 as the library builds them, with no part replaced and no hook that would
-    have to be called.
+    It does for T5 and mT5 in fp32 as the library builds them, with no hook that would have to be called.
     """
     if type(model) not in (T5ForConditionalGeneration, MT5ForConditionalGeneration):
         return False
@@ -58,11 +41,7 @@ def is_packable(model: nn.Module) -> bool:
     if any(parameter.dtype != torch.float32 for parameter in model.parameters()):
         return False
     return all(
-        (
-            type(part).__name__ in _PARTS
-            or type(part) in (nn.ModuleList, nn.Linear, nn.Embedding, nn.Dropout, nn.ReLU)
-            or type(part).__module__ == "transformers.activations"
-        )
+        type(part).__module__.startswith(KNOWN)
         # The table of tokens is called as a module here, too.
         and (isinstance(part, nn.Embedding) or not (part._forward_hooks or part._forward_pre_hooks))
         for part in model.modules()
@@ -193,8 +172,7 @@ def _stack(
     stack: Any, x: Tensor, rows: _Rows, outside: Tensor | None, source: tuple[Tensor, _Rows] | None
 ) -> Tensor:
     """Runs an encoder, or a decoder on the encoder's states; gives the states `(tokens, d_model)`."""
-    masks = Masks(stack.training, x.device)
-    x = masks.drop(x, stack.dropout.p)
+    x = stack.dropout(x)
     length = rows.shape[1]
     bias = stack.block[0].layer[0].SelfAttention.compute_bias(length, length, device=x.device)
     if source is not None:
@@ -204,18 +182,16 @@ def _stack(
         bias = bias + outside
 
     def run(block: Any, x: Tensor, bias: Tensor, states: Tensor | None) -> Tensor:
-        # Each block seeds its masks itself, so that checkpointing can draw them again.
-        masks = Masks(block.training, x.device)
         attention, *cross, feed_forward = block.layer
         normed = _norm(attention.layer_norm, x)
-        y = _attend(attention.SelfAttention, normed, rows, normed, rows, bias, masks)
-        x = x + masks.drop(y, attention.dropout.p)
+        x = x + attention.dropout(_attend(attention.SelfAttention, normed, rows, normed, rows, bias))
         if states is not None and source is not None:
             normed = _norm(cross[0].layer_norm, x)
-            y = _attend(cross[0].EncDecAttention, normed, rows, states, source[1], outside, masks)
-            x = x + masks.drop(y, cross[0].dropout.p)
-        y = _feed(feed_forward.DenseReluDense, _norm(feed_forward.layer_norm, x), masks)
-        return x + masks.drop(y, feed_forward.dropout.p)
+            y = _attend(cross[0].EncDecAttention, normed, rows, states, source[1], outside)
+            x = x + cross[0].dropout(y)
+        y = _feed(feed_forward.DenseReluDense, _norm(feed_forward.layer_norm, x))
+        result: Tensor = x + feed_forward.dropout(y)
+        return result
 
     states = None if source is None else source[0]
     for block in stack.block:
@@ -223,11 +199,12 @@ def _stack(
             x = checkpoint(run, block, x, bias, states, use_reentrant=False)
         else:
             x = run(block, x, bias, states)
-    return masks.drop(_norm(stack.final_layer_norm, x), stack.dropout.p)
+    result: Tensor = stack.dropout(_norm(stack.final_layer_norm, x))
+    return result
 
 
 def _attend(
-    attention: Any, x: Tensor, rows: _Rows, source: Tensor, columns: _Rows, bias: Tensor | None, masks: Masks
+    attention: Any, x: Tensor, rows: _Rows, source: Tensor, columns: _Rows, bias: Tensor | None
 ) -> Tensor:
     """Lets tokens attend to a source; `bias` is added to the scores `(batch, heads, rows, columns)`."""
     width = attention.key_value_proj_dim
@@ -235,24 +212,16 @@ def _attend(
     key, value = columns.heads(attention.k(source), width), columns.heads(attention.v(source), width)
     scores = query @ key.transpose(2, 3)
     scores = scores.float() if bias is None else scores + bias
-    weights = masks.drop(scores.softmax(-1).to(value.dtype), attention.dropout if attention.training else 0.0)
+    weights = dropout(scores.softmax(-1).to(value.dtype), attention.dropout, attention.training)
     result: Tensor = attention.o(rows.tokens(weights @ value))
     return result
 
 
-def _feed(dense: Any, x: Tensor, masks: Masks) -> Tensor:
-    if hasattr(dense, "wi_0"):
-        x = _activate(dense.act, dense.wi_0(x)) * dense.wi_1(x)
-    else:
-        x = _activate(dense.act, dense.wi(x))
-    result: Tensor = dense.wo(masks.drop(x, dense.dropout.p))
-    return result
-
-
-def _activate(function: Any, x: Tensor) -> Tensor:
-    if isinstance(function, NewGELUActivation):  # the same function in eight operations
-        return gelu(x, approximate="tanh")
-    result: Tensor = function(x)
+def _feed(dense: Any, x: Tensor) -> Tensor:
+    # The library's gelu_new is the same function in eight operations.
+    activate = partial(gelu, approximate="tanh") if isinstance(dense.act, NewGELUActivation) else dense.act
+    x = activate(dense.wi_0(x)) * dense.wi_1(x) if hasattr(dense, "wi_0") else activate(dense.wi(x))
+    result: Tensor = dense.wo(dense.dropout(x))
     return result
 
 

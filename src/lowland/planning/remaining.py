@@ -55,12 +55,12 @@ def step_seconds(family: Family, batch: Mapping[str, Tensor], train: TrainSettin
     import torch
     from accelerate import PartialState
 
-    from lowland.train.machine import resolve_operations, resolve_precision
+    from lowland.train.machine import resolve_precision
 
     device, size = PartialState().device, len(batch["labels"])
     bf16 = resolve_precision(train.precision, device) == "bf16"
     model = family.loaded.model.to(device).train()
-    loss = family.loss(device, bf16=bf16, fast=resolve_operations(train.operations), z_loss=train.z_loss)
+    loss = family.loss(device, bf16=bf16, fast=train.operations != "library", z_loss=train.z_loss)
 
     def seconds(examples: int) -> float:
         started = time.perf_counter()

@@ -11,7 +11,6 @@ from torch import nn
 from lowland.errors import UserError
 from lowland.methods.embeddings import EmbeddingNoise
 from lowland.sam import SAMConfig, SAMGradient, StandardGradient
-from lowland.train.machine import resolve_operations
 from lowland.train.settings import TrainSettings
 
 
@@ -36,7 +35,7 @@ def build_loss(
     loss = make(
         device,
         bf16=bf16,
-        fast=resolve_operations(train.operations) and kind != "freelb",  # which measures each example
+        fast=train.operations != "library" and kind != "freelb",  # which measures each example
         z_loss=train.z_loss,
         label_smoothing=train.label_smoothing,
         wrap=wrap,

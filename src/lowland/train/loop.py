@@ -22,8 +22,7 @@ from lowland.sam import GradientInfo, SAMConfig, SAMGradient
 from lowland.train.average import Average
 from lowland.train.gradients import build_gradient, build_loss
 from lowland.train.log import StepReport, figures, from_plain, to_plain
-from lowland.train.loss import BatchLoss
-from lowland.train.machine import resolve_operations
+from lowland.train.loss import encoder_decoder_loss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.settings import TrainSettings
 from lowland.train.state import load_state, save_state, stream_rows, under
@@ -77,7 +76,7 @@ class Training:
     Args:
         model: A language model on the accelerator's device. It is trained in place.
         batches: What it is trained on.
-        loss: Makes the loss of the model on a device; that of encoder-decoders, `BatchLoss`, by default.
+        loss: Makes the loss of the model on a device; `encoder_decoder_loss` by default.
         settings: How it is trained.
         sam: SAM's settings; the baseline's gradient where the radius is 0.
         accelerator: Device and processes.
@@ -110,14 +109,13 @@ class Training:
         if settings.embedding_noise != "none" and accelerator.num_processes > 1:
             raise UserError("--embedding-noise runs in one process. Leave it out, or start only one.")
         self._loss = build_loss(
-            loss or partial(BatchLoss, model),
+            loss or partial(encoder_decoder_loss, model),
             accelerator.device,
             settings,
             bf16=bf16,
             wrap=accelerator.prepare_model,
         )
-        fast = resolve_operations(settings.operations)
-        self._optimizer = build_optimizer(model, settings, fast=fast)
+        self._optimizer = build_optimizer(model, settings)
         self._schedule = build_schedule(self._optimizer, settings)
         self._gradient = build_gradient(self._loss.module, settings, sam)
         if isinstance(self._gradient, SAMGradient):

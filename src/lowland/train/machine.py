@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from lowland.train.settings import Operations, Precision
+from lowland.train.settings import Precision
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -29,11 +29,6 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
-
-
-def resolve_operations(operations: Operations) -> bool:
-    """Tells whether to compute with the fast operations, which `auto` does in every precision."""
-    return operations != "library"
 
 
 def cpu_has_bf16() -> bool:

@@ -12,17 +12,15 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 from transformers.optimization import Adafactor
 
-from lowland.train import adafactor
 from lowland.train.settings import TrainSettings
 
 
-def build_optimizer(model: nn.Module, settings: TrainSettings, *, fast: bool = False) -> Optimizer:
+def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
     """Builds the optimizer over the model's trainable parameters.
 
     Args:
         model: The model.
         settings: Which optimizer, at which learning rate.
-        fast: Whether AdaFactor may differ from the library's by rounding.
 
     Returns:
         AdaFactor as T5 uses it (steps relative to the size of each weight, external learning rate, no
@@ -34,8 +32,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings, *, fast: bool = F
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.optimizer == "adafactor":
-        kind: Any = adafactor.Adafactor if fast else Adafactor
-        optimizer: Optimizer = kind(
+        optimizer: Optimizer = Adafactor(
             parameters,
             lr=settings.learning_rate,
             scale_parameter=True,
