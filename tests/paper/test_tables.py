@@ -13,8 +13,7 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.paper.gains import paper_gain, relative_gain
-from lowland.paper.layout import LAYOUTS
-from lowland.paper.printed import AVERAGES, PrintedRow, printed_rows
+from lowland.paper.printed import AVERAGES, PrintedRow, layouts, printed_rows
 from lowland.paper.results import DEFAULTS, VARIED, columns_of, paper_model
 from lowland.paper.tables import paper_tables
 from lowland.paper.write import write_paper
@@ -30,7 +29,7 @@ PAPER = {(row.table, row.row): row for row in printed_rows()}
 def scores_of(row: PrintedRow) -> dict[str, dict[str, float]]:
     """What our evaluation would have to give for a row of the paper: evaluation set -> metric -> percent."""
     scores: dict[str, dict[str, float]] = {}
-    for column, metrics in LAYOUTS[row.table].columns.items():
+    for column, metrics in layouts()[row.table].columns.items():
         for printed, (name, metric) in metrics.items():
             scores.setdefault(name, {})[metric] = row.scores[column][printed]
     return scores
@@ -84,7 +83,7 @@ def tables(*directories: Path) -> dict[str, Table]:
 def test_every_column_is_a_task_of_ours() -> None:
     """Every column and metric of the paper's tables is an evaluation set and metric of a registered task."""
     metrics = {name: get_task(name).metrics for name in task_names()}
-    for layout in LAYOUTS.values():
+    for layout in layouts().values():
         for column in layout.columns.values():
             for name, metric in column.values():
                 parts = name.split("/")
@@ -95,7 +94,7 @@ def test_every_column_is_a_task_of_ours() -> None:
 def test_every_printed_column_has_a_place() -> None:
     """No column or metric that the paper prints is missing from the layouts."""
     for row in printed_rows():
-        columns = LAYOUTS[row.table].columns
+        columns = layouts()[row.table].columns
         for column, metrics in row.scores.items():
             assert column in AVERAGES or set(metrics) == set(columns[column])
 
@@ -123,7 +122,7 @@ def test_the_papers_scores_give_the_papers_rows(tmp_path: Path, table: int, row:
     ]
     for printed, ours in (made.rows[:2], made.rows[2:]):
         start = 2
-        if LAYOUTS[table].average is not None:
+        if layouts()[table].average is not None:
             # The printed average may be off in its last digit, because it was formed before rounding.
             for one, other in zip(printed[2].split(" / "), ours[2].split(" / "), strict=True):
                 assert float(one) == pytest.approx(float(other), abs=0.1 + 1e-9)
@@ -295,7 +294,7 @@ def test_gains_are_cut() -> None:
 
 def test_half_a_column_is_left_out() -> None:
     """A task with one of its two metrics has no place in the average, and an undefined score none either."""
-    layout = LAYOUTS[1]
+    layout = layouts()[1]
     columns = columns_of(
         {
             ("superglue/cb", "accuracy"): 90.0,

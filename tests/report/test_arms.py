@@ -12,7 +12,6 @@ from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
 from lowland.report.comparison import compare
-from lowland.report.headline import headline
 from lowland.report.points import find_points, settings_of
 from lowland.report.runs import read_experiment
 from lowland.report.tables import cost_table
@@ -62,7 +61,7 @@ def test_each_arm_is_compared_with_the_first(directory: Path) -> None:
 def test_all_arms_are_in_tables_page_and_json(directory: Path) -> None:
     """Headline, table, CSV, page and JSON name every arm, and the page says what each changes."""
     report = write_report(directory)
-    assert headline(report.comparison).count("in em on a") == 3
+    assert report.headline.count("in em on a") == 3
     assert [row[2] for row in report.scores[0].rows] == ["Baseline", "rho=0.05", "rho=0.15", "late"]
     with (directory / "report" / "tables" / "scores-last-step.csv").open() as file:
         records = list(csv.DictReader(file))

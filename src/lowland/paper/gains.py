@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from lowland.paper.layout import LAYOUTS, Layout
-from lowland.paper.printed import printed_rows
-from lowland.paper.results import Result, as_in_paper, columns_of, find_results
+from lowland.paper.printed import layouts, printed_rows
+from lowland.paper.results import as_in_paper, find_results
 from lowland.report.comparison import pair_seeds
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.points import Point
 from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
 from lowland.report.words import spread
-from lowland.statistics import PairedComparison
 
 GAINS = (1, 2, 3, 4, 5, 6, 7)
 """Tables 8 and 9 repeat what these say, in more detail."""
@@ -40,44 +38,50 @@ def gains_table(points: Sequence[Point]) -> Table:
     """Makes the table of gains: of the average where a table has one, else of every column and metric."""
     rows: list[Row] = []
     for number in GAINS:
-        layout, results = LAYOUTS[number], find_results(points, number)
-        for result in as_in_paper(results, number):
-            baseline = result.baseline_of(results)
-            for column, metric in _scores(layout) if baseline else ():
-                paired = _paired(baseline, result, layout, column, metric)  # type: ignore[arg-type]
-                if paired.n == 0:
-                    continue
-                ours = relative_gain(paired.reference.mean, paired.arm.mean)
-                theirs = paper_gain(number, result.model, result.rho, column, metric)
-                cells = (
-                    str(number),
-                    f"{result.model} + SAM ({result.rho:g})",
-                    f"{column} {metric}",
-                    spread(paired.reference),
-                    spread(paired.arm),
-                    difference_cell(paired),
-                    str(paired.n),
-                    *(NONE if math.isnan(gain) else f"{gain:+.1f}%" for gain in (ours, theirs)),
-                )
-                record: dict[str, Value] = {
-                    "table": number,
-                    "model": result.model,
-                    "rho": result.rho,
-                    "experiment": result.name,
-                    "column": column,
-                    "metric": metric,
-                    "baseline_mean": paired.reference.mean,
-                    "sam_mean": paired.arm.mean,
-                    **paired_record(paired),
-                    "relative_gain": ours,
-                    "relative_gain_in_the_paper": theirs,
-                }
-                rows.append((cells, record))
-    numbers = ("Baseline", "SAM", DIFFERENCE, "Seeds", "Gain", "Paper's gain")
+        layout, results = layouts()[number], find_results(points, number)
+        columns: Mapping[str, Iterable[str]] = layout.columns
+        if layout.average is not None:
+            columns = {layout.average: layout.average_metrics}
+        scores = [(column, metric) for column, metrics in columns.items() for metric in metrics]
+        both = [(one, base) for one in as_in_paper(results, number) if (base := one.baseline_of(results))]
+        for result, baseline, column, metric in ((*pair, *score) for pair in both for score in scores):
+            standard, sam = (
+                {seed: of[column][metric] for seed, of in one.runs.items() if metric in of.get(column, {})}
+                for one in (baseline, result)
+            )
+            paired = pair_seeds(standard, sam)
+            if paired.n == 0:
+                continue
+            ours = relative_gain(paired.reference.mean, paired.arm.mean)
+            theirs = paper_gain(number, result.model, result.rho, column, metric)
+            cells = (
+                str(number),
+                f"{result.model} + SAM ({result.rho:g})",
+                f"{column} {metric}",
+                spread(paired.reference),
+                spread(paired.arm),
+                difference_cell(paired),
+                str(paired.n),
+                *(NONE if math.isnan(gain) else f"{gain:+.1f}%" for gain in (ours, theirs)),
+            )
+            record: dict[str, Value] = {
+                "table": number,
+                "model": result.model,
+                "rho": result.rho,
+                "experiment": result.name,
+                "column": column,
+                "metric": metric,
+                "baseline_mean": paired.reference.mean,
+                "sam_mean": paired.arm.mean,
+                **paired_record(paired),
+                "relative_gain": ours,
+                "relative_gain_in_the_paper": theirs,
+            }
+            rows.append((cells, record))
     return make_table(
         "gains",
         "What SAM gains",
-        {"Table": "r", "Model": "l", "Score": "l", **dict.fromkeys(numbers, "r")},
+        f">Table, Model, Score, >Baseline, >SAM, >{DIFFERENCE}, >Seeds, >Gain, >Paper's gain",
         rows,
         ["Gain: in percent of the baseline's score, cut to one decimal as in the paper's text."],
     )
@@ -92,23 +96,3 @@ def paper_gain(table: int, model: str, rho: float, column: str, metric: str) -> 
             if value is not None:
                 found[row.sam_rho is not None] = value
     return relative_gain(found[False], found[True]) if len(found) == 2 else math.nan
-
-
-def _scores(layout: Layout) -> Iterator[tuple[str, str]]:
-    if layout.average is not None:
-        yield from ((layout.average, metric) for metric in layout.average_metrics)
-    else:
-        yield from ((column, metric) for column, metrics in layout.columns.items() for metric in metrics)
-
-
-def _paired(baseline: Result, sam: Result, layout: Layout, column: str, metric: str) -> PairedComparison:
-    """Compares the arms seed by seed."""
-    values = [
-        {
-            seed: columns[column][metric]
-            for seed, scores in result.runs.items()
-            if metric in (columns := columns_of(scores, layout)).get(column, {})
-        }
-        for result in (baseline, sam)
-    ]
-    return pair_seeds(*values)

@@ -1,8 +1,9 @@
-"""The rows of the paper's Tables 1 to 9 as they are printed, in `tables.json` beside this file."""
+"""What the paper prints: the rows of its Tables 1 to 9 (`tables.json`), and their layout (`layout.toml`)."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,45 +11,69 @@ from importlib import resources
 from statistics import fmean
 from typing import Any
 
+from lowland.report.selection import Key
+
 AVERAGES = ("SGlue", "Glue", "avg")
 """The columns that hold an average over the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrintedRow:
-    """One row of a table.
+class Layout:
+    """A table's layout, and which of our evaluation sets and metrics stand in which column."""
 
-    Attributes:
-        table: Number of the table, 1 to 9.
-        row: Number of the row in it, from 0.
-        model: The model as the paper calls it, such as `T5.1.1 Base`.
-        size: `Small`, `Base`, `Large` or `XL`.
-        sam_rho: Radius of SAM; `None` for standard training.
-        scores: Column -> metric -> percent; the column of the average is one of `AVERAGES`.
-        swept: The setting that a block of Table 9 varies: `sam.rho`, `sam.ascent` or `sam.m`.
-        swept_value: Its value in this row.
-    """
+    number: int
+    title: str
+    average: str | None = None  # the column of the average
+    columns: Mapping[str, Mapping[str, Key]]  # column but the average's -> printed metric -> ours
+    shown: bool = True  # whether the columns are printed; Table 3 prints the averages only
+
+    @property
+    def average_metrics(self) -> tuple[str, ...]:
+        """The metrics of the average."""
+        return ("f1", "em") if self.average == "avg" else ("average",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintedRow:
+    """One row of a table."""
 
     table: int
-    row: int
-    model: str
-    size: str
-    sam_rho: float | None
-    scores: Mapping[str, Mapping[str, float]]
-    swept: str | None = None
+    row: int  # number of the row in it, from 0
+    model: str  # as the paper calls it, such as `T5.1.1 Base`
+    size: str  # `Small`, `Base`, `Large` or `XL`
+    sam_rho: float | None  # radius of SAM; `None` for standard training
+    scores: Mapping[str, Mapping[str, float]]  # column, the average's too -> metric -> percent
+    swept: str | None = None  # what a block of Table 9 varies: `sam.rho`, `sam.ascent` or `sam.m`
     swept_value: float | int | None = None
+
+
+def _text(name: str) -> str:
+    return (resources.files("lowland.paper") / name).read_text(encoding="utf-8")
+
+
+@cache
+def layouts() -> Mapping[int, Layout]:
+    """Reads the layouts of all tables, by their numbers."""
+    content = tomllib.loads(_text("layout.toml"))
+    columns = {
+        name: {
+            column: {printed: tuple(ours.split()) for printed, ours in metrics.items()}
+            for column, metrics in of_benchmark.items()
+        }
+        for name, of_benchmark in content["columns"].items()
+    }
+    found = [Layout(**{**table, "columns": columns[table["columns"]]}) for table in content["table"]]
+    return {layout.number: layout for layout in found}
 
 
 @cache
 def printed_rows() -> tuple[PrintedRow, ...]:
     """Reads all rows, in the order of the tables."""
-    text = (resources.files("lowland.paper") / "tables.json").read_text(encoding="utf-8")
     rows: dict[tuple[int, int], dict[str, Any]] = {}
-    for cell in json.loads(text):
+    for cell in json.loads(_text("tables.json")):
         row = rows.setdefault((cell["table"], cell["row"]), {"scores": {}})
-        row["scores"].setdefault(cell["task"], {})[cell["metric"]] = cell["value"]
-        row |= {name: cell.get(name) for name in ("table", "row", "model", "size", "sam_rho")}
-        row |= {name: cell.get(name) for name in ("swept", "swept_value")}
+        row["scores"].setdefault(cell.pop("task"), {})[cell.pop("metric")] = cell.pop("value")
+        row |= cell
     return tuple(PrintedRow(**row) for row in rows.values())
 
 

@@ -34,31 +34,18 @@ NOT_SETTINGS = ("extends", "benchmark", "grid", "recipe")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a preset reproduces, and how.
-
-    Attributes:
-        name: The preset's name.
-        settings: Its settings, with those of the presets below.
-        extends: The preset directly below; `None` if there is none.
-        grid: The values that are compared; empty for a single comparison.
-        description: One line.
-        tables: Numbers of the paper's tables.
-        figures: Numbers of the paper's figures.
-        model: The rows of the tables: the model as the paper calls it.
-        columns: The columns of the tables; empty for all.
-        swept: The setting that a block of Table 9 varies.
-    """
+    """What a preset reproduces, and how."""
 
     name: str
-    settings: Layer
-    extends: str | None
-    grid: Grid
-    description: str = ""
-    tables: tuple[int, ...] = ()
+    settings: Layer  # with those of the presets below
+    extends: str | None  # the preset directly below
+    grid: Grid  # the values that are compared; empty for a single comparison
+    description: str = ""  # one line
+    tables: tuple[int, ...] = ()  # numbers of the paper's tables
     figures: tuple[int, ...] = ()
-    model: str | None = None
-    columns: tuple[str, ...] = ()
-    swept: str | None = None
+    model: str | None = None  # the rows of the tables: the model as the paper calls it
+    columns: tuple[str, ...] = ()  # the columns of the tables; empty for all
+    swept: str | None = None  # the setting that a block of Table 9 varies
 
     @property
     def reproduces(self) -> str:
@@ -76,11 +63,7 @@ class Recipe:
         return "tasks" in self.settings.get("data", {})
 
     def command(self, *more: str) -> str:
-        """Writes the command that runs the recipe.
-
-        Args:
-            more: Words to add at its end.
-        """
+        """Writes the command that runs the recipe, with more words at its end."""
         words = ["lowland", "compare", *([] if self.complete else ["TASK"])]
         return shlex.join([*words, "--preset", self.name, *more])
 
@@ -122,18 +105,10 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         UserError: If there is none of that name.
     """
-    own = _read(name)
-    about: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in own.get("recipe", {}).items()
-    }
-    return Recipe(
-        name=name,
-        settings=read_preset(name),
-        extends=own.get("extends"),
-        grid=own.get("grid", {}),
-        **about,
-    )
+    own, settings = _read(name), read_preset(name)
+    about = own.get("recipe", {}).items()
+    said: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in about}
+    return Recipe(name=name, settings=settings, extends=own.get("extends"), grid=own.get("grid", {}), **said)
 
 
 def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:
@@ -156,29 +131,21 @@ def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:
             raise UserError(f"Invalid extends={name!r}. Must be the name of a preset.")
         files.insert(0, _read(name))
     if tasks is None:
-        tasks = next((found for file in reversed(files) if (found := _tasks(file)) is not None), [])
-    benchmark = _benchmark(tasks, {name for file in files for name in file.get("benchmark", {})})
-    merged: dict[str, Any] = {}
-    for file in files:
-        settings = {key: value for key, value in file.items() if key not in NOT_SETTINGS}
-        merged = merge(merge(merged, settings), file.get("benchmark", {}).get(benchmark, {}))
-    return merged
-
-
-def _tasks(file: Layer) -> Sequence[str] | None:
-    data = file.get("data", {})
-    return data.get("tasks") if isinstance(data, Mapping) else None
-
-
-def _benchmark(tasks: Sequence[str], known: set[str]) -> str | None:
-    """Names the benchmark that tasks belong to, by the first part of their names."""
+        data = [data for file in reversed(files) if isinstance(data := file.get("data", {}), Mapping)]
+        tasks = next((of["tasks"] for of in data if of.get("tasks") is not None), [])
+    known = {name for file in files for name in file.get("benchmark", {})}
+    # A benchmark is the first part of its tasks' names.
     found = sorted({str(task).partition("/")[0] for task in tasks} & known)
     if len(found) > 1:
         raise UserError(
             f"The preset has settings for {' and for '.join(found)}, and the tasks are of both. "
             "Name the tasks of one benchmark, or give the settings yourself without --preset."
         )
-    return found[0] if found else None
+    merged: dict[str, Any] = {}
+    for file in files:
+        settings = {key: value for key, value in file.items() if key not in NOT_SETTINGS}
+        merged = merge(merge(merged, settings), file.get("benchmark", {}).get(next(iter(found), None), {}))
+    return merged
 
 
 @cache

@@ -9,11 +9,10 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
 
-from lowland.paper.layout import LAYOUTS, Layout
-from lowland.paper.printed import average_columns, printed_rows
+from lowland.paper.printed import Layout, average_columns, layouts, printed_rows
 from lowland.report.formats import Value
-from lowland.report.points import Point
-from lowland.report.selection import AVERAGE, Scores, Selection
+from lowland.report.points import Point, beside_sam
+from lowland.report.selection import Scores, Selection, keys_of
 from lowland.sam.config import SAMConfig
 
 Columns = dict[str, dict[str, float]]
@@ -31,19 +30,12 @@ LOW = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a choice of settings scored, or several whose columns stand in one row.
+    """What a choice of settings scored, or several whose columns stand in one row."""
 
-    Attributes:
-        name: The experiments' names.
-        model: The model, as the paper calls it where it is the paper's, such as `T5.1.1 Base`.
-        settings: Its settings, as one level.
-        runs: Seed -> scores, each the best of all checkpoints for its set and metric.
-    """
-
-    name: str
-    model: str
-    settings: Mapping[str, Value]
-    runs: Mapping[int, Scores]
+    name: str  # the experiments' names
+    model: str  # as the paper calls it where it is the paper's, such as `T5.1.1 Base`
+    settings: Mapping[str, Value]  # on one level
+    runs: Mapping[int, Columns]  # by seed; each score the best of all checkpoints for its set and metric
 
     @property
     def rho(self) -> float:
@@ -54,33 +46,23 @@ class Result:
     @property
     def plain(self) -> bool:
         """Whether SAM is the paper's method: by an ascent in every step for all weights, and nothing else."""
-        return all(
-            self.settings.get(name, default) == default
-            for name, default in DEFAULTS.items()
-            if name not in VARIED
-        )
+        other = {name: default for name, default in DEFAULTS.items() if name not in VARIED}
+        return all(self.settings.get(name, default) == default for name, default in other.items())
 
     @property
     def usual_ascent(self) -> bool:
         """Whether SAM is the paper's method as it is used there, on a quarter of the batch to one point."""
         number, share = self.settings.get("sam.ascent_examples"), self.settings.get("sam.ascent")
-        batch = self.settings.get("train.batch_size")
+        batch, m = self.settings.get("train.batch_size"), self.settings.get("sam.m", DEFAULTS["sam.m"])
         if isinstance(number, int) and isinstance(batch, int):
             share = number / batch
-        return (
-            share in (None, DEFAULTS["sam.ascent"])
-            and self.settings.get("sam.m", DEFAULTS["sam.m"]) == DEFAULTS["sam.m"]
-            and self.plain
-        )
+        return share in (None, DEFAULTS["sam.ascent"]) and m == DEFAULTS["sam.m"] and self.plain
 
     def baseline_of(self, results: Sequence[Result]) -> Result | None:
         """Finds the result without SAM whose other settings are the same."""
-        mine = _beside_sam(self)
-        return next((other for other in results if other.rho == 0 and _beside_sam(other) == mine), None)
-
-
-def _beside_sam(result: Result) -> dict[str, Value]:
-    return {key: value for key, value in result.settings.items() if not key.startswith("sam.")}
+        mine = beside_sam(self.settings)
+        of_standard = (other for other in results if other.rho == 0)
+        return next((other for other in of_standard if beside_sam(other.settings) == mine), None)
 
 
 def find_results(points: Sequence[Point], table: int) -> list[Result]:
@@ -89,29 +71,29 @@ def find_results(points: Sequence[Point], table: int) -> list[Result]:
     Table 5 has in one row what was trained on one data set at a time, so results that differ in their tasks
     only are put together.
     """
-    found = []
-    for point in points:
+    groups: dict[str, list[tuple[Point, dict[int, Scores]]]] = {}
+    for number, point in enumerate(points):
         if table in tables_of_point(point) and (runs := point.scores(Selection.BEST)):
-            scores = {seed: {k: v for k, v in s.items() if k[0] != AVERAGE} for seed, s in runs.items()}
-            model = paper_model(point.model) or PurePath(point.model).name or point.model
-            found.append(Result(name=point.name, model=model, settings=point.settings, runs=scores))
-    return _join(found) if table == 5 else found
-
-
-def _join(results: Sequence[Result]) -> list[Result]:
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        rest = {key: value for key, value in result.settings.items() if key != "data.tasks"}
-        groups.setdefault(repr(sorted(rest.items())), []).append(result)
-    joined = []
+            rest = {key: value for key, value in point.settings.items() if key != "data.tasks"}
+            groups.setdefault(repr(sorted(rest.items())) if table == 5 else str(number), []).append(
+                (point, runs)
+            )
+    found = []
     for group in groups.values():
-        runs: dict[int, Scores] = {}
-        for result in group:
-            for seed, scores in result.runs.items():
-                runs.setdefault(seed, {}).update(scores)
-        name = " + ".join(dict.fromkeys(result.name for result in group))
-        joined.append(Result(name=name, model=group[0].model, settings=group[0].settings, runs=runs))
-    return joined
+        scores: dict[int, Scores] = {}
+        for _, runs in group:
+            for seed, of_seed in runs.items():
+                scores.setdefault(seed, {}).update(of_seed)
+        first = group[0][0]
+        found.append(
+            Result(
+                name=" + ".join(dict.fromkeys(point.name for point, _ in group)),
+                model=paper_model(first.model) or PurePath(first.model).name or first.model,
+                settings=first.settings,
+                runs={seed: columns_of(one, layouts()[table]) for seed, one in scores.items()},
+            )
+        )
+    return found
 
 
 def as_in_paper(results: Sequence[Result], table: int) -> list[Result]:
@@ -174,23 +156,22 @@ def tables_of_point(point: Point) -> tuple[int, ...]:
     Part of a benchmark counts as the benchmark: its other columns stay empty.
     """
     fraction = point.settings.get("data.fraction", 1.0)
-    if fraction not in (1, LOW):
-        return ()
-    whole = fraction == 1
     # DPR is trained on beside WSC, and is no task of a table.
     several = len([task for task in point.tasks if task != "dpr"]) > 1
     benchmarks = {name.partition("/")[0] for name in point.metrics} - {"dpr"}
-    if benchmarks == {"superglue"} and several and _has(point, 1):
-        return (1, 9) if whole else (6,)
-    if benchmarks == {"glue"} and several and whole and _has(point, 2):
-        return (2,)
-    if benchmarks == {"cbqa"}:
-        return ((4,) if whole else (7,)) if several else ((5,) if whole else ())
-    if benchmarks == {"tydiqa"} and whole:
-        return (3, 8)
-    return ()
-
-
-def _has(point: Point, table: int) -> bool:
-    keys = [key for column in LAYOUTS[table].columns.values() for key in column.values()]
-    return any(name in point.metrics for name, _ in keys)
+    if fraction not in (1, LOW) or len(benchmarks) != 1:
+        return ()
+    tables: dict[tuple[str, bool, bool], tuple[int, ...]] = {
+        ("superglue", True, True): (1, 9),
+        ("superglue", True, False): (6,),
+        ("glue", True, True): (2,),
+        ("cbqa", True, True): (4,),
+        ("cbqa", True, False): (7,),
+        ("cbqa", False, True): (5,),
+        ("tydiqa", True, True): (3, 8),
+        ("tydiqa", False, True): (3, 8),
+    }
+    found = tables.get((benchmarks.pop(), several, fraction == 1), ())
+    columns = layouts()[found[0]].columns.values() if found else ()
+    ours = {key for column in columns for key in column.values()}
+    return found if ours & set(keys_of(point.metrics)) else ()

@@ -18,22 +18,16 @@ from lowland.report.points import Point, find_lines, find_points
 from lowland.report.result import print_lines, print_table
 from lowland.report.runs import read_experiment
 from lowland.report.selection import AVERAGE, Selection
-from lowland.report.write import drawn, table_files, write_files
+from lowland.report.write import drawn, files_of, write_files
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperReport:
-    """What was written.
+    """What was written."""
 
-    Attributes:
-        tables: The paper's tables that have a line of ours, and one of the gains.
-        directory: Where.
-        notes: Why there are no figures, where there are none.
-    """
-
-    tables: tuple[Table, ...]
+    tables: tuple[Table, ...]  # the paper's tables that have a line of ours, and one of the gains
     directory: Path
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # why there are no figures, where there are none
 
     def print(self, console: Console) -> None:
         """Prints the tables and where everything is."""
@@ -54,15 +48,11 @@ def write_paper(directories: Sequence[Path], out: Path) -> PaperReport:
     points = find_points([read_experiment(directory) for directory in directories])
     tables = paper_tables(points)
     figures, notes = drawn(lambda: _figures(points))
-    files = {f"figures/{name}": content for name, content in figures.items()}
-    for table in tables:
-        files |= table_files(table)
     parts = ["# As in the paper\n", *(to_markdown(table) for table in tables)]
     if not tables:
         parts.append("None of the experiments is like any in the paper's tables.\n")
     parts += [f"![{name}](figures/{name})\n" for name in figures if name.endswith(".png")]
-    files["paper.md"] = "\n".join(parts).encode()
-    write_files(out, files)
+    write_files(out, {**files_of(tables, figures), "paper.md": "\n".join(parts).encode()})
     return PaperReport(tables=tables, directory=out, notes=tuple(notes))
 
 
@@ -74,15 +64,9 @@ def _figures(points: Sequence[Point]) -> dict[str, bytes]:
         name.replace("fraction", "figure-1"): content
         for name, content in setting_figures(questions, Selection.BEST).items()
     }
-    along = {
-        setting: [
-            line
-            for line in lines
-            if line.setting == setting and 9 in tables_of_point(next(iter(line.points.values())))
-        ]
-        for setting in SENSITIVITY
-    }
-    panels = [("", "average score", found, (AVERAGE, "all")) for found in along.values() if found]
+    of_table = [line for line in lines if 9 in tables_of_point(next(iter(line.points.values())))]
+    along = [[line for line in of_table if line.setting == setting] for setting in SENSITIVITY]
+    panels = [("", "average score", found, (AVERAGE, "all")) for found in along if found]
     if panels:
         columns = min(len(panels), PANELS_PER_ROW)
         files |= draw("figure-2", lambda figure: draw_panels(figure, panels, Selection.BEST, columns))

@@ -18,16 +18,10 @@ FEASIBLE = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A verdict and what it is about.
+    """A verdict and what it is about."""
 
-    Attributes:
-        arm: The arm that is compared with the reference.
-        outcome: What was measured, for example `accuracy on glue/sst2`.
-        verdict: What came out.
-    """
-
-    arm: str
-    outcome: str
+    arm: str  # the arm that is compared with the reference
+    outcome: str  # what was measured, for example `accuracy on glue/sst2`
     verdict: Verdict
 
 
@@ -62,46 +56,37 @@ def answer(
 def describe(verdict: Verdict) -> str:
     """Writes a verdict with the figures behind it.
 
-    Args:
-        verdict: The verdict.
-
     Returns:
         For example `is undecided: -9.0 points (-18.6 to +0.6), worse in 4 of 4 seeds; about 6 seeds would
         decide`.
     """
-    found = verdict.comparison
-    match verdict.kind:
-        case Kind.NOTHING_LEARNED:
-            at = found.most if verdict.higher_is_better else found.least
-            return f"learned nothing, nor did the reference: no run is better than {_plain(at)}"
-        case Kind.NOTHING_LEFT:
-            return f"has nothing left to gain: every run of both arms is at {_plain(found.most)}"
-        case Kind.TOO_FEW_SEEDS if found.n == 0:
-            return "cannot be judged: no seed has finished in both arms"
+    found, kind = verdict.comparison, verdict.kind
+    if kind is Kind.NOTHING_LEARNED:
+        at = found.most if verdict.higher_is_better else found.least
+        return f"learned nothing, nor did the reference: no run is better than {at:.4g}"
+    if kind is Kind.NOTHING_LEFT:
+        return f"has nothing left to gain: every run of both arms is at {found.most:.4g}"
+    if found.n == 0:
+        return "cannot be judged: no seed has finished in both arms"
     # Points are told with one decimal; losses and the like move in hundredths.
     write = signed if verdict.margin >= 0.1 else "{:+.3f}".format
     figures = f"{write(found.difference)} {verdict.unit}".rstrip()
     if found.n > 1 and math.isfinite(found.low) and not found.equal_differences:
         figures += f" ({write(found.low)} to {write(found.high)})"
-    seeds = f"{verdict.seeds_better} of {count(found.n, 'seed')}"
-    if verdict.seeds_worse > verdict.seeds_better:
-        direction = f"worse in {verdict.seeds_worse} of {count(found.n, 'seed')}"
-    else:
-        direction = f"better in {seeds}"
-    match verdict.kind:
-        case Kind.TOO_FEW_SEEDS:
-            return f"cannot be judged by one seed: {figures}"
-        case Kind.UNDECIDED:
-            needed = ""
-            if verdict.seeds_needed:
-                needed = f"; about {verdict.seeds_needed} seeds would decide"
-            if (verdict.seeds_needed or 0) > FEASIBLE:
-                needed = f"; it would take more than {FEASIBLE} seeds"
-            return f"is undecided: {figures}, {direction}{needed}"
-        case Kind.EQUAL:
-            return f"is equal within {verdict.margin:g} {verdict.unit}".rstrip() + f": {figures}"
-        case _:
-            return f"is {verdict.kind.value}: {figures}, {direction}"
+    worse = verdict.seeds_worse > verdict.seeds_better
+    direction = f"worse in {verdict.seeds_worse}" if worse else f"better in {verdict.seeds_better}"
+    direction += f" of {count(found.n, 'seed')}"
+    if kind is Kind.TOO_FEW_SEEDS:
+        return f"cannot be judged by one seed: {figures}"
+    if kind is Kind.EQUAL:
+        return f"is equal within {verdict.margin:g} {verdict.unit}".rstrip() + f": {figures}"
+    needed = verdict.seeds_needed or 0
+    if kind is not Kind.UNDECIDED or not needed:
+        return f"is {kind.value}: {figures}, {direction}"
+    more = f"about {needed} seeds would decide"
+    if needed > FEASIBLE:
+        more = f"it would take more than {FEASIBLE} seeds"
+    return f"is undecided: {figures}, {direction}; {more}"
 
 
 def recommended(reference: str, verdicts: Mapping[str, Verdict]) -> str:
@@ -116,16 +101,18 @@ def _beside(others: Sequence[Judged]) -> str:
         return "Other outcomes: none was measured."
     decided = [one for one in others if one.verdict.kind in (Kind.BETTER, Kind.WORSE)]
     if decided:
-        strongest = min(decided, key=lambda one: one.verdict.p)
-        return f"Other outcomes: {strongest.outcome}, where {strongest.arm} {describe(strongest.verdict)}."
+        return f"Other outcomes: {_told(min(decided, key=lambda one: one.verdict.p))}."
     kinds = dict.fromkeys(one.verdict.kind.value for one in others)
     said = f"Other outcomes: {count(len(others), 'verdict')}, none better or worse ({', '.join(kinds)})"
     open_ = [one for one in others if one.verdict.kind is Kind.UNDECIDED]
     if len(others) > 1 and open_:
         # So many verdicts are strict with each; what stands out is still worth a look.
-        nearest = min(open_, key=lambda one: one.verdict.comparison.p)
-        said += f"; the closest: {nearest.outcome}, where {nearest.arm} {describe(nearest.verdict)}"
+        said += f"; the closest: {_told(min(open_, key=lambda one: one.verdict.comparison.p))}"
     return f"{said}."
+
+
+def _told(one: Judged) -> str:
+    return f"{one.outcome}, where {one.arm} {describe(one.verdict)}"
 
 
 def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) -> str:
@@ -171,7 +158,3 @@ def _beyond_sight(undecided: Sequence[Judged]) -> str:
     spread = Spread(value=found.sd, freedom=found.n - 1, source="these pairs")
     sees = f"{power(found.n, spread).sees:.{1 if widest.margin >= 0.1 else 3}f} {unit}".rstrip()
     return f"more seeds are unlikely to decide: these {found.n} detect only {sees} or more with 80% power"
-
-
-def _plain(value: float) -> str:
-    return f"{value:.4g}"

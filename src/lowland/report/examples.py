@@ -8,7 +8,6 @@ which class is taken for which.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,38 +32,25 @@ MOST_FLIPS = 50
 SHARE_DIGITS = 1e-6
 """A share of right answers in percent, computed twice, agrees to far more than this; other metrics do not."""
 
-Predictions = Mapping[str, Mapping[int, Sequence[str]]]
-"""arm -> seed -> what the run wrote for each example."""
+Texts = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweredSet:
-    """An evaluation set, and what every run that counts wrote for it.
-
-    Attributes:
-        name: The evaluation set.
-        metric: The metric that is the share of predictions that equal their target.
-        inputs: The examples' inputs.
-        targets: Their targets.
-        predictions: The runs' predictions; the same seeds for every arm, the reference first.
-    """
+    """An evaluation set, and what every run that counts wrote for it."""
 
     name: str
-    metric: str
-    inputs: tuple[str, ...]
-    targets: tuple[str, ...]
-    predictions: Predictions
+    metric: str  # the one that is the share of predictions that equal their target
+    inputs: Texts
+    targets: Texts
+    predictions: Mapping[str, Mapping[int, Texts]]  # arm -> seed, the reference first, the seeds the same
 
     @cached_property
     def right(self) -> Mapping[str, np.ndarray]:
         """Arm -> whether each seed's run has each example right, `# (seeds, examples)`."""
+        targets = np.array(self.targets, dtype=object)
         return {
-            arm: np.array(
-                [
-                    [text == target for text, target in zip(of_seed, self.targets, strict=True)]
-                    for of_seed in runs.values()
-                ]
-            )
+            arm: np.array([targets == np.array(of_seed, dtype=object) for of_seed in runs.values()])
             for arm, runs in self.predictions.items()
         }
 
@@ -72,6 +58,11 @@ class AnsweredSet:
     def reference(self) -> str:
         """The arm that the others are compared with."""
         return next(iter(self.predictions))
+
+    @property
+    def others(self) -> list[str]:
+        """The arms that are compared with the reference."""
+        return list(self.predictions)[1:]
 
     @property
     def floor(self) -> float:
@@ -92,15 +83,11 @@ class AnsweredSet:
         """Finds the examples that an arm has right and the reference wrong, and the other way round."""
         return find_flips(self.right[self.reference], self.right[arm])
 
-    def telling(self, arm: str, most: int) -> list[dict[str, object]]:
+    def telling(self, arm: str, most: int = MOST_FLIPS) -> list[dict[str, object]]:
         """Lists an arm's most telling flips, with what was asked, what is right and what each seed wrote."""
-        return flip_rows(
-            self.flips(arm).telling[:most],
-            self.inputs,
-            self.targets,
-            list(self.predictions[self.reference].values()),
-            list(self.predictions[arm].values()),
-        )
+        told = self.flips(arm).telling[:most]
+        wrote = [list(self.predictions[one].values()) for one in (self.reference, arm)]
+        return flip_rows(told, self.inputs, self.targets, *wrote)
 
     def classes(self, arm: str) -> Classes | None:
         """Scores each class over all seeds of an arm; `None` where the targets are no classes."""
@@ -123,83 +110,57 @@ def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, 
     """
     found = []
     seeds = sorted(set.intersection(*(set(runs) for runs in scored.runs.values())))
-    if not seeds:
-        return ()
+    runs = [(arm, seed) for arm in scored.runs for seed in seeds]
     for name, metrics in experiment.metrics.items():
-        read = {
-            arm: {
-                seed: _read(experiment.directory, arm, seed, name, scored.steps[arm][seed]) for seed in seeds
-            }
-            for arm in scored.runs
-        }
-        everything = [rows for runs in read.values() for rows in runs.values()]
-        first = everything[0]
-        if first is None or any(rows is None or rows.targets != first.targets for rows in everything):
+        files = [
+            experiment.folder(arm, seed) / "predictions" / f"{name}-{scored.steps[arm][seed]}.jsonl"
+            for arm, seed in runs
+        ]
+        read = [_read(file) if file.is_file() else ((), (), ()) for file in files]
+        if not read or not read[0][1] or any(targets != read[0][1] for _, targets, _ in read):
             continue
+        inputs, targets, _ = read[0]
+        written = {run: predictions for run, (_, _, predictions) in zip(runs, read, strict=True)}
+        shares = {
+            run: 100 * sum(map(str.__eq__, targets, texts)) / len(targets) for run, texts in written.items()
+        }
         for metric in metrics:
-            values = [
-                (rows.share if rows else math.nan, scored.runs[arm][seed][name, metric])
-                for arm, runs in read.items()
-                for seed, rows in runs.items()
-            ]
-            if all(abs(share - value) <= SHARE_DIGITS for share, value in values):
+            values = {(arm, seed): scored.runs[arm][seed][name, metric] for arm, seed in runs}
+            if all(abs(shares[run] - values[run]) <= SHARE_DIGITS for run in runs):
+                predictions = {arm: {seed: written[arm, seed] for seed in seeds} for arm in scored.runs}
                 found.append(
                     AnsweredSet(
-                        name=name,
-                        metric=metric,
-                        inputs=first.inputs,
-                        targets=first.targets,
-                        predictions={
-                            arm: {seed: rows.predictions for seed, rows in runs.items() if rows}
-                            for arm, runs in read.items()
-                        },
+                        name=name, metric=metric, inputs=inputs, targets=targets, predictions=predictions
                     )
                 )
                 break
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    inputs: tuple[str, ...]
-    targets: tuple[str, ...]
-    predictions: tuple[str, ...]
-
-    @property
-    def share(self) -> float:
-        """The share of predictions that equal their target, in percent."""
-        return 100 * sum(map(str.__eq__, self.targets, self.predictions)) / len(self.targets)
-
-
-def _read(directory: Path, arm: str, seed: int, name: str, step: int | None) -> _Rows | None:
-    """Reads what a run wrote at a step; `None` where it has kept nothing of it."""
-    file = directory / f"{arm}-seed{seed}" / "predictions" / f"{name}-{step}.jsonl"
-    if step is None or not file.is_file():
-        return None
-    columns: tuple[list[str], list[str], list[str]] = ([], [], [])
+def _read(file: Path) -> tuple[Texts, Texts, Texts]:
+    """Reads inputs, targets and predictions."""
+    rows = []
     for number, line in enumerate(file.read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line)
-            for column, key in zip(columns, ("inputs", "targets", "prediction"), strict=True):
-                if not isinstance(row[key], str):
-                    raise TypeError
-                column.append(row[key])
+            rows.append((row["inputs"], row["targets"], row["prediction"]))
+            if not all(isinstance(text, str) for text in rows[-1]):
+                raise TypeError
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{file}, line {number}: this is no prediction, which has the texts inputs, targets and "
                 "prediction. Remove the file to report without it."
             ) from None
-    inputs, targets, predictions = map(tuple, columns)
-    return _Rows(inputs, targets, predictions) if targets else None
+    inputs, targets, predictions = zip(*rows, strict=True) if rows else ((), (), ())
+    return inputs, targets, predictions
 
 
 def flips_file(sets: Sequence[AnsweredSet]) -> bytes:
     """Writes the most telling flips of every set and arm as JSON lines; empty where there are none."""
-    lines = []
-    for examples in sets:
-        reference, *others = examples.predictions
-        for arm in others:
-            for row in examples.telling(arm, MOST_FLIPS):
-                named = {"evaluation_set": examples.name, "arms": [reference, arm], **row}
-                lines.append(json.dumps(named, ensure_ascii=False) + "\n")
-    return "".join(lines).encode()
+    rows = [
+        {"evaluation_set": one.name, "arms": [one.reference, arm], **row}
+        for one in sets
+        for arm in one.others
+        for row in one.telling(arm)
+    ]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

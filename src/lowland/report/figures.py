@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lowland.errors import UserError
 from lowland.report.comparison import Comparison
 from lowland.report.formats import plain
-from lowland.report.runs import Run, title_of
-from lowland.report.selection import AVERAGE
+from lowland.report.runs import Metrics, Run, title_of
+from lowland.report.selection import AVERAGE, average, evaluated, scores_at
 from lowland.report.words import count
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ _STYLE: dict[Any, Any] = {
     "axes.labelsize": 8,
     "legend.fontsize": 7,
     "legend.title_fontsize": 7,
+    "legend.frameon": False,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "lines.linewidth": 1.2,
@@ -66,12 +67,6 @@ _STYLE: dict[Any, Any] = {
     # Names are data: a dollar sign in one is no formula.
     "text.parse_math": False,
 }
-
-
-def style_of(place: int) -> tuple[str, str, str]:
-    """Gives colour, marker and dashes of an arm by its place; beyond the last colour, dots tell apart."""
-    colour, marker, dashes = STYLES[place % len(STYLES)]
-    return colour, marker, dashes if place < len(STYLES) else ":"
 
 
 def draw(name: str, draw_on: Callable[[Figure], None]) -> dict[str, bytes]:
@@ -90,25 +85,32 @@ def draw(name: str, draw_on: Callable[[Figure], None]) -> dict[str, bytes]:
         raise UserError(
             "Figures need matplotlib, which is not installed: pip install 'lowland[report]'."
         ) from None
+    files = {}
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()  # The figure is the same whatever the user's matplotlibrc says.
         # Identifiers in an SVG are random without a salt, and must differ between those of one page.
         matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": name})
         # A name in a script that the font lacks shows boxes; that is no reason to have no figure.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure()
-        figure.set_layout_engine("constrained")
+        figure = Figure(layout="constrained")
         draw_on(figure)
-        return {
-            f"{name}.png": _save(figure, "png", {"Software": None}),
-            f"{name}.svg": _save(figure, "svg", {"Date": None, "Creator": "lowland"}),
-        }
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": "lowland"})):
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, dpi=200, metadata=metadata)
+            files[f"{name}.{kind}"] = file.getvalue()
+    return files
 
 
-def _save(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=200, metadata=metadata)
-    return file.getvalue()
+def draw_line(
+    axes: Axes, place: int, x: Sequence[float] | Floats, means: Floats, errors: Floats | None, **more: Any
+) -> None:
+    """Draws a line, and a band of errors round it, in the style of an arm's place."""
+    colour, marker, dashes = STYLES[place % len(STYLES)]
+    # Beyond the last colour, dots tell apart.
+    style = {"marker": marker, "linestyle": dashes if place < len(STYLES) else ":", **more}
+    axes.plot(x, means, color=colour, **style)
+    if errors is not None:
+        axes.fill_between(x, means - errors, means + errors, color=colour, alpha=0.2, lw=0)
 
 
 def panel_grid(figure: Figure, panels: int, columns: int, *, sharey: bool = False) -> list[Axes]:
@@ -144,75 +146,54 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
     Returns:
         The files' names -> their content; empty when no run has finished.
     """
-    experiment, seeds = comparison.experiment, comparison.seeds
-    runs = {
-        arm: [run for seed, run in experiment.finished(arm).items() if seed in seeds or not seeds]
-        for arm in experiment.arms
-    }
-    if not any(runs.values()):
-        return {}
-    return draw("scores", lambda figure: _draw_scores(figure, experiment.metrics, runs))
+    metrics = comparison.experiment.metrics
+    panels: list[tuple[str, Metrics, str]] = [
+        (name, {name: keys}, keys[0] if len(keys) == 1 else f"mean of {', '.join(keys)}")
+        for name, keys in metrics.items()
+    ]
+    if len(panels) > 1:
+        panels.insert(0, (AVERAGE, metrics, "mean score"))
+
+    def draw_on(figure: Figure) -> None:
+        grid = panel_grid(figure, len(panels), min(len(panels), PANELS_PER_ROW))
+        for axes, (title, listed, label) in zip(grid, panels, strict=True):
+            for place, of_arm in enumerate(comparison.runs.values()):
+                if of_arm:
+                    draw_line(axes, place, *curve(of_arm, listed))
+            axes.set(title=plain(title), ylabel=f"{plain(label)} (%)", xlabel="training steps")
+            give_room(axes)
+            axes.locator_params(axis="x", integer=True, nbins=5)
+        runs = {arm: len(of_arm) for arm, of_arm in comparison.runs.items() if of_arm}
+        figure.legend(
+            grid[0].get_lines(),
+            [f"{title_of(arm)}, {count(seeds, 'seed')}" for arm, seeds in runs.items()],
+            loc="outside lower center",
+            ncols=min(3, len(runs)),
+            title="mean over seeds; band: ± 1 standard error" if max(runs.values()) > 1 else None,
+        )
+
+    return draw("scores", draw_on) if any(comparison.runs.values()) else {}
 
 
-def curve(runs: Sequence[Run], metrics: Mapping[str, tuple[str, ...]]) -> tuple[Floats, Floats, Floats]:
+def curve(runs: Sequence[Run], metrics: Metrics) -> tuple[Floats, Floats, Floats]:
     """Computes an arm's curve over the mean of all sets given, each averaged over its metrics first.
 
     Returns:
         Steps, means and standard errors, each of shape (steps,); errors are nan for a single run.
     """
-    scores: list[dict[int, float]] = []
-    for run in runs:
-        by_step: dict[int, dict[str, float]] = {}
-        for evaluation in run.evaluations:
-            if evaluation.split == "evaluation" and evaluation.name in metrics:
-                values = [evaluation.metrics[key] for key in metrics[evaluation.name]]
-                by_step.setdefault(evaluation.step, {})[evaluation.name] = float(np.mean(values))
-        scores.append(
-            {
-                step: float(np.mean(list(sets.values())))
-                for step, sets in by_step.items()
-                if len(sets) == len(metrics) and not math.isnan(sum(sets.values()))
-            }
-        )
+    scores = [
+        {
+            step: mean
+            for step, sets in evaluated(run, "evaluation").items()
+            if not math.isnan(mean := average(scores_at(sets, metrics), metrics))
+        }
+        for run in runs
+    ]
     steps = sorted(set.intersection(*(set(of_run) for of_run in scores)))
     table = np.array([[of_run[step] for step in steps] for of_run in scores])
     n = len(runs)
     errors = table.std(axis=0, ddof=1) / math.sqrt(n) if n > 1 else np.full(len(steps), math.nan)
     return np.array(steps, dtype=float), table.mean(axis=0), errors
-
-
-def _draw_scores(
-    figure: Figure, metrics: Mapping[str, tuple[str, ...]], runs: Mapping[str, Sequence[Run]]
-) -> None:
-    panels = [
-        (name, {name: keys}, keys[0] if len(keys) == 1 else f"mean of {', '.join(keys)}")
-        for name, keys in metrics.items()
-    ]
-    if len(panels) > 1:
-        panels.insert(0, (AVERAGE, dict(metrics), "mean score"))
-    grid = panel_grid(figure, len(panels), min(len(panels), PANELS_PER_ROW))
-    for axes, (title, listed, label) in zip(grid, panels, strict=True):
-        for place, of_arm in enumerate(runs.values()):
-            if of_arm:
-                steps, means, errors = curve(of_arm, listed)
-                colour, marker, dashes = style_of(place)
-                axes.plot(steps, means, color=colour, marker=marker, linestyle=dashes)
-                axes.fill_between(steps, means - errors, means + errors, color=colour, alpha=0.2, lw=0)
-        axes.set_title(plain(title))
-        axes.set_ylabel(f"{plain(label)} (%)")
-        axes.set_xlabel("training steps")
-        give_room(axes)
-        axes.locator_params(axis="x", integer=True, nbins=5)
-    names = [f"{title_of(arm)}, {count(len(of_arm), 'seed')}" for arm, of_arm in runs.items() if of_arm]
-    band = any(len(of_arm) > 1 for of_arm in runs.values())
-    figure.legend(
-        grid[0].get_lines(),
-        names,
-        loc="outside lower center",
-        ncols=min(3, len(names)),
-        frameon=False,
-        title="mean over seeds; band: ± 1 standard error" if band else None,
-    )
 
 
 Bin = Mapping[str, float | None]
@@ -232,22 +213,24 @@ def reliability_figure(arms: Sequence[str], sets: Diagrams) -> dict[str, bytes]:
     Returns:
         The files' names -> their content; empty where there are no bins.
     """
-    return draw("reliability", lambda figure: _draw_reliability(figure, arms, sets)) if sets else {}
 
+    def draw_on(figure: Figure) -> None:
+        grid = panel_grid(figure, len(sets), min(len(sets), PANELS_PER_ROW))
+        for axes, (name, of_set) in zip(grid, sets.items(), strict=True):
+            axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":")
+            for arm, seeds in of_set.items():
+                confidence, right, answers = pool_bins(seeds)
+                place = arms.index(arm)
+                draw_line(axes, place, confidence, right, None, marker="", label=title_of(arm))
+                # A marker's area is the share of the answers.
+                colour, marker, _ = STYLES[place % len(STYLES)]
+                sizes = 4 + 60 * answers / answers.sum()
+                axes.scatter(confidence, right, s=sizes, color=colour, marker=marker)
+            axes.set(title=plain(name), xlabel="confidence", ylabel="share of right answers", aspect="equal")
+        lines = {str(line.get_label()): line for axes in grid for line in axes.get_lines()[1:]}
+        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3)
 
-def _draw_reliability(figure: Figure, arms: Sequence[str], sets: Diagrams) -> None:
-    grid = panel_grid(figure, len(sets), min(len(sets), PANELS_PER_ROW))
-    for axes, (name, of_set) in zip(grid, sets.items(), strict=True):
-        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":")
-        for arm, seeds in of_set.items():
-            colour, marker, dashes = style_of(arms.index(arm))
-            confidence, right, answers = pool_bins(seeds)
-            axes.plot(confidence, right, color=colour, linestyle=dashes, label=title_of(arm))
-            # A marker's area is the share of the answers.
-            axes.scatter(confidence, right, s=4 + 60 * answers / answers.sum(), color=colour, marker=marker)
-        axes.set(title=plain(name), xlabel="confidence", ylabel="share of right answers", aspect="equal")
-    lines = {str(line.get_label()): line for axes in grid for line in axes.get_lines()[1:]}
-    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3, frameon=False)
+    return draw("reliability", draw_on) if sets else {}
 
 
 def pool_bins(seeds: Sequence[Sequence[Bin]]) -> tuple[Floats, Floats, Floats]:
@@ -256,11 +239,11 @@ def pool_bins(seeds: Sequence[Sequence[Bin]]) -> tuple[Floats, Floats, Floats]:
     Returns:
         Mean confidence, share of right answers and number of answers of each bin that has any.
     """
-    bins: dict[float, list[tuple[float, float, float]]] = {}
+    bins: dict[float, Floats] = {}
     for one in (one for of_seed in seeds for one in of_seed):
-        answers = one["answers"] or 0.0
-        figures = (answers * (one["confidence"] or 0.0), answers * (one["right"] or 0.0), answers)
-        bins.setdefault(one["low"] or 0.0, []).append(figures)
-    sums = np.array([np.sum(bins[low], axis=0) for low in sorted(bins)])
-    confidence, right, answers = sums[sums[:, 2] > 0].T
+        low, answers = one["low"] or 0.0, one["answers"] or 0.0
+        sums = answers * np.array([one["confidence"] or 0.0, one["right"] or 0.0, 1.0])
+        bins[low] = bins.get(low, np.zeros(3)) + sums
+    table = np.array([bins[low] for low in sorted(bins)])
+    confidence, right, answers = table[table[:, 2] > 0].T
     return confidence / answers, right / answers, answers

@@ -45,46 +45,37 @@ _LATEX = {
 }
 
 
+Row = tuple[tuple[str, ...], Mapping[str, Value]]
+"""A row's cells, and its record."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table for readers, with the same facts in full precision for programs.
+    """A table for readers, with the same facts in full precision for programs."""
 
-    Attributes:
-        name: The stem of its files.
-        title: What it shows.
-        columns: The heads of the columns.
-        align: One letter for each column: `l` for words, `r` for numbers.
-        rows: The cells as a reader sees them.
-        notes: Sentences below the table.
-        records: The rows for CSV: column -> value.
-    """
-
-    name: str
+    name: str  # the stem of its files
     title: str
-    columns: tuple[str, ...]
-    align: str
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    records: tuple[Mapping[str, Value], ...]
+    columns: tuple[str, ...]  # the heads
+    align: str  # one letter for each column: `l` for words, `r` for numbers
+    rows: tuple[tuple[str, ...], ...]  # the cells as a reader sees them
+    notes: tuple[str, ...] = ()  # sentences below the table
+    records: tuple[Mapping[str, Value], ...]  # the rows for programs: column -> value
 
     def __post_init__(self) -> None:
         if any(len(cells) != len(self.align) for cells in (self.columns, *self.rows)):
             raise ValueError(f"Invalid {self.align=}. Every row must have as many cells.")
 
 
-Row = tuple[tuple[str, ...], Mapping[str, Value]]
-"""A row's cells, and its record."""
-
-
 def make_table(
-    name: str, title: str, columns: Mapping[str, str], rows: Sequence[Row], notes: Sequence[str] = ()
+    name: str, title: str, heads: str | Sequence[str], rows: Sequence[Row], notes: Sequence[str] = ()
 ) -> Table:
-    """Makes a table of rows that each have a record; `columns` gives the letter of each head."""
+    """Makes a table of rows that each have a record; a `>` before a head stands for a column of numbers."""
+    columns = heads.split(", ") if isinstance(heads, str) else heads
     return Table(
         name=name,
         title=title,
-        columns=tuple(columns),
-        align="".join(columns.values()),
+        columns=tuple(head.removeprefix(">") for head in columns),
+        align="".join("r" if head.startswith(">") else "l" for head in columns),
         rows=tuple(cells for cells, _ in rows),
         notes=tuple(notes),
         records=tuple(record for _, record in rows),

@@ -14,11 +14,11 @@ from lowland.outcomes.base import Outcome
 from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.outcomes.score import score
 from lowland.report.answer import Judged
-from lowland.report.comparison import Scored, pair_seeds, sum_up
+from lowland.report.comparison import Scored, against_first
 from lowland.report.figures import Bin, Diagrams
 from lowland.report.runs import Experiment, title_of
 from lowland.report.verdicts import Verdicts, decide_all
-from lowland.statistics import PairedComparison, Summary
+from lowland.statistics import Summary
 
 ALIKE = (
     "These models' outcomes were not all measured alike, and are left out: the command of the experiment "
@@ -31,37 +31,31 @@ ROUNDED = " after "
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRow:
-    """An outcome of an evaluation set.
-
-    Attributes:
-        evaluation_set: The set.
-        outcome: The outcome.
-        arms: Mean and spread of each arm.
-        verdicts: Arm -> its verdict against the reference.
-    """
+    """An outcome of an evaluation set."""
 
     evaluation_set: str
     outcome: Outcome
-    arms: Mapping[str, Summary]
+    arms: Mapping[str, Summary]  # the reference first
     verdicts: Verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """The outcomes of an experiment's models at the steps of one selection.
-
-    Attributes:
-        scored: The selection.
-        rows: A row for each set and outcome. Those after rounding share the risk of a false verdict, and so
-            do all others.
-        bins: Evaluation set -> arm -> for each seed the bins of its reliability diagram.
-        caveats: Why there are none, where there could be.
-    """
+    """The outcomes of an experiment's models at the steps of one selection."""
 
     scored: Scored
-    rows: tuple[OutcomeRow, ...] = ()
+    rows: tuple[OutcomeRow, ...] = ()  # a row for each set and outcome
     bins: Diagrams
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()  # why there are none, where there could be
+
+    @property
+    def judged(self) -> list[Judged]:
+        """The verdicts as the answer wants them."""
+        return [
+            Judged(arm=title_of(arm), outcome=f"{row.outcome.name} on {row.evaluation_set}", verdict=verdict)
+            for row in self.rows
+            for arm, verdict in row.verdicts.items()
+        ]
 
 
 def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
@@ -77,52 +71,33 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     bins: dict[str, dict[str, list[Sequence[Bin]]]] = {}
     settings: list[Any] = []
-    for arm, steps in scored.steps.items():
-        for seed, step in steps.items():
-            file = experiment.directory / f"{arm}-seed{seed}" / "outcomes" / f"step-{step}.json"
-            if not file.is_file():
-                continue
-            record = _read(file)
-            settings.append(record["settings"])
-            for name, of_set in record["sets"].items():
-                for outcome, value in of_set["outcomes"].items():
-                    number = math.nan if value is None else float(value)
-                    values.setdefault((name, outcome), {}).setdefault(arm, {})[seed] = number
-                if of_set.get("bins"):
-                    bins.setdefault(name, {}).setdefault(arm, []).append(of_set["bins"])
+    for arm, seed, step in ((a, seed, step) for a, of in scored.steps.items() for seed, step in of.items()):
+        file = experiment.folder(arm, seed) / "outcomes" / f"step-{step}.json"
+        if not file.is_file():
+            continue
+        record = _read(file)
+        settings.append(record["settings"])
+        for name, of_set in record["sets"].items():
+            for outcome, value in of_set["outcomes"].items():
+                of_arms = values.setdefault((name, outcome), {experiment.reference: {}})
+                of_arms.setdefault(arm, {})[seed] = math.nan if value is None else float(value)
+            if of_set.get("bins"):
+                bins.setdefault(name, {}).setdefault(arm, []).append(of_set["bins"])
     if any(one != settings[0] for one in settings):
         return Outcomes(scored=scored, bins={}, caveats=(ALIKE,))
-    named = [(name, outcome_named(outcome), of_arms) for (name, outcome), of_arms in values.items()]
-
-    def pairs(of_arms: Mapping[str, Mapping[int, float]]) -> dict[str, PairedComparison]:
-        reference = of_arms.get(experiment.reference, {})
-        others = {arm: of_arm for arm, of_arm in of_arms.items() if arm != experiment.reference}
-        looked = bool(experiment.looks)
-        return {arm: pair_seeds(reference, of_arm, sequential=looked) for arm, of_arm in others.items()}
-
-    compared = [(outcome, pairs(of_arms)) for _, outcome, of_arms in named]
-    # Copies of everything after rounding would be strict with what they are copies of.
-    rounded = [ROUNDED in outcome.name for outcome, _ in compared]
-    families = {
-        of_rounded: iter(
-            decide_all([one for one, own in zip(compared, rounded, strict=True) if own is of_rounded])
-        )
-        for of_rounded in (False, True)
-    }
-    verdicts = [next(families[of_rounded]) for of_rounded in rounded]
-    return Outcomes(
-        scored=scored,
-        rows=tuple(
-            OutcomeRow(
-                evaluation_set=name,
-                outcome=outcome,
-                arms={arm: sum_up(of_arm) for arm, of_arm in of_arms.items()},
-                verdicts=of_row,
-            )
-            for (name, outcome, of_arms), of_row in zip(named, verdicts, strict=True)
-        ),
-        bins=bins,
-    )
+    found = {key: against_first(own, sequential=bool(experiment.looks)) for key, own in values.items()}
+    verdicts: dict[tuple[str, str], Verdicts] = {}
+    # Those after rounding share the risk of a false verdict, and so do all others: copies of everything
+    # would be strict with what they are copies of.
+    for rounded in (False, True):
+        family = [key for key in found if (ROUNDED in key[1]) is rounded]
+        decided = decide_all([(outcome_named(key[1]), found[key][1]) for key in family])
+        verdicts |= zip(family, decided, strict=True)
+    rows = [
+        OutcomeRow(evaluation_set=key[0], outcome=outcome_named(key[1]), arms=arms, verdicts=verdicts[key])
+        for key, (arms, _) in found.items()
+    ]
+    return Outcomes(scored=scored, rows=tuple(rows), bins=bins)
 
 
 def outcome_named(name: str) -> Outcome:
@@ -130,15 +105,6 @@ def outcome_named(name: str) -> Outcome:
     base = name.partition(ROUNDED)[0]
     known = {outcome.name: outcome for outcome in (*OUTCOMES, FORGETTING)}
     return replace(known.get(base) or score(base), name=name)
-
-
-def judged_outcomes(outcomes: Outcomes) -> list[Judged]:
-    """Puts the outcomes' verdicts as the answer wants them."""
-    return [
-        Judged(arm=title_of(arm), outcome=f"{row.outcome.name} on {row.evaluation_set}", verdict=verdict)
-        for row in outcomes.rows
-        for arm, verdict in row.verdicts.items()
-    ]
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,16 +1,72 @@
-"""The two files that hold a whole report: `report.md` for people and `report.json` for programs."""
+"""The files that hold a whole report: `report.md` and `report.html` for people, `report.json` for programs.
+
+The page in HTML is one file that loads nothing and runs nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from lowland.report.formats import escape_markdown, plain, to_markdown
+from markupsafe import Markup
+
+from lowland.report.figures import INK, PAPER
+from lowland.report.formats import Table, Value, escape_markdown, plain, to_markdown
 from lowland.report.result import Report
-from lowland.report.selection import Selection
+from lowland.report.runs import title_of
 from lowland.report.tables import arms_table, settings_table
+
+SHOWN_FLIPS = 8
+"""Flips of an evaluation set and arm that the page shows; the file has more."""
+
+GROUPED: Mapping[str, int] = {"scores": 2, "outcomes": 2, "beyond": 2, "classes": 2}
+"""Tables whose first columns are heads of groups of rows."""
+
+
+def to_page(report: Report) -> str:
+    """Writes `report.md`."""
+    return _render("report.md.j2", report, escape=False)
+
+
+def to_html(report: Report, figures: Mapping[str, bytes]) -> str:
+    """Writes `report.html`.
+
+    Every text is data and is escaped: names, labels and paths come from users' files and from other people's
+    data sets. The figures are drawings of matplotlib's, whose texts are outlines.
+    """
+    drawings = {name.removesuffix(".svg"): svg for name, svg in figures.items() if name.endswith(".svg")}
+    told = [(one, arm, one.telling(arm, SHOWN_FLIPS)) for one in report.examples for arm in one.others]
+    return _render(
+        "report.html.j2",
+        report,
+        escape=True,
+        figures={figure_title(stem): _inline(svg) for stem, svg in drawings.items()},
+        beyond={table.name: table for table in report.beyond},
+        flips=[(one, arm, rows) for one, arm, rows in told if rows],
+    )
+
+
+def _render(template: str, report: Report, *, escape: bool, **more: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    page = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Characters that steer a page, such as those that turn the direction of writing, are no text.
+        finalize=lambda value: plain(value) if escape and type(value) is str else value,
+    )
+    page.filters |= {"md": escape_markdown, "plain": plain, "bullets": bullets, "table": to_markdown}
+    page.filters |= {"view": _view, "title_of": title_of, "figure_title": figure_title}
+    experiment = report.comparison.experiment
+    tables = {"arms": arms_table(experiment), "settings": settings_table(experiment)}
+    return page.get_template(template).render(report=report, experiment=experiment, **tables, **more)
 
 
 def figure_title(stem: str) -> str:
@@ -20,40 +76,8 @@ def figure_title(stem: str) -> str:
     return f"Score against {'training steps' if stem == 'scores' else stem.replace('_', ' ')}"
 
 
-def to_page(report: Report) -> str:
-    """Writes `report.md`."""
-    experiment = report.comparison.experiment
-    parts = [f"# {escape_markdown(experiment.name)}\n", f"**{escape_markdown(report.headline)}**\n"]
-    if report.answer:
-        parts.append(bullets(report.answer))
-    if report.caveats:
-        parts += ["## Before you quote a number\n", bullets(report.caveats)]
-    parts += ["## Scores\n", *(to_markdown(table) for table in report.scores)]
-    available = {scored.selection for scored in report.comparison.scored}
-    if report.scores and Selection.HELD_OUT not in available:
-        parts.append(
-            f"Scores {Selection.HELD_OUT.label} are not available: "
-            "not every run has scores of held-out training examples.\n"
-        )
-    if not report.scores:
-        parts.append("No run has finished with a score.\n")
-    for figure in report.figures:
-        if figure.suffix == ".png":
-            parts.append(f"![{figure_title(figure.stem)}](figures/{figure.name})\n")
-    if report.beyond:
-        parts += ["## Beside the score\n", *(to_markdown(table) for table in report.beyond)]
-    if report.sam:
-        parts += ["## SAM\n", to_markdown(report.sam)]
-    parts += ["## Training time\n", to_markdown(report.cost)]
-    parts += [
-        *("## Arms\n", "What each changes of the settings below:\n", to_markdown(arms_table(experiment))),
-        *("## Set-up\n", f"    {plain(experiment.command)}\n", to_markdown(settings_table(experiment))),
-    ]
-    return "\n".join(parts)
-
-
 def bullets(sentences: Iterable[str]) -> str:
-    """Writes sentences as a list."""
+    """Writes sentences as a list of Markdown."""
     return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences) + "\n"
 
 
@@ -62,10 +86,7 @@ def to_json(report: Report) -> str:
     comparison, experiment = report.comparison, report.comparison.experiment
     about = ("name", "command", "model", "tasks", "seeds", "steps", "metrics", "settings")
     content = {
-        "headline": report.headline,
-        "answer": report.answer,
-        "recommended": report.recommended,
-        "caveats": report.caveats,
+        **{name: getattr(report, name) for name in ("headline", "answer", "recommended", "caveats")},
         "experiment": {
             **{name: getattr(experiment, name) for name in about},
             "arms": experiment.changes,
@@ -101,3 +122,61 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
+
+
+def _inline(svg: bytes) -> Markup:
+    """Makes a figure part of a page, with the page's colours for text and ground."""
+    text = svg.decode()
+    text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+
+    def sized(size: re.Match[str]) -> str:
+        # On a wide screen a figure is half again as large as on paper; on a narrow one it scrolls.
+        width = float(size[1])
+        return f' style="min-width: {0.8 * width:.0f}pt; max-width: {1.5 * width:.0f}pt"'
+
+    text = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', sized, text, count=1)
+    return Markup(text.replace(INK, "currentColor").replace(PAPER, "transparent"))  # ours
+
+
+def _view(table: Table) -> dict[str, Any]:
+    """Arranges a table for the page: rows in groups, a drawing of the interval where there is one."""
+    grouped = GROUPED.get(table.name.partition("-")[0], 0)
+    bars = _bars(table.records)
+    groups: list[dict[str, Any]] = []
+    for row, record, bar in zip(table.rows, table.records, bars, strict=True):
+        head = " · ".join(dict.fromkeys(row[:grouped]))
+        if not groups or groups[-1]["head"] != head:
+            groups.append({"head": head, "rows": []})
+        cells = list(zip(row[grouped:], table.align[grouped:], strict=True))
+        groups[-1]["rows"].append({"cells": cells, "bar": bar, "verdict": record.get("verdict", "")})
+    columns = list(zip(table.columns[grouped:], table.align[grouped:], strict=True))
+    about = {"title": table.title, "notes": table.notes}
+    return about | {"columns": columns, "groups": groups, "forest": any(bars)}
+
+
+def _bars(records: Sequence[Mapping[str, Value]]) -> list[dict[str, float] | None]:
+    """Places differences and intervals on a scale from -50 to 50, on which better is to the right.
+
+    Rows of the same unit share a scale; losses of an answer and of a token have one unit and not one size.
+    """
+    found: list[tuple[object, list[float]]] = []
+    for record in records:
+        figures = [record.get(key) for key in ("difference", "interval_low", "interval_high")]
+        known = [x for x in figures if isinstance(x, float) and math.isfinite(x)]
+        points = record.get("unit", "points") == "points"
+        found.append((None if points else record.get("outcome"), known))
+    ends = {
+        unit: max([abs(x) for one, known in found if one == unit for x in known], default=0.0)
+        for unit, _ in found
+    }
+    bars: list[dict[str, float] | None] = []
+    for record, (unit, known) in zip(records, found, strict=True):
+        if not known or not ends[unit]:
+            bars.append(None)
+            continue
+        scale = -50 / ends[unit] if record.get("better") == "lower" else 50 / ends[unit]
+        middle, *interval = [scale * x for x in known]
+        low, high = min(interval, default=middle), max(interval, default=middle)
+        bars.append({"middle": middle, "low": low, "high": high})
+    return bars

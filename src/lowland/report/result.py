@@ -13,55 +13,38 @@ from lowland.report.comparison import Comparison
 from lowland.report.examples import AnsweredSet
 from lowland.report.figures import Diagrams
 from lowland.report.formats import Table, plain, to_rich
-from lowland.report.headline import in_short
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A written report.
-
-    Attributes:
-        comparison: What it is about.
-        headline: The result in one sentence.
-        scores: A score table for each selection that is available; the first one gives the headline.
-        recommended: The arm to use; `None` before anything is scored.
-        answer: Four lines: what was compared, the score, the rest, what to do; empty for a single arm.
-        beyond: Tables of what else was measured: other examples of this kind, classes, outcomes.
-        sam: The table of what SAM did; `None` where no run has logged it.
-        cost: The table of training time.
-        bins: Evaluation set -> arm -> for each seed the bins of its reliability diagram.
-        examples: The evaluation sets whose predictions tell more than their score.
-        caveats: What a reader must know before quoting a number.
-        directory: Where it was written.
-        figures: The figures' files; empty when there is nothing to draw or matplotlib is missing.
-    """
+    """A written report."""
 
     comparison: Comparison
-    headline: str
-    scores: tuple[Table, ...]
-    recommended: str | None
-    answer: tuple[str, ...]
-    beyond: tuple[Table, ...]
-    sam: Table | None
-    cost: Table
-    examples: tuple[AnsweredSet, ...]
+    headline: str  # the result in one sentence
+    elsewhere: tuple[str, ...]  # the result under each other selection
+    scores: tuple[Table, ...]  # one for each selection that is available; the first gives the headline
+    recommended: str | None  # the arm to use; `None` before anything is scored
+    answer: tuple[str, ...]  # what was compared, the score, the rest, what to do; empty for a single arm
+    beyond: tuple[Table, ...]  # what else was measured: other examples of this kind, classes, outcomes
+    sam: Table  # what SAM did; without rows where no run has logged it
+    cost: Table  # training time
     bins: Diagrams
-    caveats: tuple[str, ...]
-    directory: Path
-    figures: tuple[Path, ...]
+    examples: tuple[AnsweredSet, ...]  # the evaluation sets whose predictions tell more than their score
+    caveats: tuple[str, ...]  # what a reader must know before quoting a number
+    directory: Path  # where it was written
+    figures: tuple[Path, ...]  # empty when there is nothing to draw or matplotlib is missing
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """All tables that have files of their own."""
-        return (*self.scores, *self.beyond, *([self.sam] if self.sam else []), self.cost)
+        return (*self.scores, *self.beyond, *([self.sam] if self.sam.rows else []), self.cost)
 
     def print(self, console: Console) -> None:
         """Prints the headline, its score table, other selections, caveats, files and the answer."""
         print_lines(console, [self.headline], "bold")
-        if self.scores:
-            print_table(console, self.scores[0])
-        others = [sentence for scored in self.comparison.scored[1:] if (sentence := in_short(scored))]
-        print_lines(console, others)
+        for table in self.scores[:1]:
+            print_table(console, table)
+        print_lines(console, self.elsewhere)
         print_lines(console, [f"* {caveat}" for caveat in self.caveats], "yellow")
         console.print(Text(f"Report: {self.directory / 'report.html'} (or report.md)"), soft_wrap=True)
         print_lines(console, self.answer, "bold")

@@ -1,9 +1,8 @@
 """Three ways of saying what a run scored, because a run is evaluated at many steps.
 
-The last step needs no choice. Choosing a step on held-out training data is fair as well.
-Taking the best step on the evaluation set itself, for each task and metric on its own, is
-what the paper does: it flatters every run, the more so the more often a run is evaluated
-and the noisier it is.
+The last step needs no choice. Choosing a step on held-out training data is fair as well. Taking the best
+step on the evaluation set itself, for each task and metric on its own, is what the paper does: it flatters
+every run, the more so the more often a run is evaluated and the noisier it is.
 """
 
 from __future__ import annotations
@@ -14,13 +13,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lowland.report.runs import Evaluation, Run
+from lowland.report.runs import Metrics, Run, Split
 
 AVERAGE = "average"
 """Stands for an evaluation set where a score is the average over all."""
 
-Scores = dict[tuple[str, str], float]
-"""(evaluation set, metric) -> value in percent; nan where the run has none."""
+Key = tuple[str, str]
+"""Evaluation set and metric."""
+
+Scores = dict[Key, float]
+"""In percent; nan where the run has none."""
+
+Sets = Mapping[str, Mapping[str, float]]
+"""Evaluation set -> metric -> percent."""
 
 
 class Selection(enum.Enum):
@@ -40,9 +45,26 @@ class Selection(enum.Enum):
         }[self]
 
 
-def score_run(
-    run: Run, metrics: Mapping[str, tuple[str, ...]], selection: Selection
-) -> tuple[Scores, int | None] | None:
+def keys_of(metrics: Metrics) -> list[Key]:
+    """Lists all scores that there are, set by set."""
+    return [(name, metric) for name, listed in metrics.items() for metric in listed]
+
+
+def evaluated(run: Run, split: Split) -> dict[int, Sets]:
+    """Gives a run's evaluations by step."""
+    found: dict[int, dict[str, Mapping[str, float]]] = {}
+    for one in run.evaluations:
+        if one.split == split and one.metrics:
+            found.setdefault(one.step, {})[one.name] = one.metrics
+    return dict(found)
+
+
+def scores_at(sets: Sets, metrics: Metrics) -> Scores:
+    """Gives the scores of a step, nan for what was not evaluated there."""
+    return {(name, key): sets.get(name, {}).get(key, math.nan) for name, key in keys_of(metrics)}
+
+
+def score_run(run: Run, metrics: Metrics, selection: Selection) -> tuple[Scores, int | None] | None:
     """Scores a run.
 
     Step 0 is the model before training and is never selected.
@@ -51,19 +73,18 @@ def score_run(
         The scores and the step that they are from, which is `None` where every score has its own;
         or `None` when the selection is not available: no held-out split, or nothing evaluated.
     """
-    by_step: dict[int, dict[str, Evaluation]] = {}
-    for evaluation in run.evaluations:
-        if evaluation.split == "evaluation" and evaluation.name in metrics and evaluation.step > 0:
-            by_step.setdefault(evaluation.step, {})[evaluation.name] = evaluation
-    if not by_step:
+    at = {
+        step: scores_at(sets, metrics)
+        for step, sets in evaluated(run, "evaluation").items()
+        if step > 0 and sets.keys() & metrics.keys()
+    }
+    if not at:
         return None
     if selection is Selection.BEST:
-        return {key: _best(by_step, *key) for key in _keys(metrics)}, None
-    step = max(by_step) if selection is Selection.LAST_STEP else held_out_step(run, set(by_step))
-    if step is None:
-        return None
-    scores = {key: _value(by_step[step], *key) for key in _keys(metrics)}
-    return scores, step
+        # fmax passes over nan, and gives it where there is nothing else.
+        return {key: float(np.fmax.reduce([of[key] for of in at.values()])) for key in keys_of(metrics)}, None
+    step = max(at) if selection is Selection.LAST_STEP else held_out_step(run, set(at))
+    return None if step is None else (at[step], step)
 
 
 def held_out_step(run: Run, steps: set[int]) -> int | None:
@@ -75,17 +96,12 @@ def held_out_step(run: Run, steps: set[int]) -> int | None:
     Returns:
         One of `steps`, or `None` when none has held-out scores for all tasks that have any.
     """
-    by_step: dict[int, dict[str, float]] = {}
-    for evaluation in run.evaluations:
-        if evaluation.split == "held_out" and evaluation.step in steps and evaluation.metrics:
-            by_step.setdefault(evaluation.step, {})[evaluation.name] = float(
-                np.mean(list(evaluation.metrics.values()))
-            )
-    tasks = {task for scores in by_step.values() for task in scores}
+    by_step = {step: sets for step, sets in sorted(evaluated(run, "held_out").items()) if step in steps}
+    tasks = {task for sets in by_step.values() for task in sets}
     means = {
-        step: float(np.mean(list(scores.values())))
-        for step, scores in sorted(by_step.items())
-        if scores.keys() == tasks
+        step: float(np.mean([np.mean(list(metrics.values())) for metrics in sets.values()]))
+        for step, sets in by_step.items()
+        if sets.keys() == tasks
     }
     # max() keeps the first of equals, and the steps are in order. Rounding keeps two steps
     # that are equal but for the order of a sum from being told apart.
@@ -94,23 +110,10 @@ def held_out_step(run: Run, steps: set[int]) -> int | None:
     )
 
 
-def average(scores: Scores, metrics: Mapping[str, tuple[str, ...]]) -> float:
+def average(scores: Scores, metrics: Metrics) -> float:
     """Returns the mean over the evaluation sets, a set with several metrics averaged first.
 
     Source:
         The averages of GLUE and SuperGLUE, as in the paper's tables.
     """
     return float(np.mean([np.mean([scores[name, key] for key in keys]) for name, keys in metrics.items()]))
-
-
-def _keys(metrics: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    return [(name, metric) for name, keys in metrics.items() for metric in keys]
-
-
-def _value(evaluations: Mapping[str, Evaluation], name: str, metric: str) -> float:
-    return evaluations[name].metrics[metric] if name in evaluations else math.nan
-
-
-def _best(by_step: Mapping[int, Mapping[str, Evaluation]], name: str, metric: str) -> float:
-    values = [_value(evaluations, name, metric) for evaluations in by_step.values()]
-    return max((value for value in values if not math.isnan(value)), default=math.nan)

@@ -17,26 +17,18 @@ from lowland.report.points import differing, find_lines, find_points, settings_o
 from lowland.report.result import Report, print_lines, print_table
 from lowland.report.tables import NONE
 from lowland.report.words import count
-from lowland.report.write import drawn, table_files, write_files, write_report
+from lowland.report.write import drawn, files_of, write_files, write_report
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reports:
-    """The reports of several experiments.
-
-    Attributes:
-        reports: One for each experiment.
-        summary: One table over all of them; `None` for a single experiment.
-        directory: Where the summary and its figures were written; `None` where they were not.
-        figures: The figures' files.
-        caveats: What a reader must know of the figures.
-    """
+    """The reports of several experiments."""
 
     reports: tuple[Report, ...]
-    summary: Table | None
-    directory: Path | None = None
+    summary: Table | None  # one table over all of them; `None` for a single experiment
+    directory: Path | None = None  # where summary and figures were written; `None` where they were not
     figures: tuple[Path, ...] = ()
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()  # what a reader must know of the figures
 
     def print(self, console: Console) -> None:
         """Prints the summary; before it every report, where nothing was written of them together."""
@@ -70,9 +62,9 @@ def report_many(experiment_dirs: Sequence[Path], out: Path | None = None) -> Rep
     different = list({directory.resolve(): directory for directory in experiment_dirs}.values())
     if not different:
         raise UserError("No experiment to report on; give at least one experiment's directory.")
-    reports = [write_report(directory) for directory in different]
+    reports = tuple(write_report(directory) for directory in different)
     if out is None:
-        return Reports(reports=tuple(reports), summary=_summary(reports) if len(reports) > 1 else None)
+        return Reports(reports=reports, summary=_summary(reports) if len(reports) > 1 else None)
     summary = _summary(reports)
     experiments = [report.comparison.experiment for report in reports]
     figures, problems = drawn(lambda: setting_figures(find_lines(find_points(experiments))))
@@ -83,18 +75,17 @@ def report_many(experiment_dirs: Sequence[Path], out: Path | None = None) -> Rep
         missing = [run.title for run in experiment.runs if run.state != "done"]
         if missing:
             problems.append(f"{experiment.name}: not finished are {', '.join(missing)}.")
-    parts = [f"# {count(len(reports), 'experiment')}\n"]
+    pictures = [name for name in figures if name.endswith(".png")]
+    page = [f"# {count(len(reports), 'experiment')}\n"]
     if problems:
-        parts += ["## Before you quote a number\n", bullets(problems)]
-    parts.append(to_markdown(summary))
-    parts += [f"![{name}](figures/{name})\n" for name in figures if name.endswith(".png")]
-    files = {f"figures/{name}": content for name, content in figures.items()} | table_files(summary)
-    write_files(out, {**files, "report.md": "\n".join(parts).encode()})
+        page += ["## Before you quote a number\n", bullets(problems)]
+    page += [to_markdown(summary), *(f"![{name}](figures/{name})\n" for name in pictures)]
+    write_files(out, {**files_of([summary], figures), "report.md": "\n".join(page).encode()})
     return Reports(
-        reports=tuple(reports),
+        reports=reports,
         summary=summary,
         directory=out,
-        figures=tuple(out / "figures" / name for name in figures if name.endswith(".png")),
+        figures=tuple(out / "figures" / name for name in pictures),
         caveats=tuple(problems),
     )
 
@@ -115,32 +106,29 @@ def find_experiments(directory: Path) -> list[Path]:
 
 def _summary(reports: Sequence[Report]) -> Table:
     """Puts each experiment's first score in one table, in the order of the settings that differ."""
-    experiments = [report.comparison.experiment for report in reports]
-    settings = [settings_of(experiment) for experiment in experiments]
-    names = [experiment.name for experiment in experiments]
+    settings = [settings_of(report.comparison.experiment) for report in reports]
+    names = [report.comparison.experiment.name for report in reports]
     differ = differing(settings)
     head = next((report.scores[0] for report in reports if report.scores), None)
-    columns = dict(zip(head.columns, head.align, strict=True)) if head else {}
+    columns = zip(head.columns, head.align, strict=True) if head else ()
+    heads = [f"{'>' if letter == 'r' else ''}{column}" for column, letter in columns]
     rows: list[tuple[list[tuple[int, float, str]], Row]] = []
     for report, own in zip(reports, settings, strict=True):
         experiment = report.comparison.experiment
         name = experiment.name if names.count(experiment.name) == 1 else str(experiment.directory)
         values = [own.get(key) for key in differ]
         first = (name, *(NONE if value is None else str(value) for value in values))
+        known = {"experiment": name, **{f"setting.{key}": own.get(key) for key in differ}}
+        scored: list[Row] = [(tuple(NONE for _ in heads), {})]
+        for table in report.scores[:1]:
+            both = list(zip(table.rows, table.records, strict=True))
+            scored = [(cells, record) for cells, record in both if cells[:2] == table.rows[0][:2]]
         # Numbers are in the order of their size.
         place = [(0, float(v), "") if isinstance(v, (int, float)) else (1, 0.0, str(v)) for v in values]
-        known = {"experiment": name, **{f"setting.{key}": own.get(key) for key in differ}}
-        if not report.scores:
-            rows.append((place, ((*first, *(NONE for _ in columns)), known)))
-        for table in report.scores[:1]:
-            rows += [
-                (place, ((*first, *cells), known | dict(record)))
-                for cells, record in zip(table.rows, table.records, strict=True)
-                if cells[:2] == table.rows[0][:2]
-            ]
+        rows += [(place, ((*first, *cells), known | dict(record))) for cells, record in scored]
     return make_table(
         "summary",
         "Experiments: score in percent, the average where there is more than one",
-        {"Experiment": "l", **dict.fromkeys(differ, "l"), **columns},
+        ["Experiment", *differ, *heads],
         [row for _, row in sorted(rows, key=lambda row: row[0])],
     )

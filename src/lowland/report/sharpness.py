@@ -13,13 +13,13 @@ import numpy as np
 
 from lowland.errors import UserError
 from lowland.report.comparison import pair_seeds
-from lowland.report.figures import PANEL_WIDTH, draw, style_of
+from lowland.report.figures import PANEL_WIDTH, draw, draw_line
 from lowland.report.formats import Row, Table, Value, make_table, to_markdown
 from lowland.report.runs import title_of
 from lowland.report.tables import DIFFERENCE, NONE, paired_record
 from lowland.report.words import count
-from lowland.report.write import drawn, table_files, write_files
-from lowland.statistics import PairedComparison, Summary, summarize
+from lowland.report.write import drawn, files_of, write_files
+from lowland.statistics import summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,25 +70,22 @@ def write_sharpness(directory: Path) -> SharpnessReport:
     records = read_records(directory)
     arms = list(dict.fromkeys(record["arm"] for record in sorted(records, key=_place)))
     splits = [split for split in SPLITS if all(split in record["splits"] for record in records)]
-    tables = [
-        *(_table(split, f"Sharpness on {SPLITS[split]}", arms, records) for split in splits),
-        _table("weights", "The weights", arms, records),
-    ]
+    titles = {split: f"Sharpness on {SPLITS[split]}" for split in splits} | {"weights": "The weights"}
+    tables = [_table(name, title, arms, records) for name, title in titles.items()]
     # The loss before training is of another size: beside it the arms would look alike.
     shown = [arm for arm in arms if arm != "start"] or arms
+    with_plane = [record for record in records if record["plane"]]
+    planes = {one["arm"]: one["plane"] for one in with_plane if one["seed"] == with_plane[0]["seed"]}
+    planes = {arm: planes[arm] for arm in shown if arm in planes}
     figures, notes = drawn(
         lambda: (
             draw("line", lambda figure: _draw_lines(figure, records, shown, splits))
-            | _plane_figure(records, shown)
+            | (draw("plane", lambda figure: _draw_planes(figure, planes)) if planes else {})
         )
     )
-    files = {f"figures/{name}": content for name, content in figures.items()}
-    for table in tables:
-        files |= table_files(table)
-    files["sharpness.md"] = _page(records, tables, list(figures), notes).encode()
-    write_files(
-        directory, files, [f"figures/{name}.{kind}" for name in ("line", "plane") for kind in ("png", "svg")]
-    )
+    page = _page(records, tables, list(figures), notes)
+    files = {**files_of(tables, figures), "sharpness.md": page.encode()}
+    write_files(directory, files, [f"figures/{stem}.*" for stem in ("line", "plane")])
     return SharpnessReport(tables=tuple(tables), directory=directory)
 
 
@@ -151,42 +148,36 @@ def _table(name: str, title: str, arms: Sequence[str], records: Sequence[Record]
             of_arms = values.setdefault(measure, {arm: {} for arm in arms})
             if value is not None:
                 of_arms[record["arm"]][record["seed"]] = float(value)
+    several = len({record["seed"] for record in records}) > 1
     return make_table(
         name,
         title,
-        {"Measure": "l", "Arm": "l", "Value": "r", DIFFERENCE: "r", "Seeds": "r", "Verdict": "l"},
+        f"Measure, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict",
         [row for measure, of_arms in values.items() for row in _rows(*measure, of_arms)],
         [f"Mean ± standard deviation over seeds. Difference: minus {_named(REFERENCE)}, paired by seed."]
-        if len({record["seed"] for record in records}) > 1
+        if several
         else [],
     )
 
 
 def _rows(measure: str, sharpness: bool, values: Mapping[str, Mapping[int, float]]) -> Iterator[Row]:
     reference = values.get(REFERENCE, {})
-    for arm, of_arm in values.items():
-        if not of_arm:
-            continue
+    for arm, of_arm in ((arm, of_arm) for arm, of_arm in values.items() if of_arm):
         summary = summarize(list(of_arm.values()))
-        cells = [measure, _named(arm), _spread(summary)]
+        spread = "" if math.isnan(summary.sd) else f" ± {summary.sd:.2g}"
+        cells = (measure, _named(arm), f"{summary.mean:.3g}{spread}")
         record: dict[str, Value] = {"measure": measure, "arm": arm, "mean": summary.mean, "sd": summary.sd}
-        if reference and arm not in (REFERENCE, *NO_ARMS):
-            paired = pair_seeds(reference, of_arm)
-            verdict = WORDS.get(paired.verdict, paired.verdict) if sharpness else ""
-            cells += [_difference(paired), str(paired.n), verdict]
-            record |= {**paired_record(paired), "verdict": verdict}
-        else:
-            cells += [NONE, str(summary.n), ""]
-        yield tuple(cells), record
-
-
-def _spread(summary: Summary) -> str:
-    return f"{summary.mean:.3g}" + ("" if math.isnan(summary.sd) else f" ± {summary.sd:.2g}")
-
-
-def _difference(paired: PairedComparison) -> str:
-    interval = f" ({paired.low:+.3g} to {paired.high:+.3g})" if paired.n > 1 else ""
-    return f"{paired.difference:+.3g}{interval}" if paired.n else NONE
+        if not reference or arm in (REFERENCE, *NO_ARMS):
+            yield (*cells, NONE, str(summary.n), ""), record
+            continue
+        paired = pair_seeds(reference, of_arm)
+        verdict = WORDS.get(paired.verdict, paired.verdict) if sharpness else ""
+        interval = f" ({paired.low:+.3g} to {paired.high:+.3g})" if paired.n > 1 else ""
+        difference = f"{paired.difference:+.3g}{interval}" if paired.n else NONE
+        yield (
+            (*cells, difference, str(paired.n), verdict),
+            record | paired_record(paired) | {"verdict": verdict},
+        )
 
 
 def _page(
@@ -224,14 +215,10 @@ def _draw_lines(
     for axes, split in zip(panels, splits, strict=True):
         for place, arm in enumerate(arms):
             lines = [record["splits"][split] for record in records if record["arm"] == arm]
-            places = lines[0]["line"]["distances"]
             rises = np.array([np.array(line["line"]["losses"]) - line["loss"] for line in lines])
-            colour, marker, dashes = style_of(place)
-            mean, seeds = rises.mean(axis=0), max(seeds, len(rises))
-            axes.plot(places, mean, color=colour, marker=marker, linestyle=dashes, markevery=2)
-            if len(rises) > 1:
-                error = rises.std(axis=0, ddof=1) / math.sqrt(len(rises))
-                axes.fill_between(places, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
+            error = rises.std(axis=0, ddof=1) / math.sqrt(len(rises)) if len(rises) > 1 else None
+            draw_line(axes, place, lines[0]["line"]["distances"], rises.mean(axis=0), error, markevery=2)
+            seeds = max(seeds, len(rises))
         axes.set(title=SPLITS[split], xlabel="distance along the ascent")
         axes.locator_params(axis="x", nbins=5)
     panels[0].set_ylabel("rise of the loss")
@@ -240,17 +227,8 @@ def _draw_lines(
         [_named(arm) for arm in arms],
         loc="outside lower center",
         ncols=len(arms),
-        frameon=False,
         title=f"mean over {seeds} seeds; band: ± 1 standard error" if seeds > 1 else None,
     )
-
-
-def _plane_figure(records: Sequence[Record], arms: Sequence[str]) -> dict[str, bytes]:
-    """Draws the loss on a plane for each arm of the first seed that has one; empty where there is none."""
-    with_plane = [record for record in records if record["plane"]]
-    planes = {r["arm"]: r["plane"] for r in with_plane if r["seed"] == with_plane[0]["seed"]}
-    shown = {arm: planes[arm] for arm in arms if arm in planes}
-    return draw("plane", lambda figure: _draw_planes(figure, shown)) if shown else {}
 
 
 def _draw_planes(figure: Figure, planes: Mapping[str, Any]) -> None:

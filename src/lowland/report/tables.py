@@ -1,4 +1,4 @@
-"""The tables of a report: scores, test examples, training time, what SAM did, settings."""
+"""The tables of a report: scores, outcomes, test examples, training time, what SAM did, settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.outcomes import Outcomes
 from lowland.report.points import flatten, settings_of
 from lowland.report.runs import Experiment, read_log, title_of
-from lowland.report.verdicts import Floors, Verdicts, verdicts_of
+from lowland.report.verdicts import Verdicts
 from lowland.report.words import duration, signed, spread
 from lowland.statistics import PairedComparison, Summary, summarize
 from lowland.statistics.crossed import LABEL
@@ -22,38 +22,36 @@ NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
 
 
-def score_table(comparison: Comparison, scored: Scored, floors: Floors) -> Table:
+def score_table(comparison: Comparison, scored: Scored, verdicts: Sequence[Verdicts]) -> Table:
     """Makes the table of scores under one selection: a row for every set, metric and arm, averages first."""
     way = scored.selection
     rows: list[Row] = []
-    for row, verdicts in zip(scored.rows, verdicts_of(scored.rows, floors), strict=True):
+    for row, of_row in zip(scored.rows, verdicts, strict=True):
         about = {"selection": way.value, "evaluation_set": row.evaluation_set, "metric": row.metric}
-        rows += _arm_rows((row.evaluation_set, row.metric), about, row.arms, verdicts, fine=False)
+        rows += _arm_rows((row.evaluation_set, row.metric), about, row.arms, of_row)
     return make_table(
         f"scores-{way.value}",
         f"Scores in percent: {way.label}",
-        _columns("Metric", "Score"),
+        f"Evaluation set, Metric, Arm, >Score, >{DIFFERENCE}, >Seeds, Verdict",
         rows,
         _notes(scored.rows, comparison.experiment.reference),
     )
 
 
-def outcome_table(outcomes: Outcomes, name: str) -> Table | None:
-    """Makes the table of outcomes: a row for each set, outcome and arm; `None` where nothing was measured."""
+def outcome_table(outcomes: Outcomes, name: str) -> Table:
+    """Makes the table of outcomes: a row for each set, outcome and arm."""
     rows: list[Row] = []
     for row in outcomes.rows:
         one = row.outcome
-        head = f"{one.name} ({one.unit})" if one.unit else one.name
         about: dict[str, Value] = {"evaluation_set": row.evaluation_set, "outcome": one.name}
         about |= {"unit": one.unit, "better": one.better, "margin": one.margin}
+        head = f"{one.name} ({one.unit})" if one.unit else one.name
         # Points are told with one decimal; losses, Brier scores and the like move in hundredths.
         rows += _arm_rows((row.evaluation_set, head), about, row.arms, row.verdicts, fine=one.margin < 0.1)
-    if not rows:
-        return None
     return make_table(
         name,
         f"Outcomes beside the score: {outcomes.scored.selection.label}",
-        _columns("Outcome", "Value"),
+        f"Evaluation set, Outcome, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict",
         rows,
         [
             "Lower is better for losses, Brier score, calibration error and forgetting. The verdicts are "
@@ -63,28 +61,22 @@ def outcome_table(outcomes: Outcomes, name: str) -> Table | None:
     )
 
 
-def _columns(what: str, value: str) -> dict[str, str]:
-    heads = {"Evaluation set": "l", what: "l", "Arm": "l", value: "r", DIFFERENCE: "r"}
-    return heads | {"Seeds": "r", "Verdict": "l"}
-
-
 def _arm_rows(
     heads: tuple[str, str],
     about: Mapping[str, Value],
     arms: Mapping[str, Summary],
     verdicts: Verdicts,
     *,
-    fine: bool,
+    fine: bool = False,
 ) -> Iterator[Row]:
     """Writes what was measured: the reference first, then each arm compared with it."""
     for arm, summary in arms.items():
         cells = [*heads, title_of(arm), spread(summary, fine=fine)]
-        record: dict[str, Value] = {**about, "arm": arm}
-        record |= {"mean": summary.mean, "sd": summary.sd, "n": summary.n}
+        record = {**about, "arm": arm, "mean": summary.mean, "sd": summary.sd, "n": summary.n}
         if arm in verdicts:
             verdict, paired = verdicts[arm], verdicts[arm].comparison
             cells += [difference_cell(paired, fine=fine), str(paired.n), verdict.words]
-            record |= {**paired_record(paired), "verdict": verdict.kind.value, "p_adjusted": verdict.p}
+            record |= paired_record(paired) | {"verdict": verdict.kind.value, "p_adjusted": verdict.p}
         else:
             cells += [NONE, str(summary.n), NONE]
         yield tuple(cells), record
@@ -99,12 +91,8 @@ def difference_cell(paired: PairedComparison, *, fine: bool = False) -> str:
 
 def paired_record(paired: PairedComparison) -> dict[str, Value]:
     """Returns a comparison's figures in full precision."""
-    return {
-        "difference": paired.difference,
-        "interval_low": paired.low,
-        "interval_high": paired.high,
-        "seeds": paired.n,
-    }
+    ends = {"interval_low": paired.low, "interval_high": paired.high}
+    return {"difference": paired.difference, **ends, "seeds": paired.n}
 
 
 def _notes(rows: Sequence[ScoreRow], reference: str) -> list[str]:
@@ -154,137 +142,95 @@ def cost_table(comparison: Comparison) -> Table:
     return make_table(
         "cost",
         "Training time, evaluation left out",
-        {"Arm": "l", "Time of a run": "r", f"Times {name}": "r", "Range": "r", "Runs": "r"},
+        f"Arm, >Time of a run, >Times {name}, >Range, >Runs",
         rows,
         [f"Times {name}: the median over seeds of an arm's time by that of {name}."] if timed else [],
     )
 
 
-def example_tables(sets: Sequence[AnsweredSet]) -> tuple[Table, ...]:
-    """Makes the tables of what the test examples tell, as many as there is something for."""
-    beyond, classes = list(_beyond_rows(sets)), list(_class_rows(sets))
-    tables = []
-    if beyond:
-        tables.append(
-            make_table(
-                "beyond",
-                f"Difference {LABEL}",
-                {"Evaluation set": "l", "Metric": "l", "Arm": "l", DIFFERENCE: "r", "Gained": "r"}
-                | {"Lost": "r", "Seeds × examples": "r"},
-                beyond,
-                [
-                    "The interval takes seeds and test examples as drawn at random, both; that of the scores "
-                    "takes the seeds only.",
-                    f"Gained and lost: examples that the arm has right and {title_of(sets[0].reference)} "
-                    "wrong, and the other way round, in the mean of the seeds.",
-                ],
-            )
-        )
-    if classes:
-        columns = ("Precision", "Recall", "F1", "Answers")
-        tables.append(
-            make_table(
-                "classes",
-                "Classes, over all seeds",
-                {"Evaluation set": "l", "Arm": "l", "Class": "l", **dict.fromkeys(columns, "r")}
-                | {"Predicted as": "l"},
-                classes,
-            )
-        )
-    return tuple(tables)
+def beyond_table(sets: Sequence[AnsweredSet]) -> Table:
+    """Makes the table of differences on other test examples of the kind, and of examples that flip."""
+    rows: list[Row] = []
+    for examples, arm in ((one, arm) for one in sets for arm in one.others):
+        interval = examples.interval(arm)
+        if interval is None:
+            continue
+        flips = examples.flips(arm)
+        gained, lost = (sum(counts) / len(counts) for counts in (flips.gained, flips.lost))
+        ends = f"{signed(interval.low)} to {signed(interval.high)}"
+        figures = (f"{signed(interval.difference)} ({ends})", f"{gained:.1f}", f"{lost:.1f}")
+        size = f"{interval.seeds} × {interval.examples}"
+        record: dict[str, Value] = {
+            "evaluation_set": examples.name,
+            "metric": examples.metric,
+            "arm": arm,
+            "difference": interval.difference,
+            "interval_low": interval.low,
+            "interval_high": interval.high,
+            "gained_per_seed": gained,
+            "lost_per_seed": lost,
+            "seeds": interval.seeds,
+            "examples": interval.examples,
+        }
+        rows.append(((examples.name, examples.metric, title_of(arm), *figures, size), record))
+    reference = title_of(sets[0].reference) if sets else ""
+    return make_table(
+        "beyond",
+        f"Difference {LABEL}",
+        f"Evaluation set, Metric, Arm, >{DIFFERENCE}, >Gained, >Lost, >Seeds × examples",
+        rows,
+        [
+            "The interval takes seeds and test examples as drawn at random, both; that of the scores "
+            "takes the seeds only.",
+            f"Gained and lost: examples that the arm has right and {reference} wrong, and the other way "
+            "round, in the mean of the seeds.",
+        ],
+    )
 
 
-def _beyond_rows(sets: Sequence[AnsweredSet]) -> Iterator[Row]:
-    for examples in sets:
-        for arm in list(examples.predictions)[1:]:
-            interval = examples.interval(arm)
-            if interval is None:
-                continue
-            flips = examples.flips(arm)
-            gained, lost = (sum(counts) / len(counts) for counts in (flips.gained, flips.lost))
-            ends = f"{signed(interval.low)} to {signed(interval.high)}"
-            yield (
-                (
-                    *(examples.name, examples.metric, title_of(arm)),
-                    f"{signed(interval.difference)} ({ends})",
-                    f"{gained:.1f}",
-                    f"{lost:.1f}",
-                    f"{interval.seeds} × {interval.examples}",
-                ),
-                {
-                    "evaluation_set": examples.name,
-                    "metric": examples.metric,
-                    "arm": arm,
-                    "difference": interval.difference,
-                    "interval_low": interval.low,
-                    "interval_high": interval.high,
-                    "gained_per_seed": gained,
-                    "lost_per_seed": lost,
-                    "seeds": interval.seeds,
-                    "examples": interval.examples,
-                },
-            )
+def class_table(sets: Sequence[AnsweredSet]) -> Table:
+    """Makes the table of how well each class is told, and of what it is taken for."""
+    rows: list[Row] = []
+    for examples, arm in ((one, arm) for one in sets for arm in one.predictions):
+        found = examples.classes(arm)
+        for score, counts in zip(found.scores, found.confusion, strict=True) if found else ():
+            predicted = dict(zip(found.columns, counts, strict=True)) if found else {}
+            # What it is taken for, the commonest first.
+            order = sorted((name for name, n in predicted.items() if n), key=lambda name: -predicted[name])
+            shares = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+            cells = (examples.name, title_of(arm), score.label, *(f"{v:.1f}" for v in shares.values()))
+            taken = ", ".join(f"{name} {predicted[name]}" for name in order)
+            about = {"evaluation_set": examples.name, "arm": arm, "class": score.label}
+            counted = {"examples": score.examples, **{f"as {name}": n for name, n in predicted.items()}}
+            rows.append(((*cells, str(score.examples), taken), {**about, **shares, **counted}))
+    heads = "Evaluation set, Arm, Class, >Precision, >Recall, >F1, >Answers, Predicted as"
+    return make_table("classes", "Classes, over all seeds", heads, rows)
 
 
-def _class_rows(sets: Sequence[AnsweredSet]) -> Iterator[Row]:
-    for examples in sets:
-        for arm in examples.predictions:
-            found = examples.classes(arm)
-            for score, counts in zip(found.scores, found.confusion, strict=True) if found else ():
-                predicted = dict(zip(found.columns, counts, strict=True)) if found else {}
-                # What it is taken for, the commonest first.
-                order = sorted(
-                    (name for name, n in predicted.items() if n), key=lambda name: -predicted[name]
-                )
-                shares = [f"{share:.1f}" for share in (score.precision, score.recall, score.f1)]
-                yield (
-                    (
-                        *(examples.name, title_of(arm), score.label, *shares, str(score.examples)),
-                        ", ".join(f"{name} {predicted[name]}" for name in order),
-                    ),
-                    {
-                        "evaluation_set": examples.name,
-                        "arm": arm,
-                        "class": score.label,
-                        "precision": score.precision,
-                        "recall": score.recall,
-                        "f1": score.f1,
-                        "examples": score.examples,
-                        **{f"as {name}": n for name, n in predicted.items()},
-                    },
-                )
-
-
-def sam_table(experiment: Experiment) -> Table | None:
-    """Makes the table of what SAM did in its runs; `None` where none has logged it."""
+def sam_table(experiment: Experiment) -> Table:
+    """Makes the table of what SAM did in its runs."""
     rows: list[Row] = []
     for arm in experiment.arms:
         rho = settings_of(experiment, arm).get("sam.rho")
         figures: dict[str, list[float]] = {"radius": [], "cosine": [], "cosine_at_end": [], "moved": []}
         runs = 0
         for seed in experiment.seeds:
-            folder = experiment.directory / f"{arm}-seed{seed}"
+            folder = experiment.folder(arm, seed)
             lines = [line for name in ("sam", "train") for line in read_log(folder / f"{name}.jsonl")]
-            found = {
-                key: [value for line in lines if isinstance(value := line.get(key), float)] for key in figures
-            }
+            found = {key: [v for line in lines if isinstance(v := line.get(key), float)] for key in figures}
             runs += bool(found["radius"])
-            for key in ("radius", "cosine", "moved"):
-                figures[key] += found[key]
-            figures["cosine_at_end"] += found["cosine"][-1:]
+            found["cosine_at_end"] = found["cosine"][-1:]
+            figures = {key: values + found[key] for key, values in figures.items()}
         if runs:
             medians = {key: float(np.median(v)) if v else math.nan for key, v in figures.items()}
-            texts = [NONE if math.isnan(medians[key]) else f"{medians[key]:.3g}" for key in list(figures)[:3]]
-            moved = NONE if math.isnan(medians["moved"]) else f"{100 * medians['moved']:.0f}%"
+            forms = zip(medians.values(), ("{:.3g}", "{:.3g}", "{:.3g}", "{:.0%}"), strict=True)
+            texts = [NONE if math.isnan(value) else form.format(value) for value, form in forms]
             record: dict[str, Value] = {"arm": arm, "rho": rho, **medians, "runs": runs}
-            rows.append(((title_of(arm), str(rho), *texts, moved, str(runs)), record))
-    if not rows:
-        return None
-    columns = ("Radius ρ", "Measured radius", "Cosine", "Cosine at the end", "Weights moved", "Runs")
+            rows.append(((title_of(arm), str(rho), *texts, str(runs)), record))
     return make_table(
         "sam",
         "What SAM did",
-        {"Arm": "l", **dict.fromkeys(columns, "r")},
+        "Arm, >Radius ρ, >Measured radius, >Cosine, >Cosine at the end, >Weights moved, >Runs",
         rows,
         [
             "Medians over the lines of the logs. Measured radius: the length of the perturbation that the "
@@ -300,7 +246,7 @@ def arms_table(experiment: Experiment) -> Table:
     for arm, changed in experiment.changes.items():
         changes = [f"{key} = {value}" for key, value in flatten(changed).items()]
         rows.append(((title_of(arm), ", ".join(changes) or "nothing"), {"arm": arm}))
-    return make_table("arms", "", {"Arm": "l", "Changes": "l"}, rows)
+    return make_table("arms", "", "Arm, Changes", rows)
 
 
 def settings_table(experiment: Experiment) -> Table:
@@ -312,7 +258,5 @@ def settings_table(experiment: Experiment) -> Table:
         "seeds": ", ".join(map(str, experiment.seeds)),
         **flatten(experiment.settings),
     }
-    rows: list[Row] = [
-        ((key, str(value)), {"setting": key, "value": value}) for key, value in settings.items()
-    ]
-    return make_table("settings", "", {"Setting": "l", "Value": "l"}, rows)
+    rows = [((key, str(value)), {"setting": key, "value": value}) for key, value in settings.items()]
+    return make_table("settings", "", "Setting, Value", rows)

@@ -1,19 +1,22 @@
-"""The verdicts of a report: the score that decides on its own, the others beside each other."""
+"""The verdicts of a report, and the sentences that say what came out.
+
+The score that decides has a verdict of its own; the other scores share the risk of a false one, and so do
+the outcomes.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from lowland.outcomes.base import Outcome
 from lowland.outcomes.score import score
-from lowland.report.answer import Judged
-from lowland.report.comparison import ScoreRow
+from lowland.report.answer import Judged, answer
+from lowland.report.comparison import Comparison, Scored, ScoreRow
 from lowland.report.runs import title_of
-from lowland.report.selection import AVERAGE
-from lowland.statistics import PairedComparison, Verdict, holm
-
-Floors = Mapping[tuple[str, str], float]
-"""(evaluation set, metric) -> what a model scores that gives all examples the same answer."""
+from lowland.report.selection import AVERAGE, Key, Selection
+from lowland.report.words import count, duration, signed, spread
+from lowland.statistics import PairedComparison, Verdict, holm, summarize
 
 Verdicts = Mapping[str, Verdict]
 """Arm -> its verdict against the reference."""
@@ -32,12 +35,12 @@ def decide_all(compared: Sequence[tuple[Outcome, Mapping[str, PairedComparison]]
     ]
 
 
-def verdicts_of(rows: Sequence[ScoreRow], floors: Floors) -> list[Verdicts]:
-    """Decides all rows of a table of scores: the first one decides, and the others share their own risk.
+def verdicts_of(rows: Sequence[ScoreRow], floors: Mapping[Key, float]) -> list[Verdicts]:
+    """Decides all rows of a table of scores, of which the first one decides.
 
     Args:
-        rows: The rows, the one that decides first.
-        floors: The floors that are known; 0 elsewhere.
+        rows: The rows.
+        floors: What a model scores that gives all examples the same answer, where it is known; else 0.
 
     Returns:
         A verdict for each row and arm but the reference; none for a single arm.
@@ -48,20 +51,81 @@ def verdicts_of(rows: Sequence[ScoreRow], floors: Floors) -> list[Verdicts]:
     return decide_all(compared[:1]) + decide_all(compared[1:])
 
 
-def judged(rows: Sequence[ScoreRow], verdicts: Sequence[Verdicts]) -> tuple[list[Judged], list[Judged]]:
-    """Puts verdicts as the answer wants them: those of the first row, and all others."""
-    everything = [
-        [
-            Judged(arm=title_of(arm), outcome=outcome_of(row), verdict=verdict)
-            for arm, verdict in of_row.items()
-        ]
-        for row, of_row in zip(rows, verdicts, strict=True)
-    ]
-    return everything[0], [one for of_row in everything[1:] for one in of_row]
-
-
 def outcome_of(row: ScoreRow) -> str:
     """Names a row's score, for example `accuracy on glue/sst2`."""
     if row.evaluation_set == AVERAGE:
         return "average score" if row.metric == "all" else f"average {row.metric}"
     return f"{row.metric} on {row.evaluation_set}"
+
+
+def headline(comparison: Comparison, verdicts: Sequence[Verdicts]) -> str:
+    """Says in one sentence what came out by the first of the selections that are available.
+
+    Args:
+        comparison: The comparison.
+        verdicts: The verdicts of that selection's rows.
+    """
+    if not comparison.scored:
+        return f"{comparison.experiment.name}: no run has finished with a score yet."
+    first = comparison.scored[0]
+    row = first.rows[0]
+    what, way = outcome_of(row), way_of(first)
+    if not row.paired:
+        ((arm, summary),) = row.arms.items()
+        took = summarize(list(comparison.seconds[arm].values())).mean
+        time = "" if math.isnan(took) else f"; training took {duration(took)} a run"
+        return f"{title_of(arm)}: {what} {spread(summary)} {way} ({count(summary.n, 'seed')}){time}."
+    reference = comparison.experiment.reference
+    against = "" if reference == "baseline" else f" against {title_of(reference)}"
+    return " ".join(
+        f"{title_of(arm)}: {verdicts[0][arm].words}{against} in {what} ({_figures(paired)}, {way})."
+        if paired.n
+        else f"{title_of(arm)}: not enough seeds, because no seed has a score in both arms yet."
+        for arm, paired in row.paired.items()
+    )
+
+
+def in_short(scored: Scored, verdicts: Sequence[Verdicts]) -> list[str]:
+    """Says what came out under another selection; nothing where no two runs can be compared."""
+    compared = {arm: paired for arm, paired in scored.rows[0].paired.items() if paired.n}
+    parts = [
+        f"{f'{title_of(arm)} ' if len(compared) > 1 else ''}{verdicts[0][arm].words} ({_figures(paired)})"
+        for arm, paired in compared.items()
+    ]
+    return [f"{scored.selection.label.capitalize()}: {'; '.join(parts)}."] if parts else []
+
+
+def answer_of(
+    comparison: Comparison, verdicts: Sequence[Verdicts], beside: Sequence[Judged]
+) -> tuple[str, ...]:
+    """Says in four lines what came out and what to do; nothing where no two arms can be compared.
+
+    Args:
+        comparison: The comparison.
+        verdicts: The verdicts of the first selection's rows.
+        beside: Verdicts on outcomes beside the scores.
+    """
+    if not verdicts or len(comparison.experiment.arms) < 2:
+        return ()
+    first = comparison.scored[0]
+    judged = [
+        [Judged(arm=title_of(arm), outcome=outcome_of(row), verdict=one) for arm, one in of_row.items()]
+        for row, of_row in zip(first.rows, verdicts, strict=True)
+    ]
+    others = [one for of_row in judged[1:] for one in of_row]
+    return answer(title_of(comparison.experiment.reference), judged[0], [*others, *beside], way_of(first))
+
+
+def way_of(scored: Scored) -> str:
+    """Says where scores are from."""
+    held_out = scored.selection is Selection.HELD_OUT
+    return "at the step chosen on held-out training data" if held_out else "at the last step"
+
+
+def _figures(paired: PairedComparison) -> str:
+    figures = [f"{signed(paired.difference)} points"]
+    if paired.equal_differences:
+        figures.append("the same for every seed")
+    elif math.isfinite(paired.low):
+        figures.append(f"95% interval {signed(paired.low)} to {signed(paired.high)}")
+    return ", ".join([*figures, count(paired.n, "seed")])

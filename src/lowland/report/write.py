@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.report.along import setting_figures
+from lowland.report.answer import recommended
 from lowland.report.comparison import compare
 from lowland.report.examples import flips_file, read_examples
 from lowland.report.figures import reliability_figure, score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
-from lowland.report.headline import answer_of, headline, recommended_of
-from lowland.report.html import to_html
-from lowland.report.outcomes import judged_outcomes, read_outcomes
-from lowland.report.page import to_json, to_page
+from lowland.report.outcomes import read_outcomes
+from lowland.report.page import to_html, to_json, to_page
 from lowland.report.points import find_lines, find_points
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
-from lowland.report.tables import cost_table, example_tables, outcome_table, sam_table, score_table
-
-SOMETIMES = (
-    "flips.jsonl",
-    *(f"figures/{name}.{kind}" for name in ("scores", "reliability") for kind in ("png", "svg")),
-    *(
-        f"tables/{name}.{kind}"
-        for name in ("scores-held-out", "scores-last-step", "outcomes", "outcomes-last-step")
-        for kind in ("md", "csv", "tex")
-    ),
-    *(f"tables/{name}.{kind}" for name in ("beyond", "classes", "sam") for kind in ("md", "csv", "tex")),
+from lowland.report.tables import (
+    beyond_table,
+    class_table,
+    cost_table,
+    outcome_table,
+    sam_table,
+    score_table,
 )
-"""Files that not every report has. One that an earlier report left would look current."""
+from lowland.report.verdicts import answer_of, headline, in_short, verdicts_of
+
+OWN = (
+    "flips.jsonl",
+    *(f"tables/[!.]*.{kind}" for kind in ("md", "csv", "tex")),
+    *(f"figures/[!.]*.{kind}" for kind in ("png", "svg")),
+)
+"""Files of a report's directory that are the report's. One that an earlier report left would look current."""
 
 
 def write_report(experiment_dir: Path) -> Report:
@@ -52,15 +54,13 @@ def write_report(experiment_dir: Path) -> Report:
         caveats=(*report.caveats, *problem),
         figures=tuple(report.directory / "figures" / name for name in figures),
     )
-    files = {f"figures/{name}": content for name, content in figures.items()}
+    files = files_of(report.tables, figures)
     if flips := flips_file(report.examples):
         files["flips.jsonl"] = flips
-    for table in report.tables:
-        files |= table_files(table)
     files["report.json"] = to_json(report).encode()
     files["report.md"] = to_page(report).encode()
     files["report.html"] = to_html(report, figures).encode()
-    write_files(report.directory, files, SOMETIMES)
+    write_files(report.directory, files, OWN)
     return report
 
 
@@ -78,16 +78,21 @@ def read_report(experiment_dir: Path) -> Report:
     directory = experiment_dir / "report"
     examples = read_examples(experiment, comparison.scored[0]) if comparison.scored else ()
     outcomes = [read_outcomes(experiment, scored) for scored in comparison.scored]
-    names = ["outcomes", *(f"outcomes-{scored.selection.value}" for scored in comparison.scored[1:])]
-    tables = [outcome_table(one, name) for one, name in zip(outcomes, names, strict=False)]
     floors = {(one.name, one.metric): one.floor for one in examples}
+    verdicts = [verdicts_of(scored.rows, floors) for scored in comparison.scored]
+    both = list(zip(comparison.scored, verdicts, strict=True))
+    first = verdicts[0] if verdicts else []
+    names = ["outcomes", *(f"outcomes-{scored.selection.value}" for scored in comparison.scored[1:])]
+    beyond = [outcome_table(one, name) for one, name in zip(outcomes, names, strict=False)]
+    beyond += [beyond_table(examples), class_table(examples)]
     return Report(
         comparison=comparison,
-        headline=headline(comparison, floors),
-        scores=tuple(score_table(comparison, scored, floors) for scored in comparison.scored),
-        recommended=recommended_of(comparison, floors),
-        answer=answer_of(comparison, floors, judged_outcomes(outcomes[0]) if outcomes else ()),
-        beyond=(*(table for table in tables if table is not None), *example_tables(examples)),
+        headline=headline(comparison, first),
+        elsewhere=tuple(line for scored, of_rows in both[1:] for line in in_short(scored, of_rows)),
+        scores=tuple(score_table(comparison, *one) for one in both),
+        recommended=recommended(experiment.reference, first[0]) if first else None,
+        answer=answer_of(comparison, first, outcomes[0].judged if outcomes else ()),
+        beyond=tuple(table for table in beyond if table.rows),
         sam=sam_table(experiment),
         cost=cost_table(comparison),
         examples=examples,
@@ -116,23 +121,23 @@ def drawn(draw: Callable[[], dict[str, bytes]]) -> tuple[dict[str, bytes], list[
         return {}, [str(error)]
 
 
-def table_files(table: Table) -> dict[str, bytes]:
-    """Returns a table's files: name -> content."""
-    return {
-        f"tables/{table.name}.md": to_markdown(table).encode(),
-        f"tables/{table.name}.csv": to_csv(table).encode(),
-        f"tables/{table.name}.tex": to_latex(table).encode(),
-    }
+def files_of(tables: Iterable[Table], figures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Returns the files of tables and figures: name -> content."""
+    files = {f"figures/{name}": content for name, content in figures.items()}
+    for table in tables:
+        for kind, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
+            files[f"tables/{table.name}.{kind}"] = write(table).encode()
+    return files
 
 
-def write_files(directory: Path, files: Mapping[str, bytes], sometimes: Sequence[str] = ()) -> None:
-    """Writes files, and removes those of `sometimes` that are not among them."""
+def write_files(directory: Path, files: Mapping[str, bytes], own: Iterable[str] = ()) -> None:
+    """Writes files, and removes what matches a pattern of `own` and is not among them."""
     try:
         for name, content in files.items():
             write_atomic(directory / name, content)
-        for name in sometimes:
-            if name not in files:
-                (directory / name).unlink(missing_ok=True)
+        for file in [file for pattern in own for file in directory.glob(pattern)]:
+            if file.relative_to(directory).as_posix() not in files:
+                file.unlink(missing_ok=True)
     except OSError as error:
         where = error.filename or directory
         raise UserError(f"The report cannot be written to {where}: {error.strerror}.") from None
