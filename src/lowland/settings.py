@@ -54,11 +54,14 @@ def setting(default: Any, help: str, **more: Any) -> Any:
     """Declares a field of a settings class.
 
     Args:
-        default: The default.
+        default: The default; the class `dict` for an empty one.
         help: See `Setting`.
         **more: The other attributes of `Setting`.
     """
-    return field(default=default, metadata={"setting": Setting(help=help, **more)})
+    metadata = {"setting": Setting(help=help, **more)}
+    if default is dict:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def described(kind: type[Any]) -> dict[str, Setting]:
@@ -105,21 +108,18 @@ def mismatch(kinds: Sequence[Any], said: Setting, value: Any) -> str | None:
     """
     if value is None and type(None) in kinds:
         return None
-    choices = [
-        choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)
-    ]
+    choices = [one for kind in kinds if typing.get_origin(kind) is Literal for one in typing.get_args(kind)]
     if choices:
         return None if value in choices else f"one of: {', '.join(choices)}"
     if bool in kinds:
         return None if isinstance(value, bool) else "True or False"
-    number = next((kind for kind in (float, int) if kind in kinds), None)
-    if number is None:
+    if not {float, int} & set(kinds):
         return "text" if str in kinds and not isinstance(value, str) else None
-    taken = (int, float) if number is float else (int,)
-    if isinstance(value, taken) and not isinstance(value, bool) and said.holds(value):
+    number = isinstance(value, (int, float) if float in kinds else int) and not isinstance(value, bool)
+    if number and said.holds(value):
         return None
-    what, limits = ("a finite number" if number is float else "a whole number"), said.limits()
-    return f"{what} {limits}" if limits else what
+    what = "a finite number" if float in kinds else "a whole number"
+    return f"{what} {said.limits()}".rstrip()
 
 
 def changes(settings: Any, defaults: Any = None) -> dict[str, Any]:
@@ -135,10 +135,9 @@ def changes(settings: Any, defaults: Any = None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in fields(settings):
         value = getattr(settings, item.name)
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
         if defaults is not None:
             default = getattr(defaults, item.name)
-        else:
-            default = item.default_factory() if item.default_factory is not MISSING else item.default
         if is_dataclass(value):
             same_kind = type(default) is type(value)
             nested = changes(value, default if same_kind else None)

@@ -71,7 +71,7 @@ MISTAKES: dict[str, list[Case]] = {
         ("eval facts", ["--model", "Missing"]),
         ("eval facts --model {d}/nowhere", ["nowhere"]),
         ("eval facts --model embedded --limit 0", ["--limit", "at least 1"]),
-        ("eval facts --model embedded --batch-size 0", ["--batch-size", "at least 1"]),
+        ("eval facts --model embedded --batch-size 0", ["batch_size=0", ">= 1"]),
         ("eval --eval {d}/dev.jsonl --target {{label}} --model embedded", ["--input is missing"]),
         ("predict --model embedded", ["Missing", "--input"]),
         ("report {d}/notes", ["notes"]),

@@ -114,7 +114,7 @@ def test_mistakes_are_one_sentence(measured: Path, tmp_path: Path) -> None:
     """An unknown outcome, a missing file and a damaged one are each answered with one sentence."""
     for more, said in (
         (("--outcomes", "likely"), "Must be none or some of likelihood, quantized, forgetting"),
-        (("--also", "other"), "must be NAME=FILE"),
+        (("--also", "other"), "is no NAME=FILE"),
         (("--also", "train=x.jsonl"), "an evaluation set has this name"),
         (("--also", f"new={tmp_path / 'x.jsonl'}"), "x.jsonl"),
         (("--general", tmp_path / "x.txt"), "cannot be read as general text"),

@@ -41,7 +41,7 @@ def test_own_data_are_planned_with_a_model_that_is_not_here() -> None:
     result = call(*words("--plan --model google/t5-v1_1-small"))
     said = " ".join(result.out.split())
     assert result.code == 0, result.err
-    assert "24 for training (how long they are in this model's tokens is not known)" in said
+    assert "24 for training (their lengths in this model's tokens are not known)" in said
     assert "8 examples of 1 set" in said and "'mail number 0' -> 'ham'" in said
 
 

@@ -85,14 +85,12 @@ def missing_packages(requirements: Iterable[str]) -> list[str]:
     """
     missing = []
     for requirement in requirements:
-        package, _, condition = requirement.partition(";")
-        name = re.match(r"[A-Za-z0-9._-]+", package)
-        if name is None or not re.search(r"extra\s*==\s*['\"]lab['\"]", condition):
-            continue
+        name = re.split(r"[^A-Za-z0-9._-]", requirement)[0]
         try:
-            metadata.distribution(name[0])
+            if re.search(r"extra\s*==\s*['\"]lab['\"]", requirement):
+                metadata.distribution(name)
         except metadata.PackageNotFoundError:
-            missing.append(name[0])
+            missing.append(name)
     return missing
 
 

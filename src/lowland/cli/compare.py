@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from lowland.cli import options, settings
-from lowland.cli.console import console
-from lowland.cli.parser import at_least_one, comma_list, launcher_and_options, number, own_arm
+from lowland.cli.console import console, say
+from lowland.cli.options import add
+from lowland.cli.parser import Pairs, at_least_one, launcher_and_options, number, own_arm, text_list
 from lowland.cli.publish import push
 from lowland.config.arms import KNOWN
 from lowland.config.experiment import MOST_SEEDS, SEEDS
@@ -43,56 +42,53 @@ COMMON = (
     *("data.tasks", "data.custom.train", "data.custom.evaluation", "data.custom.split"),
     *("data.custom.input", "data.custom.target", "data.custom.metrics", "data.data_dir", "data.hub"),
     *("model", "lora", "train.steps", "epochs", "train.batch_size", "train.learning_rate", "sam.rho"),
-    *("arms", "own_arms", "grid", "seeds", "jobs", "preset", "plan", "out"),
+    *("arms", "more_arms", "grid", "seeds", "jobs", "preset", "plan", "out"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
-    options.add_data_options(parser)
     options.add_training_options(parser)
     arms = parser.add_argument_group("arms", "Each arm is compared with the first one, seed by seed.")
-    arms.add_argument(
-        "--arms",
-        type=comma_list,
-        metavar="NAMES",
-        help=f"what is compared: {', '.join(KNOWN)}, or arms of the file of settings, "
-        "with commas between (default: baseline,sam)",
-    )
-    arms.add_argument(
+    names = f"what is compared: {', '.join(KNOWN)}, or arms of the file of settings"
+    add(arms, "--arms", "NAMES", f"{names}, with commas between (default: baseline,sam)", text_list)
+    add(
+        arms,
         "--arm",
-        dest="own_arms",
-        type=own_arm,
-        action="append",
-        metavar="ARM",
-        help='one more, such as "late: sam.rho=0.1 sam.start=0.2"; a name, and what it changes of the '
-        "settings, after the name of an arm that it begins with, if any; may be repeated",
+        "ARM",
+        'one more, such as "late: sam.rho=0.1 sam.start=0.2"; a name, and what it changes of the settings, '
+        "after the name of an arm that it begins with, if any; may be repeated",
+        own_arm,
+        dest="more_arms",
+        action=Pairs,
     )
-    arms.add_argument(
+    add(
+        arms,
         "--grid",
+        "NAME=VALUES",
+        "an arm for each value, such as sam.rho=0.02,0.05; instead of the arms after the first; repeated, an "
+        "arm for each combination; of what all arms share (data, steps), an experiment for each value",
         action="append",
-        metavar="NAME=VALUES",
-        help="an arm for each value, such as sam.rho=0.02,0.05; instead of the arms after the "
-        "first; repeated, an arm for each combination; of what all arms share (data, steps), an experiment "
-        "for each value",
     )
     runs = parser.add_argument_group("runs")
     options.add_seeds(runs)
-    runs.add_argument(
+    add(
+        runs,
         "--detect",
-        type=number,
-        metavar="POINTS",
-        help="as many seeds as detect this difference of the score with 80%% power; by the spread of "
-        "finished runs of the same data, or else of the project's records (default: --seeds counts)",
+        "POINTS",
+        "as many seeds as detect this difference of the score with 80%% power; by the spread of finished "
+        "runs of the same data, or else of the project's records (default: --seeds counts)",
+        number,
     )
-    runs.add_argument(
+    add(
+        runs,
         "--tune",
-        type=at_least_one,
+        "N",
+        "choose learning rate, rho and start of every arm first; by six tries each on held-out rows, with N "
+        "seeds of their own; what was tried is in DIR-tuning (default: off)",
+        at_least_one,
         nargs="?",
         const=1,
-        metavar="N",
-        help="choose learning rate, rho and start of every arm first; by six tries each on held-out rows, "
-        "with N seeds of their own; what was tried is in DIR-tuning (default: off)",
     )
     runs.add_argument(
         "--until-decided",
@@ -100,39 +96,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add seeds until the score is decided for every arm, by intervals that allow for repeated "
         f"looks; {SEEDS} seeds to begin with, unless --seeds says otherwise (default: off)",
     )
-    runs.add_argument(
-        "--max-seeds",
-        type=at_least_one,
-        metavar="N",
-        help=f"with --until-decided, the maximum number of seeds (default: {MOST_SEEDS})",
-    )
-    runs.add_argument(
+    most = f"with --until-decided, the maximum number of seeds (default: {MOST_SEEDS})"
+    add(runs, "--max-seeds", "N", most, at_least_one)
+    add(
+        runs,
         "--jobs",
-        type=at_least_one,
-        metavar="N",
-        help="runs at the same time; each in a process with its share of the cores or, in turn, one of the "
-        "GPUs, and a log in DIR/jobs (default: 1)",
+        "N",
+        "runs at the same time; each in a process with its share of the cores or, in turn, one of the GPUs, "
+        "and a log in DIR/jobs (default: 1)",
+        at_least_one,
     )
-    runs.add_argument(
+    add(
+        runs,
         "--launcher",
-        type=launcher_and_options,
-        metavar="NAME",
-        help="where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
+        "NAME",
+        "where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
         "options, such as slurm,timeout_min=600,slurm_partition=gpu; submitit-local, to try that here "
         "(default: processes)",
+        launcher_and_options,
     )
-    options.add_places(runs)
     # How such a process is called: it runs what it is told, and leaves the rest to who called it.
     runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    options.add_layer_options(parser)
+    options.add_result_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    if own := getattr(arguments, "own_arms", []):
-        arguments.more_arms = dict(own)
-        if len(arguments.more_arms) < len(own):
-            raise UserError("--arm: two of them have the same name. Give each a name of its own.")
     if "max_seeds" in arguments and "until_decided" not in arguments:
         raise UserError("--max-seeds needs --until-decided; for a fixed number give --seeds.")
     if "detect" in arguments and ("seeds" in arguments or "until_decided" in arguments):
@@ -156,7 +145,6 @@ def run_one(
     arguments: argparse.Namespace, experiment: Experiment, verb: str, path: Path | None = None
 ) -> int:
     """Runs an experiment, and shows its plan and its report."""
-    from lowland.cli.plan import show_plan
     from lowland.cli.trouble import disk_error
     from lowland.comparison.experiment import default_directory
     from lowland.comparison.session import Way, run_comparison, seeds_that_see
@@ -164,8 +152,7 @@ def run_one(
 
     jobs: int = getattr(arguments, "jobs", 1)
     if path is None:
-        preset = getattr(arguments, "preset", None)
-        own = default_directory(experiment.config, verb, preset)
+        own = default_directory(experiment.config, verb, getattr(arguments, "preset", None))
         path = Path(arguments.out) if "out" in arguments else own
     store = Path(arguments.runs) if "runs" in arguments else store_of(path)
     if "detect" in arguments:
@@ -177,20 +164,21 @@ def run_one(
         return _run_alone(experiment, path, store)
 
     def on_plan(plan: Plan) -> None:
+        from lowland.cli.plan import show_plan
         from lowland.planning.plan import refuse_oversized
 
-        show_plan(plan, experiment.reasons, console, jobs, store)
+        show_plan(plan, experiment.reasons, jobs, store)
         if "anyway" not in arguments:
             refuse_oversized(plan, path, jobs)
 
-    launcher, more = getattr(arguments, "launcher", ("processes", {}))
+    launcher, launcher_options = getattr(arguments, "launcher", ("processes", {}))
     way = Way(
         command=arguments.command,
         console=console,
         store=store,
         jobs=jobs,
         launcher=launcher,
-        launcher_options=more,
+        launcher_options=launcher_options,
         tracker=getattr(arguments, "tracker", None),
     )
     most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
@@ -205,11 +193,10 @@ def run_one(
         return 0
     result.report.print(console)
     if result.model is not None:
-        console.print(Text(f"Model to use: {result.model} (from_pretrained loads it)"), soft_wrap=True)
-        model = shlex.quote(str(result.model))
-        console.print(Text(f"Next: lowland predict --model {model} --input FILE"), soft_wrap=True)
+        say(f"Model to use: {result.model} (from_pretrained loads it)")
+        say(f"Next: lowland predict --model {shlex.quote(str(result.model))} --input FILE")
         if name := getattr(arguments, "push_to_hub", None):
-            console.print(Text(f"Uploaded: {push(result.model, name)}"), soft_wrap=True)
+            say(f"Uploaded: {push(result.model, name)}")
     return 0
 
 
@@ -234,9 +221,9 @@ def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
 
     quiet_libraries()
     plan = plan_experiment(experiment.config, experiment.data)
-    show_plan(plan, experiment.reasons, console, jobs, store)
+    show_plan(plan, experiment.reasons, jobs, store)
     for sentence in (*plan.workload.warnings, *experiment.warnings):
-        console.print(Text(f"Warning: {plain(sentence)}"), soft_wrap=True)
+        say(f"Warning: {plain(sentence)}")
 
 
 def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment]) -> int:
@@ -248,18 +235,18 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
     out = Path(arguments.out) if "out" in arguments else Path("runs") / f"compare-grid-{digits}"
     failed: dict[str, str] = {}
     for place, (name, experiment) in enumerate(experiments.items(), start=1):
-        console.print(Text(f"\n[{place}/{len(experiments)}] {name}", style="bold"), soft_wrap=True)
+        say(f"\n[{place}/{len(experiments)}] {name}", style="bold")
         try:
             run_one(arguments, experiment, "compare", out / name)
         except UserError as error:
             failed[name] = str(error)
-            console.print(Text(f"{name}: failed. {error}", style="red"), soft_wrap=True)
+            say(f"{name}: failed. {error}", style="red")
     if "plan" in arguments:
         return 0
     if len(failed) < len(experiments):
         report_many(find_experiments(out), out / "report").print(console)
     for name, sentence in failed.items():
-        console.print(Text(f"Failed: {name}: {sentence}", style="red"), soft_wrap=True)
+        say(f"Failed: {name}: {sentence}", style="red")
     if failed:
-        console.print(Text(f"{len(failed)} of {len(experiments)} failed; the same command tries again."))
+        say(f"{len(failed)} of {len(experiments)} failed; the same command tries again.")
     return 1 if failed else 0

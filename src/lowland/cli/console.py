@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console
@@ -39,6 +40,20 @@ def make_table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def print_facts(title: str, facts: Iterable[tuple[str, str]], description: str = "") -> None:
+    """Prints named lines under a title; what is too long goes on below itself."""
+    say(title, style="bold")
+    if description:
+        console.print(Text(description))
+    table = make_table("")
+    table.title, table.show_header = None, False
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for name, text in facts:
+        table.add_row(Text(name), Text(plain(text)))
+    console.print(table)
 
 
 def quiet_libraries() -> None:

@@ -56,10 +56,11 @@ Findings: TypeAlias = Iterator[tuple[str, str, str]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_sources(parser)
-    parser.add_argument(
+    options.add(
+        parser,
         "--step",
-        metavar="DIR",
-        help="compute the step again at which a run stopped because loss or gradient was not finite; the "
+        "DIR",
+        "compute the step again at which a run stopped because loss or gradient was not finite; the "
         "directory of an experiment, of a run or of a kept step",
     )
 

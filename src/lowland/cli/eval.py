@@ -8,14 +8,16 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from lowland.cli import options
 from lowland.cli.console import console, errors, make_table, note, quiet_libraries
-from lowland.cli.generation import add_generation, check_model, generation_settings, load_for_generation
+from lowland.cli.generation import add_generation, check_model, generation_of, load_for_generation
+from lowland.cli.options import add
 from lowland.cli.parser import at_least_one
+from lowland.cli.settings import given
 from lowland.errors import UserError
 from lowland.tasks import CustomTask, Source, Task, resolve
 from lowland.tasks.rows import task_name
@@ -36,8 +38,8 @@ examples:
 """
 COMMON = (
     *("data.tasks", "data.custom.evaluation", "data.custom.input", "data.custom.target"),
-    *("data.custom.metrics", "data.data_dir", "data.hub", "limit", "model", "batch_size", "precision"),
-    *("input_length", "target_length", "predictions", "json"),
+    *("data.custom.metrics", "data.data_dir", "data.hub", "limit", "model", "generation.batch_size"),
+    *("generation.precision", "generation.input_length", "generation.target_length", "predictions", "json"),
 )
 
 
@@ -46,21 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_tasks(parser)
     options.add_own_data(parser, train=False)
     options.add_sources(parser)
-    parser.add_argument_group("how much").add_argument(
-        "--limit",
-        type=at_least_one,
-        metavar="N",
-        help="score the first N examples of each set (default: all)",
-    )
+    limited = "score the first N examples of each set (default: all)"
+    add(parser.add_argument_group("how much"), "--limit", "N", limited, at_least_one)
     model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", metavar="DIR", required=True, help="directory of the checkpoint, or embedded"
-    )
+    add(model, "--model", "DIR", "directory of the checkpoint, or embedded", required=True)
     add_generation(model)
     results = parser.add_argument_group("results")
-    results.add_argument(
-        "--predictions", metavar="DIR", help="write DIR/<evaluation set>.jsonl: inputs, targets, predictions"
-    )
+    add(results, "--predictions", "DIR", "write DIR/<evaluation set>.jsonl: inputs, targets, predictions")
     results.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -70,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.runs.examples import load_examples
     from lowland.runs.usage import read_usage
 
-    generation = generation_settings(arguments)
+    generation = generation_of(arguments)
     limit = getattr(arguments, "limit", 0)
     usage = read_usage(check_model(arguments))
     tasks = find_tasks(arguments, usage)
@@ -86,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in data.warnings:
         note(f"Warning: {sentence}")
     quiet_libraries()
-    family, bf16 = load_for_generation(arguments, usage)
+    family, bf16 = load_for_generation(arguments, usage, generation.precision)
     # What a model was trained to write is more than what these rows happen to hold.
     known = usage.labels if usage is not None and len(usage.tasks) == 1 else ()
     results: dict[str, EvaluationResult] = {}
@@ -124,29 +118,28 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
     Raises:
         UserError: If there is nothing to score on, or something about it is wrong.
     """
-    given = {key: value for key, value in vars(arguments).items() if key.startswith("data.")}
-    tasks = resolve(given.get("data.tasks", ()))
-    if any(key.startswith("data.custom.") for key in given):
-        trained = usage if usage is not None and usage.template is not None else None
-        own = {"input": trained and trained.template, "positive": trained and trained.positive} | {
-            key.removeprefix("data.custom."): value for key, value in given.items() if "custom" in key
-        }
+    data = given(arguments, "data").get("data", {})
+    tasks = resolve(data.get("tasks", ()))
+    if "custom" in data:
+        own: dict[str, Any] = data["custom"]
+        classes: tuple[str, ...] = ()
+        if usage is not None and usage.template is not None:
+            own = {"input": usage.template, "positive": usage.positive, **own}
+            # Of a model of several tasks, it is not known which classes are those of the rows.
+            classes = usage.labels if len(usage.tasks) == 1 else ()
         for key, option in (("evaluation", "--test"), ("target", "--target"), ("input", "--input")):
             if own.get(key) is None:
                 raise UserError(f"Your own rows need --test, --input and --target; {option} is missing.")
+        rows = own.pop("evaluation")
         tasks.append(
             CustomTask(
-                own.get("name") or task_name(own["evaluation"]),
-                None,
-                Path(own["evaluation"]),
-                own["input"],
-                own["target"],
-                own.get("metrics"),
-                own.get("answers"),
-                own.get("positive"),
-                # Of a model of several tasks, it is not known which classes are those of the rows.
-                trained.labels if trained is not None and len(trained.tasks) == 1 else (),
-                skip_empty=own.get("skip_empty", False),
+                name=own.pop("name", None) or task_name(rows),
+                train=None,
+                evaluation=Path(rows),
+                input_template=own.pop("input"),
+                target_template=own.pop("target"),
+                classes=classes,
+                **own,
             )
         )
     if not tasks:
@@ -173,11 +166,8 @@ def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) 
             }
             for name, result in results.items()
         }
-        print(
-            json.dumps(
-                {"model": model, "average": finite(average), "sets": sets}, indent=2, ensure_ascii=False
-            )
-        )
+        scores = {"model": model, "average": finite(average), "sets": sets}
+        print(json.dumps(scores, indent=2, ensure_ascii=False))
         return
     table = make_table(f"Scores of {model}", "Evaluation set", "Examples", "Metric", "Score")
     for column in (1, 3):

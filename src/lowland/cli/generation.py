@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowland.cli.console import note
-from lowland.cli.generated import add_settings
-from lowland.cli.options import add_family
+from lowland.cli.options import add_settings
+from lowland.cli.settings import given
+from lowland.config.layers import build_section
 from lowland.errors import UserError
-from lowland.settings import described, setting
+from lowland.families.settings import FamilySettings
+from lowland.settings import check, described, setting
 from lowland.train.settings import Precision, TrainSettings
 
 if TYPE_CHECKING:
@@ -30,17 +32,19 @@ class Generation:
     input_length: int | None = setting(None, "maximum tokens of an input", least=2, unset=TRAINED)
     target_length: int | None = setting(None, "maximum tokens to generate", least=2, unset=TRAINED)
 
+    def __post_init__(self) -> None:
+        check(self)
+
 
 def add_generation(group: argparse._ArgumentGroup) -> None:
     """Adds how a finished model is applied."""
-    add_settings(group, Generation, strict=True)
-    add_family(group)
+    add_settings(group, Generation, "generation")
+    add_settings(group, FamilySettings, "family")
 
 
-def generation_settings(arguments: argparse.Namespace) -> Generation:
+def generation_of(arguments: argparse.Namespace) -> Generation:
     """Takes the options of `add_generation`."""
-    names = [field.name for field in fields(Generation)]
-    return Generation(**{name: value for name, value in vars(arguments).items() if name in names})
+    return build_section(Generation, given(arguments, "generation").get("generation", {}))
 
 
 def check_model(arguments: argparse.Namespace) -> Path:
@@ -58,12 +62,15 @@ def check_model(arguments: argparse.Namespace) -> Path:
     return directory
 
 
-def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> tuple[Family, bool]:
+def load_for_generation(
+    arguments: argparse.Namespace, usage: Usage | None, precision: Precision
+) -> tuple[Family, bool]:
     """Loads the model that the arguments name, on the accelerator where there is one.
 
     Args:
         arguments: The verb's arguments.
         usage: How the model was trained, which holds where the arguments say nothing else.
+        precision: As in the settings.
 
     Returns:
         The model, and whether it computes under bf16 autocast.
@@ -73,21 +80,15 @@ def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> t
     """
     from accelerate import PartialState
 
-    from lowland.config.layers import build_section
     from lowland.families.recognise import load_family
-    from lowland.families.settings import FamilySettings
     from lowland.train import resolve_precision
 
     device = PartialState().device
-    given = {
-        name.removeprefix("family."): value
-        for name, value in vars(arguments).items()
-        if name.startswith("family.")
-    }
     trained = usage.family if usage is not None else {}
-    settings = build_section(FamilySettings, {**trained, **given}, "family.")
+    own = given(arguments, "family").get("family", {})
+    settings = build_section(FamilySettings, {**trained, **own}, "family.")
     family = load_family(arguments.model, settings, hub=getattr(arguments, "data.hub", False))
     for sentence in family.notes:
         note(sentence)
     family.loaded.model.to(device)
-    return family, resolve_precision(generation_settings(arguments).precision, device) == "bf16"
+    return family, resolve_precision(precision, device) == "bf16"

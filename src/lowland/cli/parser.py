@@ -15,6 +15,8 @@ WIDTH = 80
 COLUMN = 24
 """Where the explanation of an option begins in the short help."""
 
+Reader = Callable[[str], Any]
+
 
 class Parser(argparse.ArgumentParser):
     """Parses arguments in any order; a mistake is a `UserError`.
@@ -28,12 +30,8 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, common: Collection[str] = (), **settings: Any) -> None:
-        super().__init__(
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-            add_help=False,
-            **settings,
-        )
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=formatter, allow_abbrev=False, add_help=False, **settings)
         self._common = common
         self.add_argument("-h", "--help", action="help", help="show this text")
         if common:
@@ -74,8 +72,7 @@ class Parser(argparse.ArgumentParser):
         text = re.sub(r"^argument ([^:]+): ", lambda found: f"{found[1].split('/')[-1]}: ", message)
         text = text.replace("expected one argument", "a value is missing")
         text = text.replace("the following arguments are required: ", "Missing: ")
-        text = text.rstrip(".")
-        raise UserError(f"{text}. See {self.prog} --help.")
+        raise UserError(f"{text.rstrip('.')}. See {self.prog} --help.")
 
 
 class _HelpAll(argparse.Action):
@@ -91,117 +88,90 @@ def _in_short(text: str) -> str:
     said, default = re.fullmatch(r"(.*?)( \(default: .*\))?", text.replace("%%", "%"), re.DOTALL).groups("")  # type: ignore[union-attr]
     clause = said.split("; ")[0]
     short = re.split(r"[:,] ", clause)[0]
-    room = WIDTH - COLUMN
     tries = (clause + default, clause, short + default, short)
-    return next((text for text in tries if len(text) <= room), tries[-1])
+    return next((text for text in tries if len(text) <= WIDTH - COLUMN), tries[-1])
 
 
-def whole(text: str) -> int:
-    """Reads a whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
-
-
-def at_least_one(text: str) -> int:
-    """Reads a number of things of which there must be one."""
-    value = whole(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
-
-
-def number(text: str) -> float:
-    """Reads a number."""
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
-
-
-def whole_or_fraction(text: str) -> int | float:
-    """Reads `8` as a whole number and `0.25` or `1.0` as a fraction, which the settings tell apart."""
-    try:
-        return int(text)
-    except ValueError:
-        return number(text)
-
-
-def seed_list(text: str) -> list[int]:
-    """Reads `3` as the seeds 0, 1, 2, `4,7` as these two, and `4,` as one."""
-    try:
-        if "," in text:
-            return [int(part) for part in text.split(",") if part]
-        return list(range(int(text)))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be a number of seeds or a list such as 4,7, not {text!r}"
-        ) from None
-
-
-def comma_list(text: str) -> list[str]:
-    """Reads texts with commas between them."""
-    return [part for part in text.split(",") if part]
-
-
-def truth(text: str) -> bool:
-    """Reads true or false."""
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
-    return text == "true"
-
-
-class KeysAndValues(argparse.Action):
-    """Reads `r=16 alpha=32` as settings of a section.
-
-    Args:
-        option_strings: As in argparse.
-        dest: As in argparse.
-        keys: Key -> what reads its value.
-        options: As in argparse.
-    """
-
-    def __init__(
-        self,
-        option_strings: Sequence[str],
-        dest: str,
-        keys: Mapping[str, Callable[[str], Any]],
-        **options: Any,
-    ) -> None:
-        super().__init__(option_strings, dest, **options)
-        self.keys = keys
+class Pairs(argparse.Action):
+    """Collects names with values, from one word or several, in a mapping."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
     ) -> None:
-        """Puts the settings into the namespace."""
-        found: dict[str, Any] = {}
-        for word in values:
-            key, equals, value = word.partition("=")
-            if not equals:
-                raise argparse.ArgumentError(self, f"{word!r} is no KEY=VALUE; put names of tasks before it")
-            if key not in self.keys:
-                raise argparse.ArgumentError(self, f"unknown {key!r}; it takes {', '.join(self.keys)}")
-            try:
-                found[key] = self.keys[key](value)
-            except argparse.ArgumentTypeError as error:
-                raise argparse.ArgumentError(self, f"{key} {error}") from None
+        """Puts what was read into the namespace."""
+        found = dict(getattr(namespace, self.dest, {}))
+        for name, value in values if isinstance(values, list) else [values]:
+            if name in found:
+                raise argparse.ArgumentError(self, f"{name!r} is given twice")
+            found[name] = value
         setattr(namespace, self.dest, found)
 
 
-class NamedFiles(argparse.Action):
-    """Reads `NAME=FILE`, repeated, as a mapping."""
+def reader(read: Reader, what: str) -> Reader:
+    """Makes the reader of an option's value; what it cannot read must be `what`."""
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: Any = None
-    ) -> None:
-        """Puts one more into the namespace."""
-        name, equals, file = value.partition("=")
-        found = getattr(namespace, self.dest, {})
-        if not equals or not name or name in found:
-            raise argparse.ArgumentError(self, f"must be NAME=FILE, each name once, not {value!r}")
-        setattr(namespace, self.dest, {**found, name: file})
+    def read_or_refuse(text: str) -> Any:
+        try:
+            return read(text)
+        except (ValueError, KeyError):
+            raise argparse.ArgumentTypeError(f"must be {what}, not {text!r}") from None
+
+    return read_or_refuse
+
+
+def one_of(*choices: str) -> Reader:
+    """Makes a reader that takes one of several words."""
+    listed = " or ".join([", ".join(choices[:-1]), choices[-1]])
+    return reader(dict(zip(choices, choices, strict=True)).__getitem__, listed)
+
+
+def list_of(read: Reader) -> Reader:
+    """Makes a reader of values with commas between them."""
+    return lambda text: [read(part) for part in text.split(",") if part]
+
+
+def pair(what: str, readers: Mapping[str, Reader] | None = None) -> Reader:
+    """Makes a reader of `NAME=VALUE`, for some names only where their readers are given."""
+
+    def read(word: str) -> tuple[str, Any]:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            more = "; put names of tasks before it" if readers else ""
+            raise argparse.ArgumentTypeError(f"{word!r} is no {what}{more}")
+        if readers is None:
+            return name, value
+        if name not in readers:
+            raise argparse.ArgumentTypeError(f"unknown {name!r}; it takes {', '.join(readers)}")
+        try:
+            return name, readers[name](value)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{name} {error}") from None
+
+    return read
+
+
+def _whole_or_fraction(text: str) -> int | float:
+    """Reads `8` as a whole number and `0.25` or `1.0` as a fraction, which the settings tell apart."""
+    return int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else float(text)
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def _seeds(text: str) -> list[int]:
+    """Reads `3` as the seeds 0, 1, 2, `4,7` as these two, and `4,` as one."""
+    return list_of(int)(text) if "," in text else list(range(int(text)))
+
+
+text_list = list_of(str)
+whole = reader(int, "a whole number")
+at_least_one = reader(_at_least_one, "a whole number of at least 1")
+number = reader(_whole_or_fraction, "a number")
+truth = reader({"true": True, "false": False}.__getitem__, "true or false")
+seed_list = reader(_seeds, "a number of seeds or a list such as 4,7")
 
 
 def own_arm(text: str) -> tuple[str, dict[str, Any]]:
@@ -212,28 +182,11 @@ def own_arm(text: str) -> tuple[str, dict[str, Any]]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def arm_or_name(text: str) -> tuple[str, dict[str, Any] | None]:
-    """Reads the name of an arm, or one of the user's own."""
-    return own_arm(text) if ":" in text else (text, None)
-
-
 def launcher_and_options(text: str) -> tuple[str, dict[str, Any]]:
     """Reads `slurm,timeout_min=600`: where processes run, and what submitit is told."""
     name, *words = text.split(",")
     name = one_of("processes", "slurm", "submitit-local")(name)
-    pairs = [word.partition("=") for word in words]
-    wrong = [key for key, equals, _ in pairs if not equals or not key]
-    if wrong or (pairs and name == "processes"):
-        raise argparse.ArgumentTypeError("must be like slurm,timeout_min=600, with options of submitit")
-    return name, {key: parse_value(value) for key, _, value in pairs}
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    """Makes a reader that takes one of several words, and names the nearest for any other."""
-
-    def read(text: str) -> str:
-        if text in choices:
-            return text
-        raise argparse.ArgumentTypeError(f"must be {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}")
-
-    return read
+    if words and name == "processes":
+        raise argparse.ArgumentTypeError("processes has no options")
+    pairs = map(pair("NAME=VALUE, such as slurm,timeout_min=600"), words)
+    return name, {key: parse_value(value) for key, value in pairs}

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from lowland.cli.console import errors, note, quiet_libraries
-from lowland.cli.generated import add_settings
-from lowland.cli.generation import add_generation, check_model, generation_settings, load_for_generation
+from lowland.cli.generation import add_generation, check_model, generation_of, load_for_generation
+from lowland.cli.options import add, add_settings
 from lowland.config.data import DataSettings
 from lowland.errors import UserError
 
@@ -30,33 +30,24 @@ examples:
 A .txt file has one text a line, which fills the only field of the template;
 without a template it is the whole input."""
 COMMON = (
-    *("input", "template", "task", "output", "field", "model", "data.hub", "batch_size", "precision"),
-    *("input_length", "target_length"),
+    *("input", "template", "task", "output", "field", "model", "data.hub"),
+    *("generation.batch_size", "generation.precision"),
+    *("generation.input_length", "generation.target_length"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     rows = parser.add_argument_group("rows")
-    rows.add_argument(
-        "--input", metavar="FILE", required=True, help="rows in JSONL, JSON, CSV or TSV, or text in .txt"
-    )
-    rows.add_argument(
-        "--template",
-        metavar="TEMPLATE",
-        help='the input text, such as "review: {text}" (default: as in the training)',
-    )
-    rows.add_argument(
-        "--task", metavar="NAME", help="write rows as this task does (default: that of the training)"
-    )
-    rows.add_argument(
-        "--output",
-        metavar="FILE",
-        help="file to write: .jsonl, .csv or .tsv (default: standard output, as JSONL)",
-    )
-    rows.add_argument("--field", metavar="NAME", help="name of the new field (default: prediction)")
+    add(rows, "--input", "FILE", "rows in JSONL, JSON, CSV or TSV, or text in .txt", required=True)
+    template = 'the input text, such as "review: {text}" (default: as in the training)'
+    add(rows, "--template", "TEMPLATE", template)
+    add(rows, "--task", "NAME", "write rows as this task does (default: that of the training)")
+    output = "file to write: .jsonl, .csv or .tsv (default: standard output, as JSONL)"
+    add(rows, "--output", "FILE", output)
+    add(rows, "--field", "NAME", "name of the new field (default: prediction)")
     model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="DIR", required=True, help="directory of the model, or embedded")
+    add(model, "--model", "DIR", "directory of the model, or embedded", required=True)
     add_settings(model, DataSettings, "data", only=("hub",))
     add_generation(model)
 
@@ -78,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError("--output and --input name the same file. Give another output.")
     if "template" in arguments and "task" in arguments:
         raise UserError("--template and --task both say how inputs are written. Give one of them.")
-    generation = generation_settings(arguments)
+    generation = generation_of(arguments)
     quiet_libraries()
     usage = read_usage(check_model(arguments))
     writer = InputWriter(
@@ -88,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if any(field in row.row for row in rows):
         raise UserError(f"{source} has a field {field!r} already. Name the new one with --field NAME.")
 
-    family, bf16 = load_for_generation(arguments, usage)
+    family, bf16 = load_for_generation(arguments, usage, generation.precision)
     input_length, target_length = writer.lengths()
     length, most = family.lengths(
         generation.input_length or input_length, generation.target_length or target_length

@@ -26,11 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     group = parser.add_argument_group("experiments")
     group.add_argument("directories", nargs="+", metavar="DIR", help="directories of experiments")
-    group.add_argument(
-        "--paper",
-        action="store_true",
-        help="also lay the results out as the paper's tables and figures",
-    )
+    paper = "also lay the results out as the paper's tables and figures"
+    group.add_argument("--paper", action="store_true", help=paper)
     group.add_argument("--out", metavar="DIR", help="where to write what is over several experiments")
 
 

@@ -20,21 +20,27 @@ from lowland.errors import UserError
 if TYPE_CHECKING:
     from lowland.comparison.experiment import Experiment
 
-TOP = ("model", "seeds", "arms", "more_arms", "lora", "merge")
-"""Settings that are in no section."""
-SECTIONS = tuple(item.name for item in fields(ExperimentConfig))
+TOP = (*(item.name for item in fields(ExperimentConfig)), "more_arms")
 
 
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Collects the options that were given into nested settings."""
-    settings = nest(
+def given(arguments: argparse.Namespace, *sections: str) -> dict[str, Any]:
+    """Collects the options of some sections that were given, nested."""
+    return nest(
         {
             name: value
             for name, value in vars(arguments).items()
-            if (name.partition(".")[0] in SECTIONS or name in TOP)
-            and not (name == "data.tasks" and not value)
+            if name.partition(".")[0] in sections and not (name == "data.tasks" and not value)
         }
     )
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Collects the options that were given into nested settings.
+
+    Raises:
+        UserError: If a user's own data is not said completely.
+    """
+    settings = given(arguments, *TOP)
     custom = settings.get("data", {}).get("custom")
     if custom is not None and "preset" not in arguments and "config" not in arguments:
         names = {"train": "--train", "evaluation": "--test", "input": "--input", "target": "--target"}
@@ -88,17 +94,14 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
 def grid_of(arguments: argparse.Namespace) -> Mapping[str, Sequence[Any]]:
     """Reads the grid of the command line, or else of the file of settings, or of the preset."""
     from lowland.comparison.grid import add_axis, parse_grid
+    from lowland.paper.recipes import read_recipe
 
     if "grid" in arguments:
         return parse_grid(arguments.grid)
-    listed: Mapping[str, Any] = {}
-    if "config" in arguments:
-        listed = read_layer(Path(arguments.config)).get("grid", {})
-        if not isinstance(listed, Mapping) or not all(isinstance(values, list) for values in listed.values()):
-            raise UserError(f"{arguments.config}: [grid] must hold a list of values for each setting.")
+    listed: Any = read_layer(Path(arguments.config)).get("grid", {}) if "config" in arguments else {}
+    if not isinstance(listed, Mapping) or not all(isinstance(values, list) for values in listed.values()):
+        raise UserError(f"{arguments.config}: [grid] must hold a list of values for each setting.")
     if not listed and "preset" in arguments:
-        from lowland.paper.recipes import read_recipe
-
         listed = read_recipe(arguments.preset).grid
     axes: dict[str, tuple[Any, ...]] = {}
     for name, values in listed.items():
@@ -110,11 +113,11 @@ def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
     """Gives the layers of settings, from the least to the most particular."""
     from lowland.paper.recipes import expand, read_preset
 
-    given = settings_of(arguments)
-    tasks = given.get("data", {}).get("tasks")
+    own = settings_of(arguments)
+    tasks = own.get("data", {}).get("tasks")
     found: list[Mapping[str, Any]] = []
     if "preset" in arguments:
         found.append(read_preset(arguments.preset, tasks))
     if "config" in arguments:
         found.append(expand(read_layer(Path(arguments.config)), tasks))
-    return [*found, given]
+    return [*found, own]

@@ -7,12 +7,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from lowland.cli import options, settings
-from lowland.cli.generated import add_settings
-from lowland.cli.parser import number, one_of
-from lowland.config.layers import build_section
+from lowland.cli import options
+from lowland.cli.options import add, add_settings
+from lowland.cli.parser import one_of
+from lowland.cli.settings import given, settings_of
+from lowland.config.experiment import build_config
+from lowland.config.layers import build_section, read_layer
 from lowland.config.sharpness import SharpnessSettings
 from lowland.errors import UserError
 
@@ -47,35 +47,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data.tasks", nargs="*", metavar="DIR|TASK", help="directories of experiments, or names of tasks"
     )
     model = parser.add_argument_group("a single model")
-    model.add_argument("--model", metavar="DIR", help="directory of a checkpoint, or embedded")
+    add(model, "--model", "DIR", "directory of a checkpoint, or embedded")
     options.add_own_data(parser)
     options.add_sources(parser)
     runs = parser.add_argument_group("an experiment")
     options.add_seeds(runs, "all")
-    runs.add_argument(
-        "--checkpoint",
-        type=one_of("last", "best"),
-        metavar="NAME",
-        help="last step, or best on held-out examples (default: last)",
-    )
+    chosen = "last step, or best on held-out examples (default: last)"
+    add(runs, "--checkpoint", "NAME", chosen, one_of("last", "best"))
     runs.add_argument("--start", action="store_true", help="measure the model before training, too")
-    measured = parser.add_argument_group("what is measured")
-    measured.add_argument(
-        "--radii",
-        dest="sharpness.radii",
-        type=lambda text: tuple(map(number, text.split(","))),
-        metavar="X,X",
-        help="radii of the ascent (default: 0.02,0.05,0.1,0.2)",
-    )
-    add_settings(measured, SharpnessSettings, "sharpness")
-    parser.add_argument_group("results").add_argument(
-        "--out", metavar="DIR", help="where to write; needed with --model (default: DIR/sharpness)"
-    )
+    add_settings(parser.add_argument_group("what is measured"), SharpnessSettings, "sharpness")
+    out = "where to write; needed with --model (default: DIR/sharpness)"
+    add(parser.add_argument_group("results"), "--out", "DIR", out)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.cli.console import console, note, quiet_libraries
+    from lowland.cli.console import console, note, quiet_libraries, say
+    from lowland.cli.trouble import disk_error
     from lowland.comparison.sharpness import FOLDER, Checkpoint, measure_all
     from lowland.report.formats import to_rich
     from lowland.report.sharpness import write_sharpness
@@ -83,76 +71,53 @@ def run(arguments: argparse.Namespace) -> int:
     quiet_libraries()
     words = getattr(arguments, "data.tasks", [])
     if "model" in arguments:
-        config = _of_model(arguments)
         if "out" not in arguments:
             raise UserError("Say with --out where to write the figures of --model.")
-        out = Path(arguments.out)
+        config = _of_model(arguments)
         work = [(config, [Checkpoint(arm="model", seed=0, step=None, model=config.model)])]
+    elif not words or (len(words) > 1 and "out" not in arguments):
+        raise UserError("Give the directory of an experiment, or several and --out, or --model and tasks.")
     else:
-        if not words or (len(words) > 1 and "out" not in arguments):
-            raise UserError(
-                "Give the directory of an experiment, or several and --out, or --model and tasks."
-            )
-        out = Path(arguments.out) if "out" in arguments else Path(words[0]) / FOLDER
-        start = getattr(arguments, "start", False)
-        work = [checkpoints_of(path, arguments, start=start) for path in map(Path, words)]
+        work = [_of_experiment(path, arguments) for path in map(Path, words)]
         names = [checkpoint.name for _, found in work for checkpoint in found if checkpoint.arm != "start"]
-        if len(set(names)) < len(names):
-            double = next(name for name in names if names.count(name) > 1)
+        if double := next((name for name in names if names.count(name) > 1), None):
             raise UserError(f"Two of the directories hold {double}. Measure them apart, each with its --out.")
+    out = Path(arguments.out) if "out" in arguments else Path(words[0]) / FOLDER
 
     def on_start(checkpoint: Checkpoint, done: bool) -> None:
         note(f"{checkpoint.name}: {'measured before' if done else f'measuring {checkpoint.model}'}")
 
     try:
         for config, found in work:
-            measure_all(config, found, out, _settings(arguments, config), on_start)
+            own = {
+                "batch_size": config.train.batch_size,
+                **given(arguments, "sharpness").get("sharpness", {}),
+            }
+            measure_all(config, found, out, build_section(SharpnessSettings, own), on_start)
     except OSError as error:
-        raise UserError(
-            f"{error.filename or out}: {error.strerror}. Give another directory with --out."
-        ) from None
+        raise disk_error(error, out) from None
     report = write_sharpness(out)
     for table in report.tables:
         console.print(to_rich(table, width=console.width), crop=False)
-    page = shlex.quote(str(report.directory / "sharpness.md"))
-    console.print(Text(f"Tables and pictures: {page}"), soft_wrap=True)
+    say(f"Tables and pictures: {shlex.quote(str(report.directory / 'sharpness.md'))}")
     return 0
 
 
-def _settings(arguments: argparse.Namespace, config: ExperimentConfig) -> SharpnessSettings:
-    given = {
-        name.removeprefix("sharpness."): value
-        for name, value in vars(arguments).items()
-        if name.startswith("sharpness.")
-    }
-    return build_section(SharpnessSettings, {"batch_size": config.train.batch_size, **given})
-
-
-def checkpoints_of(
-    path: Path, arguments: argparse.Namespace, *, start: bool = False
-) -> tuple[ExperimentConfig, list[Checkpoint]]:
-    """Reads the settings of an experiment and finds its models; where its data lie may be said anew.
-
-    Raises:
-        UserError: If it is no experiment, or has no model.
-    """
+def _of_experiment(path: Path, arguments: argparse.Namespace) -> tuple[ExperimentConfig, list[Checkpoint]]:
+    """Reads the settings of an experiment and finds its models; where its data lie may be said anew."""
     from lowland.comparison.sharpness import find_checkpoints
-    from lowland.config.experiment import build_config
-    from lowland.config.layers import read_layer
 
     if not (path / "experiment.toml").is_file():
         raise UserError(
             f"{path} is no directory of an experiment. Give one that lowland compare wrote, or --model."
         )
-    layer = read_layer(path / "experiment.toml")
-    given = settings.settings_of(arguments)
-    given.get("data", {}).pop("tasks", None)
-    config = build_config(layer, given)
-    if "seeds" not in arguments:
-        runs = {int(folder.name.rpartition("-seed")[2]) for folder in path.glob("*-seed*") if folder.is_dir()}
-        config = build_config(layer, given, {"seeds": sorted(runs) or list(config.seeds)})
+    own = settings_of(arguments)
+    own.get("data", {}).pop("tasks", None)
+    # There may be runs of more seeds than the settings name.
+    seeds = {int(folder.name.rpartition("-seed")[2]) for folder in path.glob("*-seed*") if folder.is_dir()}
+    config = build_config(read_layer(path / "experiment.toml"), {"seeds": sorted(seeds) or None}, own)
     best = getattr(arguments, "checkpoint", "last") == "best"
-    found = find_checkpoints(path, config, best=best, start=start)
+    found = find_checkpoints(path, config, best=best, start="start" in arguments)
     if not found:
         raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
     return config, found
@@ -160,9 +125,7 @@ def checkpoints_of(
 
 def _of_model(arguments: argparse.Namespace) -> ExperimentConfig:
     """Builds what stands for an experiment around a single model."""
-    from lowland.config.experiment import build_config
-
     for name in ("seeds", "checkpoint", "start"):
         if name in arguments:
             raise UserError(f"--{name} is for the runs of an experiment, and --model is a single model.")
-    return build_config(settings.settings_of(arguments), {"train": {"batch_size": 32}})
+    return build_config(settings_of(arguments), {"train": {"batch_size": 32}})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from lowland.cli.console import console, make_table
+from lowland.cli.console import console, make_table, print_facts, say
 from lowland.config.arms import flatten
-from lowland.report.formats import plain
 from lowland.tasks import Example, Source, Task, get_task, mixture_names, resolve, task_names
 from lowland.tasks.base import DataSet, Split
 
@@ -58,29 +57,25 @@ def run(arguments: argparse.Namespace) -> int:
     elif name is None:
         _list_all()
     elif name in mixture_names():
-        _show_mixture(name)
+        tasks = resolve([name])
+        _print_tasks(f"{name}: a mixture of {len(tasks)} tasks", tasks)
+        say("\nTasks are drawn in proportion to their numbers of training examples.")
     else:
-        (task,) = resolve([name])
-        _show_task(task)
+        _show_task(resolve([name])[0])
     return 0
 
 
 def _list_all() -> None:
     tasks = [get_task(name) for name in task_names()]
-    for title, shown in (
-        ("Carried by the package", [task for task in tasks if task.carried is not None]),
-        (
-            "\nWith official files (--data-dir DIR) or the Hugging Face hub (--hub)",
-            [task for task in tasks if task.carried is None],
-        ),
-    ):
-        _print_tasks(title, shown)
+    _print_tasks("Carried by the package", [task for task in tasks if task.carried is not None])
+    title = "\nWith official files (--data-dir DIR) or the Hugging Face hub (--hub)"
+    _print_tasks(title, [task for task in tasks if task.carried is None])
     mixtures = make_table("\nMixtures", "Name", "Tasks")
     for name in mixture_names():
         members = ", ".join(task.name.removeprefix(f"{name}/") for task in resolve([name]))
         mixtures.add_row(Text(name), Text(members))
     console.print(mixtures)
-    _say("\nMore about one: lowland tasks NAME. Your own data: lowland compare --help")
+    say("\nMore about one: lowland tasks NAME. Your own data: lowland compare --help")
 
 
 def _print_tasks(title: str, tasks: Iterable[Task]) -> None:
@@ -93,59 +88,30 @@ def _print_tasks(title: str, tasks: Iterable[Task]) -> None:
     console.print(table)
 
 
-def _show_mixture(name: str) -> None:
-    tasks = resolve([name])
-    _print_tasks(f"{name}: a mixture of {len(tasks)} tasks", tasks)
-    _say("\nTasks are drawn in proportion to their numbers of training examples.")
-
-
 def _show_task(task: Task) -> None:
     lengths = f"{task.input_length} tokens of input, {task.target_length} of target, EOS included"
-    part_of = ", ".join(name for name in mixture_names() if _holds(name, task)) or "no mixture"
-    facts = [("metrics", ", ".join(task.metrics)), ("lengths", lengths), ("part of", part_of)]
+    facts = [("metrics", ", ".join(task.metrics)), ("lengths", lengths)]
     data = task.data
+    examples: Sequence[Example] = []
     if task.carried is not None:
         facts.append(("data", "the package carries it"))
+        examples = task.load(Source()).train[:1]
     elif data is not None:
-        facts.append(
-            ("training", _files(data, data.train) if data.train else "none: it is for evaluation only")
-        )
-        for (name, split), *others in _by_files(data):
-            named = f"{len(others) + 1} sets: " if others else f"{name}: " if len(data.evaluation) > 1 else ""
-            facts.append(("evaluation", named + _files(data, split)))
-        name, configuration = data.hub
-        facts.append(("on the hub", name + (f", configuration {configuration}" if configuration else "")))
-    row, example = _sample(task)
-    facts += [("a row", row)] if row is not None else []
-    if example is not None:
+        facts.append(("training", _files(data, data.train) if data.train else "none: for evaluation only"))
+        # The languages of TyDiQA are read from the same files.
+        for files in dict.fromkeys(_files(data, split) for split in data.evaluation.values()):
+            facts.append(("evaluation", files))
+        facts.append(("on the hub", ", configuration ".join(filter(None, data.hub))))
+    if task.sample_row is not None:
+        facts.append(("a row", json.dumps(task.sample_row, ensure_ascii=False)))
+        examples = task.examples(task.sample_row)
+    for example in examples[:1]:
         facts += [("input", repr(example.inputs)), ("target", repr(example.targets))]
-        if example.answers is not None and len(example.answers) > 1:
-            facts.append(("also right", ", ".join(map(repr, example.answers[1:]))))
-    _print_facts(task.name, task.description, facts)
+    print_facts(task.name, facts, task.description)
     verb = "compare" if task.carried is not None or (data is not None and data.train) else "eval"
     model = " --model DIR" if verb == "eval" else ""
     where = "" if task.carried is not None else " --data-dir DIR"
-    _say(f"\nTry: lowland {verb} {task.name}{model}{where}")
-
-
-def _by_files(data: DataSet) -> Iterable[list[tuple[str, Split]]]:
-    """Groups evaluation sets that are read from the same files (the languages of TyDiQA)."""
-    groups: dict[tuple[str, ...], list[tuple[str, Split]]] = {}
-    for name, split in data.evaluation.items():
-        groups.setdefault(split.patterns, []).append((name, split))
-    return groups.values()
-
-
-def _sample(task: Task) -> tuple[str | None, Example | None]:
-    """Returns a made-up row with its example, or the first example of a task that needs no file."""
-    if task.sample_row is not None:
-        examples = task.examples(task.sample_row)
-        return json.dumps(task.sample_row, ensure_ascii=False), examples[0] if examples else None
-    return None, task.load(Source()).train[0] if task.carried is not None else None
-
-
-def _holds(mixture: str, task: Task) -> bool:
-    return any(member.name == task.name for member in resolve([mixture]))
+    say(f"\nTry: lowland {verb} {task.name}{model}{where}")
 
 
 def _files(data: DataSet, split: Split) -> str:
@@ -157,58 +123,26 @@ def _files(data: DataSet, split: Split) -> str:
 def _list_recipes(recipes: list[Recipe]) -> None:
     table = make_table("Recipes", "Name", "Reproduces", "What it is")
     table.columns[0].no_wrap = True
-    for recipe in sorted(recipes, key=_place):
+    # In the order of the paper: tables, figures, the rest.
+    for recipe in sorted(recipes, key=lambda own: (own.tables or (99,), own.figures or (99,), own.name)):
         table.add_row(*map(Text, (recipe.name, recipe.reproduces, recipe.description)))
     console.print(table)
-    _say("\nMore about one: lowland tasks NAME. Run one: lowland compare --preset NAME")
-
-
-def _place(recipe: Recipe) -> tuple[object, ...]:
-    """In the order of the paper: tables, figures, the rest; and small models first."""
-    sizes = ("small", "base", "large", "xl")
-    size = next((n for n, word in enumerate(sizes) if word in recipe.name), len(sizes))
-    kind = "".join(part for part in recipe.name.split("-") if part not in sizes)
-    return (recipe.tables or (99,), recipe.figures or (99,), kind, size, recipe.name)
+    say("\nMore about one: lowland tasks NAME. Run one: lowland compare --preset NAME")
 
 
 def _show_recipe(recipe: Recipe) -> None:
     facts = [("reproduces", recipe.reproduces), ("extends", recipe.extends or "")]
     facts += [(name, json.dumps(value)) for name, value in flatten(recipe.settings).items()]
     if recipe.complete:
-        whole = flatten(recipe.config().to_dict())
+        config = recipe.config()
+        whole, tasks = flatten(config.to_dict()), resolve(config.data.tasks)
         facts += [(name, f"{json.dumps(whole[name])} (default)") for name in SHOWN if name not in dict(facts)]
-        facts.append(("lengths", _lengths(recipe)))
+        inputs = config.train.input_length or max(task.input_length for task in tasks)
+        targets = config.train.target_length or max(task.target_length for task in tasks)
+        facts.append(("lengths", f"{inputs} tokens of input, {targets} of target"))
     facts += [(f"grid {name}", ", ".join(map(json.dumps, values))) for name, values in recipe.grid.items()]
-    _print_facts(recipe.name, recipe.description, [(name, text) for name, text in facts if text])
-    _say("\nThe rest is as by default: lowland compare --help-all")
-    _say(f"Run it:      {recipe.command('--hub')}")
-    _say(f"Plan it:     {recipe.command('--plan')}")
-    rehearsal = recipe.command("--model", "embedded", "--data-dir", "DIR", "--scale", "0.001")
-    _say(f"Rehearse it: {rehearsal}")
-
-
-def _lengths(recipe: Recipe) -> str:
-    from lowland.runs.examples import load_tasks
-
-    settings = recipe.config()
-    tasks = load_tasks(settings.data)
-    inputs = settings.train.input_length or max(task.input_length for task in tasks)
-    targets = settings.train.target_length or max(task.target_length for task in tasks)
-    return f"{inputs} tokens of input, {targets} of target"
-
-
-def _print_facts(title: str, description: str, facts: Iterable[tuple[str, str]]) -> None:
-    """Prints named lines under a title; what is too long goes on below itself."""
-    console.print(Text(title, style="bold"))
-    console.print(Text(description))
-    table = make_table("")
-    table.title, table.show_header = None, False
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for name, text in facts:
-        table.add_row(Text(name), Text(plain(text)))
-    console.print(table)
-
-
-def _say(text: str) -> None:
-    console.print(Text(text), soft_wrap=True)
+    print_facts(recipe.name, [(name, text) for name, text in facts if text], recipe.description)
+    say("\nThe rest is as by default: lowland compare --help-all")
+    say(f"Run it:      {recipe.command('--hub')}")
+    say(f"Plan it:     {recipe.command('--plan')}")
+    say(f"Rehearse it: {recipe.command('--model', 'embedded', '--data-dir', 'DIR', '--scale', '0.001')}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from lowland.cli import compare, options, settings
-from lowland.cli.parser import arm_or_name, whole
+from lowland.cli.options import add
+from lowland.cli.parser import own_arm, whole
 from lowland.config.arms import KNOWN
 
 HELP = "fine-tune one model, by SAM or without"
@@ -24,25 +25,24 @@ INTERRUPTED = compare.INTERRUPTED
 COMMON = tuple(
     {"arms": "arm", "seeds": "seed"}.get(name, name)
     for name in compare.COMMON
-    if name not in ("own_arms", "grid", "jobs")
+    if name not in ("more_arms", "grid", "jobs")
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
-    options.add_data_options(parser)
     options.add_training_options(parser)
     run = parser.add_argument_group("run")
-    run.add_argument(
+    add(
+        run,
         "--arm",
-        type=arm_or_name,
-        metavar="ARM",
-        help=f"{', '.join(KNOWN)}; or one of the file of settings, or one of your own "
+        "ARM",
+        f"{', '.join(KNOWN)}; or one of the file of settings, or one of your own "
         'such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
+        lambda text: own_arm(text) if ":" in text else (text, None),
     )
-    run.add_argument("--seed", type=whole, metavar="N", help="seed of the run (default: 0)")
-    options.add_places(run)
-    options.add_layer_options(parser)
+    add(run, "--seed", "N", "seed of the run (default: 0)", whole)
+    options.add_result_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -114,17 +114,16 @@ def read_arms(layers: Iterable[Mapping[str, Any]]) -> dict[str, Changes]:
     Raises:
         UserError: If a name is unknown or invalid, or an arm changes what all share.
     """
-    defined: dict[str, Mapping[str, Any]] = dict(KNOWN)
+    defined: dict[str, Changes] = dict(KNOWN)
     chosen: Sequence[str] = DEFAULT
     for layer in layers:
-        given = layer.get("arms", ())
+        given, more = layer.get("arms", ()), layer.get("more_arms", {})
         if isinstance(given, Mapping):
-            defined = _define(defined, given)
             chosen = tuple(given)
+            _define(defined, given)
         elif given:
             chosen = _names(given)
-        more = layer.get("more_arms", {})
-        defined = _define(defined, more)
+        _define(defined, more)
         chosen = (*chosen, *(name for name in more if name not in chosen))
     return {name: _resolve(name, defined) for name in chosen}
 
@@ -173,37 +172,26 @@ def is_fixed(setting: str) -> bool:
     return any(setting == fixed or setting.startswith(f"{fixed}.") for fixed in FIXED)
 
 
-def refuse_fixed(name: str, changes: Changes) -> None:
-    """Refuses an arm that changes what all arms share.
-
-    Raises:
-        UserError: If it does.
-    """
-    for setting in changes:
-        if is_fixed(setting):
-            raise UserError(
-                f"The arm {name!r} changes {setting}, which all arms of a comparison share: seeds are "
-                "compared in pairs over the same batches. Compare its values by "
-                f"--grid {setting}=VALUE,VALUE."
-            )
-
-
-def _define(defined: Mapping[str, Changes], given: Any) -> dict[str, Changes]:
-    if not isinstance(given, Mapping) or not all(isinstance(table, Mapping) for table in given.values()):
+def _define(defined: dict[str, Changes], tables: Any) -> None:
+    """Lays what tables say of arms over what is defined."""
+    if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
         raise UserError(
             "Invalid arms. Write a table for each in TOML, such as [arms.late] with sam.rho = 0.15."
         )
-    changed = dict(defined)
-    for name, table in given.items():
+    for name, table in tables.items():
         if not re.fullmatch(NAME, name):
             raise UserError(
                 f"Invalid arm {name!r}. Must be letters, digits and . = , + - _ only, 80 at most, and begin "
                 "with a letter or digit."
             )
         own = flatten(table)
-        refuse_fixed(name, own)
-        changed[name] = {**defined.get(name, {}), **own}
-    return changed
+        for setting in filter(is_fixed, own):
+            raise UserError(
+                f"The arm {name!r} changes {setting}, which all arms of a comparison share: seeds are "
+                "compared in pairs over the same batches. Compare its values by "
+                f"--grid {setting}=VALUE,VALUE."
+            )
+        defined[name] = {**defined.get(name, {}), **own}
 
 
 def _names(given: Any) -> tuple[str, ...]:
@@ -221,7 +209,5 @@ def _resolve(name: str, defined: Mapping[str, Changes], seen: tuple[str, ...] = 
     if name in seen:
         raise UserError(f"The arm {name!r} is like itself. Leave `{LIKE}` out.")
     own = dict(defined[name])
-    like = own.pop(LIKE, None)
-    if like is None:
-        return own
-    return {**_resolve(str(like), defined, (*seen, name)), **own}
+    below = _resolve(str(own.pop(LIKE)), defined, (*seen, name)) if LIKE in own else {}
+    return {**below, **own}

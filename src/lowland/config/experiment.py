@@ -21,7 +21,7 @@ from lowland.errors import UserError
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.files import fingerprint
 from lowland.sam.config import SAMConfig
-from lowland.settings import changes, setting
+from lowland.settings import changes, check, setting
 from lowland.train.settings import TrainSettings
 
 MODEL_DEFAULTS: dict[str, Layer] = {
@@ -32,16 +32,9 @@ MODEL_DEFAULTS: dict[str, Layer] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a run's results besides its seed.
+    """Everything that decides a run's results besides its seed; each field says what it is.
 
-    Attributes:
-        model: See its help.
-        data: Examples.
-        train: How the model is trained, SAM apart.
-        sam: SAM's settings; at a radius of 0, which is the baseline, all others are at their defaults.
-        family: How the model is used.
-        lora: Adapters that are trained instead of the model's weights; `None` for none.
-        merge: See its help.
+    At a radius of 0, which is the baseline, all other settings of SAM are at their defaults.
     """
 
     model: str = setting(
@@ -54,12 +47,15 @@ class RunConfig:
     train: TrainSettings = field(default_factory=TrainSettings)
     sam: SAMConfig = field(default_factory=SAMConfig)
     family: FamilySettings = field(default_factory=FamilySettings)
-    lora: LoRASettings | None = None
+    lora: LoRASettings | None = setting(
+        None, "train adapters beside the weights, such as r=16 alpha=32", metavar="KEY=VALUE"
+    )
     merge: bool = setting(
         False, "add the adapters of the model to use to its weights in DIR/model, instead of adapters alone"
     )
 
     def __post_init__(self) -> None:
+        check(self)
         size, a, m = self.train.batch_size, self.sam.ascent_examples, self.sam.m
         if self.sam.rho == 0:
             # Runs without SAM are the same, however it is set.
@@ -160,12 +156,6 @@ class ExperimentConfig(RunConfig):
         return fingerprint(with_lists({**different, "arms": self.arms}))
 
 
-def _section(settings: Layer, name: str) -> Layer:
-    """Gives a section as far as it is one; what else stands in its place is refused when it is built."""
-    found = settings.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
 def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
     """Builds a configuration out of layers, later ones over earlier ones.
 
@@ -182,20 +172,18 @@ def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        own = {key: value for key, value in layer.items() if key not in ("arms", "more_arms")}
-        merged = merge(merged, {key: value for key, value in own.items() if value is not None})
+        own = {key: value for key, value in layer.items() if value is not None}
+        merged = merge(merged, own)
+    for name in ("arms", "more_arms"):
+        merged.pop(name, None)
     model = str(merged.get("model", "embedded"))
-    family = _of_family(model, merged) if of_family else {}
-    merged = merge(merge(family, MODEL_DEFAULTS.get(model, {})), merged)
-    merged.setdefault("data", {})
-    return build_section(ExperimentConfig, {**merged, "arms": read_arms(layers)}, "")
-
-
-def _of_family(model: str, merged: Layer) -> Layer:
-    """Gives the defaults of training that belong to the model's family."""
     if model in MODEL_DEFAULTS:
-        return {}
-    from lowland.families.recognise import family_defaults  # which loads torch
+        merged = merge(MODEL_DEFAULTS[model], merged)
+    elif of_family:
+        from lowland.families.recognise import family_defaults  # which loads torch
 
-    hub = bool(_section(merged, "data").get("hub"))
-    return family_defaults(model, _section(merged, "family"), lora="lora" in merged, hub=hub)
+        sections = {name: merged.get(name) for name in ("data", "family")}
+        data, family = (found if isinstance(found, Mapping) else {} for found in sections.values())
+        defaults = family_defaults(model, family, lora="lora" in merged, hub=bool(data.get("hub")))
+        merged = merge(defaults, merged)
+    return build_section(ExperimentConfig, {"data": {}, **merged, "arms": read_arms(layers)})

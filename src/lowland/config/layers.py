@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import tomllib
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lowland.config.arms import flatten
 from lowland.errors import UserError, unknown_name
-from lowland.settings import described
+from lowland.settings import Setting, described, kinds_of, mismatch
 
 Layer = Mapping[str, Any]
 """Nested settings, each section a mapping, holding only what is set."""
@@ -48,16 +47,11 @@ def merge(below: Layer, above: Layer) -> dict[str, Any]:
     return merged
 
 
-def differences(one: Layer, other: Layer, prefix: str = "") -> list[str]:
+def differences(one: Layer, other: Layer) -> list[str]:
     """Names the settings in which two nested configurations differ, each with both values."""
-    found: list[str] = []
-    for key in sorted(set(one) | set(other)):
-        left, right = one.get(key), other.get(key)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{prefix}{key}.")
-        elif with_lists(left) != with_lists(right):
-            found.append(f"{prefix}{key}: {left} there, {right} here")
-    return found
+    there, here = flatten(with_lists(one)), flatten(with_lists(other))
+    names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+    return [f"{name}: {there.get(name)} there, {here.get(name)} here" for name in names]
 
 
 def build_section(kind: type[T], values: Layer, path: str = "") -> T:
@@ -71,63 +65,46 @@ def build_section(kind: type[T], values: Layer, path: str = "") -> T:
     Raises:
         UserError: If a name is unknown or a value invalid.
     """
-    hints = typing.get_type_hints(kind)
-    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    checked = described(kind)
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in names:
-            raise unknown_name("setting", f"{path}{key}", [f"{path}{name}" for name in names])
-        # Described settings check themselves, and say what they must be.
-        listed = typing.get_origin(hints[key]) is tuple
-        arguments[key] = (
-            value if key in checked and not listed else _convert(hints[key], value, f"{path}{key}")
-        )
-    required = [
-        item.name
-        for item in dataclasses.fields(kind)  # type: ignore[arg-type]
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in arguments]
-    if missing:
-        raise UserError(f"The setting {path}{missing[0]} is missing. Give it a value.")
+    items = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in items:
+            raise unknown_name("setting", f"{path}{name}", [f"{path}{known}" for known in items])
+    kinds, checked = kinds_of(kind), described(kind)
+    arguments = {
+        name: _convert(kinds[name], value, f"{path}{name}", checked=name in checked)
+        for name, value in values.items()
+    }
+    for name, item in items.items():
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and name not in arguments:
+            raise UserError(f"The setting {path}{name} is missing. Give it a value.")
     try:
         return kind(**arguments)
     except ValueError as error:
         raise UserError(re.sub(r"^Invalid (?=(\w+)=)", f"Invalid {path}", str(error))) from None
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Checks a plain value against a field's type, and builds sections and tuples."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-    for option in options:
-        if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
-            return build_section(option, value, f"{path}.")
-        origin = typing.get_origin(option)
-        if origin is Mapping and isinstance(value, Mapping):
-            return dict(value)
-        if origin is tuple and isinstance(value, (list, tuple)):
-            return tuple(_convert(typing.get_args(option)[0], item, path) for item in value)
-        if origin is typing.Literal and value in typing.get_args(option):
-            return value
-        if isinstance(option, type) and type(value) is option:
-            return value
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if float in options and isinstance(value, float) and math.isnan(value):
-        raise UserError(f"Invalid {path}={value!r}. Must be a number.")
-    known = [
-        str(choice) for option in options for choice in typing.get_args(option) if isinstance(choice, str)
-    ]
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    if any(dataclasses.is_dataclass(option) for option in options):
-        raise UserError(f"Invalid {path}={value!r}. Must be a section of settings: a table [{path}] in TOML.")
-    expected = (
-        f"one of: {', '.join(known)}"
-        if known
-        else " or ".join(names.get(o, "") for o in options if o in names)
-    )
-    raise UserError(f"Invalid {path}={value!r}. Must be {expected or 'a list'}.")
+def _convert(kinds: Sequence[Any], value: Any, path: str, *, checked: bool = False) -> Any:
+    """Builds sections and tuples of plain values, and checks what their class does not check itself."""
+    if value is None and type(None) in kinds:
+        return None
+    expected = None
+    for kind in kinds:
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            if isinstance(value, Mapping):
+                return build_section(kind, value, f"{path}.")
+            expected = None if isinstance(value, kind) else f"a section of settings: a table [{path}] in TOML"
+        elif typing.get_origin(kind) is tuple:
+            if isinstance(value, (list, tuple)):
+                return tuple(_convert(typing.get_args(kind)[:1], item, path) for item in value)
+            expected = "a list"
+        elif typing.get_origin(kind) is Mapping and not isinstance(value, Mapping):
+            expected = "a table"
+    if expected is None and not checked:
+        expected = mismatch(kinds, Setting(help=""), value)
+    if expected is not None:
+        raise UserError(f"Invalid {path}={value!r}. Must be {expected}.")
+    return float(value) if tuple(kinds) == (float,) and not checked else value
 
 
 def without_none(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lowland.settings import check, setting
 
@@ -18,16 +18,16 @@ LEAST, MOST = 20, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeSettings:
-    """What is measured.
+    """What is measured; each field says what it is."""
 
-    Attributes:
-        measure: Which of `KINDS`.
-        examples: See its help.
-        general: See its help.
-        also: Name -> file of a further test set, read as the user's own evaluation file is.
-    """
-
-    measure: tuple[str, ...] = KINDS
+    measure: tuple[str, ...] = setting(
+        KINDS,
+        "likelihood (with calibration), quantized (both and the score after rounding to int8 and int4), "
+        "forgetting (of general text, by models that write), with commas between; none for the score alone",
+        option="outcomes",
+        metavar="NAMES",
+        unset="all",
+    )
     examples: int = setting(
         0,
         "first examples of each evaluation set that are measured; 0 for as many as take 15% of a run's "
@@ -41,10 +41,15 @@ class OutcomeSettings:
         "plain text on which forgetting is measured, instead of the package's ninety sentences",
         metavar="FILE",
     )
-    also: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, str] = setting(
+        dict,
+        "a further test set, read as --test is, on which finished models are measured; may be repeated",
+    )
 
     def __post_init__(self) -> None:
         check(self)
+        if self.measure == ("none",):
+            object.__setattr__(self, "measure", ())
         if not all(isinstance(file, str) for file in self.also.values()):
             raise ValueError(f"Invalid also={dict(self.also)!r}. Must be names with files.")
         if strange := [name for name in self.measure if name not in KINDS]:

@@ -14,14 +14,10 @@ LEAST_INTERVAL = 10
 
 
 def scale(config: ExperimentConfig, factor: float, keep: Collection[str] = ()) -> ExperimentConfig:
-    """Shrinks an experiment without changing its shape.
+    """Shrinks an experiment without changing its shape: passes over the data, evaluations and mixture stay.
 
-    In proportion shrink: the steps, their warm-up, the interval between evaluations, the training
-    examples of every task (and the cap on their rates), the examples of every evaluation set, and
-    those held out. So the number of passes over the data, the number of evaluations and the mixture
-    stay as they are, as far as whole numbers allow; nothing becomes less than 1, and the interval not
-    less than `LEAST_INTERVAL`. The model, the arms,
-    seeds, batch size, lengths, learning rate, dropout and all of SAM's settings stay, too.
+    In proportion shrink steps, warm-up, the interval between evaluations (to `LEAST_INTERVAL` at least),
+    training examples, the cap on rates, and the examples that are held out and scored; none below 1.
 
     Args:
         config: The experiment.
@@ -59,6 +55,5 @@ def scale(config: ExperimentConfig, factor: float, keep: Collection[str] = ()) -
         },
     }
     for section, values in smaller.items():
-        for name in [name for name in values if f"{section}.{name}" in keep]:
-            del values[name]
+        smaller[section] = {name: value for name, value in values.items() if f"{section}.{name}" not in keep}
     return replace(config, data=replace(data, **smaller["data"]), train=replace(train, **smaller["train"]))

@@ -19,7 +19,7 @@ class SharpnessSettings:
         least=1,
         unset="the experiment's, or 32",
     )
-    radii: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
+    radii: tuple[float, ...] = setting((0.02, 0.05, 0.1, 0.2), "radii of the ascent", metavar="X,X")
     steps: int = setting(3, "steps of the longer ascent; 1 for SAM's alone", least=1)
     hessian_examples: int = setting(64, "examples for the Hessian; 0 leaves it out", least=0)
     probes: int = setting(8, "random vectors for estimating the Hessian's trace", least=1)

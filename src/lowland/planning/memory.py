@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 from torch import Tensor, nn
-from torch._subclasses import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, MT5Config, PreTrainedModel, T5Config
+from transformers import MT5Config, PreTrainedModel, T5Config
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from lowland.config.experiment import ExperimentConfig
 from lowland.families.base import plain_module
 from lowland.models import build_model
 from lowland.parameters.rows import is_table
@@ -38,32 +36,23 @@ BF16_SHARE = 0.5
 
 
 def outline(name: str) -> PreTrainedModel:
-    """Builds a model of the paper, or one in a directory, without its weights, on torch's meta device.
-
-    Args:
-        name: One of `PAPER_MODELS`, or a directory with a `config.json`.
+    """Builds one of `PAPER_MODELS` without its weights, on torch's meta device.
 
     Source:
         T5's gin files `models/t5.1.1.*`; tables of embeddings are padded to 32128 and 250112 rows.
     """
-    if Path(name).is_dir():
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False, local_files_only=True)
-    else:
-        width, hidden, heads, layers = _SHAPES[name.rpartition("-")[2]]
-        shape: dict[str, Any] = {"d_model": width, "d_ff": hidden, "num_heads": heads, "d_kv": 64}
-        shape |= {"num_layers": layers, "num_decoder_layers": layers, "tie_word_embeddings": False}
-        shape["feed_forward_proj"] = "gated-gelu"
-        config = (
-            MT5Config(vocab_size=250112, **shape) if "mt5" in name else T5Config(vocab_size=32128, **shape)
-        )
+    width, hidden, heads, layers = _SHAPES[name.rpartition("-")[2]]
+    kind, vocabulary = (MT5Config, 250112) if "mt5" in name else (T5Config, 32128)
+    shape: dict[str, Any] = {"d_model": width, "d_ff": hidden, "num_heads": heads, "d_kv": 64}
+    shape |= {"num_layers": layers, "num_decoder_layers": layers, "tie_word_embeddings": False}
+    config = kind(vocab_size=vocabulary, feed_forward_proj="gated-gelu", **shape)
     with torch.device("meta"):
         return build_model(config)
 
 
 def training_memory(
     model: PreTrainedModel,
-    train: TrainSettings,
-    arms: Sequence[SAMConfig],
+    config: ExperimentConfig,
     examples: int,
     lengths: tuple[int, int],
     *,
@@ -74,8 +63,7 @@ def training_memory(
 
     Args:
         model: The model, or its outline.
-        train: How it is trained.
-        arms: SAM's settings of each arm.
+        config: The experiment.
         examples: Examples of a forward pass.
         lengths: The most tokens of an input and of a target.
         bf16: Whether it trains under bf16 autocast.
@@ -84,18 +72,16 @@ def training_memory(
     Returns:
         What takes memory -> bytes.
     """
-    weights = 4 * sum(parameter.numel() for parameter in model.parameters())
-    trained = 4 * sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    kept = activation_bytes(model, *lengths, checkpointed=train.gradient_checkpointing)
-    memory = {"weights": weights, "gradients": trained}
-    memory |= sorted((_sam_memory(model, sam, trained, processes) for sam in arms), key=_total)[-1]
-    memory["optimizer"] = optimizer_bytes(model, train)
-    memory["activations"] = round(examples * kept * (BF16_SHARE if bf16 else 1.0))
-    return memory
-
-
-def _total(memory: Mapping[str, int]) -> int:
-    return sum(memory.values())
+    trained = sum(4 * weight.numel() for weight in model.parameters() if weight.requires_grad)
+    kept = activation_bytes(model, *lengths, checkpointed=config.train.gradient_checkpointing)
+    arms = [_sam_memory(model, config.of(arm).sam, trained, processes) for arm in config.arms]
+    return {
+        "weights": sum(4 * weight.numel() for weight in model.parameters()),
+        "gradients": trained,
+        **max(arms, key=lambda memory: sum(memory.values())),
+        "optimizer": optimizer_bytes(model, config.train),
+        "activations": round(examples * kept * (BF16_SHARE if bf16 else 1.0)),
+    }
 
 
 def _sam_memory(model: nn.Module, sam: SAMConfig, trained: int, processes: int) -> dict[str, int]:
@@ -104,7 +90,7 @@ def _sam_memory(model: nn.Module, sam: SAMConfig, trained: int, processes: int) 
     copied = trained
     if sam.direction == "ascent" and processes == 1:
         # Of tables of embeddings only the rows are kept that the ascent's examples use.
-        tables = {part.weight for part in model.modules() if is_table(part) and part.weight.requires_grad}
+        tables = {part.weight for part in model.modules() if is_table(part)}
         tables -= {part.weight for part in model.modules() if isinstance(part, nn.Linear)}  # tied: all rows
         copied -= sum(4 * weight.numel() for weight in tables)
     memory = {"SAM's copy of the weights": copied}
@@ -138,87 +124,76 @@ def activation_bytes(
     """
     base: PreTrainedModel = plain_module(model)
     tensors = {**dict(base.named_parameters()), **dict(base.named_buffers())}
-    if any(tensor.is_meta for tensor in tensors.values()):
-        return _kept(base, tensors, nullcontext(), input_length, target_length, checkpointed)
-    attention, mode = base.config._attn_implementation, FakeTensorMode()
-    fakes = {name: mode.from_tensor(tensor, static_shapes=True) for name, tensor in tensors.items()}
+    shapes = {
+        name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
+        for name, tensor in tensors.items()
+    }
+    attention, lengths = base.config._attn_implementation, (input_length, target_length)
     base.set_attn_implementation("eager")
-    logging.disable(logging.ERROR)  # torch logs what is caught here
     try:
-        return _kept(base, fakes, mode, input_length, target_length, checkpointed)
+        return _kept(base, shapes, lengths, checkpointed)
     except Exception:  # a pass that asks for numbers (experts, LED) runs with its own
-        return _kept(base, tensors, nullcontext(), input_length, target_length, checkpointed)
+        return _kept(base, tensors, lengths, checkpointed)
     finally:
-        logging.disable(logging.NOTSET)
         base.set_attn_implementation(attention)
 
 
 def _kept(
-    model: PreTrainedModel,
-    weights: Mapping[str, Tensor],
-    mode: AbstractContextManager[Any],
-    input_length: int,
-    target_length: int,
-    checkpointed: bool,
+    model: PreTrainedModel, weights: Mapping[str, Tensor], lengths: tuple[int, int], checkpointed: bool
 ) -> float:
+    """Counts what a pass with these weights keeps."""
     own = {tensor.untyped_storage()._cdata for tensor in weights.values()}
     # The storage is held, so that no other gets its address; beside it the layer that keeps it, 0 for none.
     kept: dict[int, tuple[torch.UntypedStorage, int]] = {}
     inputs: list[int] = []  # bytes of each layer's
-    layer = 0
+    inside = [0]
 
     def enter(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        nonlocal layer
         inputs.append(arguments[0].untyped_storage().nbytes())
-        layer = len(inputs)
+        inside.append(len(inputs))
 
     def leave(*_: object) -> None:
-        nonlocal layer
-        layer = 0
+        inside.pop()
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            kept.setdefault(storage._cdata, (storage, layer))
+            kept.setdefault(storage._cdata, (storage, inside[-1]))
         return tensor
 
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    handles = [module.register_forward_pre_hook(enter) for module in layers]
-    handles += [module.register_forward_hook(leave) for module in layers]
+    hooks = [module.register_forward_pre_hook(enter) for module in layers]
+    hooks += [module.register_forward_hook(leave) for module in layers]
+    device, training = next(iter(weights.values())).device, model.training
+    model.train()
     try:
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
-            _forward(model, weights, mode, input_length, target_length)
+        # Dropout of a real model must not move the random streams.
+        streams = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        with streams, saved_tensors_hooks(keep, lambda tensor: tensor):
+            _forward(model, weights, lengths, device)
     finally:
-        for handle in handles:
-            handle.remove()
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
     sizes = [0] * (1 + len(inputs))
-    for storage, where in kept.values():
-        sizes[where] += storage.nbytes()
+    for storage, layer in kept.values():
+        sizes[layer] += storage.nbytes()
     return float(sizes[0] + sum(inputs) + max(sizes[1:]) if checkpointed and inputs else sum(sizes))
 
 
 def _forward(
-    model: PreTrainedModel,
-    weights: Mapping[str, Tensor],
-    mode: AbstractContextManager[Any],
-    input_length: int,
-    target_length: int,
+    model: PreTrainedModel, weights: Mapping[str, Tensor], lengths: tuple[int, int], device: torch.device
 ) -> None:
-    device, training = next(iter(weights.values())).device, model.training
-    model.train()
-    # Dropout of a real model must not move the random streams.
-    with mode, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        inputs = torch.zeros(1, input_length, dtype=torch.long, device=device)
-        arguments: dict[str, Any] = {"input_ids": inputs}
-        if model.config.is_encoder_decoder:
-            arguments["decoder_input_ids"] = inputs.new_zeros(1, max(1, target_length))
-        if model.can_generate():
-            arguments["use_cache"] = False
-        scores = functional_call(model, dict(weights), kwargs=arguments).logits.float()
-        # As `token_loss`, which chooses the real tokens by their numbers; here there are none.
-        scores = scores.reshape(-1, scores.shape[-1])
-        cross_entropy(scores, inputs.new_zeros(len(scores))) + torch.logsumexp(scores, -1).square().mean()
-    model.train(training)
+    inputs = torch.zeros(1, lengths[0], dtype=torch.long, device=device)
+    arguments: dict[str, Any] = {"input_ids": inputs}
+    if model.config.is_encoder_decoder:
+        arguments["decoder_input_ids"] = inputs.new_zeros(1, max(1, lengths[1]))
+    if model.can_generate():
+        arguments["use_cache"] = False
+    scores = functional_call(model, dict(weights), kwargs=arguments).logits.float()
+    # As `token_loss`, which chooses the real tokens by their numbers; here there are none.
+    scores = scores.reshape(-1, scores.shape[-1])
+    cross_entropy(scores, inputs.new_zeros(len(scores))) + torch.logsumexp(scores, -1).square().mean()
 
 
 def available_memory(device: torch.device) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -18,20 +19,13 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.families.base import Family
 from lowland.planning import memory
-from lowland.planning.glance import glance
 from lowland.planning.remaining import step_seconds
 from lowland.report.words import gigabytes
 from lowland.runs.encodings import Encodings
-from lowland.runs.examples import (
-    ExperimentData,
-    SeedData,
-    evaluation_count,
-    load_data,
-    load_tasks,
-    part,
-)
+from lowland.runs.examples import ExperimentData, SeedData, evaluation_count, load_data, load_tasks, part
 from lowland.runs.start import start_model
-from lowland.tasks.base import Source, TaskData
+from lowland.tasks.base import Example, Source, Task
+from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import resolve_precision
@@ -48,6 +42,9 @@ FAR = 1.2
 UNPUBLISHED = {"superglue/record": 10_000}
 """Sizes of evaluation sets that the tasks count in another way: ReCoRD's queries."""
 
+MOST_CLASSES, MOST_TASKS, MOST_SHOWN = 12, 3, 120
+"""Classes that are listed, of how many tasks; characters of an input that are shown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
@@ -61,10 +58,8 @@ class Workload:
         shape: Tokens of an input and of a target as they are padded in a batch, on average.
         longest: The most tokens of an input and of a target.
         warnings: What the user should know.
-        counted: Whether the examples were read and counted; otherwise their published numbers and the
-            longest lengths stand for them.
-        read: Whether the examples were read; without the model's tokenizer their lengths are not known.
-        glance: What to show of them, topic and text: classes with counts, one example.
+        uncounted: Why the longest lengths, and perhaps published numbers, stand for what was not counted.
+        glance: What to show of the examples, topic and text: classes with counts, one example.
     """
 
     train: Mapping[str, int]
@@ -74,8 +69,7 @@ class Workload:
     shape: tuple[int, int]
     longest: tuple[int, int]
     warnings: tuple[str, ...] = ()
-    counted: bool = True
-    read: bool = True
+    uncounted: str = ""
     glance: tuple[tuple[str, str], ...] = ()
 
 
@@ -93,7 +87,7 @@ class Plan:
         device: The device, in words.
         precision: `fp32` or `bf16`.
         disk: What is written -> bytes, at least, for the runs that are left.
-        advice: Sentences to show below the plan.
+        advice: What to change where training does not fit; empty where it does.
         step_seconds: Time of a step of the baseline on this machine; `None` where it was not tried.
     """
 
@@ -106,7 +100,7 @@ class Plan:
     device: str
     precision: str
     disk: Mapping[str, int]
-    advice: tuple[str, ...]
+    advice: str
     step_seconds: float | None = None
 
     @property
@@ -166,16 +160,16 @@ def count_workload(
     """Counts the examples of a seed, and looks at its first batches to see how long they are."""
     stream = encodings.batches(parted, config.train.batch_size, seed, family)
     shapes = [family.shape(next(stream)) for _ in range(BATCHES)]
-    shape = [round(fmean(widths)) for widths in zip(*shapes, strict=True)]
+    inputs, targets = (round(fmean(widths)) for widths in zip(*shapes, strict=True))
     return Workload(
         train={name: len(examples) for name, examples in parted.train.items()},
         rates=parted.rates,
         evaluation={name: len(examples) for name, examples in data.evaluation.items()},
         held_out=sum(len(examples) for examples in parted.held_out.values()),
-        shape=(shape[0], shape[1]),
+        shape=(inputs, targets),
         longest=family.longest(*encodings.longest),
         warnings=(*data.warnings, *encodings.warnings, *parted.warnings),
-        glance=glance(data.tasks, data.train),
+        glance=_glance(data.tasks, data.train),
     )
 
 
@@ -187,40 +181,57 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
     Raises:
         UserError: If something about own data is wrong.
     """
-    train: dict[str, int] = {}
-    evaluation: dict[str, int] = {}
-    own: dict[str, TaskData] = {}
-    tasks = load_tasks(config.data)
-    for task in tasks:
-        if task.data is None:
-            own[task.name] = found = task.load(Source())
-            number = len(found.train)
-            evaluation |= {name: len(examples) for name, examples in found.evaluation.items()}
-        else:
-            number = (task.data.train and task.data.train.published) or 0
-            for name, split in task.data.evaluation.items() if task.evaluated else ():
-                evaluation[name] = split.published or UNPUBLISHED[name]
-        if number:
-            train[task.name] = max(1, round(number * config.data.fraction))
+    tasks = {task.name: task for task in load_tasks(config.data)}
+    own = {name: task.load(Source()) for name, task in tasks.items() if task.data is None}
+    train = {name: len(found.train) for name, found in own.items()}
+    evaluation = {name: len(rows) for found in own.values() for name, rows in found.evaluation.items()}
+    for name, task in tasks.items():
+        if task.data is not None:
+            train[name] = (task.data.train and task.data.train.published) or 0
+            sets = task.data.evaluation if task.evaluated else {}
+            evaluation |= {name: split.published or UNPUBLISHED[name] for name, split in sets.items()}
+    sizes = {name: max(1, round(size * config.data.fraction)) for name, size in train.items() if size}
     shape = (
-        config.train.input_length or max(task.input_length for task in tasks),
-        config.train.target_length or max(task.target_length for task in tasks),
+        config.train.input_length or max(task.input_length for task in tasks.values()),
+        config.train.target_length or max(task.target_length for task in tasks.values()),
     )
     shape = shape if family is None else family.longest(*family.lengths(*shape))
+    limit = config.data.evaluation_limit
+    unread = ", as published: the data were not read"
     return Workload(
-        train=train,
-        rates=rates(train, config.data.cap, config.data.temperature),
-        evaluation={
-            n: evaluation_count(size, config.data.evaluation_limit) for n, size in evaluation.items()
-        },
+        train=sizes,
+        rates=rates(sizes, config.data.cap, config.data.temperature),
+        evaluation={name: evaluation_count(size, limit) for name, size in evaluation.items()},
         held_out=0,
         shape=shape,
         longest=shape,
-        warnings=tuple(sentence for data in own.values() for sentence in data.warnings),
-        counted=False,
-        read=len(own) == len(tasks),
-        glance=glance({task.name: task for task in tasks}, {name: data.train for name, data in own.items()}),
+        warnings=tuple(sentence for found in own.values() for sentence in found.warnings),
+        uncounted=unread
+        if len(own) < len(tasks)
+        else " (their lengths in this model's tokens are not known)",
+        glance=_glance(tasks, {name: found.train for name, found in own.items()}),
     )
+
+
+def _glance(tasks: Mapping[str, Task], train: Mapping[str, Sequence[Example]]) -> tuple[tuple[str, str], ...]:
+    """Shows the classes of the first tasks that have some, with their counts, and one example."""
+    lines = []
+    for name, examples in list(train.items())[:MOST_TASKS]:
+        if not tasks[name].labels(examples):
+            continue
+        counts = Counter(example.targets for example in examples).most_common()
+        text = ", ".join(f"{label} {number:,}" for label, number in counts)
+        if len(counts) > MOST_CLASSES:
+            text = f"{len(counts)}, of {counts[-1][1]:,} to {counts[0][1]:,} examples"
+        task = tasks[name]
+        if isinstance(task, CustomTask) and task.domain and any(score.name == "f1" for score in task.scores):
+            text += f"; f1 is of {task.domain.positive}"
+        lines.append(("classes", f"{name}: {text}" if len(train) > 1 else text))
+    for examples in list(train.values())[:1]:
+        texts = (examples[0].inputs, examples[0].targets)
+        shown = (text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ..." for text in texts)
+        lines.append(("an example", " -> ".join(map(repr, shown))))
+    return tuple(lines)
 
 
 def make_plan(
@@ -244,16 +255,10 @@ def make_plan(
     examples = min(examples, train.micro_batch_size or examples)
     model = family.loaded.model if isinstance(family, Family) else family
     needed = memory.training_memory(
-        model,
-        train,
-        [config.of(arm).sam for arm in config.arms],
-        examples,
-        workload.longest,
-        bf16=precision == "bf16",
-        processes=processes,
+        model, config, examples, workload.longest, bf16=precision == "bf16", processes=processes
     )
     available = memory.available_memory(device)
-    trained = needed["gradients"]
+    checkpoints = (2 if workload.held_out else 1) * sum(runs.values()) + 1
     return Plan(
         config=config,
         workload=workload,
@@ -264,30 +269,30 @@ def make_plan(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         precision=precision,
         disk={
-            "checkpoints": trained * ((2 if workload.held_out else 1) * sum(runs.values()) + 1),
+            "checkpoints": needed["gradients"] * checkpoints,
             "states for resuming, during a run": 3 * (needed["weights"] + needed["optimizer"]),
         },
         advice=_advice(needed, examples, available),
     )
 
 
-def _advice(needed: Mapping[str, int], examples: int, available: int) -> tuple[str, ...]:
+def _advice(needed: Mapping[str, int], examples: int, available: int) -> str:
     """Says what to change where training does not fit."""
     fixed = sum(needed.values()) - needed["activations"]
     each, room = needed["activations"] / examples, USABLE * available
     if fixed + examples * each <= room:
-        return ()
+        return ""
     if fixed + each > room:
         least = gigabytes((fixed + each) / USABLE)
         return (
             f"This does not fit: {gigabytes(available)} are free, and even one example at a time needs a "
-            f"device with {least}.",
+            f"device with {least}."
         )
     # A power of two, so that the pieces of a usual batch are alike.
     micro = 2 ** int(math.log2((room - fixed) / each))
     return (
         f"A batch does not fit at once: give --micro-batch-size {micro}, which computes the same in "
-        f"{gigabytes(fixed + micro * each)}.",
+        f"{gigabytes(fixed + micro * each)}."
     )
 
 
@@ -306,7 +311,7 @@ def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
     needed = jobs * sum(plan.memory.values())
     if needed > FAR * plan.available:
         together = f" for {jobs} runs at a time" if jobs > 1 else ""
-        remedy = next(iter(plan.advice), "Give fewer --jobs." if jobs > 1 else "Give a smaller --batch-size.")
+        remedy = plan.advice or ("Give fewer --jobs." if jobs > 1 else "Give a smaller --batch-size.")
         raise UserError(
             f"Training needs about {gigabytes(needed)} of memory{together}, and {gigabytes(plan.available)} "
             f"are free. {remedy} --anyway starts it regardless."

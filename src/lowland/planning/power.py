@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
-import tomllib
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
+from lowland.config.arms import flatten
 from lowland.config.experiment import ExperimentConfig
-from lowland.config.layers import with_lists
+from lowland.config.layers import read_layer, with_lists
 from lowland.errors import UserError
 from lowland.report.runs import read_run
 from lowland.runs.names import PLACES
@@ -26,6 +28,9 @@ RECORDED = Spread(
 RECORDED_ROWS = 872
 """Test rows of these runs."""
 
+ALIKE = ("model", "train.steps", "train.batch_size")
+"""What runs that tell the spread have in common, beside their data."""
+
 
 def spread_for(config: ExperimentConfig, store: Path, rows: int) -> Spread:
     """Tells how much the score's difference varies from seed to seed.
@@ -39,49 +44,40 @@ def spread_for(config: ExperimentConfig, store: Path, rows: int) -> Spread:
         The spread, in points. The guess is that of the records; on fewer test rows than theirs it is larger,
         by the root of their number, as where two runs answer the same share of rows differently.
     """
+    ours = _what_matters(with_lists(config.to_dict()))
     groups: dict[str, list[float]] = defaultdict(list)
     for folder in sorted(store.glob("*-seed*")):
-        if (named := re.fullmatch(r"(.+)-seed(\d+)", folder.name)) is None or not _alike(folder, config):
-            continue
+        name, _, seed = folder.name.rpartition("-seed")
         try:
-            run = read_run(store, named[1], int(named[2]), {})
+            if seed.isdecimal() and _what_matters(read_layer(folder / "config.toml")) == ours:
+                groups[name] += _last_score(store, name, int(seed))
         except UserError:  # of another experiment, perhaps; whose run it is will be told
             continue
-        if run.state == "done" and run.evaluated_steps:
-            last = run.evaluated_steps[-1]
-            found = [e.metrics for e in run.evaluations if e.split == "evaluation" and e.step == last]
-            # As in a report: of one set the first metric decides, of several the average.
-            values = (
-                [next(iter(found[0].values()))] if len(found) == 1 else [v for m in found for v in m.values()]
-            )
-            score = sum(values) / len(values)
-            groups[named[1]] += [score] if math.isfinite(score) else []
     number = sum(len(scores) for scores in groups.values() if len(scores) > 1)
     if number > 2:
-        found_here = spread_of_runs(list(groups.values()), f"from {number} finished runs")
-        if found_here.value > 0:
-            return found_here
+        found = spread_of_runs(list(groups.values()), f"from {number} finished runs")
+        if found.value > 0:
+            return found
     return replace(RECORDED, value=RECORDED.value * math.sqrt(max(1.0, RECORDED_ROWS / max(1, rows))))
 
 
-def _alike(folder: Path, config: ExperimentConfig) -> bool:
-    """Tells whether a run was of the same data and model for as many steps."""
-    try:
-        settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-        there = (
-            settings["data"],
-            settings["model"],
-            settings["train"]["steps"],
-            settings["train"]["batch_size"],
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    ours = with_lists(config.to_dict()["data"]), config.model, config.train.steps, config.train.batch_size
-    return _without_places(there[0]) == _without_places(ours[0]) and there[1:] == ours[1:]
+def _what_matters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in flatten(settings).items()
+        if name in ALIKE or (name.startswith("data.") and name.removeprefix("data.") not in PLACES)
+    }
 
 
-def _without_places(data: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in data.items() if key not in PLACES}
+def _last_score(store: Path, name: str, seed: int) -> list[float]:
+    """Gives a finished run's last score, as in a report: the first metric, or the average of several sets."""
+    run = read_run(store, name, seed, {})
+    if run.state != "done" or not run.evaluated_steps:
+        return []
+    last = run.evaluated_steps[-1]
+    sets = [e.metrics for e in run.evaluations if e.split == "evaluation" and e.step == last]
+    score = next(iter(sets[0].values())) if len(sets) == 1 else fmean(v for m in sets for v in m.values())
+    return [score] if math.isfinite(score) else []
 
 
 def seeds_to_detect(detect: float, spread: Spread) -> int:

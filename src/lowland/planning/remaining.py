@@ -1,10 +1,9 @@
-"""How long the rest of an experiment takes: measured in its first steps, and corrected as it goes."""
+"""How long an experiment takes: measured in its first steps, and corrected as it goes."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +40,10 @@ def sam_passes(config: RunConfig) -> float:
         share *= FORWARD  # the ascent's backward pass ends at the head
     if sam.rise is not None:
         share *= 1 + FORWARD / EVERY
-    more = (share if sam.direction == "ascent" else 0.0) + (sam.m - 1 if sam.descent == "full" else 0)
-    more += FORWARD * (sam.m if sam.descent == "full" else 1) if sam.functional else 0.0
+    full = sam.m if sam.descent == "full" else 1
+    more = (
+        (share if sam.direction == "ascent" else 0.0) + full - 1 + (FORWARD * full if sam.functional else 0)
+    )
     active = sum(scheduled_rho(sam, step, train.steps) is not None for step in range(train.steps))
     return passes * (1 + more * active / train.steps)
 
@@ -79,9 +80,9 @@ def step_seconds(family: Family, batch: Mapping[str, Tensor], train: TrainSettin
 class Remaining:
     """Follows the runs of an experiment by what they write, in this process or in others.
 
-    The time of a step of each arm and that of an evaluation are what the runs took so far; of an arm that was
-    not seen yet, it follows from its arithmetic. What they do not count (loading, saving), and runs side by
-    side, are in the ratio of the time that has passed to the time that they counted.
+    Steps are counted in units of the baseline's. A unit and an evaluation take what they took so far. What
+    runs do not count (loading, saving), and runs side by side, are in the ratio of the time that has passed
+    to the time that they counted.
 
     Args:
         config: The experiment.
@@ -94,14 +95,12 @@ class Remaining:
     ) -> None:
         self._train = config.train
         self._passes = {arm: sam_passes(config.of(arm)) for arm in config.arms}
-        self._path = path
-        self._clock = clock
+        self._path, self._clock = path, clock
         self._began = self._read_at = clock()
+        self._before = self._statuses()
         self._warm = False
-        self._left: float | None = None
         self._counted = 0.0
-        self._now = self._statuses()
-        self._before = self._now.copy()
+        self._left: float | None = None
         self.share = 0.0
         """The share of the work that is done, from 0 to 1."""
 
@@ -111,48 +110,41 @@ class Remaining:
         return None if self._left is None else max(0.0, self._left - (self._clock() - self._read_at))
 
     def _read(self) -> None:
-        steps: Counter[str] = Counter()
-        step_seconds: defaultdict[str, float] = defaultdict(float)
-        steps_left: Counter[str] = Counter()
-        evaluations = evaluation_seconds = evaluations_left = 0.0
-        every, total = self._train.evaluate_every, self._train.steps
-        self._now = self._statuses()
-        for name, now in self._now.items():
-            arm, before = name.rpartition("-seed")[0], self._before.get(name, {})
+        units = units_left = whole = seconds = 0.0
+        evaluations = evaluations_left = evaluation_seconds = 0.0
+        total, runs = self._train.steps, self._statuses()
+        for name, now in runs.items():
+            before, passes = self._before.get(name, {}), self._passes[name.rpartition("-seed")[0]]
             if now.get("step", 0) < before.get("step", 0):  # begun anew, or gone back to a saved state
                 before = self._before[name] = now
-            steps[arm] += now.get("step", 0) - before.get("step", 0)
-            step_seconds[arm] += now.get("train_seconds", 0.0) - before.get("train_seconds", 0.0)
-            evaluated = math.ceil(now.get("evaluated", 0) / every)
-            evaluations += evaluated - math.ceil(before.get("evaluated", 0) / every)
+            units += passes * (now.get("step", 0) - before.get("step", 0))
+            seconds += now.get("train_seconds", 0.0) - before.get("train_seconds", 0.0)
+            evaluations += self._evaluations(now) - self._evaluations(before)
             evaluation_seconds += now.get("evaluation_seconds", 0.0) - before.get("evaluation_seconds", 0.0)
+            whole += passes * total
             if now.get("state") not in ("done", "failed"):
-                steps_left[arm] += total - now.get("step", 0)
-                evaluations_left += math.ceil(total / every) - evaluated
-        left = sum(number * self._passes[arm] for arm, number in steps_left.items())
-        whole = sum(self._passes[name.rpartition("-seed")[0]] for name in self._now) * total
-        self.share = 1 - left / whole if whole else 0.0
-        counted = sum(step_seconds.values()) + evaluation_seconds
-        if not any(steps.values()) or counted == self._counted:
+                units_left += passes * (total - now.get("step", 0))
+                evaluations_left += self._evaluations({"evaluated": total}) - self._evaluations(now)
+        self.share = 1 - units_left / whole if whole else 0.0
+        counted = seconds + evaluation_seconds
+        if not units or counted == self._counted:
             return
         if not self._warm:  # the first steps are slow: memory is still to be had, and code to be loaded
-            self._warm, self._before, self._began = True, self._now.copy(), self._clock()
+            self._warm, self._before, self._began = True, runs, self._clock()
             return
-        # Of the first arms that were seen: what a step of the baseline takes.
-        unit = sum(step_seconds.values()) / sum(steps[arm] * self._passes[arm] for arm in steps)
-        training = sum(
-            number * (step_seconds[arm] / steps[arm] if steps[arm] else unit * self._passes[arm])
-            for arm, number in steps_left.items()
-        )
-        each = evaluation_seconds / evaluations if evaluations else 0.0
+        left = units_left * seconds / units
+        if evaluations:
+            left += evaluations_left * evaluation_seconds / evaluations
         self._counted, self._read_at = counted, self._clock()
-        self._left = (training + evaluations_left * each) * (self._read_at - self._began) / counted
+        self._left = left * (self._read_at - self._began) / counted
+
+    def _evaluations(self, status: Mapping[str, Any]) -> int:
+        return math.ceil(int(status.get("evaluated", 0)) / self._train.evaluate_every)
 
     def _statuses(self) -> dict[str, dict[str, Any]]:
         """Reads the status of every run of the experiment; seeds may be added to it while it goes on."""
-        folders = (path.name for path in self._path.glob("*-seed*"))
         return {
-            name: RunDirectory(self._path, "", 0, name=name).status()
-            for name in folders
-            if name.rpartition("-seed")[0] in self._passes
+            path.name: RunDirectory(self._path, "", 0, name=path.name).status()
+            for path in self._path.glob("*-seed*")
+            if path.name.rpartition("-seed")[0] in self._passes
         }
