@@ -9,6 +9,9 @@ import torch
 from tests.sam.toys import SAM, Batch, batch_of, loss_of, mlp, same, weights
 from torch import Tensor, nn
 
+from lowland.methods.noise import Noise
+from lowland.parameters.parallel import Replicas
+
 pytest.importorskip("peft")
 
 
@@ -42,7 +45,7 @@ def test_noise_is_in_the_merged_weights() -> None:
     epsilon = point[moved[0]] - layer.base_layer.weight
     assert float(epsilon.norm()) == pytest.approx(0.5) and info.radius == pytest.approx(0.5)
     merged = layer.base_layer.weight + layer.get_delta_weight("default")
-    drawn = torch.empty(8, 6, dtype=torch.float64).normal_(generator=torch.Generator().manual_seed(0))
+    _, (drawn,) = Noise(Replicas(None)).take([layer.base_layer.weight], written=True)
     expected = drawn * merged.detach().norm(dim=1, keepdim=True)
     # 1e-12: float64, from a difference of weights of order 1.
     torch.testing.assert_close(epsilon.detach(), 0.5 * expected / expected.norm(), rtol=0, atol=1e-12)
@@ -58,7 +61,7 @@ def test_noise_is_in_the_merged_weights() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"perturb": "merged"}, "add direction='noise'"),
+        ({"perturb": "merged"}, "add direction='noise' or direction='adversary'"),
         ({"perturb": "merged", "direction": "noise"}, "needs a model with LoRA adapters"),
     ],
 )

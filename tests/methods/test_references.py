@@ -16,6 +16,7 @@ from lowland import SAMConfig, SAMGradient
 from lowland.methods.noise import Noise
 from lowland.methods.precondition import second_moment
 from lowland.methods.reference import fisher_gradient, functional_gradient, moved
+from lowland.parameters.parallel import Replicas
 
 
 def score_of(model: nn.Module) -> Any:
@@ -129,21 +130,26 @@ def test_adafactors_moment_is_that_of_its_step() -> None:
 
 
 def test_noise() -> None:
-    """The point is w plus the step's Gaussian noise at the radius; two runs and other steps show it."""
-    model, twin = mlp(), mlp()
+    """The point is w plus Gaussian noise at the radius, another in each step and for each seed of the run."""
+    model, twin, other = mlp(), mlp(), mlp()
     points: list[list[Tensor]] = []
 
     def loss_fn(batch: Batch, model: nn.Module) -> Tensor:
         points.append(weights(model))
         return loss_of(model)(batch)
 
-    sams = [SAM(one, rho=0.3, direction="noise") for one in (model, twin)]
+    models = {model: 7, twin: 7, other: 8}
+    sams = [SAM(one, rho=0.3, direction="noise") for one in models]
     for _ in range(2):
-        for sam, one in zip(sams, (model, twin), strict=True):
+        for sam, (one, seed) in zip(sams, models.items(), strict=True):
+            torch.manual_seed(seed)
+            before = torch.get_rng_state()
             sam(lambda batch, one=one: loss_fn(batch, one), batch_of(12))
-    assert same(points[0], points[1]) and same(points[2], points[3])
-    assert distance(points[0], points[2]) > 1e-3
-    _, drawn = Noise().take(list(model.parameters()), written=True)
+            assert torch.equal(torch.get_rng_state(), before)
+    assert same(points[0], points[1]) and same(points[3], points[4])
+    assert distance(points[0], points[3]) > 1e-3 and distance(points[0], points[2]) > 1e-3
+    torch.manual_seed(7)
+    _, drawn = Noise(Replicas(None)).take(list(model.parameters()), written=True)
     expected = [point.detach() for point in moved(weights(model), drawn, 0.3)]
     assert distance(points[0], expected) < 1e-14
     flat = torch.cat([one.flatten() for one in drawn])

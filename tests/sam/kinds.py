@@ -70,6 +70,15 @@ class Scorer(nn.Module):
         return self.out(torch.tanh(self.hidden(self.embedding(ids))))
 
 
+def adapted(model: nn.Module) -> nn.Module:
+    """Puts an adapter beside a layer."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(3)
+    adapted: nn.Module = get_peft_model(model, LoraConfig(r=2, target_modules=["hidden"]))  # type: ignore[arg-type]
+    return adapted.double()
+
+
 @case
 def ddp_methods(rank: int) -> None:
     """Under DDP every method gives what one process gives on the examples of both."""
@@ -78,14 +87,16 @@ def ddp_methods(rank: int) -> None:
         {"functional": True, "precondition": True, "fisher": 0.5, "rise": 0.1},
         {"perturb": "head"},
         {"direction": "noise"},
+        {"direction": "adversary", "perturb": "merged"},
     ]
     for settings in kinds:
-        other = Scorer()
-        wrapped = ddp()(Scorer())
+        lora = settings.get("perturb") == "merged"
+        other = adapted(Scorer()) if lora else Scorer()
+        wrapped = ddp()(adapted(Scorer()) if lora else Scorer())
         pair = []
         for model, more in ((wrapped, {"micro_batch_size": 4}), (other, {})):
             sam = SAM(model, rho=0.3, ascent=4, **settings, **more)
-            sam.optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+            sam.optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
             pair.append((model, sam))
         for step in range(3):
             parts = halves(step)

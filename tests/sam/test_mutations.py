@@ -242,9 +242,30 @@ MUTATIONS = {
     "noise is the same in every step": Mutation(
         "methods/noise.py",
         "take",
-        "1_000_003 * self.step + index",
-        "index",
+        "int(torch.randint(2**63 - 1, (), generator=self._stream))",
+        "0",
         "../methods/test_references.py::test_noise",
+    ),
+    "noise is the same for every seed": Mutation(
+        "methods/noise.py",
+        "take",
+        "self._replicas.seed()",
+        "0",
+        "../methods/test_references.py::test_noise",
+    ),
+    "the adversary descends": Mutation(
+        "methods/bi_lora.py",
+        "_build",
+        "maximize=True",
+        "maximize=False",
+        "../methods/test_bi_lora.py::test_ascends",
+    ),
+    "the adversary is not clipped": Mutation(
+        "methods/bi_lora.py",
+        "remember",
+        "math.sqrt(self._rho / length)",
+        "1.0",
+        "../methods/test_bi_lora.py::test_equals_the_paper",
     ),
     "rho does not follow the rise": Mutation(
         "methods/chosen.py",

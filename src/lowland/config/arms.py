@@ -40,6 +40,7 @@ KNOWN: Mapping[str, Changes] = {
     "auto": {"sam.rise": 0.1},
     "noise": {"sam.direction": "noise"},
     "flat-lora": {"sam.direction": "noise", "sam.perturb": ("merged",)},
+    "bi-lora": {"sam.direction": "adversary", "sam.perturb": ("merged",)},
     "decay": {"sam.rho": 0.0, "train.schedule": "linear"},
     "constant": {"sam.rho": 0.0, "train.schedule": "constant"},
     "ema": {"sam.rho": 0.0, "train.ema": 0.99},

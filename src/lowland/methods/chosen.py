@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lowland.methods.bi_lora import Adversary
 from lowland.methods.fisher import mask_smallest
 from lowland.methods.flat_lora import MERGED, MergedNoise
 from lowland.methods.functional import FixedLogits
@@ -30,7 +32,7 @@ class Methods:
         config: The settings.
         module: The model as its forward pass is called, where it is known.
         replicas: The processes that train together.
-        scaled: Whether gradients are scaled, by a factor that changes.
+        scaler: What scales the loss, by a factor that changes.
 
     Raises:
         ValueError: If the methods do not go with that.
@@ -43,18 +45,24 @@ class Methods:
     """
 
     def __init__(
-        self, config: SAMConfig, module: nn.Module | None, replicas: Replicas, *, scaled: bool = False
+        self,
+        config: SAMConfig,
+        module: nn.Module | None,
+        replicas: Replicas,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self._config = config
         self.perturb = only_head(module) if config.perturb == (HEAD,) else config.perturb
-        self.past: Past | Noise | None = None
-        if config.perturb == (MERGED,):
-            self.perturb, self.past = None, MergedNoise(module)
+        self.past: Past | Noise | Adversary | None = None
+        if config.direction == "adversary":
+            self.perturb, self.past = None, Adversary(module, replicas, scaler)
+        elif config.perturb == (MERGED,):
+            self.perturb, self.past = None, MergedNoise(module, replicas)
         elif config.direction == "noise":
-            self.past = Noise()
+            self.past = Noise(replicas)
         elif config.direction != "ascent":
             self.past = Past(config.direction)
-            if scaled:
+            if scaler is not None:
                 direction = config.direction
                 raise ValueError(f"scaler= does not go with {direction=}: its scale changes between steps.")
         self.rise = None if config.rise is None else Rise(config.rise)
@@ -69,17 +77,26 @@ class Methods:
             precondition(optimizer, w, g)
         if self._config.fisher is not None:
             mask_smallest(w, g, self._config.fisher)
+        if isinstance(self.past, Adversary):
+            self.past.optimizer = optimizer
 
     def radius(self, rho: float) -> float:
         """Gives the radius of a step, whose schedule asks for `rho`."""
         return rho if self.rise is None else rho * self.rise.factor
 
-    def arrived(self, ascent_loss: Tensor | None, loss: Callable[[], float], undo: Undo) -> None:
-        """Is told that the weights are at w_adv, where `loss` computes that of the ascent examples."""
+    def arrived(
+        self, rho: float, ascent_loss: Tensor | None, loss: Callable[[], float], undo: Undo
+    ) -> float | None:
+        """Is told that the weights are at w_adv, where `loss` computes that of the ascent examples.
+
+        Returns:
+            The length of a perturbation that is not of the weights, where there is one.
+        """
         if self.rise is not None:
             self.rise.follow(ascent_loss, loss)
         if self.logits is not None:
             self.logits.replay(undo)
+        return self.past.insert(rho, undo) if isinstance(self.past, Adversary) else None
 
     def state_dict(self, named: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
         """Gives what the next step needs of the steps before: for most methods, nothing."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lowland.methods.noise import Noise
+from lowland.parameters.parallel import Replicas
 
 MERGED = "merged"
 """The word that stands for the matrices under adapters among the patterns of `perturb`."""
@@ -23,6 +24,7 @@ class MergedNoise(Noise):
 
     Args:
         module: A model of PEFT with LoRA.
+        replicas: The processes that train together.
 
     Raises:
         ValueError: If it has no such matrices, or they are quantized.
@@ -31,12 +33,9 @@ class MergedNoise(Noise):
         Li et al. (2024), "Flat-LoRA: Low-Rank Adaptation over a Flat Loss Landscape", arXiv 2409.14396.
     """
 
-    def __init__(self, module: nn.Module | None) -> None:
-        super().__init__()
-        parts = [] if module is None else list(module.modules())
-        self._layers: list[Any] = [part for part in parts if hasattr(part, "get_delta_weight")]
-        if not self._layers:
-            raise ValueError("perturb='merged' needs a model with LoRA adapters of PEFT: hand it to SAM.")
+    def __init__(self, module: nn.Module | None, replicas: Replicas) -> None:
+        super().__init__(replicas)
+        self._layers = adapted_layers(module)
         if not all(layer.base_layer.weight.is_floating_point() for layer in self._layers):
             raise ValueError("perturb='merged' does not go with quantized weights.")
 
@@ -50,3 +49,15 @@ class MergedNoise(Noise):
                     merged += layer.get_delta_weight(adapter)
             direction.mul_(torch.linalg.vector_norm(merged, dim=-1, keepdim=True))
         return weights, directions
+
+
+def adapted_layers(module: nn.Module | None) -> list[Any]:
+    """Lists the layers of a model that have adapters of PEFT, each around its `base_layer`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    layers = [part for part in module.modules() if hasattr(part, "get_delta_weight")] if module else []
+    if not layers:
+        raise ValueError("perturb='merged' needs a model with LoRA adapters of PEFT: hand it to SAM.")
+    return layers

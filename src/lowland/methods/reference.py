@@ -53,3 +53,16 @@ def moved(w: Sequence[Tensor], g: Sequence[Tensor], rho: float) -> list[Tensor]:
     """Computes w + rho * g / ||g||."""
     norm = torch.linalg.vector_norm(torch.cat([g_i.flatten() for g_i in g]))
     return [(w_i + rho * g_i / norm).detach().requires_grad_() for w_i, g_i in zip(w, g, strict=True)]
+
+
+def bi_lora_gradients(
+    loss: Callable[[Tensor, Any], Tensor], w: Tensor, a: Tensor, b: Tensor, batch: Any, *, rho: float
+) -> tuple[Tensor, ...]:
+    """Computes the gradients of W, B and A at W + B A, clipped to rho: one to descend on, two to ascend on.
+
+    Source:
+        Bi-LoRA, Liu et al. (2025), arXiv 2508.19564, equations 9 and 10; W is W_0 + B_1 A_1.
+    """
+    clip = min(1.0, rho / float((b @ a).norm() + 1e-30)) ** 0.5
+    a, b = (clip * a).detach().requires_grad_(), (clip * b).detach().requires_grad_()
+    return (*torch.autograd.grad(loss(w + b @ a, batch), (w, b, a)), b, a)

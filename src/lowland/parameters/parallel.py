@@ -163,6 +163,14 @@ class Replicas:
         """Adds a number up over all processes, in double precision."""
         return float(self.total(torch.tensor(count, dtype=torch.float64))) if self.size > 1 else float(count)
 
+    def seed(self) -> int:
+        """Gives the seed of torch's global random stream, of the processes' the smallest; draws nothing."""
+        seed = torch.tensor(torch.initial_seed() % 2**63)
+        if self.size > 1:
+            seed = seed.to(self._device)
+            dist.all_reduce(seed, dist.ReduceOp.MIN, group=self.group)
+        return int(seed)
+
     def most(self, count: int) -> int:
         """Gives the largest of the processes' counts of passes, where each pass waits for the others'."""
         if not self.sharded:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 from lowland.settings import check, setting
 
 Descent: TypeAlias = Literal["share", "full"]
-Direction: TypeAlias = Literal["ascent", "previous", "momentum", "noise"]
+Direction: TypeAlias = Literal["ascent", "previous", "momentum", "noise", "adversary"]
 Ranks: TypeAlias = Literal["shared", "own"]
 
 BEGIN, RISE = 0.05, 0.1
@@ -52,7 +52,8 @@ class SAMConfig:
     direction: Direction = setting(
         "ascent",
         "the perturbation's direction: the gradient of an ascent pass; or, without such a pass, the previous "
-        "step's gradient, the momentum of all steps' gradients, or noise",
+        "step's gradient, the momentum of all steps' gradients, noise, or adversary: an adapter that ascends "
+        "(Bi-LoRA, with perturb merged)",
         metavar="NAME",
     )
     adaptive: bool = setting(
@@ -112,8 +113,8 @@ class SAMConfig:
     perturb: Sequence[str] | Callable[[str, Any], bool] | None = setting(
         None,
         'perturb only parameters whose names match, such as "*layer_norm*", or head for the output layer '
-        "(logits-SAM; rho around 1e-4), or merged for the matrices under adapters (Flat-LoRA); may be "
-        "repeated; all are trained",
+        "(logits-SAM; rho around 1e-4), or merged for the matrices under adapters (Flat-LoRA, Bi-LoRA); may "
+        "be repeated; all are trained",
         metavar="PATTERN",
     )
 
@@ -145,12 +146,18 @@ class SAMConfig:
             raise ValueError(
                 f"rise= and fisher= need an ascent pass, and direction={self.direction!r} has none."
             )
-        if self.perturb == ("merged",) and self.direction != "noise":
+        if self.perturb == ("merged",) and self.direction not in ("noise", "adversary"):
             raise ValueError(
-                "perturb='merged' is Flat-LoRA, whose direction is noise: add direction='noise'."
+                "perturb='merged' is Flat-LoRA or Bi-LoRA: add direction='noise' or direction='adversary'."
             )
-        if self.direction == "noise" and self.precondition:
-            raise ValueError("precondition=True needs a gradient, and direction='noise' has none.")
+        if self.direction == "adversary" and (self.perturb != ("merged",) or self.adaptive):
+            raise ValueError(
+                "direction='adversary' is Bi-LoRA: add perturb='merged', and leave adaptive=True out."
+            )
+        if self.direction in ("noise", "adversary") and self.precondition:
+            raise ValueError(
+                f"precondition=True needs a gradient, and direction={self.direction!r} has none."
+            )
         if self.start + self.warmup > 1:
             raise ValueError(
                 f"Invalid warmup={self.warmup:g} with start={self.start:g}. Their sum is above 1."

@@ -79,7 +79,7 @@ class SAMGradient(StandardGradient):
         super().__init__(
             parameters, micro_batch_size=micro_batch_size, count=count, scaler=scaler, backward=backward
         )
-        self.methods = Methods(self.config, self.module, self._replicas, scaled=scaler is not None)
+        self.methods = Methods(self.config, self.module, self._replicas, scaler)
         self.selection = Selection(self.selection.source, self.methods.perturb)
         if self.config.ranks == "own":
             self._replicas.refuse_own()
@@ -136,14 +136,18 @@ class SAMGradient(StandardGradient):
                 done = perturb(  # w_adv = w + rho * g_M / ||g_M||
                     w, g, rho, adaptive=self.config.adaptive, measure=self.measure, undo=undo
                 )
-                self.methods.arrived(ascent_loss, partial(self._loss_at, loss_fn, examples), undo)
+                beside = self.methods.arrived(
+                    rho, ascent_loss, partial(self._loss_at, loss_fn, examples), undo
+                )
+                if beside:
+                    done = replace(done, radius=beside, moved=None, taken=True)
                 loss = self._accumulate(loss_fn, whole, share)  # g_adv = grad L_B(w_adv), added to .grad
                 cosine = descent_cosine(done.weights) if alone and done.taken else None
                 self._after(done)
                 undo()  # w, exactly
                 done.weights.free()
                 scale = self.scaler.get_scale() if self.scaler is not None else 1.0
-                first = self.methods.past is not None and not w  # no direction is known yet
+                first = self.methods.past is not None and not w and not beside  # no direction is known yet
                 infos.append(
                     point_info(times(loss, share), None if first else done, ascent_loss, cosine, scale)
                 )
@@ -156,7 +160,7 @@ class SAMGradient(StandardGradient):
             except BaseException:  # an interrupt, while the weights are put back
                 undo()
                 raise
-        if infos[-1].points:
+        if infos[-1].points and not beside:
             size = sum(batch_size(piece) for piece in pieces)
             self._silence(done, w, rho, self.ascent_size(size), size, self.scaler is not None)
         return mean_info(infos)
