@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def test_predict_lines_of_text(own_experiment: Path, tmp_path: Path) -> None:
         succeed("predict", "--model", model, "--input", text).out
         == succeed("predict", "--model", model, "--input", rows).out
     )
+
+
+def test_predict_reads_what_comparisons_read(own_experiment: Path, tmp_path: Path) -> None:
+    """A table with semicolons, packed by gzip, is read for predictions as it is for training, with a note."""
+    plain, packed = write_rows(tmp_path / "new.csv", reviews(2)), tmp_path / "new.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes().replace(b",", b";")))
+    model = own_experiment / "model"
+    result = succeed("predict", "--model", model, "--input", packed)
+    assert result.out == succeed("predict", "--model", model, "--input", plain).out
+    assert "new.csv.gz has semicolons between its fields" in " ".join(result.err.split())
 
 
 def test_predict_by_task(experiment: Path, tmp_path: Path) -> None:

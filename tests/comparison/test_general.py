@@ -20,6 +20,17 @@ def pieces(family: object, length: int = 128) -> torch.Tensor:
     return torch.tensor(ids[: len(ids) // length * length]).reshape(-1, length)
 
 
+def test_too_little_text_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    """A text of nothing is refused before training; one shorter than a piece is one piece."""
+    short = tmp_path / "short.txt"
+    short.write_text("\n" * 300)
+    with pytest.raises(UserError, match=r"short\.txt has fewer than 200 characters"):
+        read_text(short)
+    short.write_text("The river was warm, and the cat sat on the mat. " * 5)
+    loss = general_loss(load_family(str(write_model(tmp_path / "model", "llama"))), read_text(short))
+    assert loss is not None and 0 < loss < 20
+
+
 @pytest.mark.filterwarnings("ignore:Token indices")
 def test_causal_models_are_asked_for_the_next_token(tmp_path: Path) -> None:
     """The loss of a causal model is the mean of transformers' own over the same pieces."""
@@ -63,7 +74,7 @@ def test_encoder_decoders_are_asked_for_spans() -> None:
 def test_others_are_left_out(tmp_path: Path) -> None:
     """A model without sentinels has no such loss, and a short or missing text is refused in a sentence."""
     assert general_loss(load_family(str(write_model(tmp_path / "bart", "bart"))), "Some text.") is None
-    with pytest.raises(UserError, match="fewer than 128 tokens"):
+    with pytest.raises(UserError, match="fewer than 20 tokens"):
         general_loss(load_family("embedded"), "Some text.")
     with pytest.raises(UserError, match="cannot be read as general text"):
         read_text(tmp_path / "none.txt")

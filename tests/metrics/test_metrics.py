@@ -233,6 +233,18 @@ def test_what_is_no_number_counts_as_less_than_all() -> None:
     assert Domain.of(["7"]).outside < 7
 
 
+@pytest.mark.parametrize("name", ["pearson", "spearman"])
+def test_the_same_number_for_every_row_is_a_score(name: str) -> None:
+    """Constant predictions correlate with nothing and score 0, so that a run that ends so stays in the means;
+    a set whose targets are all the same has no score.
+    """
+    task, metric = Domain.of(["1", "2", "3"]), metrics.by_name(name)
+    assert list(metric.score(["1", "2", "3"], ["2"] * 3, [], task).values()) == [0.0]
+    assert list(metric.score(["1", "2", "3"], ["none"] * 3, [], task).values()) == [0.0]
+    assert math.isnan(*metric.score(["2", "2", "2"], ["1", "2", "3"], [], task).values())
+    assert math.isnan(*metric.score(["2", "2", "2"], ["1", "1", "1"], [], task).values())
+
+
 def test_a_macro_average_of_own_data_leaves_out_what_does_not_occur() -> None:
     """A class on neither side has no F1; one that is predicted and never right counts as 0."""
     task, macro = Domain.of(["a", "b", "c"]), metrics.by_name("macro_f1")

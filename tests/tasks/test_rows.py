@@ -90,6 +90,18 @@ ROWS = [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
         ("a.csv", 'text, label\n"x", "1"\n"y", "0"\n', "a blank after commas"),
         ("a.csv", "text,label\rx,1\ry,0\r", "lines end in a carriage return alone"),
         ("a.csv", "text,label\rx,1\ry,0", "lines end in a carriage return alone"),
+        ("a.csv", "text,label\rx,1\ry,0\n", "lines end in a carriage return alone"),
+        ("a.csv", "text,label\rx,1\r\ny,0\n", "lines end in a carriage return alone"),
+        ("a.tsv", "text\tlabel\rx\t1\ry\t0\r", "lines end in a carriage return alone"),
+        (
+            "a.csv",
+            "text,label\r\r\nx,1\r\r\ny,0\r\r\n",
+            "line 1: a carriage return before a line end is read",
+        ),
+        ("a.tsv", '"text"\t"label"\n"x"\t"1"\n"y"\t"0"\n', "has its columns' names in quotes"),
+        ("a.csv", "\ufeff\ufefftext,label\nx,1\ny,0\n", r"the column '\ufefftext' is read as 'text'"),
+        ("a.csv", "text,\u200blabel\nx,1\ny,0\n", r"the column '\u200blabel' is read as 'label'"),
+        ("a.csv", "text,\u00a0label\nx,1\ny,0\n", r"the column '\xa0label' is read as 'label'"),
         ("a.csv", gzip.compress(b"text,label\nx,1\ny,0\n", mtime=0), "is packed by gzip"),
         ("a.csv.gz", gzip.compress(b"text,label\nx,1\ny,0\n", mtime=0), None),
         (
@@ -118,6 +130,48 @@ def test_a_carriage_return_inside_a_line_is_text(tmp_path: Path) -> None:
     found = [row["text"] for _, row in read_rows(path, wanted=("text", "label"), notes=notes)]
     assert found == ["x\ry", "x\rz", "plain"]
     assert notes == [f"{path}, line 2: a carriage return inside a line is read as part of the text."]
+
+
+def test_only_wanted_columns_must_be_told_apart(tmp_path: Path) -> None:
+    """Columns that nobody wants may have one name or none, as where a spreadsheet ends in empty columns."""
+    for name, content in (
+        ("a.csv", "text,label,,\nx,1,,\ny,0,,\n"),
+        ("a.csv", "id,text,id,label\n1,x,2,1\n2,y,3,0\n"),
+    ):
+        found = [row for _, row in read_rows(write(tmp_path, name, content), wanted=("text", "label"))]
+        assert [{name: row[name] for name in ("text", "label")} for row in found] == ROWS
+    twice = write(tmp_path, "a.csv", "text,label,label\nx,1,2\n")
+    with pytest.raises(UserError, match="line 1: the column 'label' occurs more than once"):
+        list(read_rows(twice, wanted=("text", "label")))
+
+
+def test_a_name_in_another_form_of_unicode_is_the_same_name(tmp_path: Path) -> None:
+    """A column whose letters are written in two characters each is found, and a note writes them out."""
+    notes: list[str] = []
+    path = write(tmp_path, "a.csv", "Gro\u0308\u00dfe,label\nx,1\n")
+    assert [row["Größe"] for _, row in read_rows(path, wanted=("Größe", "label"), notes=notes)] == ["x"]
+    assert notes == [rf"{path}: the column 'Gro\u0308\xdfe' is read as 'Größe'."]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "# of May\ntext,label\nx,1\n",
+            ["a.csv, line 1, which must name the columns", "the row has '# of May'"],
+        ),
+        (
+            "'text','label'\n'x, z','1'\n",
+            ["a.csv, line 1", "'text' is missing", """did you mean "'text'"?"""],
+        ),
+        ("text:label\nx:1\n", ["a.csv, line 1", "did you mean 'text:label'?"]),
+    ],
+)
+def test_the_first_line_is_looked_at_first(tmp_path: Path, content: str, words: list[str]) -> None:
+    """Where the first line does not name the wanted columns, that is said, not what is odd further down."""
+    with pytest.raises(UserError) as error:
+        list(read_rows(write(tmp_path, "a.csv", content), wanted=("text", "label")))
+    assert all(word in str(error.value) for word in words)
 
 
 def test_lines_of_a_list_are_numbered(tmp_path: Path) -> None:

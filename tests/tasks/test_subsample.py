@@ -100,7 +100,7 @@ def test_answers_of_a_question_stay_together() -> None:
 @pytest.mark.parametrize("count", [0, 3, 10, -1])
 def test_impossible_counts_are_refused(count: int) -> None:
     """None, all, or more than all cannot be held out."""
-    with pytest.raises(UserError, match=f"Cannot hold out {count} of 3"):
+    with pytest.raises(UserError, match=f"{count} cannot be held out of 3"):
         hold_out(examples(3), count, seed=0)
 
 

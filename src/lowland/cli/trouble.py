@@ -40,7 +40,10 @@ def machine_trouble(error: BaseException) -> str | None:
         if error.errno not in DISK:
             return None
         where = f"{error.filename}: " if error.filename else "A file cannot be read or written: "
-        return f"{where}{error.strerror}. Free the space, or give another place."
+        advice = "Free the space, or give another place."
+        if error.errno == errno.ENAMETOOLONG:
+            advice = "Give a shorter name."
+        return f"{where}{error.strerror}. {advice}"
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return "A path begins with ~, but there is no such home directory. Write the path out."
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY):
@@ -62,6 +65,8 @@ def disk_error(error: OSError, path: Path) -> UserError:
         advice = "What was saved before is whole. Free some space; the same command resumes where it stopped."
     elif error.errno in CLOSED:
         advice = "Make it writable, or give another directory with --out."
+    elif error.errno == errno.ENAMETOOLONG:
+        advice = "Give a shorter name with --out."
     elif error.errno == errno.ENOENT:
         advice = "It was there before: bring it back, and the same command resumes where it stopped."
     else:

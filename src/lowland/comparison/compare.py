@@ -116,6 +116,7 @@ def run_experiment(
     warnings = [
         *warnings,
         *data.warnings,
+        *measured.warnings,
         *(sentence for own in dict.fromkeys(encodings.values()) for sentence in own.warnings),
     ]
     warnings += [sentence for parted in parts.values() for sentence in parted.warnings]

@@ -172,7 +172,8 @@ def _many_passes(config: ExperimentConfig, rows: int) -> tuple[str, ...]:
     passes = config.train.steps * config.train.batch_size / rows
     if passes <= MANY_PASSES:
         return ()
+    over = f"the {rows:,} training examples" if rows > 1 else "the only training example"
     return (
-        f"A run passes {passes:,.0f} times over the {rows:,} training examples. "
+        f"A run passes {passes:,.0f} times over {over}. "
         f"Give --epochs {EPOCHS}, or fewer --steps, unless that is meant.",
     )

@@ -18,7 +18,10 @@ OWN = Path(__file__).with_name("general.txt")
 """Ninety plain sentences, written for this."""
 
 PIECE, MOST = 128, 128
-"""Tokens of a piece of text, and the most pieces."""
+"""Tokens of a piece of text, fewer where there are no more, and the most pieces."""
+
+LEAST = 200
+"""Characters, of which few vocabularies make fewer tokens than one span needs."""
 
 EVERY, SPAN = 20, 3
 """Of so many tokens T5 has to write a span of so many: the density and span length of its pre-training."""
@@ -28,13 +31,16 @@ def read_text(file: Path) -> str:
     """Reads a text.
 
     Raises:
-        UserError: If it cannot be read.
+        UserError: If it cannot be read, or is hardly a text.
     """
     try:
-        return file.expanduser().read_text(encoding="utf-8-sig")
+        text = file.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8"
         raise UserError(f"{file} cannot be read as general text: {why}.") from None
+    if len(text.strip()) < LEAST:
+        raise UserError(f"{file} has fewer than {LEAST} characters, too few for general text; give more.")
+    return text
 
 
 def general_loss(family: Family, text: str, batch_size: int = 32) -> float | None:
@@ -50,17 +56,17 @@ def general_loss(family: Family, text: str, batch_size: int = 32) -> float | Non
         sentinels.
 
     Raises:
-        UserError: If the text is shorter than one piece.
+        UserError: If the text has fewer tokens than one span needs.
     """
     sentinels = _sentinels(family)
     if not sentinels and not isinstance(family, Causal):
         return None
     tokenizer = family.tokenizer
     ids = tokenizer(" ".join(text.split()), add_special_tokens=False, verbose=False)["input_ids"]
-    length, _ = family.lengths(PIECE, PIECE)
+    length = min(family.lengths(PIECE, PIECE)[0], len(ids))
+    if length < EVERY:
+        raise UserError(f"The general text has fewer than {EVERY} tokens; give a longer one with --general.")
     number = min(MOST, len(ids) // length)
-    if not number:
-        raise UserError(f"The general text has fewer than {length} tokens; give a longer one with --general.")
     pieces = np.array(ids[: number * length], dtype=np.int64).reshape(number, length)
     pairs = [_spans(piece, sentinels, int(tokenizer.eos_token_id)) for piece in pieces] if sentinels else []
     rows: Any = zip(*pairs, strict=True) if pairs else (pieces, pieces)

@@ -25,6 +25,7 @@ from typing import Any
 from lowland.comparison.general import OWN, general_loss, read_text
 from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.config.outcomes import LEAST, MOST, SHARE
+from lowland.content import examples_hash
 from lowland.errors import UserError
 from lowland.evaluate import evaluate_sets
 from lowland.families.base import Family
@@ -35,6 +36,7 @@ from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weight
 from lowland.runs.directory import RunDirectory, write_json
 from lowland.runs.examples import ExperimentData
 from lowland.runs.run import processes
+from lowland.tasks import checks
 from lowland.tasks.base import Example, Task
 from lowland.tasks.custom import CustomTask
 from lowland.train import resolve_precision
@@ -100,6 +102,7 @@ class Measured:
         settings: What files of outcomes must agree in to be compared; empty where nothing is measured.
         examples: On which examples, in words.
         without_general: Whether a model had no loss on general text.
+        warnings: What the user should know of the further test sets.
 
     Raises:
         UserError: If a further test set or the general text cannot be read.
@@ -114,7 +117,7 @@ class Measured:
         }
         number = wanted.examples or _affordable(config, data, self._labels)
         self._sets = {name: examples[:number] for name, examples in data.evaluation.items()}
-        self._also = further_sets(config, data)
+        self._also, self.warnings = further_sets(config, data)
         self._scorers = dict(data.scorers) | {name: _own(data) for name in self._also}
         self._labels |= {
             name: self._labels[config.data.custom.name] for name in self._also if config.data.custom
@@ -126,9 +129,7 @@ class Measured:
         self.without_general = False
         self.settings: dict[str, Any] = {}
         if wanted.measure or wanted.also:
-            also = [
-                [name, [[one.inputs, one.targets] for one in found]] for name, found in self._also.items()
-            ]
+            also = [[name, examples_hash(found)] for name, found in self._also.items()]
             self.settings = {
                 "measure": list(wanted.measure),
                 "examples": number,
@@ -234,14 +235,17 @@ class Measured:
         found["outcomes"] |= {f"{key}{after}": _plain(value) for key, value in measured.items()}
 
 
-def further_sets(config: ExperimentConfig, data: ExperimentData) -> dict[str, Sequence[Example]]:
-    """Reads the further test sets: name -> examples.
+def further_sets(
+    config: ExperimentConfig, data: ExperimentData
+) -> tuple[dict[str, Sequence[Example]], list[str]]:
+    """Reads the further test sets: name -> examples, and what the user should know of them.
 
     Raises:
         UserError: If one cannot be read, has the name of another, or there are no templates to read it by.
     """
     custom = config.data.custom
     found: dict[str, Sequence[Example]] = {}
+    warnings: list[str] = []
     for name, file in config.outcomes.also.items():
         if custom is None:
             raise UserError(
@@ -257,11 +261,15 @@ def further_sets(config: ExperimentConfig, data: ExperimentData) -> dict[str, Se
             custom.target,
             custom.metrics,
             custom.answers,
+            custom.positive,
             classes=_own(data).labels(data.train[custom.name]),
             skip_empty=custom.skip_empty,
         )
-        found[name] = task.load().evaluation[name]
-    return found
+        loaded, train = task.load(), data.train[custom.name]
+        found[name] = loaded.evaluation[name]
+        warnings += [*loaded.warnings, *checks.shared(name, train, found[name])]
+        warnings += checks.unseen(name, train, found[name]) if _own(data).labels(train) else []
+    return found, warnings
 
 
 def _own(data: ExperimentData) -> Task:

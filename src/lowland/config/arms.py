@@ -192,6 +192,10 @@ def _define(defined: dict[str, Changes], tables: Any) -> None:
                 "compared in pairs over the same batches. Compare its values by "
                 f"--grid {setting}=VALUE,VALUE."
             )
+        try:
+            nest(own)
+        except UserError as error:
+            raise UserError(f"Arm {name!r}: {error}") from None
         defined[name] = {**defined.get(name, {}), **own}
 
 

@@ -176,7 +176,9 @@ def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
         merged = merge(merged, own)
     for name in ("arms", "more_arms"):
         merged.pop(name, None)
-    model = str(merged.get("model", "embedded"))
+    model = merged.get("model", "embedded")
+    if not isinstance(model, str):
+        raise UserError(f"Invalid model={model!r}. Must be text: a directory, or a name on the hub.")
     if model in MODEL_DEFAULTS:
         merged = merge(MODEL_DEFAULTS[model], merged)
     elif of_family:

@@ -34,8 +34,11 @@ def find(name: str, hub: bool) -> tuple[str, Path | None]:
         UserError: If the adapters cannot be read.
     """
     folder = Path(name).expanduser()
-    if not (folder / ADAPTER).is_file():
-        return name, None
+    try:
+        if not (folder / ADAPTER).is_file():
+            return name, None
+    except OSError as error:  # a text that no folder can have as its name
+        raise UserError(f"Model {name!r} cannot be read: {error.strerror}.") from None
     try:
         base = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -106,8 +106,15 @@ def all_classes(targets: Sequence[str], task: Domain) -> Limit | None:
         return None
     shown = ", ".join(map(repr, missing[:MOST_NAMED])) + (", ..." if len(missing) > MOST_NAMED else "")
     return Limit(
-        f"it lacks examples of {len(missing)} of {len(task.classes)} classes ({shown}), which macro F1 omits"
+        f"it lacks examples of {len(missing)} of {len(task.classes)} classes ({shown}): macro F1 leaves them "
+        "out, or counts them as 0 where a model writes them"
     )
+
+
+def listed(classes: Sequence[str]) -> str:
+    """Lists classes for a message."""
+    more = f" and {len(classes) - MOST_NAMED} more" if len(classes) > MOST_NAMED else ""
+    return f"the targets are {', '.join(map(repr, classes[:MOST_NAMED]))}{more}"
 
 
 def several_classes(targets: Sequence[str], task: Domain) -> Limit | None:

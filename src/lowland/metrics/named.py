@@ -77,7 +77,9 @@ class Metric:
         """
         named = self.name.removeprefix("f1:")
         if named != self.name and named not in task.classes:
-            raise UserError(f"The metric {self.name!r} names a class that no target has.")
+            raise UserError(
+                f"The metric {self.name!r} names a class that no target has; {domain.listed(task.classes)}."
+            )
         if self.name == "f1":
             _two_classes(task)
         if self.kind == "number":
@@ -222,7 +224,7 @@ _METRICS = {
             "pearson",
             "number",
             "Pearson correlation of numbers; other texts count as less than all",
-            lambda scored: regression.pearson(*scored.numbers()),
+            lambda scored: regression.of_predictions(regression.pearson, *scored.numbers()),
             domain.several_numbers,
             ("pearson_corrcoef",),
         ),
@@ -230,7 +232,7 @@ _METRICS = {
             "spearman",
             "number",
             "Spearman rank correlation of numbers; other texts count as less than all",
-            lambda scored: regression.spearman(*scored.numbers()),
+            lambda scored: regression.of_predictions(regression.spearman, *scored.numbers()),
             domain.several_numbers,
             ("spearman_corrcoef",),
         ),

@@ -35,6 +35,20 @@ def spearman(targets: Sequence[float], predictions: Sequence[float]) -> float:
     return _correlation(spearmanr, targets, predictions)
 
 
+def of_predictions(
+    function: Callable[[Sequence[float], Sequence[float]], float],
+    targets: Sequence[float],
+    predictions: Sequence[float],
+) -> float:
+    """Scores predictions by a correlation: the same number for all of them correlates with nothing, and is 0.
+
+    A run that ends so is a bad run, not one without a score.
+    """
+    if len(set(predictions)) == 1 and len(set(targets)) > 1:
+        return 0.0
+    return function(targets, predictions)
+
+
 def _correlation(
     function: Callable[..., tuple[float, float]], targets: Sequence[float], predictions: Sequence[float]
 ) -> float:

@@ -65,7 +65,7 @@ def choose_by(
         number = min(numbers[name], settings.held_out_limit)
         try:
             if number >= used[name]:
-                raise UserError(f"Cannot hold out {number} of {used[name]} training example(s).")
+                raise UserError(f"{number} cannot be held out of {used[name]} training examples.")
             train[name], held_out[name] = hold_out(examples, number, derive_seed(HELD_OUT_SEED, "held-out"))
         except UserError as error:
             raise UserError(f"{name}: {error} Give --held-out 0 to train on all of them.") from None

@@ -17,7 +17,7 @@ from lowland.files import write_atomic
 from lowland.runs.usage import FILE, Usage
 from lowland.tasks.base import Row, Task
 from lowland.tasks.registry import get_task, task_names
-from lowland.tasks.rows import SUFFIXES, place, read_lines, read_rows, unknown_suffix
+from lowland.tasks.rows import SUFFIXES, kind_of, place, read_lines, read_rows, unknown_suffix
 from lowland.tasks.template import Template
 
 OUTPUT_SUFFIXES = (".jsonl", ".csv", ".tsv")
@@ -48,6 +48,9 @@ class InputWriter:
         template: A template, such as `review: {text}`.
         task: Name of a registered task.
 
+    Attributes:
+        notes: What is read in another way than a file's suffix says.
+
     Raises:
         UserError: If the template is wrong or the task unknown.
     """
@@ -55,6 +58,7 @@ class InputWriter:
     def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
         self._model = model
         self._usage = usage
+        self.notes: list[str] = []
         self._trained = [name for name in usage.tasks if name in task_names()] if usage else []
         if template is None and task is None and usage is not None:
             template = usage.template
@@ -71,14 +75,15 @@ class InputWriter:
         Raises:
             UserError: If the file cannot be read, or a row lacks what the input needs.
         """
-        if path.suffix.lower() == ".txt":
+        if kind_of(path) == ".txt":
             return list(self._read_lines(path))
-        if path.suffix.lower() not in SUFFIXES:
+        if kind_of(path) not in SUFFIXES:
             raise unknown_suffix(path, (*SUFFIXES, ".txt"))
         if self.template is None and self.task is None:
             raise self._unknown()
         rows = []
-        for number, row in read_rows(path):
+        wanted = self.template.fields if self.template is not None else ()
+        for number, row in read_rows(path, wanted=wanted, notes=self.notes):
             try:
                 rows.append(NewRow(row=row, inputs=self._inputs(row)))
             except UserError as error:

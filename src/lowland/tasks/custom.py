@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland import metrics
-from lowland.errors import UserError, unknown_name
+from lowland.errors import UserError
 from lowland.metrics import Domain, Limit
+from lowland.metrics.domain import listed
 from lowland.metrics.named import Metric
 from lowland.metrics.text import check_installed
 from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.closed_book import all_answers
-from lowland.tasks.rows import kind_of, place, read_rows
+from lowland.tasks.rows import place, read_rows
 from lowland.tasks.subsample import hold_out
 from lowland.tasks.template import Template
 
@@ -186,11 +187,6 @@ class CustomTask(Task):
         examples: list[Example] = []
         empty: list[int] = []
         for number, row in read_rows(path, wanted=tuple(dict.fromkeys(wanted)), notes=warnings):
-            if not examples and not empty and kind_of(path) in (".csv", ".tsv"):
-                for name in wanted:
-                    if name not in row:
-                        missing = fields.missing(name, row)
-                        raise UserError(f"{path}, line 1, which must name the columns: {missing}")
             try:
                 examples += self.examples(row, split)
             except EmptyTargetError:
@@ -231,7 +227,7 @@ class CustomTask(Task):
             if all(metric.name != "f1" for metric in self.scores):
                 raise UserError("--positive names the class of the metric f1; give --metric f1 with it.")
             if self.positive not in task.classes:
-                raise unknown_name("class", self.positive, task.classes[:MOST_SHOWN])
+                raise UserError(f"--positive {self.positive!r} is no target; {listed(task.classes)}.")
         for metric in self.scores:
             metric.check(targets, task)
 

@@ -6,6 +6,7 @@ The errors name no file: whoever reads the file adds file and line.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,9 @@ def missing(name: str, row: Row) -> UserError:
     known = [key if len(key) <= MOST_SHOWN else f"{key[: MOST_SHOWN - 4]} ..." for key in names]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     shown = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the row has {shown or 'none'}."
+    same = unicodedata.normalize("NFC", name)
+    quoted = [ascii(key) if unicodedata.normalize("NFC", key) == same else repr(key) for key in near]
+    hint = f"did you mean {' or '.join(quoted)}?" if near else f"the row has {shown or 'none'}."
     return UserError(f"the field {name!r} is missing; {hint}")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from lowland import metrics
 from lowland.errors import UserError
+from lowland.metrics.regression import of_predictions
 from lowland.tasks import fields
 from lowland.tasks.base import DataSet, Example, Pair, Row, Split, Task
 from lowland.tasks.classification import classification, limits_of
@@ -57,8 +58,8 @@ def _score_stsb(examples: Sequence[Example], predictions: Sequence[str]) -> dict
     right = [metrics.parse_number(example.targets) for example in examples]
     written = [metrics.parse_number(prediction) for prediction in predictions]
     return {
-        "pearson_corrcoef": metrics.pearson(right, written),
-        "spearman_corrcoef": metrics.spearman(right, written),
+        "pearson_corrcoef": of_predictions(metrics.pearson, right, written),
+        "spearman_corrcoef": of_predictions(metrics.spearman, right, written),
     }
 
 

@@ -12,6 +12,7 @@ from lowland.errors import UserError
 GZIP = b"\x1f\x8b"
 
 NO_TEXT = {
+    b"\xff\xfe\0\0": "UTF-32; save it as UTF-8",
     b"\xff\xfe": "UTF-16; save it as UTF-8",
     b"\xfe\xff": "UTF-16; save it as UTF-8",
     b"BZh": "compressed with bzip2; unpack it first",

@@ -126,12 +126,13 @@ def _rows(
     elif source.data_dir is None:
         raise MissingFilesError(
             f"{name} needs its data: give the folder with the official files"
-            f" ({data.folders[0]}/{split.patterns[0]}), or allow the Hugging Face hub."
+            f" ({data.folders[0]}/{split.patterns[0]}) with --data-dir, or allow the Hugging Face hub with"
+            " --hub."
         )
     else:
         raise MissingFilesError(
             f"{name}: no file {' or '.join(split.patterns[:3])} in {source.data_dir} or in its folder "
-            f"{data.folders[0]}; download the official files there, or allow the Hugging Face hub."
+            f"{data.folders[0]}; download the official files there, or allow the Hugging Face hub with --hub."
         )
 
 

@@ -45,7 +45,7 @@ def hold_out(
     if isinstance(count_or_fraction, int):
         count = count_or_fraction
         if not 0 < count < len(examples):
-            raise UserError(f"Cannot hold out {count} of {len(examples)} training example(s).")
+            raise UserError(f"{count} cannot be held out of {len(examples)} training examples.")
     else:
         if not 0 < count_or_fraction < 1:
             raise ValueError(f"Invalid {count_or_fraction=}. A fraction must be > 0 and < 1.")
@@ -53,7 +53,7 @@ def hold_out(
     groups = _groups(examples)
     if len(groups) < 2:
         raise UserError(
-            f"Cannot hold out from {len(examples)} training examples: all have the same input or question."
+            f"None of {len(examples)} training examples can be held out: all have the same input or question."
         )
     shuffled = [groups[number] for number in _shuffled(len(groups), seed)]
     held: set[int] = set()
