@@ -234,8 +234,9 @@ def times_table(found: Mapping[str, Record]) -> str:
     made = ["| model | tasks | arm | baseline, seconds | by the baseline's (95% interval) | seeds |"]
     made.append("|---|---:|---|---:|---:|---:|")
     for model, group in alone.items():
-        for arm in sorted({name for record in group for name in record["arms"]} - {"baseline"}):
-            shared = [record for record in group if arm in record["arms"]]
+        names = {name.partition("-")[0] for record in group for name in record["arms"]}
+        for arm in sorted(names - {"baseline"}):
+            shared = [record for record in group if members(record, arm)]
             times = [[values(record, name, "seconds") for record in shared] for name in ("baseline", arm)]
             ratios = mean_of(
                 [

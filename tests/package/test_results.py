@@ -132,6 +132,17 @@ def test_tasks_judged_together_share_the_risk_with_each_task() -> None:
     assert len(verdicts.of_record(parts, "1")) == 2 and len(verdicts.of_record(parts, "2")) == 1
 
 
+def test_times_are_compared_seed_by_seed() -> None:
+    """A whole run's time is told by that of the baseline's of the same seed, over the tasks of a model."""
+    tasks = {}
+    for task, slower in (("t", 1.2), ("u", 1.4)):
+        made = made_up(UP, alone=True)
+        for of in made["runs"]:
+            of["seconds"] = (10.0 + of["seed"]) * (slower if of["arm"] == "late" else 1.0)
+        tasks[task] = made
+    assert "| m | 2 | late | 12 | 1.30 (1.30 to 1.30) | 6 |" in verdicts.times_table(tasks)
+
+
 def test_forgetting_is_compared_at_equal_score() -> None:
     """What an arm forgets beyond a line in the score is found, and what its score costs is not."""
     runs = []
