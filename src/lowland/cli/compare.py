@@ -13,7 +13,6 @@ from lowland.cli import options, settings
 from lowland.cli.console import console, say
 from lowland.cli.options import add
 from lowland.cli.parser import Pairs, at_least_one, launcher_and_options, number, own_arm, text_list
-from lowland.cli.publish import push
 from lowland.config.arms import KNOWN
 from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.errors import UserError
@@ -52,69 +51,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arms = parser.add_argument_group("arms", "Each arm is compared with the first one, seed by seed.")
     names = f"what is compared: {', '.join(KNOWN)}, or arms of the file of settings"
     add(arms, "--arms", "NAMES", f"{names}, with commas between (default: baseline,sam)", text_list)
-    add(
-        arms,
-        "--arm",
-        "ARM",
-        'one more, such as "late: sam.rho=0.1 sam.start=0.2"; a name, and what it changes of the settings, '
-        "after the name of an arm that it begins with, if any; may be repeated",
-        own_arm,
-        dest="more_arms",
-        action=Pairs,
+    own = (
+        'one more, such as "late: sam.rho=0.1 sam.start=0.2"; may begin with an arm\'s name; may be repeated'
     )
-    add(
-        arms,
-        "--grid",
-        "NAME=VALUES",
-        "an arm for each value, such as sam.rho=0.02,0.05; instead of the arms after the first; repeated, an "
-        "arm for each combination; of what all arms share (data, steps), an experiment for each value",
-        action="append",
+    add(arms, "--arm", "ARM", own, own_arm, dest="more_arms", action=Pairs)
+    grid = (
+        "an arm for each value, such as sam.rho=0.02,0.05; instead of the arms after the first; of what all "
     )
+    grid += "arms share (data, steps), an experiment for each value; repeated, all combinations"
+    add(arms, "--grid", "NAME=VALUES", grid, action="append")
     runs = parser.add_argument_group("runs")
     options.add_seeds(runs)
-    add(
-        runs,
-        "--detect",
-        "POINTS",
-        "as many seeds as detect this difference of the score with 80%% power; by the spread of finished "
-        "runs of the same data, or else of the project's records (default: --seeds counts)",
-        number,
-    )
-    add(
-        runs,
-        "--tune",
-        "N",
+    detect = "as many seeds as detect this difference of the score with 80%% power (default: --seeds counts)"
+    add(runs, "--detect", "POINTS", detect, number)
+    tune = (
         "choose learning rate, rho and start of every arm first; by six tries each on held-out rows, with N "
-        "seeds of their own; what was tried is in DIR-tuning (default: off)",
-        at_least_one,
-        nargs="?",
-        const=1,
     )
-    runs.add_argument(
-        "--until-decided",
-        action="store_true",
-        help="add seeds until the score is decided for every arm, by intervals that allow for repeated "
-        f"looks; {SEEDS} seeds to begin with, unless --seeds says otherwise (default: off)",
-    )
+    tune += "seeds of their own (default: off)"
+    add(runs, "--tune", "N", tune, at_least_one, nargs="?", const=1)
+    until = "add seeds until the score is decided for every arm, by intervals that allow for repeated looks; "
+    until += f"begins with {SEEDS} seeds, or with --seeds (default: off)"
+    runs.add_argument("--until-decided", action="store_true", help=until)
     most = f"with --until-decided, the maximum number of seeds (default: {MOST_SEEDS})"
     add(runs, "--max-seeds", "N", most, at_least_one)
-    add(
-        runs,
-        "--jobs",
-        "N",
-        "runs at the same time; each in a process with its share of the cores or, in turn, one of the GPUs, "
-        "and a log in DIR/jobs (default: 1)",
-        at_least_one,
+    jobs = "runs at the same time; each in a process with its share of the cores, or one of the GPUs (default: 1)"
+    add(runs, "--jobs", "N", jobs, at_least_one)
+    launcher = "where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
+    launcher += (
+        "options, such as slurm,timeout_min=600; submitit-local, to try that here (default: processes)"
     )
-    add(
-        runs,
-        "--launcher",
-        "NAME",
-        "where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
-        "options, such as slurm,timeout_min=600,slurm_partition=gpu; submitit-local, to try that here "
-        "(default: processes)",
-        launcher_and_options,
-    )
+    add(runs, "--launcher", "NAME", launcher, launcher_and_options)
     # How such a process is called: it runs what it is told, and leaves the rest to who called it.
     runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options.add_result_options(parser)
@@ -195,8 +161,6 @@ def run_one(
     if result.model is not None:
         say(f"Model to use: {result.model} (from_pretrained loads it)")
         say(f"Next: lowland predict --model {shlex.quote(str(result.model))} --input FILE")
-        if name := getattr(arguments, "push_to_hub", None):
-            say(f"Uploaded: {push(result.model, name)}")
     return 0
 
 

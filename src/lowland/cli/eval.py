@@ -18,9 +18,10 @@ from lowland.cli.generation import add_generation, check_model, generation_of, l
 from lowland.cli.options import add
 from lowland.cli.parser import at_least_one
 from lowland.cli.settings import given
+from lowland.config.data import CustomData
+from lowland.config.layers import build_section
 from lowland.errors import UserError
-from lowland.tasks import CustomTask, Source, Task, resolve
-from lowland.tasks.rows import task_name
+from lowland.tasks import Source, Task, resolve
 
 if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult
@@ -130,18 +131,7 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
         for key, option in (("evaluation", "--test"), ("target", "--target"), ("input", "--input")):
             if own.get(key) is None:
                 raise UserError(f"Your own rows need --test, --input and --target; {option} is missing.")
-        rows = own.pop("evaluation")
-        tasks.append(
-            CustomTask(
-                name=own.pop("name", None) or task_name(rows),
-                train=None,
-                evaluation=Path(rows),
-                input_template=own.pop("input"),
-                target_template=own.pop("target"),
-                classes=classes,
-                **own,
-            )
-        )
+        tasks.append(build_section(CustomData, own, "data.custom.").task(classes))
     if not tasks:
         raise UserError(
             "There is nothing to score on. Name a task (see `lowland tasks`), or give rows of your own with "

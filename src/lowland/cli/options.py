@@ -180,33 +180,13 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     preset = "named settings of the package, such as demo; see `lowland tasks --recipes`"
     add(group, "--preset", "NAME", f"{preset}; options given here override it")
     add(group, "--config", "FILE", "settings in TOML, such as the experiment.toml of an experiment")
-    add(
-        group,
-        "--scale",
-        "X",
-        "a rehearsal; shrink steps, examples and the interval between evaluations to X times theirs; "
-        "options given here are not scaled (default: 1)",
-        number,
-    )
     plan = "only print what would be done; examples, tokens, memory, time, disk, devices"
     group.add_argument("--plan", action="store_true", help=plan)
     anyway = "start even if the plan needs more memory or disk than is free (default: off)"
     group.add_argument("--anyway", action="store_true", help=anyway)
     out = "directory of the results (default: one under runs/ named after the settings)"
     add(group, "--out", "DIR", out)
-    add(
-        group,
-        "--runs",
-        "DIR",
-        "folder where runs lie, each once; runs that are there are used (default: the folder called "
-        "runs that the results are in, or one beside them)",
-    )
-    add(
-        group,
-        "--push-to-hub",
-        "NAME",
-        "upload the model to this repository of the Hugging Face hub, such as me/reviews; private if "
-        "it is new (default: nothing is uploaded)",
-    )
+    runs = "folder where runs lie, each once; runs that are there are used (default: the folder called runs "
+    add(group, "--runs", "DIR", f"{runs}that the results are in, or one beside them)")
     tracker = f"also log the curves of every run with {', '.join(TRACKERS)}, which must be installed"
     add(group, "--tracker", "NAME", f"{tracker} (default: none)", one_of(*TRACKERS))

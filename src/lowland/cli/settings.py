@@ -81,8 +81,6 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
             found[own.name] = build_experiment(
                 layers(chosen),
                 epochs=getattr(chosen, "epochs", None),
-                factor=getattr(chosen, "scale", 1.0),
-                keep=list(vars(chosen)),
                 arms=lambda config, points=own.arms: with_grid(config, points),  # type: ignore[misc]
                 only_plan="plan" in chosen,
             )

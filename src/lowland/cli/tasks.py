@@ -145,4 +145,5 @@ def _show_recipe(recipe: Recipe) -> None:
     say("\nThe rest is as by default: lowland compare --help-all")
     say(f"Run it:      {recipe.command('--hub')}")
     say(f"Plan it:     {recipe.command('--plan')}")
-    say(f"Rehearse it: {recipe.command('--model', 'embedded', '--data-dir', 'DIR', '--scale', '0.001')}")
+    few = "--model embedded --data-dir DIR --steps 30 --batch-size 16 --eval-limit 16"
+    say(f"Rehearse it: {recipe.command(*few.split())}")

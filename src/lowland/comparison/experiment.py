@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from lowland.config.data import DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, UNDECISIVE, ExperimentConfig, build_config
 from lowland.config.layers import Layer, differences, merge
-from lowland.config.scale import scale
 from lowland.errors import UserError
 from lowland.runs.examples import ExperimentData, load_data, load_tasks, part
 from lowland.runs.names import FOLDER
@@ -47,8 +46,6 @@ def build_experiment(
     layers: Sequence[Layer],
     *,
     epochs: float | None = None,
-    factor: float = 1.0,
-    keep: Collection[str] = (),
     arms: Callable[[ExperimentConfig], ExperimentConfig] = lambda config: config,
     only_plan: bool = False,
 ) -> Experiment:
@@ -57,8 +54,6 @@ def build_experiment(
     Args:
         layers: Layers of settings, from the least to the most particular.
         epochs: Passes over the training examples, in place of steps.
-        factor: See `lowland.config.scale.scale`.
-        keep: Settings that are not scaled.
         arms: Makes the arms of a grid.
         only_plan: Whether data may be missing.
 
@@ -74,9 +69,9 @@ def build_experiment(
     if epochs is not None and steps_given:
         raise UserError("Steps and epochs both say how long to train. Give one of them.")
     # What is wrong with options is said first, then what is wrong with data; both without the model.
-    config = arms(scale(build_config(*layers, of_family=False), factor, keep))
+    config = arms(build_config(*layers, of_family=False))
     data = _load(config.data, only_plan)
-    config = arms(scale(build_config(*layers), factor, keep))
+    config = arms(build_config(*layers))
     reasons = _reasons(given, config)
     own = config.data.custom is not None
     if data is None or not (own or epochs is not None):
@@ -89,9 +84,7 @@ def build_experiment(
         layer = {"train": {"steps": steps}}
         if "evaluate_every" not in _section(given, "train"):
             layer["train"]["evaluate_every"] = min(config.train.evaluate_every, math.ceil(steps / 4))
-        config = arms(
-            scale(build_config(*layers, layer), factor, (*keep, "train.steps", "train.evaluate_every"))
-        )
+        config = arms(build_config(*layers, layer))
         passes = steps * config.train.batch_size / rows
         shown = f"{passes:,.0f}" if passes >= 100 else f"{passes:.3g}"
         reasons["train.steps"] = f"{shown} epochs" + (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass
+from pathlib import Path
 
 from lowland.settings import check, setting
+from lowland.tasks.custom import CustomTask
 from lowland.tasks.rows import task_name
 
 
@@ -12,7 +14,7 @@ from lowland.tasks.rows import task_name
 class CustomData:
     """A user's own files, in JSONL, JSON, CSV, TSV or Parquet; each field says what it is."""
 
-    train: str = setting(MISSING, "training rows", metavar="FILE")
+    train: str | None = setting(None, "training rows", metavar="FILE")
     evaluation: str | None = setting(None, "test rows", option="test", metavar="FILE")
     split: float | None = setting(
         None, "fraction of the training rows to test on, such as 0.2; without --test"
@@ -39,17 +41,37 @@ class CustomData:
 
     def __post_init__(self) -> None:
         check(self)
-        if (self.evaluation is None) == (self.split is None):
+        if (self.evaluation is None) == (self.split is None) or not self.files:
             raise ValueError(
                 "Own data need rows to be scored on: give a file with --test, or split a part of the "
                 "training file off with --split, such as --split 0.2; not both."
             )
-        object.__setattr__(self, "name", self.name or task_name(self.train))
+        object.__setattr__(self, "name", self.name or task_name(self.files[0]))
 
     @property
     def files(self) -> list[str]:
         """The files, by the names that were given."""
         return [name for name in (self.train, self.evaluation) if name is not None]
+
+    def task(self, classes: tuple[str, ...] = ()) -> CustomTask:
+        """Gives the task that these data are; `classes` can occur beside those in the files.
+
+        Raises:
+            UserError: If a template or a metric is wrong.
+        """
+        return CustomTask(
+            self.name,
+            None if self.train is None else Path(self.train),
+            None if self.evaluation is None else Path(self.evaluation),
+            self.input,
+            self.target,
+            self.metrics,
+            self.answers,
+            self.positive,
+            classes,
+            self.split,
+            self.skip_empty,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

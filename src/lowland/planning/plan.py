@@ -75,7 +75,7 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What an experiment will do on this machine. How long all of it takes is told after its first steps.
+    """What an experiment will do on this machine.
 
     Attributes:
         config: The experiment.

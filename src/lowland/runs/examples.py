@@ -12,7 +12,6 @@ from lowland.report.words import count
 from lowland.runs.choosing import HELD_OUT_SEED, choose_by, used_of
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
-from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates, resolve
 from lowland.tasks.noise import flip_labels
 from lowland.tasks.subsample import class_coverage, subsample
@@ -67,24 +66,8 @@ def load_tasks(settings: DataSettings) -> list[Task]:
     Raises:
         UserError: If a name is unknown or a template wrong.
     """
-    tasks = resolve(settings.tasks)
-    if settings.custom is not None:
-        custom = settings.custom
-        tasks.append(
-            CustomTask(
-                custom.name,
-                Path(custom.train),
-                Path(custom.evaluation) if custom.evaluation is not None else None,
-                custom.input,
-                custom.target,
-                custom.metrics,
-                custom.answers,
-                custom.positive,
-                split=custom.split,
-                skip_empty=custom.skip_empty,
-            )
-        )
-    return tasks
+    custom = [] if settings.custom is None else [settings.custom.task()]
+    return [*resolve(settings.tasks), *custom]
 
 
 def load_data(settings: DataSettings) -> ExperimentData:
