@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs.add_argument("--until-decided", action="store_true", help=until)
     most = f"with --until-decided, the maximum number of seeds (default: {MOST_SEEDS})"
     add(runs, "--max-seeds", "N", most, at_least_one)
-    jobs = "runs at the same time; each in a process with its share of the cores, or one of the GPUs (default: 1)"
+    jobs = "runs at the same time; each in a process with a share of the cores, or one GPU (default: 1)"
     add(runs, "--jobs", "N", jobs, at_least_one)
     launcher = "where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
     launcher += (

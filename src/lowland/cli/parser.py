@@ -168,7 +168,7 @@ def _seeds(text: str) -> list[int]:
 
 text_list = list_of(str)
 whole = reader(int, "a whole number")
-at_least_one = reader(_at_least_one, "a whole number of at least 1")
+at_least_one = reader(_at_least_one, "at least 1")
 number = reader(_whole_or_fraction, "a number")
 truth = reader({"true": True, "false": False}.__getitem__, "true or false")
 seed_list = reader(_seeds, "a number of seeds or a list such as 4,7")
