@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lowland.metrics import accuracy
 from lowland.outcomes.score import OTHER, score, score_classes
-from lowland.statistics import Kind
+from lowland.statistics import Kind, compare_pairs
 
 LABELS = ["no", "yes", "maybe"]
 
@@ -39,8 +39,8 @@ def test_confusion_counts_every_answer(answers: list[tuple[str, str]]) -> None:
 def test_floor_and_ceiling() -> None:
     """What is no better than one and the same answer learned nothing; at 100% nothing is left to gain."""
     outcome = score("accuracy", floor=70.0)
-    assert outcome.decide([70.0, 70.0], [70.0, 69.0]).kind is Kind.NOTHING_LEARNED
-    assert outcome.decide([100.0], [100.0]).kind is Kind.NOTHING_LEFT
+    assert outcome.judge(compare_pairs([70.0, 70.0], [70.0, 69.0])).kind is Kind.NOTHING_LEARNED
+    assert outcome.judge(compare_pairs([100.0], [100.0])).kind is Kind.NOTHING_LEFT
 
 
 def test_bad_input_is_refused() -> None:

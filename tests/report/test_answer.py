@@ -87,8 +87,8 @@ def test_several_arms() -> None:
 
 def test_strongest_other_verdict() -> None:
     """Of the other outcomes the one that chance explains worst is told, and used where the score is equal."""
-    weak = CALIBRATION.decide([8.0, 9, 8.5], [6.0, 5.5, 6.8])
-    strong = CALIBRATION.decide([8.0, 9, 8.5], [4.0, 5.1, 4.4])
+    weak = CALIBRATION.judge(compare_pairs([8.0, 9, 8.5], [6.0, 5.5, 6.8]))
+    strong = CALIBRATION.judge(compare_pairs([8.0, 9, 8.5], [4.0, 5.1, 4.4]))
     others = [
         Judged(arm="SAM", outcome="calibration error on sst2", verdict=weak),
         Judged(arm="SAM", outcome="calibration error on mrpc", verdict=strong),

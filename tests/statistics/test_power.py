@@ -76,8 +76,7 @@ def test_sentence() -> None:
         "5 seeds detect 2.2 points with 80% power (standard deviation 1.3, from the records)"
     )
     assert power(5, Spread(value=1.3, freedom=2, source="from 3 finished runs")).sentence == (
-        "5 seeds detect 3.5 points with 80% power "
-        "(standard deviation 1.3, from 3 finished runs; 2.2 points if it is exact)"
+        "5 seeds detect 3.5 points with 80% power (standard deviation 1.3, from 3 finished runs)"
     )
     assert "too few to detect" in power(2, exact(40.0)).sentence  # more than 100 points
     assert math.isinf(power(1, exact(1.0)).sees)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,10 @@ def attach(
         raise UserError("Weights in 4 bits cannot be trained; give --lora to train adapters beside them.")
     if folder is None and lora is None:
         return loaded
-    peft = _peft()
+    try:
+        peft: Any = import_module("peft")
+    except ImportError:
+        raise UserError("Adapters need PEFT: run pip install 'lowland[peft]'.") from None
     model: Any = loaded.model
     if settings.load_in_4bit and trainable:
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
@@ -165,41 +169,21 @@ def merge(loaded: LoadedModel) -> LoadedModel:
 
 def _config(peft: Any, lora: LoRASettings, loaded: LoadedModel) -> Any:
     """Writes settings as PEFT has them."""
-    config = loaded.model.config
-    task = "SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM"
+    task = "SEQ_2_SEQ_LM" if loaded.model.config.is_encoder_decoder else "CAUSAL_LM"
     if type(loaded.model).__name__.endswith("ForSequenceClassification"):
         task = "SEQ_CLS"
-    targets: Any = list(lora.targets) or None
-    if lora.targets == ("all-linear",):
-        targets = "all-linear"
     # A head that is new is trained and saved whole; PEFT itself sees to modules of these two names.
     new = sorted({name.rpartition(".")[0] for name in loaded.fresh})
     new = [name for name in new if not {"classifier", "score"} & set(name.split("."))]
+    folder = Path(loaded.name).expanduser()
     shared = {
         "task_type": task,
         "modules_to_save": new or None,
-        "target_modules": targets,
-        "base_model_name_or_path": _absolute(loaded.name),
+        "target_modules": "all-linear" if lora.targets == ("all-linear",) else list(lora.targets) or None,
+        "base_model_name_or_path": str(folder.resolve()) if folder.is_dir() else loaded.name,
     }
     if lora.kind == "ia3":
         return peft.IA3Config(**shared)
     return peft.LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        use_dora=lora.dora,
-        **shared,
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, use_dora=lora.dora, **shared
     )
-
-
-def _absolute(name: str) -> str:
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else name
-
-
-def _peft() -> Any:
-    try:
-        import peft
-    except ImportError:
-        raise UserError("Adapters need PEFT: run pip install 'lowland[peft]'.") from None
-    return peft

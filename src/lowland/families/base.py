@@ -136,6 +136,7 @@ class Family(ABC):
             bf16=bf16,
         )
 
+    @abstractmethod
     def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:
         """Answers each text.
 
@@ -144,8 +145,8 @@ class Family(ABC):
             labels: Labels of which the answer is one, where there are some.
             **reading: See `Reading`.
         """
-        return self._answer(texts, labels, Reading(**reading))
 
+    @abstractmethod
     def likelihoods(
         self, texts: Sequence[str], answers: Sequence[Sequence[str]], **reading: Any
     ) -> list[list[float]]:
@@ -159,21 +160,10 @@ class Family(ABC):
         Raises:
             UserError: If the model gives no probability to an answer.
         """
-        return self._rate(texts, answers, Reading(**reading))
 
     def answer_tokens(self, texts: Sequence[str], length: int) -> list[int] | None:
         """Counts the tokens of written answers, the end included; `None` of a model that writes none."""
         return None
-
-    @abstractmethod
-    def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
-        """Answers each text."""
-
-    @abstractmethod
-    def _rate(
-        self, texts: Sequence[str], answers: Sequence[Sequence[str]], reading: Reading
-    ) -> list[list[float]]:
-        """Computes the logarithms of probabilities."""
 
     @abstractmethod
     def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
@@ -225,19 +215,14 @@ def most_positions(model: nn.Module) -> tuple[int | None, int | None]:
     inputs: list[int] = []
     targets: list[int] = []
     for name, module in model.named_modules():
-        last = name.rpartition(".")[2]
-        if not isinstance(module, nn.Embedding) or not ("position" in last or last == "wpe"):
+        parts = name.split(".")
+        if not isinstance(module, nn.Embedding) or "relative" in parts[-1]:
             continue
-        if "relative" in last:
+        if "position" not in parts[-1] and parts[-1] != "wpe":
             continue
         # BART and OPT begin at row 2; RoBERTa, MPNet and ProphetNet after the row of padding.
-        first = int(getattr(module, "offset", 0)) or (
-            0 if module.padding_idx is None else module.padding_idx + 1
-        )
-        rows = module.num_embeddings - first
-        parts = name.split(".")
-        if "decoder" not in parts:
-            inputs.append(rows)
-        if "encoder" not in parts:
-            targets.append(rows)
+        after_padding = 0 if module.padding_idx is None else module.padding_idx + 1
+        rows = module.num_embeddings - (int(getattr(module, "offset", 0)) or after_padding)
+        inputs += [rows] * ("decoder" not in parts)
+        targets += [rows] * ("encoder" not in parts)
     return min(inputs, default=None), min(targets, default=None)

@@ -108,35 +108,32 @@ class Classifier(Family):
         scores, labels = self._forward(module, batch), batch["labels"]
         return mse_loss(scores[:, 0], labels) if self._regression else token_loss(scores, labels, **terms)
 
-    def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
+    def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:
         """Gives each text its likeliest label, or a number. A score that is not finite gives ""."""
-        scores, cut = self._scores(texts, reading)
+        how = Reading(**reading)
+        scores, cut = self._scores(texts, how)
         if cut:
-            reading.on_cut(cut)
+            how.on_cut(cut)
         if self._regression:
             return [f"{row[0]:.4f}" if math.isfinite(row[0]) else "" for row in scores]
         return [self.labels[int(row.argmax())] if np.isfinite(row).all() else "" for row in scores]
 
-    def _rate(
-        self, texts: Sequence[str], answers: Sequence[Sequence[str]], reading: Reading
+    def likelihoods(
+        self, texts: Sequence[str], answers: Sequence[Sequence[str]], **reading: Any
     ) -> list[list[float]]:
         """Gives the logarithm of each label's probability."""
         if self._regression:
             raise UserError("A model that gives numbers gives no probability to an answer.")
-        scores, _ = self._scores(texts, reading)
-        logarithms = torch.from_numpy(scores).log_softmax(-1)
+        logarithms = torch.from_numpy(self._scores(texts, Reading(**reading))[0]).log_softmax(-1)
         return [
             [float(row[self._number(answer)]) for answer in asked]
             for row, asked in zip(logarithms, answers, strict=True)
         ]
 
-    def _scores(
-        self, texts: Sequence[str], reading: Reading
-    ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
-        """Gives the scores of the labels for each text, and how many texts were cut."""
+    def _scores(self, texts: Sequence[str], reading: Reading) -> tuple[np.ndarray, int]:
+        """Gives the scores of the labels `# (texts, labels)`, and how many texts were cut."""
         encoded, cut = self._inputs(texts, reading.input_length)
-        unused = np.zeros(1, dtype=np.int32)
-        rows = [EncodedExample(ids, unused) for ids in encoded]
+        rows = [EncodedExample(ids, np.zeros(1, dtype=np.int32)) for ids in encoded]
         model: Any = self.loaded.model
         found = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
         for chosen, batch in self.in_batches(rows, reading):

@@ -21,8 +21,8 @@ from lowland.train.loss import token_loss
 # fmt: off
 HARMLESS = frozenset([
     "_from_model_config", "bos_token_id", "decoder_start_token_id", "do_sample", "early_stopping",
-    "eos_token_id", "length_penalty", "max_length", "max_new_tokens", "num_return_sequences",
-    "output_attentions", "output_hidden_states", "output_scores", "pad_token_id",
+    "eos_token_id", "forced_eos_token_id", "length_penalty", "max_length", "max_new_tokens",
+    "num_return_sequences", "output_attentions", "output_hidden_states", "output_scores", "pad_token_id",
     "return_dict_in_generate", "temperature", "top_k", "top_p", "transformers_version", "use_cache",
 ])
 # fmt: on
@@ -67,32 +67,25 @@ class Writer(Family):
         """Computes the mean loss over the targets' tokens."""
         return token_loss(*self.scores(module, batch), **terms)
 
-    def _answer(self, texts: Sequence[str], labels: Sequence[str], reading: Reading) -> list[str]:
+    def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:
         """Lets the model write for each text, or choose the likeliest label where the settings say so."""
-        input_length, target_length = self.lengths(reading.input_length, reading.target_length)
         if self.settings.rank and labels:
-            _, cut = self.encode_inputs(texts, input_length)
+            how = Reading(**reading)
+            _, cut = self.encode_inputs(texts, self.lengths(how.input_length, how.target_length)[0])
             if cut:
-                reading.on_cut(cut)
-            found = self._rate(texts, [labels] * len(texts), reading)
+                how.on_cut(cut)
+            found = self.likelihoods(texts, [labels] * len(texts), **reading)
             return [labels[int(np.argmax(row))] for row in found]
-        return generate(
-            self.loaded,
-            texts,
-            input_length=input_length,
-            target_length=target_length,
-            batch_size=reading.batch_size,
-            bf16=reading.bf16,
-            on_cut=reading.on_cut,
-            labels=labels,
-            encode=self.encode_inputs,
-        )
+        longest = self.lengths(reading["input_length"], reading["target_length"])
+        reading = {**reading, "input_length": longest[0], "target_length": longest[1]}
+        return generate(self.loaded, texts, labels=labels, encode=self.encode_inputs, **reading)
 
-    def _rate(
-        self, texts: Sequence[str], answers: Sequence[Sequence[str]], reading: Reading
+    def likelihoods(
+        self, texts: Sequence[str], answers: Sequence[Sequence[str]], **reading: Any
     ) -> list[list[float]]:
         """Adds up the logarithms of the probabilities of each answer's tokens, its end included."""
-        input_length, target_length = self.lengths(reading.input_length, reading.target_length)
+        how = Reading(**reading)
+        input_length, target_length = self.lengths(how.input_length, how.target_length)
         inputs, _ = self.encode_inputs(texts, input_length)
         known = list(dict.fromkeys(answer for row in answers for answer in row))
         targets = dict(zip(known, self.encode_targets(known, target_length)[0], strict=True))
@@ -102,7 +95,7 @@ class Writer(Family):
             for answer in row
         ]
         found = np.zeros(len(pairs))
-        for chosen, batch in self.in_batches(pairs, reading):
+        for chosen, batch in self.in_batches(pairs, how):
             scores, labels = self.scores(self.loaded.model, batch)
             logarithms = scores.float().log_softmax(-1)
             each = logarithms.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
@@ -130,12 +123,10 @@ def set_aside(loaded: LoadedModel, first_target: int | None) -> list[str]:
     plain = GenerationConfig()
     taken = []
     for name, value in config.to_diff_dict().items():
-        if name in {*HARMLESS, "forced_eos_token_id"} or (
-            name == "forced_bos_token_id" and value == first_target
-        ):
-            continue
-        taken.append(f"{name} {value}")
-        setattr(config, name, getattr(plain, name, None))
+        forced = name == "forced_bos_token_id" and value == first_target
+        if not forced and name not in HARMLESS:
+            taken.append(f"{name} {value}")
+            setattr(config, name, getattr(plain, name, None))
     if not taken:
         return []
     return [

@@ -191,9 +191,9 @@ class SAMTrainerMixin(_Trainer):
             # Accelerate's is unwrapped.
             gradient.optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
             self._sam_gradient = gradient
-            self._sam_plateau = PlateauWatch(
-                0.0 if self.sam.direction != "ascent" else self._share(micro_batches)
-            )
+            size = sum(map(batch_size, micro_batches))
+            share = gradient.ascent_size(size) / size if self.sam.direction == "ascent" else 0.0
+            self._sam_plateau = PlateauWatch(share)
         gradient.at(self.state.global_step, max(self.state.max_steps, 1))
         early = {id(micro_batch) for micro_batch in micro_batches[:-1]}
 
@@ -222,11 +222,6 @@ class SAMTrainerMixin(_Trainer):
             logs = {**logs, **{name: math.fsum(seen[name]) / len(seen[name]) for name in seen if seen[name]}}
             self._sam_figures = {name: [] for name in FIGURES}
         super().log(logs, *args, **kwargs)
-
-    def _share(self, micro_batches: list[Any]) -> float:
-        """Gives the share of the batch that the ascent uses."""
-        size = sum(batch_size(micro_batch) for micro_batch in micro_batches)
-        return 1.0 if self._sam_gradient is None else self._sam_gradient.ascent_size(size) / size
 
     def _note(self, info: GradientInfo) -> None:
         loss = info.loss if info.ascent_loss is None else info.ascent_loss

@@ -133,6 +133,14 @@ def load_model(
             f"Model directory {name!r} holds an adapter ({ADAPTER}), which names another "
             "model to load; merge it into its model and save that."
         )
+    if local and (Path(source) / SUMS).is_file():  # a model that lowland saved
+        try:
+            check_sums(Path(source))
+        except DamagedError as error:
+            raise UserError(
+                f"Model {name!r} is damaged: {error} Give another checkpoint, or remove {SUMS} from it if "
+                "you changed the file yourself."
+            ) from None
     config = config or read_config(name, hub)
     with quiet_transformers(), _as_user_error(name):
         if type(config) not in kind.auto._model_mapping:
@@ -178,7 +186,8 @@ def load_model(
         keep_head_separate(model)
     _check_vocabulary(name, model, tokenizer)
     _complete_special_tokens(name, model, tokenizer)
-    forget_source(tokenizer)
+    for leftover in ("is_local", "local_files_only"):  # where it was read from, which no save should say
+        tokenizer.init_kwargs.pop(leftover, None)
     fresh = {*info["missing_keys"], *(found[0] for found in info["mismatched_keys"])}
     return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name, fresh=tuple(sorted(fresh)))
 
@@ -202,12 +211,6 @@ def read_config(name: str, hub: bool = False) -> PreTrainedConfig:
     return config
 
 
-def forget_source(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Takes out of a tokenizer where it was read from, which is nothing that its next save should say."""
-    for leftover in ("is_local", "local_files_only"):
-        tokenizer.init_kwargs.pop(leftover, None)
-
-
 def resolve(name: str, hub: bool) -> tuple[str, bool]:
     """Returns where to read and whether that is this machine's disk.
 
@@ -227,7 +230,6 @@ def resolve(name: str, hub: bool) -> tuple[str, bool]:
                 f"Model directory {name!r} has no .safetensors file; save the model with save_pretrained, "
                 "because pickled weights such as pytorch_model.bin can run code and are not read."
             )
-        _check_sums(name, path)
         return str(path), True
     if path.exists():
         raise UserError(
@@ -241,29 +243,12 @@ def resolve(name: str, hub: bool) -> tuple[str, bool]:
     return name, False
 
 
-def _check_sums(name: str, path: Path) -> None:
-    """Refuses a model that lowland saved and that is no longer what it saved."""
-    if not (path / SUMS).is_file():
-        return
-    try:
-        check_sums(path)
-    except DamagedError as error:
-        raise UserError(
-            f"Model {name!r} is damaged: {error} Give another checkpoint, or remove {SUMS} from it if you "
-            "changed the file yourself."
-        ) from None
-
-
 def _set_dropout(config: PreTrainedConfig, rate: float) -> int:
     """Writes the rate to every dropout field of a configuration and its parts, and counts them."""
-    found = 0
-    for name in DROPOUT_SETTINGS:
-        if hasattr(config, name):
-            setattr(config, name, rate)
-            found += 1
-    for part in config.sub_configs:
-        found += _set_dropout(getattr(config, part), rate)
-    return found
+    known = [name for name in DROPOUT_SETTINGS if hasattr(config, name)]
+    for name in known:
+        setattr(config, name, rate)
+    return len(known) + sum(_set_dropout(getattr(config, part), rate) for part in config.sub_configs)
 
 
 def _check_tokenizer_files(name: str, source: str, local: bool, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from lowland.statistics import PairedComparison, Verdict, compare_pairs, decide
-
-Direction = Literal["higher", "lower"]
+from lowland.statistics import PairedComparison, Verdict, decide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,30 +24,20 @@ class Outcome:
 
     name: str
     unit: str
-    better: Direction
+    better: Literal["higher", "lower"]
     margin: float
     description: str
     floor: float | None = None
     ceiling: float | None = None
 
-    def decide(self, reference: Sequence[float], arm: Sequence[float], **options: Any) -> Verdict:
-        """Decides between two arms.
-
-        Args:
-            reference: The reference's value for each seed.
-            arm: The arm's, in the same order of seeds.
-            options: More for `lowland.statistics.decide`, such as `adjusted_p`.
-        """
-        return self.judge(compare_pairs(reference, arm), **options)
-
-    def judge(self, comparison: PairedComparison, **options: Any) -> Verdict:
-        """Decides between two arms whose pairs were compared; see `decide`."""
+    def judge(self, comparison: PairedComparison, adjusted_p: float | None = None) -> Verdict:
+        """Decides between two arms whose pairs were compared; see `lowland.statistics.decide`."""
         return decide(
             comparison,
-            margin=options.pop("margin", self.margin),
+            margin=self.margin,
             higher_is_better=self.better == "higher",
             floor=self.floor,
             ceiling=self.ceiling,
+            adjusted_p=adjusted_p,
             unit=self.unit,
-            **options,
         )

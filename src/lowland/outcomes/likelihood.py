@@ -10,44 +10,29 @@ from scipy.special import softmax
 
 from lowland.outcomes.base import Outcome
 
-ANSWER_LOSS = Outcome(
-    name="loss of an answer",
-    unit="nats",
-    better="lower",
-    margin=0.02,
-    description="mean negative log-likelihood of the right answer",
-    ceiling=0.0,
+
+def _loss(name: str, unit: str, margin: float, description: str, ceiling: float | None = 0.0) -> Outcome:
+    return Outcome(
+        name=name, unit=unit, better="lower", margin=margin, description=description, ceiling=ceiling
+    )
+
+
+ANSWER_LOSS = _loss("loss of an answer", "nats", 0.02, "mean negative log-likelihood of the right answer")
+TOKEN_LOSS = _loss(
+    "loss of a token", "nats", 0.02, "mean negative log-likelihood of a token of the right answer"
 )
-TOKEN_LOSS = Outcome(
-    name="loss of a token",
-    unit="nats",
-    better="lower",
-    margin=0.02,
-    description="mean negative log-likelihood of a token of the right answer",
-    ceiling=0.0,
+BRIER = _loss(
+    *("Brier score", "", 0.005),
+    "mean squared distance of the labels' probabilities from the right ones, from 0 to 2",
 )
-BRIER = Outcome(
-    name="Brier score",
-    unit="",
-    better="lower",
-    margin=0.005,
-    description="mean squared distance of the labels' probabilities from the right ones, from 0 to 2",
-    ceiling=0.0,
+CALIBRATION = _loss(
+    *("calibration error", "points", 0.5),
+    "mean distance between confidence and share of right answers, over bins of confidence",
 )
-CALIBRATION = Outcome(
-    name="calibration error",
-    unit="points",
-    better="lower",
-    margin=0.5,
-    description="mean distance between confidence and share of right answers, over bins of confidence",
-    ceiling=0.0,
-)
-FORGETTING = Outcome(
-    name="forgetting",
-    unit="nats a token",
-    better="lower",
-    margin=0.02,
-    description="rise of the loss on general text over the model before fine-tuning",
+FORGETTING = _loss(
+    *("forgetting", "nats a token", 0.02),
+    "rise of the loss on general text over the model before fine-tuning",
+    ceiling=None,
 )
 OUTCOMES = (ANSWER_LOSS, TOKEN_LOSS, BRIER, CALIBRATION)
 
@@ -132,17 +117,16 @@ def calibration(
     confidences = np.bincount(place, weights=confidence, minlength=bins) / filled
     shares = np.bincount(place, weights=right, minlength=bins) / filled
     distance = np.nan_to_num(np.abs(confidences - shares))
-    names = ("low", "high", "answers", "confidence", "right")
-    columns = (
-        edges[:-1].tolist(),
-        edges[1:].tolist(),
-        counts.tolist(),
-        confidences.tolist(),
-        shares.tolist(),
-    )
-    return 100 * float((counts * distance).sum() / len(values)), [
-        dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)
-    ]
+    columns = {
+        "low": edges[:-1],
+        "high": edges[1:],
+        "answers": counts,
+        "confidence": confidences,
+        "right": shares,
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    error = 100 * float((counts * distance).sum() / len(values))
+    return error, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _filled(values: ArrayLike, dimensions: int) -> np.ndarray:

@@ -41,14 +41,12 @@ class Power:
     Attributes:
         seeds: The seeds of each arm.
         sees: The smallest true difference that they see in 4 of 5 cases; infinite for fewer than two seeds.
-        sees_if_exact: The same if the spread were known exactly.
         spread: The spread that it is computed from.
         unit: What the numbers are called.
     """
 
     seeds: int
     sees: float
-    sees_if_exact: float
     spread: Spread
     unit: str = "points"
 
@@ -58,8 +56,6 @@ class Power:
         spread = f"standard deviation {_short(self.spread.value)}, {self.spread.source}"
         if math.isinf(self.sees):
             return f"{self.seeds} seed{'s' * (self.seeds != 1)} cannot detect any difference, however large."
-        if self.spread.freedom is not None and self.sees_if_exact < 0.9 * self.sees:
-            spread += f"; {_short(self.sees_if_exact)} {self.unit} if it is exact"
         if self.unit == "points" and self.sees > 100:
             return f"{self.seeds} seeds are too few to detect any difference with 80% power ({spread})"
         return f"{self.seeds} seeds detect {_short(self.sees)} {self.unit} with 80% power ({spread})"
@@ -104,9 +100,8 @@ def power(seeds: int, spread: Spread, unit: str = "points") -> Power:
     Returns:
         The statement.
     """
-    exact = _visible(seeds, None) * spread.value if seeds >= 2 else math.inf
     sees = _visible(seeds, spread.freedom) * spread.value if seeds >= 2 else math.inf
-    return Power(seeds=seeds, sees=sees, sees_if_exact=exact, spread=spread, unit=unit)
+    return Power(seeds=seeds, sees=sees, spread=spread, unit=unit)
 
 
 def seeds_for(detect: float, spread: Spread, most: int = MOST_SEEDS) -> int | None:

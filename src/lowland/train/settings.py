@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from lowland.settings import check, setting
 
-OptimizerName: TypeAlias = Literal["adafactor", "adamw", "muon"]
+OptimizerName: TypeAlias = Literal["adafactor", "adamw"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 EmbeddingNoiseName: TypeAlias = Literal["none", "r3f", "smart", "freelb"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
@@ -33,16 +33,13 @@ class TrainSettings:
         "keep only the inputs of each layer and compute the rest again; less memory, a third more time, the "
         "same gradients",
     )
-    optimizer: OptimizerName = setting(
-        "adafactor",
-        "adafactor, adamw or muon; adafactor has T5's settings, muon leaves embeddings and vectors to AdamW",
-    )
+    optimizer: OptimizerName = setting("adafactor", "adafactor, which has T5's settings, or adamw")
     learning_rate: float = setting(1e-3, "peak learning rate", above=0)
     schedule: ScheduleName = setting(
         "constant", "learning rate after the warm-up: constant, linear or cosine"
     )
     warmup_steps: int = setting(0, "steps in which the learning rate rises", least=0)
-    weight_decay: float = setting(0.0, "weight decay of AdamW and Muon, on matrices only", least=0)
+    weight_decay: float = setting(0.0, "weight decay of AdamW, on matrices only", least=0)
     gradient_clip: float = setting(0.0, "maximum norm of the gradient; 0 for none", least=0)
     dropout: float = setting(0.1, "dropout rate of the model", least=0, below=1)
     precision: Precision = setting(

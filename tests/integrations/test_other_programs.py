@@ -16,7 +16,7 @@ from transformers import Seq2SeqTrainer, Trainer
 import lowland
 from lowland import SAMConfig
 from lowland.errors import UserError
-from lowland.integrations.named import settings_of_environment
+from lowland.integrations.axolotl import settings_of_environment
 
 
 def module_of_another(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> ModuleType:
@@ -70,7 +70,7 @@ def test_axolotl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_llama_factory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`use_sam` puts SAM into every stage, and the classes are found by their paths, too."""
+    """`use_sam` puts SAM into the Trainer of every stage, and into the workflows that have it already."""
     from lowland.integrations import llamafactory
 
     for stage, name in llamafactory.STAGES.items():
@@ -78,9 +78,6 @@ def test_llama_factory(monkeypatch: pytest.MonkeyPatch) -> None:
         module_of_another(monkeypatch, f"llamafactory.train.{stage}.trainer", **{name: own})
         early = {} if stage == "dpo" else {name: own}  # this one imports its Trainer when it runs
         module_of_another(monkeypatch, f"llamafactory.train.{stage}.workflow", **early)
-    monkeypatch.setenv("LOWLAND_SAM", "rho=0.05")
-    assert by_path("lowland.integrations.llamafactory.SAMPairwiseTrainer").sam.rho == 0.05
-    assert by_path("lowland.integrations.llamafactory.SAMSeq2SeqTrainer").sam.rho == 0.05
     llamafactory.use_sam(SAMConfig(rho=0.07))
     for stage, name in llamafactory.STAGES.items():
         for part in ("trainer", "workflow")[: 1 if stage == "dpo" else 2]:
