@@ -21,7 +21,7 @@ from lowland.cli.settings import given
 from lowland.config.data import CustomData
 from lowland.config.layers import build_section
 from lowland.errors import UserError
-from lowland.tasks import Source, Task, resolve
+from lowland.tasks import Source, Task, checks, resolve
 
 if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult
@@ -97,7 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
                 bf16=bf16,
                 labels={name: known} if set(data.scorers[name].labels(chosen)) <= set(known) else None,
             )
-        for sentence in results[name].warnings:
+        labels, why = family.labels or known, "are none of the labels of this model"
+        strange = (
+            checks.unseen(name, labels, chosen, why) if labels and data.scorers[name].labels(chosen) else []
+        )
+        for sentence in (*results[name].warnings, *strange):
             note(f"Warning: {sentence}")
         if "predictions" in arguments:
             path = Path(arguments.predictions).expanduser() / f"{name}.jsonl"
@@ -125,7 +129,9 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
         own: dict[str, Any] = data["custom"]
         classes: tuple[str, ...] = ()
         if usage is not None and usage.template is not None:
-            own = {"input": usage.template, "positive": usage.positive, **own}
+            # The positive class is that of the metric f1, where that is asked for.
+            positive = usage.positive if "f1" in own.get("metrics", ()) else None
+            own = {"input": usage.template, "positive": positive, **own}
             # Of a model of several tasks, it is not known which classes are those of the rows.
             classes = usage.labels if len(usage.tasks) == 1 else ()
         for key, option in (("evaluation", "--test"), ("target", "--target"), ("input", "--input")):

@@ -268,7 +268,8 @@ def further_sets(
         loaded, train = task.load(), data.train[custom.name]
         found[name] = loaded.evaluation[name]
         warnings += [*loaded.warnings, *checks.shared(name, train, found[name])]
-        warnings += checks.unseen(name, train, found[name]) if _own(data).labels(train) else []
+        known = {example.targets for example in train}
+        warnings += checks.unseen(name, known, found[name]) if _own(data).labels(train) else []
     return found, warnings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,10 +172,22 @@ def special_tokens(
     tokenizer: PreTrainedTokenizerBase, *, target: bool = False
 ) -> tuple[list[int], list[int]]:
     """Gives the ids that a tokenizer puts before a text and after it."""
-    bare = list(_call(tokenizer, "a", target, add_special_tokens=False))
-    whole = list(_call(tokenizer, "a", target))
+    text = some_text(tokenizer)
+    bare = list(_call(tokenizer, text, target, add_special_tokens=False))
+    whole = list(_call(tokenizer, text, target))
     start = next(i for i in range(len(whole) + 1) if whole[i : i + len(bare)] == bare)
     return whole[:start], whole[start + len(bare) :]
+
+
+def some_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Gives a short text of which the vocabulary makes a token: `a`, or one of its words if it has no `a`."""
+    specials = set(tokenizer.all_special_ids)
+    words = (str(tokenizer.decode([i])) for i in range(len(tokenizer)) if i not in specials)
+    return next(
+        text
+        for text in chain("a1.", words, ["a"])
+        if text and _call(tokenizer, text, False, add_special_tokens=False)
+    )
 
 
 def _call(tokenizer: Any, texts: str | list[str], target: bool, **options: Any) -> Any:

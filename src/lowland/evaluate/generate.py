@@ -60,6 +60,8 @@ def generate(
     # Inputs of like length share a batch, so that little padding is computed.
     order = np.argsort([len(ids) for ids in encoded], kind="stable")
     predictions = [""] * len(texts)
+    # With a cache, ProphetNet ends in an error of transformers' own.
+    options = {"use_cache": False} if model.config.model_type == "prophetnet" else {}
     autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=bf16)
     with evaluation_mode(model), torch.inference_mode(), autocast, quiet_transformers():
         for start in range(0, len(order), batch_size):
@@ -77,6 +79,8 @@ def generate(
                 num_return_sequences=1,
                 return_dict_in_generate=False,
                 max_new_tokens=target_length,
+                tokenizer=tokenizer,  # for texts at which to stop, where a kept configuration has some
+                **options,
             )
             if side == "left":
                 written = written[:, input_ids.shape[1] :]

@@ -141,10 +141,18 @@ class Causal(Writer):
         try:
             prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, **options)
             whole = tokenizer.apply_chat_template(answered, **options)
+            unheard = system and prompt == tokenizer.apply_chat_template(
+                asked[1:], add_generation_prompt=True, **options
+            )
         except TemplateError as error:
             raise UserError(
                 f"The chat template of {self.loaded.name} cannot be used so: {str(error).rstrip('.')}."
             ) from None
+        if unheard:
+            raise UserError(
+                f"The chat template of {self.loaded.name} leaves system texts out; leave out --system, or "
+                "put the text into --input."
+            )
         if prompt.count(INPUT) != 1 or whole.count(TARGET) != 1:
             raise UserError(
                 f"The chat template of {self.loaded.name} does not write each message once; leave out --chat."

@@ -13,10 +13,10 @@ from torch.nn.functional import mse_loss
 from transformers import PreTrainedConfig
 
 from lowland.data import EncodedExample, EncodedSet, collate, encode_texts
-from lowland.data.encode import TokenIds, literal, tokenize
+from lowland.data.encode import TokenIds, literal, some_text, tokenize
 from lowland.errors import UserError
 from lowland.families.base import Family, Reading, Start
-from lowland.families.head import REGRESSION, kind_of, labels_of
+from lowland.families.head import kind_of, labels_of
 from lowland.families.settings import FamilySettings
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example, Pair
@@ -38,8 +38,8 @@ class Classifier(Family):
 
     def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
         super().__init__(loaded, settings)
-        self._regression = loaded.model.config.problem_type == REGRESSION
         self.labels = labels_of(loaded.model.config)
+        self._regression = not self.labels
         types = getattr(loaded.model.config, "type_vocab_size", 0) or 0
         self._has_types = types > 1 and "token_type_ids" in loaded.tokenizer.model_input_names
         self._numbers = {label: number for number, label in enumerate(self.labels)}
@@ -156,7 +156,8 @@ def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) 
     """
     if not pairs:
         return [], 0
-    bare, whole = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a", "a")["input_ids"]
+    text = some_text(tokenizer)
+    bare, whole = tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer(text, text)["input_ids"]
     places = [place for place in range(len(whole)) if whole[place : place + len(bare)] == bare]
     before, between = whole[: places[0]], whole[places[0] + len(bare) : places[1]]
     after = whole[places[1] + len(bare) :]

@@ -17,7 +17,10 @@ from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
 from lowland.tasks.base import Example
-from lowland.train.loss import BatchLoss, encoder_decoder_loss
+from lowland.train.loss import BatchLoss, decoder_inputs, encoder_decoder_loss
+
+WHOLE = 64
+"""Tokens, more than stand around a text."""
 
 
 class EncoderDecoder(Writer):
@@ -42,6 +45,11 @@ class EncoderDecoder(Writer):
         """Gives the token before all targets: BART's opening, or a language."""
         before, _ = special_tokens(self.tokenizer, target=True)
         return before[0] if before else None
+
+    def first_read(self) -> int | None:
+        """Gives what the model itself puts in front of its targets in training."""
+        ids, _ = self.encode_targets([""], WHOLE)
+        return int(decoder_inputs(self.loaded.model)(torch.from_numpy(ids[0]).long()[None])[0, 0])
 
     def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
         """Encodes inputs and targets by T5's rule."""
@@ -68,7 +76,7 @@ class EncoderDecoder(Writer):
         output = module(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            decoder_input_ids=module.prepare_decoder_input_ids_from_labels(batch["labels"]),
+            decoder_input_ids=decoder_inputs(module)(batch["labels"]),
             use_cache=False,
         )
         return output.logits, batch["labels"]

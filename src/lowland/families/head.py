@@ -15,6 +15,9 @@ from lowland.models import Kind
 REGRESSION = "regression"
 """The `problem_type` of a head that gives a number."""
 
+MOST_SHOWN = 8
+"""Labels that a sentence lists."""
+
 
 def kind_of(config: PreTrainedConfig, tasks: TaskExamples) -> Kind:
     """Says how a classifier is loaded: with a new head where its own is not of the tasks' labels.
@@ -59,7 +62,24 @@ def kind_of(config: PreTrainedConfig, tasks: TaskExamples) -> Kind:
         is_unused=lambda name: not name.startswith(prefix) or "pooler" in name,
         finish=redraw if fresh and trained else lambda model: None,
         change=change if fresh else lambda config: None,
+        note=_replaced(labels_of(config), head or ()) if fresh and trained else "",
     )
+
+
+def _replaced(old: tuple[str, ...], new: tuple[str, ...]) -> str:
+    """Says that a trained head is not used."""
+    remedy = ""
+    if {label.casefold().strip() for label in old} == {label.casefold().strip() for label in new}:
+        remedy = " They differ in spelling only: to keep it, write the targets as it does."
+    return (
+        f"The classifier of this checkpoint is for {_listed(old)}, and the targets are {_listed(new)}: a new "
+        f"one is trained in its place.{remedy}"
+    )
+
+
+def _listed(labels: tuple[str, ...]) -> str:
+    more = f" and {len(labels) - MOST_SHOWN} more labels" if len(labels) > MOST_SHOWN else ""
+    return (", ".join(map(repr, labels[:MOST_SHOWN])) or "numbers") + more
 
 
 def head_of(tasks: TaskExamples) -> tuple[str, ...]:
@@ -91,7 +111,10 @@ def head_of(tasks: TaskExamples) -> tuple[str, ...]:
 
 
 def labels_of(config: Any) -> tuple[str, ...]:
-    """Lists the labels of a head, in the order of its scores; none where it gives a number."""
-    if config.problem_type == REGRESSION:
+    """Lists the labels of a head, in the order of its scores; none where it gives a number.
+
+    A head of one label gives a number in transformers, whatever it is called.
+    """
+    if config.problem_type == REGRESSION or config.num_labels == 1:
         return ()
     return tuple(config.id2label[number] for number in sorted(config.id2label))

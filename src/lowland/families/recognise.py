@@ -105,7 +105,9 @@ def load_family(
             base, dropout=dropout, hub=hub, kind=adapters.quantized(kind, settings), config=config
         )
         loaded = adapters.attach(loaded, name, adapter, lora, settings, trainable=start is not None)
-    return family(loaded, settings)
+    made = family(loaded, settings)
+    made.notes += (kind.note,) if kind.note else ()
+    return made
 
 
 def family_defaults(model: str, settings: Mapping[str, Any], lora: bool, hub: bool) -> dict[str, Any]:

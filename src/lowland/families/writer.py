@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -38,9 +38,14 @@ class Writer(Family):
         super().__init__(loaded, settings)
         if not self.settings.keep_generation:
             self.notes += tuple(set_aside(loaded, self.first_target()))
+        self.notes += tuple(agree(loaded, self.first_read()))
 
     def first_target(self) -> int | None:
         """Gives the token with which every target begins, where there is one."""
+        return None
+
+    def first_read(self) -> int | None:
+        """Gives the token that stands before every target in training, where there is one."""
         return None
 
     @abstractmethod
@@ -102,6 +107,36 @@ class Writer(Family):
             found[chosen] = (each * (labels != IGNORED)).sum(-1).cpu().numpy()
         left = iter(found.tolist())
         return [[next(left) for _ in row] for row in answers]
+
+
+def agree(loaded: LoadedModel, first_read: int | None) -> list[str]:
+    """Lets generation begin and end with the tokens that targets begin and end with in training.
+
+    A generation configuration with others lets a model go on after its answer, or begin as it never did.
+
+    Args:
+        loaded: The model; its generation_config is changed in place.
+        first_read: The token before a target; `None` where that is the input.
+
+    Returns:
+        A sentence for each token that was another one.
+    """
+    config, tokenizer = cast(Any, loaded.model.generation_config), loaded.tokenizer
+    end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    told = []
+    for name, wanted, right in (
+        ("decoder_start_token_id", first_read, config.decoder_start_token_id == first_read),
+        ("eos_token_id", end, end in ends),
+    ):
+        if wanted is None or right:
+            continue
+        told.append(
+            f"The generation settings of {loaded.name} have {name} {getattr(config, name)}; "
+            f"{wanted} ({tokenizer.convert_ids_to_tokens(wanted)}) is used, as in training."
+        )
+        setattr(config, name, wanted)
+    return told
 
 
 def set_aside(loaded: LoadedModel, first_target: int | None) -> list[str]:

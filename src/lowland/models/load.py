@@ -83,6 +83,7 @@ class Kind:
         options: What `from_pretrained` is given besides.
         change: Changes the configuration before the model is built.
         finish: Changes the model after it was read.
+        note: What the user should know of it; empty where there is nothing.
     """
 
     auto: Any = AutoModelForSeq2SeqLM
@@ -93,6 +94,7 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
     change: Callable[[PreTrainedConfig], None] = lambda config: None
     finish: Callable[[PreTrainedModel], None] = lambda model: None
+    note: str = ""
 
 
 def load_model(
@@ -268,9 +270,11 @@ def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTo
         for matrix in (model.get_input_embeddings(), model.get_output_embeddings())
         if matrix is not None
     )
-    if len(tokenizer) > rows:
+    # A vocabulary may have gaps, so that its last id tells more than its size.
+    ids = max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=0))
+    if ids > rows:
         raise UserError(
-            f"The tokenizer of model {name!r} has {len(tokenizer)} tokens, but its embeddings have only "
+            f"The tokenizer of model {name!r} has {ids} tokens, but its embeddings have only "
             f"{rows} rows; give a checkpoint whose tokenizer belongs to it."
         )
 
@@ -278,8 +282,8 @@ def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTo
 def _complete_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Fills in ids that training and generation need and that some checkpoints leave to the tokenizer."""
     fallbacks: dict[str, tuple[int | None, ...]] = {
-        "pad_token_id": (tokenizer.pad_token_id,),
         "eos_token_id": (tokenizer.eos_token_id, tokenizer.sep_token_id),
+        "pad_token_id": (tokenizer.pad_token_id,),
     }
     if model.config.is_encoder_decoder:
         # T5 starts with padding; BART and encoder-decoder pairs have a token for it.
@@ -287,16 +291,18 @@ def _complete_special_tokens(name: str, model: PreTrainedModel, tokenizer: PreTr
             (tokenizer.pad_token_id,) if is_t5(model) else (tokenizer.bos_token_id, tokenizer.cls_token_id)
         )
     else:  # a decoder alone often has no padding: what is padded is masked
-        fallbacks["pad_token_id"] += (tokenizer.eos_token_id,)
+        ends = getattr(model.config, "eos_token_id", None)
+        fallbacks["pad_token_id"] += (tokenizer.eos_token_id, ends if isinstance(ends, int) else None)
     generation = getattr(model, "generation_config", None)  # a classifier has none
     owners = [model.config, *([generation] if generation is not None else [])]
     for wanted, candidates in fallbacks.items():
         known = (*(getattr(owner, wanted, None) for owner in owners), *candidates)
-        value: Any = next((value for value in known if value is not None), None)
+        # Some have -1 where there is none.
+        value: Any = next((value for value in known if value not in (None, -1)), None)
         if value is None:
             raise UserError(f"Model {name!r} has no {wanted}; add it to its config.json.")
         for owner in owners:
-            if getattr(owner, wanted, None) is None:
+            if getattr(owner, wanted, None) in (None, -1):
                 setattr(owner, wanted, value)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = model.config.pad_token_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lowland.metrics import Limit
 from lowland.tasks.base import Example
@@ -92,18 +92,16 @@ def _a_letter_less(word: str) -> set[str]:
     return {word, *(word[:place] + word[place + 1 :] for place in range(len(word)))}
 
 
-def unseen(name: str, train: Sequence[Example], evaluation: Sequence[Example]) -> list[str]:
-    """Reports classes of the evaluation that training never shows."""
-    known = {example.targets for example in train}
+def unseen(
+    name: str, known: Collection[str], evaluation: Sequence[Example], why: str = "never occur in training"
+) -> list[str]:
+    """Reports classes of the evaluation that are not known, since training never shows them."""
     strange = Counter(example.targets for example in evaluation if example.targets not in known)
     if not strange:
         return []
     shown = ", ".join(f"{target!r} ({count})" for target, count in strange.most_common(5))
     others = " and others" if len(strange) > 5 else ""
-    return [
-        f"{name}: {strange.total()} of {len(evaluation)} evaluation targets never occur in training:"
-        f" {shown}{others}."
-    ]
+    return [f"{name}: {strange.total()} of {len(evaluation)} evaluation targets {why}: {shown}{others}."]
 
 
 def blank(name: str, examples: Sequence[Example]) -> list[str]:

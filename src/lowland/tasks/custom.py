@@ -148,7 +148,7 @@ class CustomTask(Task):
             *checks.repeated(self.name, train),
             *checks.shared(self.name, train, evaluation),
             *(checks.alike(self.name, targets) if classes else []),
-            *(checks.unseen(self.name, train, evaluation) if classes and train else []),
+            *(checks.unseen(self.name, {e.targets for e in train}, evaluation) if classes and train else []),
             *checks.limits(f"{self.name}, evaluation", self.limits(evaluation)),
             *self._wrong_targets(evaluation),
         ]

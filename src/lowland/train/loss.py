@@ -76,7 +76,7 @@ def encoder_decoder_loss(
         wrap: What is done to the module whose forward pass is called, such as giving it to several processes.
         **terms: See `token_loss`.
     """
-    shift: Any = model.prepare_decoder_input_ids_from_labels
+    shift = decoder_inputs(model)
     if fast and is_packable(model):
 
         def prepare(batch: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -98,6 +98,21 @@ def encoder_decoder_loss(
         return token_loss(output.logits, batch["labels"], **terms)
 
     return BatchLoss(wrap(model), whole, device, bf16=bf16)
+
+
+def decoder_inputs(model: Any) -> Callable[[Tensor], Tensor]:
+    """Gives what shifts labels to the right to a model's decoder inputs: its own method, if it has one.
+
+    M2M100, NLLB and Blenderbot have none; their `forward` does the same as the function here.
+    """
+    own: Callable[[Tensor], Tensor] | None = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+
+    def shift(labels: Tensor) -> Tensor:
+        start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
+        shifted = torch.cat([start, labels[:, :-1]], dim=1)
+        return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)
+
+    return own or shift
 
 
 def token_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0, label_smoothing: float = 0.0) -> Tensor:
