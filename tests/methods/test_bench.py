@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from scipy.stats import t, ttest_1samp
+from tests.families.tiny import write_model
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from bench_methods import mean_over_tasks
+from bench_methods import best_arms, mean_over_tasks
+from methods_cost import costs
 
 
 def test_one_task_has_students_interval() -> None:
@@ -36,3 +38,31 @@ def test_tasks_weigh_the_same() -> None:
 def test_a_single_pair_has_no_interval() -> None:
     """Where a task has one pair, its difference is told without an interval."""
     assert str(mean_over_tasks([[1.0]], higher=True)) == "+1.00 (n = 1)"
+
+
+def test_the_best_of_each_outcome_go_on() -> None:
+    """Of each outcome the arms with the best means are selected, whichever way it is better."""
+    seeds = range(3)
+    of = {"baseline": (50.0, 1.0), "a": (52.0, 1.2), "b": (49.0, 0.7), "c": (50.5, 0.9), "d": (49.5, 1.3)}
+    task = {
+        name: {arm: {seed: values[place] + seed for seed in seeds} for arm, values in of.items()}
+        for place, name in enumerate(("score", "loss of an answer"))
+    }
+    assert best_arms([task], list(of), 1) == ["baseline", "a", "b"]
+    assert best_arms([task], list(of), 2) == ["baseline", "a", "b", "c"]
+
+
+def test_costs_are_those_of_the_arms(tmp_path: Path) -> None:
+    """An average is one copy of the weights, the head's perturbation far less; a step of SAM takes longer."""
+    write_model(tmp_path / "model", "bert")
+    settings = {"sam.rho": 0.05, "train.steps": 5, "train.batch_size": 8, "train.schedule": "linear"}
+    protocol = {
+        "arms": {"baseline": {}, "sam": {}, "ema": {}, "logits": {}},
+        "settings": settings,
+        "tasks": {"one": {"length": 6}},
+    }
+    found = costs(protocol, tmp_path / "model", repeats=3)
+    assert found["baseline"] == (1.0, 0.0) and found["sam"][0] > 0
+    # Batches are of 8 short texts: what else lives at the peak is under a tenth of the weights.
+    assert found["ema"][1] == pytest.approx(1, abs=0.1) and 0 < found["sam"][1] < 1.1
+    assert found["logits"][1] < 0.3
