@@ -51,13 +51,7 @@ class Setting:
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:
-    """Declares a field of a settings class.
-
-    Args:
-        default: The default; the class `dict` for an empty one.
-        help: See `Setting`.
-        **more: The other attributes of `Setting`.
-    """
+    """Declares a field of a settings class, by the attributes of `Setting`; `dict` makes an empty one."""
     metadata = {"setting": Setting(help=help, **more)}
     if default is dict:
         return field(default_factory=dict, metadata=metadata)
@@ -99,13 +93,7 @@ def check(settings: Any) -> None:
 
 
 def mismatch(kinds: Sequence[Any], said: Setting, value: Any) -> str | None:
-    """Says what a value must be, if it is not.
-
-    Args:
-        kinds: The types that it may have; `float` takes whole numbers, too, but no truth values.
-        said: Its limits.
-        value: The value.
-    """
+    """Says what a value of one of some types must be, if it is not; `float` takes whole numbers, too."""
     if value is None and type(None) in kinds:
         return None
     choices = [one for kind in kinds if typing.get_origin(kind) is Literal for one in typing.get_args(kind)]

@@ -47,12 +47,9 @@ EPILOG = """\
 def build_parser() -> Parser:
     """Builds the parser of what stands before a verb, which tells about all verbs."""
     listed = "\n".join(f"  {name:<10}{verb_module(name).HELP}" for name in VERBS)
-    parser = Parser(
-        prog="lowland",
-        usage="lowland VERB ... [--option ...]",
-        description=DESCRIPTION.format(verbs=listed),
-        epilog=EPILOG,
-    )
+    text = DESCRIPTION.format(verbs=listed)
+    usage = "lowland VERB ... [--option ...]"
+    parser = Parser(prog="lowland", usage=usage, description=text, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"lowland {__version__}")
     return parser
 
@@ -78,11 +75,7 @@ def verb_module(name: str) -> ModuleType:
 
 
 def missing_packages(requirements: Iterable[str]) -> list[str]:
-    """Lists the packages of the extra `lab` that are not installed.
-
-    Args:
-        requirements: Requirements of the package, as its metadata has them.
-    """
+    """Lists the packages of the extra `lab`, of requirements as metadata has them, that are not installed."""
     missing = []
     for requirement in requirements:
         name = re.split(r"[^A-Za-z0-9._-]", requirement)[0]
@@ -160,17 +153,13 @@ def _write_anything() -> None:
 
 
 def _refuse_bytes(words: Sequence[str]) -> None:
-    """Refuses words that are no text, such as a file's name in Latin-1: no record could hold them.
-
-    Raises:
-        UserError: If there is one.
-    """
-    for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            shown = os.fsencode(word).decode(errors="backslashreplace")
-            raise UserError(
-                f"The name {shown} is not UTF-8, so that no record of the experiment could hold it. Rename "
-                "the file or folder."
-            ) from None
+    """Refuses words that are no text, such as a file's name in Latin-1: no record could hold them."""
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        word = next(word for word in words if any("\ud800" <= letter <= "\udfff" for letter in word))
+        shown = os.fsencode(word).decode(errors="backslashreplace")
+        raise UserError(
+            f"The name {shown} is not UTF-8, so that no record of the experiment could hold it. Rename the "
+            "file or folder."
+        ) from None

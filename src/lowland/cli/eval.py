@@ -114,15 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]:
-    """Looks up the tasks that the arguments name, the user's own file among them.
-
-    Args:
-        arguments: The verb's arguments.
-        usage: How the model was trained: its template and classes are those of own rows, too.
-
-    Raises:
-        UserError: If there is nothing to score on, or something about it is wrong.
-    """
+    """Looks up the tasks that the arguments name; own rows have the template and classes of the training."""
     data = given(arguments, "data").get("data", {})
     tasks = resolve(data.get("tasks", ()))
     if "custom" in data:

@@ -48,11 +48,7 @@ def generation_of(arguments: argparse.Namespace) -> Generation:
 
 
 def check_model(arguments: argparse.Namespace) -> Path:
-    """Returns the directory that `--model` names, whether or not it holds a model.
-
-    Raises:
-        UserError: If there is none, and the name can be no other model's.
-    """
+    """Returns the directory that `--model` names; it must be there unless another model has the name."""
     directory = Path(arguments.model).expanduser()
     if not (directory.is_dir() or arguments.model == "embedded" or getattr(arguments, "data.hub", False)):
         raise UserError(
@@ -65,18 +61,9 @@ def check_model(arguments: argparse.Namespace) -> Path:
 def load_for_generation(
     arguments: argparse.Namespace, usage: Usage | None, precision: Precision
 ) -> tuple[Family, bool]:
-    """Loads the model that the arguments name, on the accelerator where there is one.
+    """Loads the model that the arguments name, and says whether it computes under bf16 autocast.
 
-    Args:
-        arguments: The verb's arguments.
-        usage: How the model was trained, which holds where the arguments say nothing else.
-        precision: As in the settings.
-
-    Returns:
-        The model, and whether it computes under bf16 autocast.
-
-    Raises:
-        UserError: If the model cannot be loaded.
+    How the model was trained holds where the arguments say nothing else.
     """
     from accelerate import PartialState
 

@@ -39,24 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     given = [Path(name) for name in arguments.directories]
     directories = [experiment for directory in given for experiment in find_experiments(directory)]
     several = len({directory.resolve() for directory in directories}) > 1
-    paper = getattr(arguments, "paper", False)
-    out = _out(arguments, given, directories)
+    paper = "paper" in arguments
+    out = Path(arguments.out) if "out" in arguments else None
     if out is not None and not several and not paper:
         raise UserError("--out is for a report over several experiments, but only one is given.")
+    if out is None and len(given) == 1:  # what is over several goes beside them
+        out = given[0] / "report" / ("paper" if directories == given else "")
     if paper and out is None:
         raise UserError("--paper makes tables over several experiments. Say with --out where to write them.")
     report_many(directories, out if several else None).print(console)
     if paper and out is not None:
         write_paper(directories, out).print(console)
     return 0
-
-
-def _out(arguments: argparse.Namespace, given: list[Path], directories: list[Path]) -> Path | None:
-    """Says where what is over several experiments goes; by default into the directory given."""
-    if "out" in arguments:
-        return Path(arguments.out)
-    if len(given) > 1:
-        return None
-    if directories != given:
-        return given[0] / "report"
-    return given[0] / "report" / "paper" if getattr(arguments, "paper", False) else None

@@ -35,11 +35,7 @@ def given(arguments: argparse.Namespace, *sections: str) -> dict[str, Any]:
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Collects the options that were given into nested settings.
-
-    Raises:
-        UserError: If a user's own data is not said completely.
-    """
+    """Collects the options that were given into nested settings, which say a user's own data completely."""
     settings = given(arguments, *TOP)
     custom = settings.get("data", {}).get("custom")
     if custom is not None and "preset" not in arguments and "config" not in arguments:
@@ -59,13 +55,6 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
     """Checks settings and data of all experiments of a command: name -> experiment.
 
     There is one, without a name, unless a grid makes several.
-
-    Args:
-        arguments: The arguments.
-        grid: Whether a grid is looked for.
-
-    Raises:
-        UserError: If something is wrong.
     """
     from lowland.comparison.experiment import build_experiment
     from lowland.comparison.grid import experiments_of, with_grid

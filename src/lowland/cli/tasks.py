@@ -31,10 +31,7 @@ examples:
   lowland doctor --data-dir ~/data     which of the files are there
 """
 
-SHOWN = (
-    *("data.fraction", "sam.rho", "sam.ascent", "sam.m", "train.batch_size", "train.optimizer"),
-    *("train.learning_rate", "train.dropout"),
-)
+SHOWN = ("data.fraction", "sam.rho", "sam.ascent", "sam.m", "train.batch_size", "train.learning_rate")
 """Settings of a recipe that are shown even where they are the defaults."""
 
 

@@ -26,24 +26,14 @@ MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::b
 
 
 def machine_trouble(error: BaseException) -> str | None:
-    """Says what the machine lacks.
-
-    Args:
-        error: What was raised.
-
-    Returns:
-        One sentence; `None` where the error is of another kind.
-    """
+    """Says in a sentence what the machine lacks; `None` where the error is of another kind."""
     if isinstance(error, OSError):
         if "temporary directory" in str(error):
             return "There is no folder for temporary files. Let TMPDIR name one that can be written to."
         if error.errno not in DISK:
             return None
         where = f"{error.filename}: " if error.filename else "A file cannot be read or written: "
-        advice = "Free the space, or give another place."
-        if error.errno == errno.ENAMETOOLONG:
-            advice = "Give a shorter name."
-        return f"{where}{error.strerror}. {advice}"
+        return f"{where}{error.strerror}. Free the space, or give another place."
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return "A path begins with ~, but there is no such home directory. Write the path out."
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY):
@@ -55,24 +45,14 @@ def machine_trouble(error: BaseException) -> str | None:
 
 
 def disk_error(error: OSError, path: Path) -> UserError:
-    """Says why the results in a directory cannot be read or written, and what to do.
-
-    Args:
-        error: What the system said.
-        path: The directory.
-    """
-    if error.errno in FULL:
-        advice = "What was saved before is whole. Free some space; the same command resumes where it stopped."
-    elif error.errno in CLOSED:
+    """Says why the results in a directory cannot be read or written, and what to do."""
+    if error.errno in CLOSED:
         advice = "Make it writable, or give another directory with --out."
-    elif error.errno == errno.ENAMETOOLONG:
-        advice = "Give a shorter name with --out."
     elif error.errno == errno.ENOENT:
         advice = "It was there before: bring it back, and the same command resumes where it stopped."
     else:
-        advice = (
-            "What was saved before is whole. Once the disk works, the same command resumes where it stopped."
-        )
+        first = "Free some space; the" if error.errno in FULL else "Once the disk works, the"
+        advice = f"What was saved before is whole. {first} same command resumes where it stopped."
     return UserError(f"{error.filename or path}: {error.strerror}. {advice}")
 
 

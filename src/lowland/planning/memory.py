@@ -64,13 +64,10 @@ def training_memory(
     Args:
         model: The model, or its outline.
         config: The experiment.
-        examples: Examples of a forward pass.
+        examples: Examples of a forward pass, each of the most tokens.
         lengths: The most tokens of an input and of a target.
         bf16: Whether it trains under bf16 autocast.
         processes: How many train together.
-
-    Returns:
-        What takes memory -> bytes.
     """
     trained = sum(4 * weight.numel() for weight in model.parameters() if weight.requires_grad)
     kept = activation_bytes(model, *lengths, checkpointed=config.train.gradient_checkpointing)
@@ -116,11 +113,8 @@ def activation_bytes(
 ) -> float:
     """Counts the bytes that one example's forward pass keeps for the backward pass, in fp32.
 
-    Args:
-        model: The model, or its outline. Adapters, which are small, are left out.
-        input_length: Tokens of its input.
-        target_length: Tokens of its target.
-        checkpointed: Whether only the inputs of layers are kept, and one layer at a time is computed again.
+    Where it is checkpointed, only the inputs of layers are kept, and one layer at a time is computed again.
+    Adapters, which are small, are left out.
     """
     base: PreTrainedModel = plain_module(model)
     tensors = {**dict(base.named_parameters()), **dict(base.named_buffers())}

@@ -124,13 +124,8 @@ class Plan:
 def plan_experiment(config: ExperimentConfig, data: ExperimentData | None = None) -> Plan:
     """Plans an experiment without running it; what is not on this machine is taken from publications.
 
-    Args:
-        config: The experiment.
-        data: Its examples where they were read before.
-
     Raises:
-        UserError: If something the user gave is wrong, or the model is neither here nor one of the
-            paper's.
+        UserError: If something the user gave is wrong, or the model is neither here nor one of the paper's.
     """
     first = config.of(config.reference)
     if first.model in memory.PAPER_MODELS:
@@ -177,9 +172,6 @@ def published_workload(config: ExperimentConfig, family: Family | None = None) -
     """Takes the published numbers of examples where the data are not here, and the longest lengths.
 
     Own data, and what the package carries, are read and counted; only their lengths are not known.
-
-    Raises:
-        UserError: If something about own data is wrong.
     """
     tasks = {task.name: task for task in load_tasks(config.data)}
     own = {name: task.load(Source()) for name, task in tasks.items() if task.data is None}
@@ -240,14 +232,7 @@ def make_plan(
     family: Family | PreTrainedModel,
     runs: Mapping[str, int] | None = None,
 ) -> Plan:
-    """Counts what an experiment takes of this machine.
-
-    Args:
-        config: The experiment.
-        workload: Its examples.
-        family: The model of its reference, or its outline alone.
-        runs: Arm -> runs that are left; all by default.
-    """
+    """Counts what an experiment takes of this machine; `family` is its reference's, or an outline alone."""
     train, device, processes = config.train, PartialState().device, PartialState().num_processes
     runs = runs if runs is not None else {arm: len(config.seeds) for arm in config.arms}
     precision = resolve_precision(train.precision, device)
@@ -298,11 +283,6 @@ def _advice(needed: Mapping[str, int], examples: int, available: int) -> str:
 
 def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
     """Refuses an experiment that needs far more memory or disk than is free, and would be killed.
-
-    Args:
-        plan: What it will do.
-        path: Where its results go.
-        jobs: Runs at a time, each of which needs the memory.
 
     Raises:
         UserError: If it does not fit; the sentence says how it would, and how to start it regardless.

@@ -83,11 +83,6 @@ class Remaining:
     Steps are counted in units of the baseline's. A unit and an evaluation take what they took so far. What
     runs do not count (loading, saving), and runs side by side, are in the ratio of the time that has passed
     to the time that they counted.
-
-    Args:
-        config: The experiment.
-        path: Its directory.
-        clock: Gives the time in seconds.
     """
 
     def __init__(
