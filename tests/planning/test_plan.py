@@ -10,7 +10,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from lowland.cli import main
-from lowland.config.experiment import build_config
+from lowland.config.experiment import SEEDS, build_config
 from lowland.families.recognise import load_family
 from lowland.methods import rise
 from lowland.models import load_model
@@ -110,7 +110,7 @@ def test_steps_tokens_and_evaluations_are_counted() -> None:
     assert plan.tokens == 30 * 32 * (16 + 8)
     assert plan.epochs == 30 * 32 / 640
     assert plan.evaluations == 5
-    assert plan.runs == {"baseline": 3, "sam": 3}
+    assert plan.runs == {"baseline": SEEDS, "sam": SEEDS}
 
 
 def test_time_follows_the_passes_of_sam() -> None:
