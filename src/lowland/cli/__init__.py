@@ -122,8 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise unknown_name("verb", name, VERBS)
         arguments = build_verb_parser(name).parse_words(words[1:])
         arguments.command = redact(shlex.join(["lowland", *words]))
-        # Nothing is asked of the network unless the user asks for the hub.
-        if not getattr(arguments, "data.hub", False):
+        # Nothing is asked of the network unless the user asks for the hub, or to upload there.
+        if not getattr(arguments, "data.hub", False) and "push_to_hub" not in arguments:
             os.environ["HF_HUB_OFFLINE"] = "1"
         module = verb_module(name)
         interrupted = getattr(module, "INTERRUPTED", interrupted)

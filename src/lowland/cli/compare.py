@@ -13,6 +13,7 @@ from lowland.cli import options, settings
 from lowland.cli.console import console, say
 from lowland.cli.options import add
 from lowland.cli.parser import Pairs, at_least_one, launcher_and_options, number, own_arm, text_list
+from lowland.cli.publish import push
 from lowland.config.arms import KNOWN
 from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.errors import UserError
@@ -161,6 +162,8 @@ def run_one(
     if result.model is not None:
         say(f"Model to use: {result.model} (from_pretrained loads it)")
         say(f"Next: lowland predict --model {shlex.quote(str(result.model))} --input FILE")
+        if name := getattr(arguments, "push_to_hub", None):
+            say(f"Uploaded: {push(result.model, name)}")
     return 0
 
 

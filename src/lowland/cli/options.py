@@ -188,5 +188,7 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     add(group, "--out", "DIR", out)
     runs = "folder where runs lie, each once; runs that are there are used (default: the folder called runs "
     add(group, "--runs", "DIR", f"{runs}that the results are in, or one beside them)")
+    hub = "upload the model to this repository of the Hugging Face hub, such as me/reviews; private if new "
+    add(group, "--push-to-hub", "NAME", f"{hub}(default: nothing is uploaded)")
     tracker = f"also log the curves of every run with {', '.join(TRACKERS)}, which must be installed"
     add(group, "--tracker", "NAME", f"{tracker} (default: none)", one_of(*TRACKERS))
