@@ -43,8 +43,8 @@ def costs(protocol: Mapping[str, Any], path: Path, repeats: int = 9) -> dict[str
         steppers[arm](train.steps)  # what is kept between steps is there from the first step on
         with PeakBytes() as tracker:
             kept = {} if average is None else average.state_dict()
-            moments = [one for state in optimizer.state.values() for one in state.values()]
-            for tensor in [*model.parameters(), *gradient.state_dict().values(), *kept.values(), *moments]:
+            state = [one for of in optimizer.state.values() for one in of.values() if torch.is_tensor(one)]
+            for tensor in [*model.parameters(), *gradient.state_dict().values(), *kept.values(), *state]:
                 tracker.note(tensor)
             steppers[arm](train.steps)
         peaks[arm] = tracker.peak / sum(parameter.nbytes for parameter in model.parameters())
