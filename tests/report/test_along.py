@@ -85,7 +85,8 @@ def test_other_evaluation_sets_are_on_no_line(tmp_path: Path) -> None:
     file = second / "experiment.json"
     file.write_text(file.read_text().replace('"tasks": ["b"]', '"tasks": ["a"]'))
     assert find_lines(read(first, second)) == []
-    assert report_many([first, second], tmp_path / "report").figures == ()
+    written = report_many([first, second], tmp_path / "report").written
+    assert written is not None and written.figures == ()
 
 
 def test_ascent_is_counted_in_examples(tmp_path: Path) -> None:
@@ -145,11 +146,11 @@ def test_the_report_over_several_is_written_whole(tmp_path: Path) -> None:
     directories = [cell(tmp_path / f"rho-{rho}", rho=rho, gain=10 * rho) for rho in (0.4, 0.05)]
     write_run(directories[0], "sam", 1, {}, state="failed", error="no")
     report = report_many(directories, tmp_path / "out")
-    assert report.summary is not None
+    assert report.summary is not None and report.written is not None
     assert [row[1] for row in report.summary.rows] == ["0.05", "0.05", "0.4", "0.4"]
     page = (tmp_path / "out" / "report.md").read_text()
     assert "![rho.png](figures/rho.png)" in page
-    assert "rho-0.4: not finished are SAM seed 1." in report.caveats
+    assert "rho-0.4: not finished are SAM seed 1." in report.written.notes
     for kind in ("md", "csv", "tex"):
         assert (tmp_path / "out" / "tables" / f"summary.{kind}").exists()
     with (tmp_path / "out" / "tables" / "summary.csv").open() as file:

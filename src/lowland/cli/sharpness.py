@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,10 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.cli.console import console, note, quiet_libraries, say
+    from lowland.cli.console import console, note, quiet_libraries
     from lowland.cli.trouble import disk_error
     from lowland.comparison.sharpness import FOLDER, Checkpoint, measure_all
-    from lowland.report.formats import to_rich
     from lowland.report.sharpness import write_sharpness
 
     quiet_libraries()
@@ -96,10 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             measure_all(config, found, out, build_section(SharpnessSettings, own), on_start)
     except OSError as error:
         raise disk_error(error, out) from None
-    report = write_sharpness(out)
-    for table in report.tables:
-        console.print(to_rich(table, width=console.width), crop=False)
-    say(f"Tables and pictures: {shlex.quote(str(report.directory / 'sharpness.md'))}")
+    write_sharpness(out).print(console)
     return 0
 
 

@@ -19,10 +19,9 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import remove_asides, sha256, write_atomic
 from lowland.planning.plan import Plan, count_workload, make_plan
-from lowland.report.comparison import compare
+from lowland.report.comparison import compare, decide_rows
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
-from lowland.report.verdicts import verdicts_of
 from lowland.report.write import write_report
 from lowland.runs.directory import RunDirectory, now, write_json
 from lowland.runs.examples import ExperimentData, part
@@ -250,7 +249,7 @@ def _decided(path: Path) -> bool:
         and all(
             verdict.decided
             or not verdict.comparison.n  # an arm that always fails does so for more seeds, too
-            for verdict in verdicts_of(scored[0].rows[:1], floors={})[0].values()
+            for verdict in decide_rows(scored[0].rows[:1])[0].verdicts.values()
         )
     )
 

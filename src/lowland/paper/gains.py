@@ -13,19 +13,13 @@ from lowland.report.points import Point
 from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
 from lowland.report.words import spread
 
-GAINS = (1, 2, 3, 4, 5, 6, 7)
-"""Tables 8 and 9 repeat what these say, in more detail."""
+GAINS = (1, 2, 3, 4, 5, 6, 7)  # tables 8 and 9 repeat what these say, in more detail
 
 
 def relative_gain(standard: float, sam: float) -> float:
     """Returns the gain in percent of the baseline's score, cut to one decimal as in the paper's text.
 
-    Args:
-        standard: Score without SAM.
-        sam: Score with SAM.
-
-    Returns:
-        For example 8.8 for a gain of 8.89%; nan where the standard score is 0.
+    For example 8.8 for a gain of 8.89%; nan where the standard score is 0.
     """
     if not standard or math.isnan(standard) or math.isnan(sam):
         return math.nan

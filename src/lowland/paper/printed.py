@@ -13,8 +13,7 @@ from typing import Any
 
 from lowland.report.selection import Key
 
-AVERAGES = ("SGlue", "Glue", "avg")
-"""The columns that hold an average over the others."""
+AVERAGES = ("SGlue", "Glue", "avg")  # the columns that hold an average over the others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +80,7 @@ def average_columns(columns: Mapping[str, Mapping[str, float]], *, by_metric: bo
     """Averages columns as the paper does.
 
     A column with two metrics is averaged first, but MNLI's matched and mismatched sets count as two
-    tasks. TyDiQA's F1 and exact match are averaged apart.
-
-    Args:
-        columns: Column -> metric -> percent; at least one.
-        by_metric: Whether the metrics are averaged apart.
-
-    Returns:
-        Metric -> average: `average`, or `f1` and `em`.
+    tasks. TyDiQA's F1 and exact match are averaged apart, `by_metric`.
     """
     if by_metric:
         return {metric: fmean(column[metric] for column in columns.values()) for metric in ("f1", "em")}

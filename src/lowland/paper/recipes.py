@@ -26,8 +26,7 @@ from lowland.config.layers import Layer, merge
 from lowland.errors import UserError, unknown_name
 from lowland.paper.printed import PrintedRow, printed_rows
 
-Grid = Mapping[str, Sequence[Any]]
-"""Dotted name of a setting -> the values to go through."""
+Grid = Mapping[str, Sequence[Any]]  # dotted name of a setting -> the values to go through
 
 NOT_SETTINGS = ("extends", "benchmark", "grid", "recipe")
 
@@ -86,25 +85,12 @@ def preset_names() -> list[str]:
 
 
 def read_preset(name: str, tasks: Sequence[str] | None = None) -> Layer:
-    """Reads a preset's settings.
-
-    Args:
-        name: The preset.
-        tasks: Names of the tasks where others than the preset's are given; they decide which settings
-            of a benchmark hold.
-
-    Raises:
-        UserError: If there is none of that name, or the tasks are of several benchmarks.
-    """
+    """Reads a preset's settings; see `expand`."""
     return expand({"extends": name}, tasks)
 
 
 def read_recipe(name: str) -> Recipe:
-    """Reads what a preset says about itself.
-
-    Raises:
-        UserError: If there is none of that name.
-    """
+    """Reads what a preset says about itself."""
     own, settings = _read(name), read_preset(name)
     about = own.get("recipe", {}).items()
     said: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in about}
@@ -116,13 +102,8 @@ def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:
 
     Args:
         layer: What the file says, with the keys that are not settings.
-        tasks: As in `read_preset`.
-
-    Returns:
-        Settings alone.
-
-    Raises:
-        UserError: If it extends what is no preset, or the tasks are of several benchmarks.
+        tasks: Names of the tasks where others than the preset's are given; they decide which settings
+            of a benchmark hold.
     """
     files = [layer]
     while "extends" in files[0]:

@@ -15,8 +15,7 @@ from lowland.report.points import Point, beside_sam
 from lowland.report.selection import Scores, Selection, keys_of
 from lowland.sam.config import SAMConfig
 
-Columns = dict[str, dict[str, float]]
-"""Column -> metric -> percent."""
+Columns = dict[str, dict[str, float]]  # column -> metric -> percent
 
 DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fields(SAMConfig)}
 """The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
@@ -24,8 +23,7 @@ DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fiel
 VARIED = ("sam.rho", "sam.ascent", "sam.ascent_examples", "sam.m", "sam.descent")
 """What the paper varies. Any other kind of SAM has no line in its tables."""
 
-LOW = 0.05
-"""The training fraction of Tables 6 and 7."""
+LOW = 0.05  # the training fraction of Tables 6 and 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +136,7 @@ def is_partial(columns: Columns, layout: Layout) -> bool:
 
 
 def paper_model(name: str) -> str | None:
-    """Returns what the paper calls a model; `None` for one that it does not have.
-
-    Args:
-        name: A directory or a name on the hub, such as `google/t5-v1_1-base`.
-    """
+    """Returns what the paper calls a model, by its directory or name on the hub; `None` for others."""
     found = re.search(r"(mt5|t5[-_.]?(?:v|\.)?1[-_.]1)[-_.](small|base|large|xl)\b", name.lower())
     if found is None:
         return None

@@ -49,14 +49,7 @@ class Line:
 
 
 def paper_tables(points: Sequence[Point]) -> tuple[Table, ...]:
-    """Lays results out as the paper's tables.
-
-    Args:
-        points: What the experiments scored.
-
-    Returns:
-        A table for each of the paper's that any of them belongs to, and one of the relative gains.
-    """
+    """Makes those of the paper's tables that any point belongs to, and one of the relative gains."""
     tables = [*(_table(points, layout) for layout in layouts().values()), gains_table(points)]
     return tuple(table for table in tables if table.rows)
 

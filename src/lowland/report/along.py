@@ -43,18 +43,11 @@ Panel = tuple[str, str, Sequence[Line], Key]
 
 
 def setting_figures(lines: Sequence[Line], way: Selection | None = None) -> dict[str, bytes]:
-    """Draws score against each setting, a panel for every evaluation set and metric.
-
-    Source:
-        The layout follows the paper's Figure 1, which shows closed-book question answering along the
-        fraction of training data.
+    """Draws score against each setting, a panel for every evaluation set and metric, as the paper's Figure 1.
 
     Args:
         lines: The lines through the points.
         way: How scores are selected; by default the first way that all points have.
-
-    Returns:
-        The files' names -> their content.
     """
     files: dict[str, bytes] = {}
     for setting in dict.fromkeys(line.setting for line in lines):

@@ -1,4 +1,4 @@
-"""The answer of an experiment in four lines: what was compared, the score, the rest, and what to do."""
+"""What came out, in words: the headline, and four lines that end in what to do."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowland.report.words import count, signed
-from lowland.statistics import Kind, Spread, Verdict, power
+from lowland.report.comparison import Comparison, Row, Scored
+from lowland.report.runs import title_of
+from lowland.report.selection import Selection
+from lowland.report.words import count, duration, signed, spread
+from lowland.statistics import Kind, PairedComparison, Spread, Verdict, power, summarize
 
-FIRST_SEEDS = 5
-"""Seeds to begin with, where nothing is known of the spread."""
-
-FEASIBLE = 40
-"""More seeds than these are not advised."""
+FIRST_SEEDS = 5  # seeds to begin with, where nothing is known of the spread
+FEASIBLE = 40  # more seeds than these are not advised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +25,79 @@ class Judged:
     verdict: Verdict
 
 
+def headline(comparison: Comparison) -> str:
+    """Says in one sentence what came out by the first selection."""
+    if not comparison.scored:
+        return f"{comparison.experiment.name}: no run has finished with a score yet."
+    first = comparison.scored[0]
+    row, way = first.rows[0], way_of(first)
+    if not row.paired:
+        ((arm, summary),) = row.arms.items()
+        took = summarize(list(comparison.seconds[arm].values())).mean
+        time = "" if math.isnan(took) else f"; training took {duration(took)} a run"
+        return f"{title_of(arm)}: {row.title} {spread(summary)} {way} ({count(summary.n, 'seed')}){time}."
+    reference = comparison.experiment.reference
+    against = "" if reference == "baseline" else f" against {title_of(reference)}"
+    return " ".join(
+        f"{title_of(arm)}: {row.verdicts[arm].words}{against} in {row.title} ({_figures(paired)}, {way})."
+        if paired.n
+        else f"{title_of(arm)}: not enough seeds, because no seed has a score in both arms yet."
+        for arm, paired in row.paired.items()
+    )
+
+
+def in_short(scored: Scored) -> list[str]:
+    """Says what came out under another selection; nothing where no two runs can be compared."""
+    compared = {arm: paired for arm, paired in scored.rows[0].paired.items() if paired.n}
+    parts = [
+        f"{f'{title_of(arm)} ' if len(compared) > 1 else ''}{scored.rows[0].verdicts[arm].words} "
+        f"({_figures(paired)})"
+        for arm, paired in compared.items()
+    ]
+    return [f"{scored.selection.label.capitalize()}: {'; '.join(parts)}."] if parts else []
+
+
+def answer_of(comparison: Comparison, beside: Sequence[Row]) -> tuple[str, ...]:
+    """Answers from an experiment and outcomes beside its scores; not where no two arms can be compared."""
+    if not comparison.scored or len(comparison.experiment.arms) < 2:
+        return ()
+    way = comparison.scored[0]
+    judged, others = (
+        [
+            Judged(arm=title_of(arm), outcome=row.title, verdict=verdict)
+            for row in rows
+            for arm, verdict in row.verdicts.items()
+        ]
+        for rows in (way.rows[:1], (*way.rows[1:], *beside))
+    )
+    return answer(title_of(comparison.experiment.reference), judged, others, way_of(way))
+
+
+def way_of(scored: Scored) -> str:
+    """Says where scores are from."""
+    held_out = scored.selection is Selection.HELD_OUT
+    return "at the step chosen on held-out training data" if held_out else "at the last step"
+
+
+def _figures(paired: PairedComparison) -> str:
+    figures = [f"{signed(paired.difference)} points"]
+    if paired.equal_differences:
+        figures.append("the same for every seed")
+    elif math.isfinite(paired.low):
+        figures.append(f"95% interval {signed(paired.low)} to {signed(paired.high)}")
+    return ", ".join([*figures, count(paired.n, "seed")])
+
+
 def answer(
     reference: str, judged: Sequence[Judged], others: Sequence[Judged] = (), where: str = "at the last step"
 ) -> tuple[str, str, str, str]:
-    """Says in four lines what came out and what to do.
+    """Says in four lines what was compared, the score, the strongest other verdict, and what to do.
 
     Args:
         reference: The arm with which the others are compared.
         judged: The verdicts on the score that decides, one for each other arm.
         others: The verdicts on whatever else was measured.
         where: Where the scores are from.
-
-    Returns:
-        What was compared, the verdict for the score, the strongest other verdict, and what to do next.
-
-    Raises:
-        ValueError: If no arm was compared, or not all on the same outcome.
     """
     if not judged or len({one.outcome for one in judged}) > 1:
         raise ValueError("An answer needs one outcome, and a verdict on it for each arm.")
@@ -54,12 +111,7 @@ def answer(
 
 
 def describe(verdict: Verdict) -> str:
-    """Writes a verdict with the figures behind it.
-
-    Returns:
-        For example `is undecided: -9.0 points (-18.6 to +0.6), worse in 4 of 4 seeds; about 6 seeds would
-        decide`.
-    """
+    """Writes a verdict with its figures, such as `is better: +3.2 points, better in 4 of 4 seeds`."""
     found, kind = verdict.comparison, verdict.kind
     if kind is Kind.NOTHING_LEARNED:
         at = found.most if verdict.higher_is_better else found.least
@@ -116,11 +168,12 @@ def _told(one: Judged) -> str:
 
 
 def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) -> str:
-    better = [one for one in judged if one.verdict.kind is Kind.BETTER]
+    kinds = {one.verdict.kind for one in judged}
+    better = {one.arm: one.verdict for one in judged if one.verdict.kind is Kind.BETTER}
+    open_ = [one.verdict for one in judged if one.verdict.kind is Kind.UNDECIDED]
     if better:
         chosen = " It was chosen among several: expect a smaller gain." if len(better) > 1 else ""
-        return f"Advice: use {recommended(reference, {one.arm: one.verdict for one in better})}.{chosen}"
-    kinds = {one.verdict.kind for one in judged}
+        return f"Advice: use {recommended(reference, better)}.{chosen}"
     if kinds == {Kind.NOTHING_LEARNED}:
         return (
             f"Advice: make {reference} learn first: more steps, another learning rate, "
@@ -130,31 +183,28 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
         return f"Advice: use {reference}; to tell the arms apart, test on more or harder examples."
     if kinds == {Kind.TOO_FEW_SEEDS}:
         return f"Advice: run {FIRST_SEEDS} seeds or more; until then use {reference}."
-    open_ = [one for one in judged if one.verdict.kind is Kind.UNDECIDED]
     if open_:
-        needed = min((one.verdict.seeds_needed or math.inf for one in open_), default=math.inf)
-        seeds = min(one.verdict.comparison.n for one in open_)
-        if needed <= FEASIBLE:
-            more = f"; a fresh comparison of {needed} seeds would probably decide"
-        elif seeds < FIRST_SEEDS:
-            more = f"; run {FIRST_SEEDS} seeds or more"
-        else:
-            more = f"; {_beyond_sight(open_)}"
-        return f"Advice: use {reference}, since no gain is shown{more}."
-    gains = [one for one in others if one.verdict.kind is Kind.BETTER]
+        return f"Advice: use {reference}, since no gain is shown; {_what_would_decide(open_)}."
     equal = {one.arm for one in judged if one.verdict.kind is Kind.EQUAL}
-    for one in sorted(gains, key=lambda one: one.verdict.p):
-        if one.arm in equal:
-            return f"Advice: use {one.arm} where {one.outcome} counts, else {reference}."
+    gains = [one for one in others if one.verdict.kind is Kind.BETTER and one.arm in equal]
+    if gains:
+        best = min(gains, key=lambda one: one.verdict.p)
+        return f"Advice: use {best.arm} where {best.outcome} counts, else {reference}."
     return f"Advice: use {reference}, since no gain is shown."
 
 
-def _beyond_sight(undecided: Sequence[Judged]) -> str:
-    """Says that no feasible number of seeds decides, and what difference these would have seen."""
-    widest = max((one.verdict for one in undecided), key=lambda verdict: verdict.comparison.sd)
-    found, unit = widest.comparison, widest.unit
+def _what_would_decide(undecided: Sequence[Verdict]) -> str:
+    """Names a feasible number of seeds, or the difference that these would have seen."""
+    needed = min(verdict.seeds_needed or math.inf for verdict in undecided)
+    if needed <= FEASIBLE:
+        return f"a fresh comparison of {needed} seeds would probably decide"
+    if min(verdict.comparison.n for verdict in undecided) < FIRST_SEEDS:
+        return f"run {FIRST_SEEDS} seeds or more"
+    widest = max(undecided, key=lambda verdict: verdict.comparison.sd)
+    found = widest.comparison
     if found.sequential or not found.sd > 0:  # the price of the looks is not in what a number of seeds sees
         return "more seeds are unlikely to decide"
-    spread = Spread(value=found.sd, freedom=found.n - 1, source="these pairs")
-    sees = f"{power(found.n, spread).sees:.{1 if widest.margin >= 0.1 else 3}f} {unit}".rstrip()
+    guess = Spread(value=found.sd, freedom=found.n - 1, source="these pairs")
+    digits = 1 if widest.margin >= 0.1 else 3
+    sees = f"{power(found.n, guess).sees:.{digits}f} {widest.unit}".rstrip()
     return f"more seeds are unlikely to decide: these {found.n} detect only {sees} or more with 80% power"

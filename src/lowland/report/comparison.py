@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lowland.outcomes.base import Outcome
+from lowland.outcomes.score import score
 from lowland.report.runs import Experiment, Metrics, Run, title_of
-from lowland.report.selection import AVERAGE, Scores, Selection, average, keys_of, score_run
+from lowland.report.selection import AVERAGE, Key, Scores, Selection, average, keys_of, score_run
 from lowland.report.words import count
-from lowland.statistics import MARGIN, PairedComparison, Summary, compare_pairs, summarize
+from lowland.statistics import MARGIN, PairedComparison, Summary, Verdict, compare_pairs, holm, summarize
 
 FEW_SEEDS = 5
 
-Runs = Mapping[str, Sequence[Run]]
-"""Arm -> the runs of it that count."""
+Runs = Mapping[str, Sequence[Run]]  # arm -> the runs of it that count
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreRow:
-    """One line of the score table."""
+class Row:
+    """An outcome of an evaluation set: a score, or what else was measured."""
 
     evaluation_set: str  # or `average`
-    metric: str  # or `all` for the average over sets and metrics
+    outcome: Outcome  # of a score its name is the metric, or `all` for the average over sets and metrics
     arms: Mapping[str, Summary]  # the reference first; of its paired runs where there are any
     paired: Mapping[str, PairedComparison]  # each other arm against the reference
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)  # each other arm's, once they are decided
+
+    @property
+    def metric(self) -> str:
+        """The name of what was measured."""
+        return self.outcome.name
+
+    @property
+    def title(self) -> str:
+        """Names it, for example `accuracy on glue/sst2`."""
+        if self.evaluation_set == AVERAGE:
+            return "average score" if self.metric == "all" else f"average {self.metric}"
+        return f"{self.metric} on {self.evaluation_set}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +48,9 @@ class Scored:
     """The experiment under one way of selecting."""
 
     selection: Selection
-    rows: tuple[ScoreRow, ...]  # the average first, where there is more than one score
+    rows: tuple[Row, ...]  # the average first, where there is more than one score
     runs: Mapping[str, Mapping[int, Scores]]  # arm -> seed -> scores of the runs that count
     steps: Mapping[str, Mapping[int, int | None]]  # which they are from; `None` where each has its own
-    undefined: tuple[str, ...]  # scores that are not a number, in words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +98,11 @@ def _score(
 ) -> Scored | None:
     runs: dict[str, dict[int, Scores]] = {arm: {} for arm in counted}
     steps: dict[str, dict[int, int | None]] = {arm: {} for arm in counted}
-    undefined = []
     for run in (run for of_arm in counted.values() for run in of_arm):
         found = score_run(run, experiment.metrics, selection)
         if found is None:
             return None
         runs[run.arm][run.seed], steps[run.arm][run.seed] = found
-        undefined += [
-            f"{run.title} has no {metric} on {name} ({selection.label}): it is left out of that row "
-            "and of the average."
-            for (name, metric), value in found[0].items()
-            if math.isnan(value)
-        ]
     if not any(runs.values()):
         return None
     # What a row is the average of, where it is no score of its own.
@@ -109,8 +115,8 @@ def _score(
         if len(paired) == 1 and seeds:  # a run without its pair tells nothing of the difference
             (one,) = paired.values()
             arms = dict(zip(arms, (one.reference, one.arm), strict=True))
-        rows.append(ScoreRow(evaluation_set=name, metric=metric, arms=arms, paired=paired))
-    return Scored(selection=selection, rows=tuple(rows), runs=runs, steps=steps, undefined=tuple(undefined))
+        rows.append(Row(evaluation_set=name, outcome=score(metric), arms=arms, paired=paired))
+    return Scored(selection=selection, rows=tuple(rows), runs=runs, steps=steps)
 
 
 def _averages(metrics: Metrics) -> dict[str, Metrics]:
@@ -134,6 +140,38 @@ def against_first(
         {arm: summarize([v for v in of_arm.values() if not math.isnan(v)]) for arm, of_arm in values.items()},
         {arm: pair_seeds(values[reference], values[arm], sequential=sequential) for arm in others},
     )
+
+
+def decide_rows(rows: Sequence[Row]) -> list[Row]:
+    """Decides outcomes and arms that share the risk of a false verdict, by Holm's method."""
+    adjusted = iter(holm([paired.p for row in rows for paired in row.paired.values()]))
+    return [
+        replace(
+            row,
+            verdicts={
+                arm: row.outcome.judge(paired, adjusted_p=next(adjusted))
+                for arm, paired in row.paired.items()
+            },
+        )
+        for row in rows
+    ]
+
+
+def decide(comparison: Comparison, floors: Mapping[Key, float]) -> Comparison:
+    """Decides all scores: the first one of a selection on its own, the others together.
+
+    Args:
+        comparison: The comparison.
+        floors: What a model scores that gives all examples the same answer, where it is known; else 0.
+    """
+    scored = []
+    for way in comparison.scored:
+        first, *others = (
+            replace(row, outcome=score(row.metric, floors.get((row.evaluation_set, row.metric), 0.0)))
+            for row in way.rows
+        )
+        scored.append(replace(way, rows=(*decide_rows([first]), *decide_rows(others))))
+    return replace(comparison, scored=tuple(scored))
 
 
 def pair_seeds(
@@ -187,8 +225,13 @@ def _caveats(
     for run in runs:
         if run.evaluated_steps[-1] < experiment.steps:
             yield f"{run.title} was last evaluated at step {run.evaluated_steps[-1]} of {experiment.steps}."
-    for way in scored:
-        yield from way.undefined
+    for way, run in ((way, run) for way in scored for run in runs):
+        for (name, metric), value in way.runs[run.arm][run.seed].items():
+            if math.isnan(value):
+                yield (
+                    f"{run.title} has no {metric} on {name} ({way.selection.label}): it is left out of that "
+                    "row and of the average."
+                )
     warnings: dict[str, list[str]] = {}
     for run in experiment.runs:
         for warning in dict.fromkeys(run.warnings):

@@ -23,11 +23,8 @@ from lowland.report.comparison import Scored
 from lowland.report.runs import Experiment
 from lowland.statistics import CrossedInterval, crossed_interval
 
-MOST_CLASSES = 20
-"""More different targets than these are no classes that a reader can take in."""
-
-MOST_FLIPS = 50
-"""Flips of an evaluation set and arm that are written, the most telling ones."""
+MOST_CLASSES = 20  # more different targets than these are no classes that a reader can take in
+MOST_FLIPS = 50  # flips of an evaluation set and arm that are written, the most telling ones
 
 SHARE_DIGITS = 1e-6
 """A share of right answers in percent, computed twice, agrees to far more than this; other metrics do not."""
@@ -99,14 +96,9 @@ class AnsweredSet:
 
 
 def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, ...]:
-    """Reads the predictions behind scores of one step for each run.
+    """Reads the predictions behind scores, of each evaluation set that has a metric of this kind.
 
-    Returns:
-        One for each evaluation set that has a metric of this kind, the first such metric; none for runs that
-        kept no predictions.
-
-    Raises:
-        UserError: If a file of predictions is malformed; the message names the file and the line.
+    Of several such metrics the first one counts. A set of which a run kept no predictions is left out.
     """
     found = []
     seeds = sorted(set.intersection(*(set(runs) for runs in scored.runs.values())))

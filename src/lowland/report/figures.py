@@ -44,8 +44,7 @@ PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3
 SINGLE_WIDTH, SINGLE_HEIGHT = 3.4, 2.6
 """Inches: three panels fill the width of a page, and one alone a column."""
 
-LEAST_RANGE = 2.0
-"""Percentage points that a scale of scores spans at least."""
+LEAST_RANGE = 2.0  # percentage points that a scale of scores spans at least
 
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -70,14 +69,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def draw(name: str, draw_on: Callable[[Figure], None]) -> dict[str, bytes]:
-    """Draws a figure.
-
-    Returns:
-        The files' names, of which `name` is the stem -> their content, as PNG and as SVG.
-
-    Raises:
-        UserError: If matplotlib is not installed.
-    """
+    """Draws a figure; returns the names and contents of a PNG and an SVG."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -142,9 +134,6 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
 
     A line is the mean over the seeds that count, at the steps where all of them were evaluated; its
     band is one standard error to each side. A set with several metrics shows their mean.
-
-    Returns:
-        The files' names -> their content; empty when no run has finished.
     """
     metrics = comparison.experiment.metrics
     panels: list[tuple[str, Metrics, str]] = [
@@ -176,11 +165,7 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
 
 
 def curve(runs: Sequence[Run], metrics: Metrics) -> tuple[Floats, Floats, Floats]:
-    """Computes an arm's curve over the mean of all sets given, each averaged over its metrics first.
-
-    Returns:
-        Steps, means and standard errors, each of shape (steps,); errors are nan for a single run.
-    """
+    """Gives steps, means of all sets and standard errors of an arm's curve; nan errors for a single run."""
     scores = [
         {
             step: mean
@@ -204,15 +189,7 @@ Diagrams = Mapping[str, Mapping[str, Sequence[Sequence[Bin]]]]
 
 
 def reliability_figure(arms: Sequence[str], sets: Diagrams) -> dict[str, bytes]:
-    """Draws the share of right answers against confidence, a panel for each evaluation set.
-
-    Args:
-        arms: All arms in their order, which gives them their colours.
-        sets: The bins; those of an arm's seeds are put together.
-
-    Returns:
-        The files' names -> their content; empty where there are no bins.
-    """
+    """Draws the share of right answers against confidence, a panel for each evaluation set."""
 
     def draw_on(figure: Figure) -> None:
         grid = panel_grid(figure, len(sets), min(len(sets), PANELS_PER_ROW))
@@ -234,11 +211,7 @@ def reliability_figure(arms: Sequence[str], sets: Diagrams) -> dict[str, bytes]:
 
 
 def pool_bins(seeds: Sequence[Sequence[Bin]]) -> tuple[Floats, Floats, Floats]:
-    """Puts the bins of several seeds together.
-
-    Returns:
-        Mean confidence, share of right answers and number of answers of each bin that has any.
-    """
+    """Gives mean confidence, share of right answers and number of answers of each bin, over the seeds."""
     bins: dict[float, Floats] = {}
     for one in (one for of_seed in seeds for one in of_seed):
         low, answers = one["low"] or 0.0, one["answers"] or 0.0

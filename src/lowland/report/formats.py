@@ -20,8 +20,7 @@ from rich.text import Text
 
 Value = str | int | float | None
 
-LEAST_WORD = 10
-"""Letters of a word that a narrow terminal shows unbroken."""
+LEAST_WORD = 10  # letters of a word that a narrow terminal shows unbroken
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -45,8 +44,7 @@ _LATEX = {
 }
 
 
-Row = tuple[tuple[str, ...], Mapping[str, Value]]
-"""A row's cells, and its record."""
+Row = tuple[tuple[str, ...], Mapping[str, Value]]  # a row's cells, and its record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,15 +155,11 @@ def to_csv(table: Table) -> str:
 
 
 def to_rich(table: Table, *, width: int, hide: Collection[str] = ()) -> RichTable:
-    """Makes a table for the terminal; cells are plain text, never console mark-up.
+    """Makes a table for a terminal of some width, without notes and the columns to `hide`.
 
-    Words are broken where the terminal is narrow, numbers never. A table that still does not fit is
-    wider than the terminal rather than short of a column: print it with `crop=False`.
-
-    Args:
-        table: The table, whose notes are left out.
-        width: Columns of the terminal.
-        hide: Columns of the table to leave out, because a terminal is narrow.
+    Cells are plain text, never console mark-up. Words are broken where the terminal is narrow, numbers never.
+    A table that still does not fit is wider than the terminal rather than short of a column: print it with
+    `crop=False`.
     """
     made = RichTable(title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     shown = [index for index, column in enumerate(table.columns) if column not in hide]

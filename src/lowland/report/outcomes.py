@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,61 +13,29 @@ from lowland.errors import UserError
 from lowland.outcomes.base import Outcome
 from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.outcomes.score import score
-from lowland.report.answer import Judged
-from lowland.report.comparison import Scored, against_first
+from lowland.report.comparison import Row, Scored, against_first, decide_rows
 from lowland.report.figures import Bin, Diagrams
-from lowland.report.runs import Experiment, title_of
-from lowland.report.verdicts import Verdicts, decide_all
-from lowland.statistics import Summary
+from lowland.report.runs import Experiment
 
 ALIKE = (
     "These models' outcomes were not all measured alike, and are left out: the command of the experiment "
     "measures them again."
 )
 
-ROUNDED = " after "
-"""In the name of an outcome that was measured after rounding."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutcomeRow:
-    """An outcome of an evaluation set."""
-
-    evaluation_set: str
-    outcome: Outcome
-    arms: Mapping[str, Summary]  # the reference first
-    verdicts: Verdicts
+ROUNDED = " after "  # in the name of an outcome that was measured after rounding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
     """The outcomes of an experiment's models at the steps of one selection."""
 
-    scored: Scored
-    rows: tuple[OutcomeRow, ...] = ()  # a row for each set and outcome
+    rows: tuple[Row, ...] = ()  # a row for each set and outcome
     bins: Diagrams
     caveats: tuple[str, ...] = ()  # why there are none, where there could be
 
-    @property
-    def judged(self) -> list[Judged]:
-        """The verdicts as the answer wants them."""
-        return [
-            Judged(arm=title_of(arm), outcome=f"{row.outcome.name} on {row.evaluation_set}", verdict=verdict)
-            for row in self.rows
-            for arm, verdict in row.verdicts.items()
-        ]
-
 
 def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
-    """Reads the outcomes of an experiment's models.
-
-    Args:
-        experiment: The experiment.
-        scored: Scores whose steps are taken.
-
-    Raises:
-        UserError: If a file is malformed.
-    """
+    """Reads the outcomes of an experiment's models at the steps of some scores."""
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     bins: dict[str, dict[str, list[Sequence[Bin]]]] = {}
     settings: list[Any] = []
@@ -84,20 +52,18 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
             if of_set.get("bins"):
                 bins.setdefault(name, {}).setdefault(arm, []).append(of_set["bins"])
     if any(one != settings[0] for one in settings):
-        return Outcomes(scored=scored, bins={}, caveats=(ALIKE,))
-    found = {key: against_first(own, sequential=bool(experiment.looks)) for key, own in values.items()}
-    verdicts: dict[tuple[str, str], Verdicts] = {}
+        return Outcomes(bins={}, caveats=(ALIKE,))
+    rows = []
+    for (name, outcome), of_arms in values.items():
+        arms, paired = against_first(of_arms, sequential=bool(experiment.looks))
+        rows.append(Row(evaluation_set=name, outcome=outcome_named(outcome), arms=arms, paired=paired))
     # Those after rounding share the risk of a false verdict, and so do all others: copies of everything
     # would be strict with what they are copies of.
-    for rounded in (False, True):
-        family = [key for key in found if (ROUNDED in key[1]) is rounded]
-        decided = decide_all([(outcome_named(key[1]), found[key][1]) for key in family])
-        verdicts |= zip(family, decided, strict=True)
-    rows = [
-        OutcomeRow(evaluation_set=key[0], outcome=outcome_named(key[1]), arms=arms, verdicts=verdicts[key])
-        for key, (arms, _) in found.items()
-    ]
-    return Outcomes(scored=scored, rows=tuple(rows), bins=bins)
+    families: dict[bool, list[Row]] = {False: [], True: []}
+    for row in rows:
+        families[ROUNDED in row.metric].append(row)
+    decided = {rounded: iter(decide_rows(family)) for rounded, family in families.items()}
+    return Outcomes(rows=tuple(next(decided[ROUNDED in row.metric]) for row in rows), bins=bins)
 
 
 def outcome_named(name: str) -> Outcome:

@@ -20,8 +20,7 @@ from lowland.report.result import Report
 from lowland.report.runs import title_of
 from lowland.report.tables import arms_table, settings_table
 
-SHOWN_FLIPS = 8
-"""Flips of an evaluation set and arm that the page shows; the file has more."""
+SHOWN_FLIPS = 8  # flips of an evaluation set and arm that the page shows; the file has more
 
 GROUPED: Mapping[str, int] = {"scores": 2, "outcomes": 2, "beyond": 2, "classes": 2}
 """Tables whose first columns are heads of groups of rows."""

@@ -12,8 +12,7 @@ from lowland.report.runs import Experiment, Metrics, Run
 from lowland.report.selection import AVERAGE, Key, Scores, Selection, average, score_run
 from lowland.statistics import Summary, summarize
 
-Settings = Mapping[str, Value]
-"""Settings on one level, such as `sam.rho`."""
+Settings = Mapping[str, Value]  # settings on one level, such as `sam.rho`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +118,7 @@ def find_points(experiments: Sequence[Experiment]) -> list[Point]:
 
 
 def find_lines(points: Sequence[Point]) -> list[Line]:
-    """Finds all lines through points: two or more that differ in one numeric setting only.
-
-    Returns:
-        The lines, in the order of the settings; each point may be on several.
-    """
+    """Finds all lines through points: two or more that differ in one numeric setting only."""
     settings = [_counted(point.settings) for point in points]
     names = differing(settings)
     lines = []

@@ -50,6 +50,24 @@ class Report:
         print_lines(console, self.answer, "bold")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Tables and figures that were written together, and a page of Markdown that shows them all."""
+
+    tables: tuple[Table, ...]
+    page: Path
+    figures: tuple[Path, ...]
+    notes: tuple[str, ...]  # what a reader must know, such as why there are no figures
+
+    def print(self, console: Console) -> None:
+        """Prints the tables and where everything is."""
+        for table in self.tables:
+            print_table(console, table)
+        print_lines(console, [f"* {note}" for note in self.notes], "yellow")
+        for kind, file in (("Report", self.page), *(("Figure", figure) for figure in self.figures)):
+            console.print(Text(f"{kind}: {file}"), soft_wrap=True)
+
+
 def print_lines(console: Console, lines: Iterable[str], style: str = "") -> None:
     """Prints lines as they are, whatever they hold."""
     for line in lines:

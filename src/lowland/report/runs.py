@@ -145,9 +145,6 @@ class Record(dict[str, Any]):
 def read_experiment(directory: Path) -> Experiment:
     """Reads an experiment's directory.
 
-    Returns:
-        The experiment with one run for every planned arm and seed, finished or not.
-
     Raises:
         UserError: If the directory is not an experiment's, or one of its files is malformed; the
             message names the file and the line.

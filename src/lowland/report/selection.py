@@ -15,17 +15,10 @@ import numpy as np
 
 from lowland.report.runs import Metrics, Run, Split
 
-AVERAGE = "average"
-"""Stands for an evaluation set where a score is the average over all."""
-
-Key = tuple[str, str]
-"""Evaluation set and metric."""
-
-Scores = dict[Key, float]
-"""In percent; nan where the run has none."""
-
-Sets = Mapping[str, Mapping[str, float]]
-"""Evaluation set -> metric -> percent."""
+AVERAGE = "average"  # stands for an evaluation set where a score is the average over all
+Key = tuple[str, str]  # evaluation set and metric
+Scores = dict[Key, float]  # in percent; nan where the run has none
+Sets = Mapping[str, Mapping[str, float]]  # evaluation set -> metric -> percent
 
 
 class Selection(enum.Enum):
@@ -65,9 +58,7 @@ def scores_at(sets: Sets, metrics: Metrics) -> Scores:
 
 
 def score_run(run: Run, metrics: Metrics, selection: Selection) -> tuple[Scores, int | None] | None:
-    """Scores a run.
-
-    Step 0 is the model before training and is never selected.
+    """Scores a run; step 0 is the model before training and is never selected.
 
     Returns:
         The scores and the step that they are from, which is `None` where every score has its own;
@@ -83,18 +74,14 @@ def score_run(run: Run, metrics: Metrics, selection: Selection) -> tuple[Scores,
     if selection is Selection.BEST:
         # fmax passes over nan, and gives it where there is nothing else.
         return {key: float(np.fmax.reduce([of[key] for of in at.values()])) for key in keys_of(metrics)}, None
-    step = max(at) if selection is Selection.LAST_STEP else held_out_step(run, set(at))
+    step = max(at) if selection is Selection.LAST_STEP else _held_out_step(run, set(at))
     return None if step is None else (at[step], step)
 
 
-def held_out_step(run: Run, steps: set[int]) -> int | None:
-    """Returns the step with the best held-out score.
+def _held_out_step(run: Run, steps: set[int]) -> int | None:
+    """Returns which step has the best mean over the training tasks, each averaged over its metrics first.
 
-    A step's score is the mean over the training tasks, each the mean of its metrics first; an
-    undefined metric (nan) makes the step the worst. Of equal steps the earliest is taken.
-
-    Returns:
-        One of `steps`, or `None` when none has held-out scores for all tasks that have any.
+    An undefined metric makes a step the worst, and a step without all tasks that have scores does not count.
     """
     by_step = {step: sets for step, sets in sorted(evaluated(run, "held_out").items()) if step in steps}
     tasks = {task for sets in by_step.values() for task in sets}
@@ -111,9 +98,5 @@ def held_out_step(run: Run, steps: set[int]) -> int | None:
 
 
 def average(scores: Scores, metrics: Metrics) -> float:
-    """Returns the mean over the evaluation sets, a set with several metrics averaged first.
-
-    Source:
-        The averages of GLUE and SuperGLUE, as in the paper's tables.
-    """
+    """Returns the mean over the evaluation sets, a set with several metrics averaged first, as in GLUE."""
     return float(np.mean([np.mean([scores[name, key] for key in keys]) for name, keys in metrics.items()]))

@@ -11,13 +11,12 @@ from rich.text import Text
 
 from lowland.errors import UserError
 from lowland.report.along import setting_figures
-from lowland.report.formats import Row, Table, make_table, plain, to_markdown
-from lowland.report.page import bullets
+from lowland.report.formats import Row, Table, make_table, plain
 from lowland.report.points import differing, find_lines, find_points, settings_of
-from lowland.report.result import Report, print_lines, print_table
+from lowland.report.result import Report, Written, print_table
 from lowland.report.tables import NONE
 from lowland.report.words import count
-from lowland.report.write import drawn, files_of, write_files, write_report
+from lowland.report.write import write_report, write_together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,24 +25,21 @@ class Reports:
 
     reports: tuple[Report, ...]
     summary: Table | None  # one table over all of them; `None` for a single experiment
-    directory: Path | None = None  # where summary and figures were written; `None` where they were not
-    figures: tuple[Path, ...] = ()
-    caveats: tuple[str, ...] = ()  # what a reader must know of the figures
+    written: Written | None = None  # what was written over all of them
 
     def print(self, console: Console) -> None:
-        """Prints the summary; before it every report, where nothing was written of them together."""
-        for report in self.reports if self.directory is None else ():
+        """Prints what was written over all experiments; else every report, and the summary."""
+        if self.written is not None:
+            console.print()
+            self.written.print(console)
+            return
+        for report in self.reports:
             if self.summary is not None:
                 console.print(Text(f"\n{plain(report.comparison.experiment.name)}", style="bold underline"))
             report.print(console)
         if self.summary is not None:
             console.print()
             print_table(console, self.summary)
-        print_lines(console, [f"* {caveat}" for caveat in self.caveats], "yellow")
-        if self.directory is not None:
-            console.print(Text(f"Report: {self.directory / 'report.md'}"), soft_wrap=True)
-        for figure in self.figures:
-            console.print(Text(f"Figure: {figure}"), soft_wrap=True)
 
 
 def report_many(experiment_dirs: Sequence[Path], out: Path | None = None) -> Reports:
@@ -52,12 +48,6 @@ def report_many(experiment_dirs: Sequence[Path], out: Path | None = None) -> Rep
     Args:
         experiment_dirs: The experiments' directories; one given twice counts once.
         out: Where to write what is over all of them; `None` to write nothing more than each one's report.
-
-    Returns:
-        The reports, with a summary when there is more than one experiment.
-
-    Raises:
-        UserError: As for `write_report`; also if no directory is given.
     """
     different = list({directory.resolve(): directory for directory in experiment_dirs}.values())
     if not different:
@@ -65,37 +55,24 @@ def report_many(experiment_dirs: Sequence[Path], out: Path | None = None) -> Rep
     reports = tuple(write_report(directory) for directory in different)
     if out is None:
         return Reports(reports=reports, summary=_summary(reports) if len(reports) > 1 else None)
-    summary = _summary(reports)
     experiments = [report.comparison.experiment for report in reports]
-    figures, problems = drawn(lambda: setting_figures(find_lines(find_points(experiments))))
+    notes = []
     ways = {report.comparison.scored[0].selection for report in reports if report.comparison.scored}
     if len(ways) > 1:
-        problems.append("Not all experiments have held-out scores: their scores are selected differently.")
+        notes.append("Not all experiments have held-out scores: their scores are selected differently.")
     for experiment in experiments:
         missing = [run.title for run in experiment.runs if run.state != "done"]
         if missing:
-            problems.append(f"{experiment.name}: not finished are {', '.join(missing)}.")
-    pictures = [name for name in figures if name.endswith(".png")]
-    page = [f"# {count(len(reports), 'experiment')}\n"]
-    if problems:
-        page += ["## Before you quote a number\n", bullets(problems)]
-    page += [to_markdown(summary), *(f"![{name}](figures/{name})\n" for name in pictures)]
-    write_files(out, {**files_of([summary], figures), "report.md": "\n".join(page).encode()})
-    return Reports(
-        reports=reports,
-        summary=summary,
-        directory=out,
-        figures=tuple(out / "figures" / name for name in pictures),
-        caveats=tuple(problems),
-    )
+            notes.append(f"{experiment.name}: not finished are {', '.join(missing)}.")
+    summary = _summary(reports)
+    head = f"# {count(len(reports), 'experiment')}\n"
+    draw = lambda: setting_figures(find_lines(find_points(experiments)))
+    written = write_together(out / "report.md", head, [summary], draw, notes)
+    return Reports(reports=reports, summary=summary, written=written)
 
 
 def find_experiments(directory: Path) -> list[Path]:
-    """Lists the experiments of a directory: itself, or those in it.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """Lists the experiments of a directory: itself, or those in it; none is an error."""
     if (directory / "experiment.json").exists():
         return [directory]
     found = sorted(file.parent for file in directory.glob("*/experiment.json")) if directory.is_dir() else []

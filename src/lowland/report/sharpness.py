@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +13,18 @@ import numpy as np
 from lowland.errors import UserError
 from lowland.report.comparison import pair_seeds
 from lowland.report.figures import PANEL_WIDTH, draw, draw_line
-from lowland.report.formats import Row, Table, Value, make_table, to_markdown
+from lowland.report.formats import Row, Table, Value, make_table
+from lowland.report.result import Written
 from lowland.report.runs import title_of
 from lowland.report.tables import DIFFERENCE, NONE, paired_record
 from lowland.report.words import count
-from lowland.report.write import drawn, files_of, write_files
+from lowland.report.write import write_together
 from lowland.statistics import summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Record = Mapping[str, Any]
-"""The figures of one checkpoint, as they are in its file."""
+Record = Mapping[str, Any]  # the figures of one checkpoint, as they are in its file
 
 REFERENCE = "baseline"
 NO_ARMS = {"start": "Before", "model": "Model"}
@@ -50,23 +49,8 @@ CAPTIONS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class SharpnessReport:
-    """What was measured: a table for each kind of examples and one for the weights, and where they are."""
-
-    tables: tuple[Table, ...]
-    directory: Path
-
-
-def write_sharpness(directory: Path) -> SharpnessReport:
-    """Reads the figures in a directory, and writes tables, page and figures beside them.
-
-    Args:
-        directory: Holds a JSON file for every checkpoint.
-
-    Raises:
-        UserError: If there is none, or one cannot be read.
-    """
+def write_sharpness(directory: Path) -> Written:
+    """Reads a directory with a JSON file of each checkpoint; writes tables, page and figures beside them."""
     records = read_records(directory)
     arms = list(dict.fromkeys(record["arm"] for record in sorted(records, key=_place)))
     splits = [split for split in SPLITS if all(split in record["splits"] for record in records)]
@@ -77,24 +61,21 @@ def write_sharpness(directory: Path) -> SharpnessReport:
     with_plane = [record for record in records if record["plane"]]
     planes = {one["arm"]: one["plane"] for one in with_plane if one["seed"] == with_plane[0]["seed"]}
     planes = {arm: planes[arm] for arm in shown if arm in planes}
-    figures, notes = drawn(
+    return write_together(
+        directory / "sharpness.md",
+        _head(records),
+        tables,
         lambda: (
             draw("line", lambda figure: _draw_lines(figure, records, shown, splits))
             | (draw("plane", lambda figure: _draw_planes(figure, planes)) if planes else {})
-        )
+        ),
+        captions=CAPTIONS,
+        own=("figures/line.*", "figures/plane.*"),
     )
-    page = _page(records, tables, list(figures), notes)
-    files = {**files_of(tables, figures), "sharpness.md": page.encode()}
-    write_files(directory, files, [f"figures/{stem}.*" for stem in ("line", "plane")])
-    return SharpnessReport(tables=tuple(tables), directory=directory)
 
 
 def read_records(directory: Path) -> list[Record]:
-    """Reads the figures of all checkpoints in a directory, in the order of seeds and arms.
-
-    Raises:
-        UserError: If there is none, one cannot be read, or they were not measured alike.
-    """
+    """Reads the figures of all checkpoints in a directory, in the order of seeds and arms."""
     records = []
     for file in sorted(directory.glob("*-seed*.json")):
         try:
@@ -180,12 +161,9 @@ def _rows(measure: str, sharpness: bool, values: Mapping[str, Mapping[int, float
         )
 
 
-def _page(
-    records: Sequence[Record], tables: Sequence[Table], figures: Sequence[str], notes: Sequence[str]
-) -> str:
+def _head(records: Sequence[Record]) -> str:
     settings = records[0]["settings"]
-    examples = {split: found["examples"] for split, found in records[0]["splits"].items()}
-    counts = ", ".join(f"{number} {SPLITS[split]}" for split, number in examples.items())
+    counts = ", ".join(f"{of['examples']} {SPLITS[split]}" for split, of in records[0]["splits"].items())
     steps = sorted({record["step"] for record in records if record["arm"] not in NO_ARMS})
     lines = [f"Of the checkpoints at step {', '.join(map(str, steps))}."] if steps else []
     lines.append(
@@ -197,12 +175,7 @@ def _page(
             f"The Hessian is that of the first {settings['hessian_examples']} of them, its trace an estimate "
             f"with {settings['probes']} random vectors."
         )
-    lines += [f"Note: {note}" for note in notes]
-    parts = ["# Sharpness\n", "\n".join(lines) + "\n", *map(to_markdown, tables)]
-    parts += [
-        f"![{CAPTIONS[name]}](figures/{name})\n\n{CAPTIONS[name]}\n" for name in figures if name in CAPTIONS
-    ]
-    return "\n".join(parts)
+    return "\n".join(["# Sharpness\n", *lines, ""])
 
 
 def _draw_lines(

@@ -7,28 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lowland.report.comparison import Comparison, Scored, ScoreRow
+from lowland.report.comparison import Comparison, Scored
+from lowland.report.comparison import Row as Measured
 from lowland.report.examples import AnsweredSet
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.outcomes import Outcomes
 from lowland.report.points import flatten, settings_of
 from lowland.report.runs import Experiment, read_log, title_of
-from lowland.report.verdicts import Verdicts
 from lowland.report.words import duration, signed, spread
-from lowland.statistics import PairedComparison, Summary, summarize
+from lowland.statistics import PairedComparison, summarize
 from lowland.statistics.crossed import LABEL
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
 
 
-def score_table(comparison: Comparison, scored: Scored, verdicts: Sequence[Verdicts]) -> Table:
+def score_table(comparison: Comparison, scored: Scored) -> Table:
     """Makes the table of scores under one selection: a row for every set, metric and arm, averages first."""
     way = scored.selection
     rows: list[Row] = []
-    for row, of_row in zip(scored.rows, verdicts, strict=True):
-        about = {"selection": way.value, "evaluation_set": row.evaluation_set, "metric": row.metric}
-        rows += _arm_rows((row.evaluation_set, row.metric), about, row.arms, of_row)
+    for one in scored.rows:
+        about = {"selection": way.value, "evaluation_set": one.evaluation_set, "metric": one.metric}
+        rows += _arm_rows(one, one.metric, about)
     return make_table(
         f"scores-{way.value}",
         f"Scores in percent: {way.label}",
@@ -38,19 +38,17 @@ def score_table(comparison: Comparison, scored: Scored, verdicts: Sequence[Verdi
     )
 
 
-def outcome_table(outcomes: Outcomes, name: str) -> Table:
+def outcome_table(outcomes: Outcomes, scored: Scored, name: str) -> Table:
     """Makes the table of outcomes: a row for each set, outcome and arm."""
     rows: list[Row] = []
-    for row in outcomes.rows:
-        one = row.outcome
-        about: dict[str, Value] = {"evaluation_set": row.evaluation_set, "outcome": one.name}
-        about |= {"unit": one.unit, "better": one.better, "margin": one.margin}
-        head = f"{one.name} ({one.unit})" if one.unit else one.name
-        # Points are told with one decimal; losses, Brier scores and the like move in hundredths.
-        rows += _arm_rows((row.evaluation_set, head), about, row.arms, row.verdicts, fine=one.margin < 0.1)
+    for one in outcomes.rows:
+        unit, better = one.outcome.unit, one.outcome.better
+        about: dict[str, Value] = {"evaluation_set": one.evaluation_set, "outcome": one.metric}
+        about |= {"unit": unit, "better": better, "margin": one.outcome.margin}
+        rows += _arm_rows(one, f"{one.metric} ({unit})" if unit else one.metric, about)
     return make_table(
         name,
-        f"Outcomes beside the score: {outcomes.scored.selection.label}",
+        f"Outcomes beside the score: {scored.selection.label}",
         f"Evaluation set, Outcome, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict",
         rows,
         [
@@ -61,24 +59,20 @@ def outcome_table(outcomes: Outcomes, name: str) -> Table:
     )
 
 
-def _arm_rows(
-    heads: tuple[str, str],
-    about: Mapping[str, Value],
-    arms: Mapping[str, Summary],
-    verdicts: Verdicts,
-    *,
-    fine: bool = False,
-) -> Iterator[Row]:
+def _arm_rows(measured: Measured, head: str, about: Mapping[str, Value]) -> Iterator[Row]:
     """Writes what was measured: the reference first, then each arm compared with it."""
-    for arm, summary in arms.items():
-        cells = [*heads, title_of(arm), spread(summary, fine=fine)]
+    # Points are told with one decimal; losses, Brier scores and the like move in hundredths.
+    fine = measured.outcome.margin < 0.1
+    for arm, summary in measured.arms.items():
+        cells = [measured.evaluation_set, head, title_of(arm), spread(summary, fine=fine)]
         record = {**about, "arm": arm, "mean": summary.mean, "sd": summary.sd, "n": summary.n}
-        if arm in verdicts:
-            verdict, paired = verdicts[arm], verdicts[arm].comparison
+        verdict = measured.verdicts.get(arm)
+        if verdict is None:
+            cells += [NONE, str(summary.n), NONE]
+        else:
+            paired = verdict.comparison
             cells += [difference_cell(paired, fine=fine), str(paired.n), verdict.words]
             record |= paired_record(paired) | {"verdict": verdict.kind.value, "p_adjusted": verdict.p}
-        else:
-            cells += [NONE, str(summary.n), NONE]
         yield tuple(cells), record
 
 
@@ -95,7 +89,7 @@ def paired_record(paired: PairedComparison) -> dict[str, Value]:
     return {"difference": paired.difference, **ends, "seeds": paired.n}
 
 
-def _notes(rows: Sequence[ScoreRow], reference: str) -> list[str]:
+def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
     """Says how to read the columns, as far as they need it."""
     notes = []
     if any(summary.n > 1 for row in rows for summary in row.arms.values()):

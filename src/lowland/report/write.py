@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.report.along import setting_figures
-from lowland.report.answer import recommended
-from lowland.report.comparison import compare
+from lowland.report.answer import answer_of, headline, in_short, recommended
+from lowland.report.comparison import compare, decide
 from lowland.report.examples import flips_file, read_examples
 from lowland.report.figures import reliability_figure, score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
 from lowland.report.outcomes import read_outcomes
-from lowland.report.page import to_html, to_json, to_page
+from lowland.report.page import bullets, to_html, to_json, to_page
 from lowland.report.points import find_lines, find_points
-from lowland.report.result import Report
+from lowland.report.result import Report, Written
 from lowland.report.runs import read_experiment
 from lowland.report.tables import (
     beyond_table,
@@ -27,7 +28,6 @@ from lowland.report.tables import (
     sam_table,
     score_table,
 )
-from lowland.report.verdicts import answer_of, headline, in_short, verdicts_of
 
 OWN = (
     "flips.jsonl",
@@ -38,20 +38,17 @@ OWN = (
 
 
 def write_report(experiment_dir: Path) -> Report:
-    """Reports on an experiment: writes `report/` in its directory.
-
-    Each file is written aside and then put in place, so a reader never meets half a file. The same
-    runs give the same bytes.
+    """Reports on an experiment: writes `report/` in its directory. The same runs give the same bytes.
 
     Raises:
         UserError: If the directory is not an experiment's, a file is malformed, or the report cannot
             be written.
     """
     report = read_report(experiment_dir)
-    figures, problem = drawn(lambda: draw_report(report))
+    figures, missing = drawn(lambda: draw_report(report))
     report = replace(
         report,
-        caveats=(*report.caveats, *problem),
+        caveats=(*report.caveats, *missing),
         figures=tuple(report.directory / "figures" / name for name in figures),
     )
     files = files_of(report.tables, figures)
@@ -65,33 +62,26 @@ def write_report(experiment_dir: Path) -> Report:
 
 
 def read_report(experiment_dir: Path) -> Report:
-    """Makes the report of an experiment without drawing or writing anything.
-
-    Returns:
-        The report, with the figures that were drawn before.
-
-    Raises:
-        UserError: As for `write_report`.
-    """
+    """Makes the report of an experiment without writing anything; its figures are those drawn before."""
     experiment = read_experiment(experiment_dir)
     comparison = compare(experiment)
-    directory = experiment_dir / "report"
     examples = read_examples(experiment, comparison.scored[0]) if comparison.scored else ()
+    comparison = decide(comparison, {(one.name, one.metric): one.floor for one in examples})
     outcomes = [read_outcomes(experiment, scored) for scored in comparison.scored]
-    floors = {(one.name, one.metric): one.floor for one in examples}
-    verdicts = [verdicts_of(scored.rows, floors) for scored in comparison.scored]
-    both = list(zip(comparison.scored, verdicts, strict=True))
-    first = verdicts[0] if verdicts else []
-    names = ["outcomes", *(f"outcomes-{scored.selection.value}" for scored in comparison.scored[1:])]
-    beyond = [outcome_table(one, name) for one, name in zip(outcomes, names, strict=False)]
+    beyond = [
+        outcome_table(one, scored, f"outcomes-{scored.selection.value}" if place else "outcomes")
+        for place, (one, scored) in enumerate(zip(outcomes, comparison.scored, strict=True))
+    ]
     beyond += [beyond_table(examples), class_table(examples)]
+    rows = comparison.scored[0].rows if comparison.scored else ()
+    directory = experiment_dir / "report"
     return Report(
         comparison=comparison,
-        headline=headline(comparison, first),
-        elsewhere=tuple(line for scored, of_rows in both[1:] for line in in_short(scored, of_rows)),
-        scores=tuple(score_table(comparison, *one) for one in both),
-        recommended=recommended(experiment.reference, first[0]) if first else None,
-        answer=answer_of(comparison, first, outcomes[0].judged if outcomes else ()),
+        headline=headline(comparison),
+        elsewhere=tuple(line for scored in comparison.scored[1:] for line in in_short(scored)),
+        scores=tuple(score_table(comparison, scored) for scored in comparison.scored),
+        recommended=recommended(experiment.reference, rows[0].verdicts) if rows else None,
+        answer=answer_of(comparison, outcomes[0].rows if outcomes else ()),
         beyond=tuple(table for table in beyond if table.rows),
         sam=sam_table(experiment),
         cost=cost_table(comparison),
@@ -128,6 +118,29 @@ def files_of(tables: Iterable[Table], figures: Mapping[str, bytes]) -> dict[str,
         for kind, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
             files[f"tables/{table.name}.{kind}"] = write(table).encode()
     return files
+
+
+def write_together(
+    page: Path,
+    head: str,
+    tables: Sequence[Table],
+    draw: Callable[[], dict[str, bytes]],
+    notes: Sequence[str] = (),
+    captions: Mapping[str, str] = MappingProxyType({}),
+    own: Iterable[str] = (),
+) -> Written:
+    """Writes tables and figures, and a page of Markdown that shows them all below a head and notes."""
+    figures, missing = drawn(draw)
+    notes = (*missing, *notes)
+    parts = [head, *(["## Before you quote a number\n", bullets(notes)] if notes else [])]
+    parts += map(to_markdown, tables)
+    pictures = [name for name in figures if name.endswith(".png")]
+    for name in pictures:
+        parts.append(f"![{captions.get(name, name)}](figures/{name})\n")
+        parts += [f"{captions[name]}\n"] if name in captions else []
+    write_files(page.parent, files_of(tables, figures) | {page.name: "\n".join(parts).encode()}, own)
+    shown = tuple(page.parent / "figures" / name for name in pictures)
+    return Written(tables=tuple(tables), page=page, figures=shown, notes=notes)
 
 
 def write_files(directory: Path, files: Mapping[str, bytes], own: Iterable[str] = ()) -> None:
