@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
-from lowland.paper.gains import paper_gain, relative_gain
-from lowland.paper.printed import AVERAGES, PrintedRow, layouts, printed_rows
+from lowland.paper.printed import PrintedRow, layouts, printed_rows
 from lowland.paper.results import DEFAULTS, VARIED, columns_of, paper_model
-from lowland.paper.tables import paper_tables
+from lowland.paper.tables import paper_gain, paper_tables, relative_gain
 from lowland.paper.write import write_paper
 from lowland.report.formats import Table
 from lowland.report.points import find_points
@@ -23,6 +22,7 @@ from lowland.report.runs import read_experiment
 from lowland.sam import SAMConfig
 from lowland.tasks import get_task, task_names
 
+AVERAGES = {layout.average for layout in layouts().values()}
 PAPER = {(row.table, row.row): row for row in printed_rows()}
 
 

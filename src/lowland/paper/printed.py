@@ -13,8 +13,6 @@ from typing import Any
 
 from lowland.report.selection import Key
 
-AVERAGES = ("SGlue", "Glue", "avg")  # the columns that hold an average over the others
-
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:

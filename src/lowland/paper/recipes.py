@@ -24,7 +24,6 @@ from typing import Any
 from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import Layer, merge
 from lowland.errors import UserError, unknown_name
-from lowland.paper.printed import PrintedRow, printed_rows
 
 Grid = Mapping[str, Sequence[Any]]  # dotted name of a setting -> the values to go through
 
@@ -69,14 +68,6 @@ class Recipe:
     def config(self) -> ExperimentConfig:
         """Builds the whole configuration of a complete recipe."""
         return build_config(self.settings)
-
-    def printed(self) -> list[PrintedRow]:
-        """Finds the rows that the paper prints for it, those without SAM among them."""
-        return [
-            row
-            for row in printed_rows()
-            if row.table in self.tables and row.model == self.model and row.swept == self.swept
-        ]
 
 
 def preset_names() -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lowland.outcomes.base import Outcome
 from lowland.outcomes.score import score
-from lowland.report.runs import Experiment, Metrics, Run, title_of
+from lowland.report.runs import Experiment, Run, title_of
 from lowland.report.selection import AVERAGE, Key, Scores, Selection, average, keys_of, score_run
 from lowland.report.words import count
 from lowland.statistics import MARGIN, PairedComparison, Summary, Verdict, compare_pairs, holm, summarize
@@ -105,9 +105,15 @@ def _score(
         runs[run.arm][run.seed], steps[run.arm][run.seed] = found
     if not any(runs.values()):
         return None
-    # What a row is the average of, where it is no score of its own.
-    columns = {(AVERAGE, label): listed for label, listed in _averages(experiment.metrics).items()}
-    columns |= {key: {key[0]: (key[1],)} for key in keys_of(experiment.metrics)}
+    # What each row is the average of: all sets, one metric where every set has the same ones, and a score.
+    # Metrics of one set are not averaged: the first one decides.
+    metrics, columns = experiment.metrics, {}
+    if len(metrics) > 1:
+        columns[AVERAGE, "all"] = metrics
+        first = next(iter(metrics.values()))
+        if len(first) > 1 and all(listed == first for listed in metrics.values()):
+            columns |= {(AVERAGE, metric): dict.fromkeys(metrics, (metric,)) for metric in first}
+    columns |= {key: {key[0]: (key[1],)} for key in keys_of(metrics)}
     rows = []
     for (name, metric), listed in columns.items():
         values = {arm: {s: average(x, listed) for s, x in of_arm.items()} for arm, of_arm in runs.items()}
@@ -117,18 +123,6 @@ def _score(
             arms = dict(zip(arms, (one.reference, one.arm), strict=True))
         rows.append(Row(evaluation_set=name, outcome=score(metric), arms=arms, paired=paired))
     return Scored(selection=selection, rows=tuple(rows), runs=runs, steps=steps)
-
-
-def _averages(metrics: Metrics) -> dict[str, Metrics]:
-    """Lists the averages to print: over all sets, and for each metric where every set has the same ones.
-
-    Metrics of one set are not averaged: the first one decides.
-    """
-    if len(metrics) == 1:
-        return {}
-    first = next(iter(metrics.values()))
-    alike = len(first) > 1 and all(listed == first for listed in metrics.values())
-    return {"all": metrics} | {metric: dict.fromkeys(metrics, (metric,)) for metric in first if alike}
 
 
 def against_first(
@@ -145,24 +139,17 @@ def against_first(
 def decide_rows(rows: Sequence[Row]) -> list[Row]:
     """Decides outcomes and arms that share the risk of a false verdict, by Holm's method."""
     adjusted = iter(holm([paired.p for row in rows for paired in row.paired.values()]))
-    return [
-        replace(
-            row,
-            verdicts={
-                arm: row.outcome.judge(paired, adjusted_p=next(adjusted))
-                for arm, paired in row.paired.items()
-            },
-        )
+    judged = [
+        {arm: row.outcome.judge(paired, adjusted_p=next(adjusted)) for arm, paired in row.paired.items()}
         for row in rows
     ]
+    return [replace(row, verdicts=verdicts) for row, verdicts in zip(rows, judged, strict=True)]
 
 
 def decide(comparison: Comparison, floors: Mapping[Key, float]) -> Comparison:
     """Decides all scores: the first one of a selection on its own, the others together.
 
-    Args:
-        comparison: The comparison.
-        floors: What a model scores that gives all examples the same answer, where it is known; else 0.
+    `floors` are what a model scores that gives all examples the same answer, where it is known; else 0.
     """
     scored = []
     for way in comparison.scored:
@@ -203,15 +190,13 @@ def _caveats(
         yield f"Scores still rise at the last step ({', '.join(rising)}): more steps may give another result."
     for run in experiment.runs:
         if run.state != "done" or not run.evaluated_steps:
-            yield (
-                f"{run.title} "
-                + {
-                    "failed": f"failed and is left out: {run.error or 'no reason is recorded'}",
-                    "running": "has not finished and is left out.",
-                    "done": "has no scores and is left out.",
-                    "missing": "has not been run.",
-                }[run.state]
-            )
+            states = {
+                "failed": f"failed and is left out: {run.error or 'no reason is recorded'}",
+                "running": "has not finished and is left out.",
+                "done": "has no scores and is left out.",
+                "missing": "has not been run.",
+            }
+            yield f"{run.title} {states[run.state]}"
         elif several and seeds and run.seed not in seeds:
             others = f"{title_of(experiment.reference)} has not"
             why = "no other arm has" if run.arm == experiment.reference else others

@@ -98,9 +98,11 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in plain(text))
 
 
-def escape_csv(text: str) -> str:
-    """Returns text that a spreadsheet does not take for a formula."""
-    text = plain(text)
+def escape_csv(value: Value) -> str:
+    """Returns a number in full, or a text that a spreadsheet does not take for a formula."""
+    if not isinstance(value, str):
+        return "" if value is None or value != value else repr(value)
+    text = plain(value)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
 
 
@@ -147,10 +149,8 @@ def to_csv(table: Table) -> str:
     columns = list(dict.fromkeys(column for record in table.records for column in record))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([escape_csv(column) for column in columns])
-    for record in table.records:
-        values = (record.get(column) for column in columns)
-        writer.writerow([escape_csv(value) if isinstance(value, str) else _number(value) for value in values])
+    writer.writerow(map(escape_csv, columns))
+    writer.writerows([escape_csv(record.get(column)) for column in columns] for record in table.records)
     return file.getvalue()
 
 
@@ -184,7 +184,3 @@ def to_rich(table: Table, *, width: int, hide: Collection[str] = ()) -> RichTabl
     if needed > width:
         made.width = needed
     return made
-
-
-def _number(value: int | float | None) -> str:
-    return "" if value is None or value != value else repr(value)

@@ -22,8 +22,7 @@ from lowland.report.tables import arms_table, settings_table
 
 SHOWN_FLIPS = 8  # flips of an evaluation set and arm that the page shows; the file has more
 
-GROUPED: Mapping[str, int] = {"scores": 2, "outcomes": 2, "beyond": 2, "classes": 2}
-"""Tables whose first columns are heads of groups of rows."""
+GROUPED = ("scores", "outcomes", "beyond", "classes")  # tables whose first two columns are heads of groups
 
 
 def to_page(report: Report) -> str:
@@ -62,7 +61,7 @@ def _render(template: str, report: Report, *, escape: bool, **more: Any) -> str:
         finalize=lambda value: plain(value) if escape and type(value) is str else value,
     )
     page.filters |= {"md": escape_markdown, "plain": plain, "bullets": bullets, "table": to_markdown}
-    page.filters |= {"view": _view, "title_of": title_of, "figure_title": figure_title}
+    page.filters |= {"title_of": title_of, "figure_title": figure_title, "bars": _bars, "heads": _heads}
     experiment = report.comparison.experiment
     tables = {"arms": arms_table(experiment), "settings": settings_table(experiment)}
     return page.get_template(template).render(report=report, experiment=experiment, **tables, **more)
@@ -138,20 +137,8 @@ def _inline(svg: bytes) -> Markup:
     return Markup(text.replace(INK, "currentColor").replace(PAPER, "transparent"))  # ours
 
 
-def _view(table: Table) -> dict[str, Any]:
-    """Arranges a table for the page: rows in groups, a drawing of the interval where there is one."""
-    grouped = GROUPED.get(table.name.partition("-")[0], 0)
-    bars = _bars(table.records)
-    groups: list[dict[str, Any]] = []
-    for row, record, bar in zip(table.rows, table.records, bars, strict=True):
-        head = " · ".join(dict.fromkeys(row[:grouped]))
-        if not groups or groups[-1]["head"] != head:
-            groups.append({"head": head, "rows": []})
-        cells = list(zip(row[grouped:], table.align[grouped:], strict=True))
-        groups[-1]["rows"].append({"cells": cells, "bar": bar, "verdict": record.get("verdict", "")})
-    columns = list(zip(table.columns[grouped:], table.align[grouped:], strict=True))
-    about = {"title": table.title, "notes": table.notes}
-    return about | {"columns": columns, "groups": groups, "forest": any(bars)}
+def _heads(table: Table) -> int:
+    return 2 if table.name.partition("-")[0] in GROUPED else 0
 
 
 def _bars(records: Sequence[Mapping[str, Value]]) -> list[dict[str, float] | None]:

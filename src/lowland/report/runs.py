@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -125,8 +125,8 @@ class Record(dict[str, Any]):
         if not holds:
             raise UserError(f"{self.where}: {problem}.")
 
-    def take(self, name: str, kind: type[T], *, of: type | None = None) -> T:
-        """Returns a field of a kind, or a list whose items are `of` a kind."""
+    def take(self, name: str, kind: type[T], *, of: type | None = None, among: Sequence[str] = ()) -> T:
+        """Returns a field of a kind, a list whose items are `of` a kind, or a text `among` some."""
         self.check(name in self, f"the field {name!r} is missing")
         value = self[name]
         fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
@@ -134,6 +134,7 @@ class Record(dict[str, Any]):
         if of is not None:
             alike = all(type(item) is of for item in value)
             self.check(alike, f"{name!r} must be a list, each {WORDS[of]}, not {value!r}")
+        self.check(not among or value in among, f"{name!r} must be {' or '.join(among)}, not {value!r}")
         return value  # type: ignore[no-any-return]
 
     def number(self, name: str) -> float:
@@ -205,10 +206,7 @@ def read_run(directory: Path, arm: str, seed: int, metrics: Metrics) -> Run:
     if not file.is_file():
         return Run(arm=arm, seed=seed, state="missing")
     status = Record.parse(file.read_bytes(), str(file))
-    state = status.take("state", str)
-    status.check(
-        state in ("done", "running", "failed"), f"'state' must be running, done or failed, not {state!r}"
-    )
+    state = status.take("state", str, among=("done", "running", "failed"))
     error, seconds = status.get("error"), status.get("train_seconds")
     evaluations: list[Evaluation] = []
     notes: list[str] = []
@@ -236,10 +234,8 @@ def read_run(directory: Path, arm: str, seed: int, metrics: Metrics) -> Run:
 
 
 def _evaluation(record: Record, name: str, listed: tuple[str, ...]) -> Evaluation:
-    split, values = record.take("split", str), record.take("metrics", dict)
-    record.check(
-        split in ("evaluation", "held_out"), f"'split' must be evaluation or held_out, not {split!r}"
-    )
+    split = record.take("split", str, among=("evaluation", "held_out"))
+    values = record.take("metrics", dict)
     for metric in listed:
         record.check(metric in values, f"'metrics' lacks {metric!r}, which experiment.json lists")
     inner = Record(values, record.where)
