@@ -81,7 +81,7 @@ def test_csv_numbers_are_whole() -> None:
 def test_terminal_shows_mark_up_as_text() -> None:
     """Console mark-up in a name is printed, and control characters never reach the terminal."""
     console = Console(file=io.StringIO(), width=80)
-    console.print(to_rich(table("[red]\x1b[31mx\u202e"), width=80))
+    console.print(to_rich(table("[red]\x1b[31mx\u202e"), 80))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "[red] [31mx" in shown
@@ -101,7 +101,7 @@ def test_terminal_never_breaks_or_drops_a_number(width: int) -> None:
         records=(),
     )
     console = Console(file=io.StringIO(), width=width)
-    console.print(to_rich(wide, width=width), crop=False)
+    console.print(to_rich(wide, width), crop=False)
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "86.4 ± 0.6" in shown

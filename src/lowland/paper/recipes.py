@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from lowland.errors import UserError, unknown_name
 
 Grid = Mapping[str, Sequence[Any]]  # dotted name of a setting -> the values to go through
 
+PRESETS = resources.files("lowland.paper") / "presets"
 NOT_SETTINGS = ("extends", "benchmark", "grid", "recipe")
 
 
@@ -72,7 +72,7 @@ class Recipe:
 
 def preset_names() -> list[str]:
     """Lists the presets that the package carries."""
-    return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+    return sorted(Path(entry.name).stem for entry in PRESETS.iterdir() if entry.name.endswith(".toml"))
 
 
 def read_preset(name: str, tasks: Sequence[str] | None = None) -> Layer:
@@ -124,8 +124,4 @@ def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:
 def _read(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise unknown_name("preset", name, preset_names())
-    return tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def _folder() -> Traversable:
-    return resources.files("lowland.paper") / "presets"
+    return tomllib.loads((PRESETS / f"{name}.toml").read_text(encoding="utf-8"))

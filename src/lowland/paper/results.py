@@ -11,7 +11,7 @@ from typing import Any
 
 from lowland.paper.printed import Layout, average_columns, layouts, printed_rows
 from lowland.report.formats import Value
-from lowland.report.points import Point, beside_sam
+from lowland.report.points import Point
 from lowland.report.selection import Scores, Selection, keys_of
 from lowland.sam.config import SAMConfig
 
@@ -55,12 +55,6 @@ class Result:
         if isinstance(number, int) and isinstance(batch, int):
             share = number / batch
         return share in (None, DEFAULTS["sam.ascent"]) and m == DEFAULTS["sam.m"] and self.plain
-
-    def baseline_of(self, results: Sequence[Result]) -> Result | None:
-        """Finds the result without SAM whose other settings are the same."""
-        mine = beside_sam(self.settings)
-        of_standard = (other for other in results if other.rho == 0)
-        return next((other for other in of_standard if beside_sam(other.settings) == mine), None)
 
 
 def find_results(points: Sequence[Point], table: int) -> list[Result]:

@@ -17,7 +17,7 @@ from lowland.paper.results import (
 )
 from lowland.report.comparison import pair_seeds
 from lowland.report.formats import Row, Table, Value, make_table
-from lowland.report.points import Point, find_lines
+from lowland.report.points import Point, beside_sam, find_lines
 from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
 from lowland.report.words import count, spread
 from lowland.statistics import Summary, summarize
@@ -201,7 +201,13 @@ def gains_table(points: Sequence[Point]) -> Table:
         if layout.average is not None:
             columns = {layout.average: layout.average_metrics}
         scores = [(column, metric) for column, metrics in columns.items() for metric in metrics]
-        both = [(one, base) for one in as_in_paper(results, number) if (base := one.baseline_of(results))]
+        baselines = [(beside_sam(one.settings), one) for one in results if one.rho == 0]
+        both = [
+            (one, baseline)
+            for one in as_in_paper(results, number)
+            for same, baseline in baselines
+            if same == beside_sam(one.settings)
+        ]
         for result, baseline, column, metric in ((*pair, *score) for pair in both for score in scores):
             standard, sam = (
                 {seed: of[column][metric] for seed, of in one.runs.items() if metric in of.get(column, {})}

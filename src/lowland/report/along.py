@@ -31,23 +31,13 @@ LABELS: Mapping[str, str] = {
 }
 LETTERS: Mapping[str, str] = {"sam.rho": "ρ", "sam.ascent": "a", "sam.m": "m"}
 SHARES = ("data.fraction", "data.label_noise")
-
-WAYS: Mapping[Selection, str] = {
-    Selection.HELD_OUT: "step chosen on held-out training data",
-    Selection.LAST_STEP: "last step",
-    Selection.BEST: "best step on the evaluation set",
-}
-
-Panel = tuple[str, str, Sequence[Line], Key]
-"""Title, label of the scores, lines along one setting, and the score."""
+Panel = tuple[str, str, Sequence[Line], Key]  # title, label of the scores, lines along a setting, score
 
 
 def setting_figures(lines: Sequence[Line], way: Selection | None = None) -> dict[str, bytes]:
     """Draws score against each setting, a panel for every evaluation set and metric, as the paper's Figure 1.
 
-    Args:
-        lines: The lines through the points.
-        way: How scores are selected; by default the first way that all points have.
+    Scores are selected one way, by default the first that all points have.
     """
     files: dict[str, bytes] = {}
     for setting in dict.fromkeys(line.setting for line in lines):
@@ -88,7 +78,7 @@ def draw_panels(figure: Figure, panels: Sequence[Panel], way: Selection, columns
         names,
         loc="outside lower center",
         ncols=2,
-        title=f"mean over {number}{band}{chr(10) if columns == 1 else '; '}{WAYS[way]}",
+        title=f"mean over {number}{band}{chr(10) if columns == 1 else '; '}{way.step}",
     )
     legend.get_title().set_multialignment("center")
 

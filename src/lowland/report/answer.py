@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from lowland.report.comparison import Comparison, Row, Scored
 from lowland.report.runs import title_of
-from lowland.report.selection import Selection
 from lowland.report.words import count, duration, signed, spread
 from lowland.statistics import Kind, PairedComparison, Spread, Verdict, power, summarize
 
@@ -30,7 +29,7 @@ def headline(comparison: Comparison) -> str:
     if not comparison.scored:
         return f"{comparison.experiment.name}: no run has finished with a score yet."
     first = comparison.scored[0]
-    row, way = first.rows[0], way_of(first)
+    row, way = first.rows[0], f"at the {first.selection.step}"
     if not row.paired:
         ((arm, summary),) = row.arms.items()
         took = summarize(list(comparison.seconds[arm].values())).mean
@@ -70,13 +69,8 @@ def answer_of(comparison: Comparison, beside: Sequence[Row]) -> tuple[str, ...]:
         ]
         for rows in (way.rows[:1], (*way.rows[1:], *beside))
     )
-    return answer(title_of(comparison.experiment.reference), judged, others, way_of(way))
-
-
-def way_of(scored: Scored) -> str:
-    """Says where scores are from."""
-    held_out = scored.selection is Selection.HELD_OUT
-    return "at the step chosen on held-out training data" if held_out else "at the last step"
+    reference = title_of(comparison.experiment.reference)
+    return answer(reference, judged, others, f"at the {way.selection.step}")
 
 
 def _figures(paired: PairedComparison) -> str:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the markers and the dashes
-# tell the arms apart on grey paper as well.
+# Colour, marker and dashes of the arms in their order, the reference first: Okabe and Ito's colours, which
+# colour-blind readers tell apart; the markers and the dashes tell the arms apart on grey paper as well.
 STYLES = (
     ("#0072B2", "o", "--"),
     ("#D55E00", "s", "-"),
@@ -35,26 +35,15 @@ STYLES = (
     ("#56B4E9", "P", "-"),
     ("#7F7F7F", "X", "-"),
 )
-"""Colour, marker and dashes of the arms in their order, the reference first."""
-
-INK, PAPER = "#1a1a1a", "#ffffff"
-"""Colours of text and ground. A page that shows a figure may put its own in their place."""
-
-PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3
-SINGLE_WIDTH, SINGLE_HEIGHT = 3.4, 2.6
-"""Inches: three panels fill the width of a page, and one alone a column."""
-
+INK, PAPER = "#1a1a1a", "#ffffff"  # of text and ground, for which a page may put its own
+PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3  # inches: three panels fill the width of a page
+SINGLE_WIDTH, SINGLE_HEIGHT = 3.4, 2.6  # and one alone a column
 LEAST_RANGE = 2.0  # percentage points that a scale of scores spans at least
 
 _STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
+    **dict.fromkeys(("legend.fontsize", "legend.title_fontsize", "xtick.labelsize", "ytick.labelsize"), 7),
     "legend.frameon": False,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
     "lines.linewidth": 1.2,
     "lines.markersize": 3,
     "axes.spines.top": False,

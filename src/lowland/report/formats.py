@@ -11,7 +11,7 @@ import io
 import re
 import textwrap
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -154,15 +154,15 @@ def to_csv(table: Table) -> str:
     return file.getvalue()
 
 
-def to_rich(table: Table, *, width: int, hide: Collection[str] = ()) -> RichTable:
-    """Makes a table for a terminal of some width, without notes and the columns to `hide`.
+def to_rich(table: Table, width: int) -> RichTable:
+    """Makes a table for a terminal of some width, without notes and the numbers of seeds.
 
     Cells are plain text, never console mark-up. Words are broken where the terminal is narrow, numbers never.
     A table that still does not fit is wider than the terminal rather than short of a column: print it with
     `crop=False`.
     """
     made = RichTable(title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", padding=0)
-    shown = [index for index, column in enumerate(table.columns) if column not in hide]
+    shown = [index for index, column in enumerate(table.columns) if column != "Seeds"]
     needed = len(shown) + 1
     for index in shown:
         number = table.align[index] == "r"

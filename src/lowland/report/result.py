@@ -76,5 +76,5 @@ def print_lines(console: Console, lines: Iterable[str], style: str = "") -> None
 
 def print_table(console: Console, table: Table) -> None:
     """Prints a table and its notes."""
-    console.print(to_rich(table, width=console.width, hide=("Seeds",)), crop=False)
+    console.print(to_rich(table, console.width), crop=False)
     print_lines(console, table.notes, "dim")

@@ -29,13 +29,18 @@ class Selection(enum.Enum):
     BEST = "best"
 
     @property
-    def label(self) -> str:
-        """What a reader is told."""
+    def step(self) -> str:
+        """What a reader is told: which step is taken."""
         return {
-            Selection.HELD_OUT: "chosen on held-out training data",
+            Selection.HELD_OUT: "step chosen on held-out training data",
             Selection.LAST_STEP: "last step",
-            Selection.BEST: "best on the evaluation set, per task and metric (as in the paper; optimistic)",
+            Selection.BEST: "best step on the evaluation set",
         }[self]
+
+    @property
+    def label(self) -> str:
+        """The same as a title."""
+        return self.step.removeprefix("step ")
 
 
 def keys_of(metrics: Metrics) -> list[Key]:

@@ -27,20 +27,14 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]  # the figures of one checkpoint, as they are in its file
 
 REFERENCE = "baseline"
-NO_ARMS = {"start": "Before", "model": "Model"}
-"""What is measured beside arms: the model before training, or any one model."""
-
-ORDER: Mapping[str, int] = {"start": 0, REFERENCE: 1, "sam": 2, "model": 4}
-"""Places of what has one; other arms come after SAM."""
-
+NO_ARMS = {"start": "Before", "model": "Model"}  # the model before training, or any one model
+ORDER = {"start": 0, REFERENCE: 1, "sam": 2, "model": 4}  # other arms come after SAM
 SPLITS: Mapping[str, str] = {
     "train": "training examples",
     "held_out": "held-out examples",
     "evaluation": "evaluation examples",
 }
-WORDS: Mapping[str, str] = {"better": "sharper", "worse": "flatter"}
-"""What more or less of a sharpness is called; other verdicts stay as they are."""
-
+WORDS = {"better": "sharper", "worse": "flatter"}  # more or less of a sharpness; other verdicts stay
 LEVELS = 12
 CAPTIONS: Mapping[str, str] = {
     "line.png": "The rise of the loss along the direction of steepest ascent, each model's own.",

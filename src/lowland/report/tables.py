@@ -91,28 +91,22 @@ def paired_record(paired: PairedComparison) -> dict[str, Value]:
 
 def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
     """Says how to read the columns, as far as they need it."""
-    notes = []
-    if any(summary.n > 1 for row in rows for summary in row.arms.values()):
-        notes.append("Mean ± standard deviation over seeds.")
+    spread_shown = any(summary.n > 1 for row in rows for summary in row.arms.values())
     tested = [paired for row in rows for paired in row.paired.values() if paired.n > 1]
-    if tested:
-        kind = "an interval for seeds that are added" if tested[0].sequential else "Student's t interval"
-        notes.append(
-            f"Difference: minus {title_of(reference)}, paired by seed, with {kind}. It covers the "
-            "spread over seeds, not the choice of evaluation examples."
-        )
-        if len(tested) > 1:
-            notes.append(
-                "The first score decides. The verdicts of the others are Holm's: if arms do not differ at "
-                "all, one or more of them is better or worse in at most 5% of experiments. Each interval is "
-                "that of its row alone."
-            )
-    if any(paired.equal_differences and paired.difference for paired in tested):
-        notes.append(
-            "Where every seed differs by the same amount the interval is a point and proves nothing; "
-            "such a row counts as better or worse from 6 seeds on (sign test)."
-        )
-    return notes
+    points = any(paired.equal_differences and paired.difference for paired in tested)
+    added = any(paired.sequential for paired in tested)
+    kind = "an interval for seeds that are added" if added else "Student's t interval"
+    notes = {
+        "Mean ± standard deviation over seeds.": spread_shown,
+        f"Difference: minus {title_of(reference)}, paired by seed, with {kind}. It covers the spread over "
+        "seeds, not the choice of evaluation examples.": bool(tested),
+        "The first score decides. The verdicts of the others are Holm's: if arms do not differ at all, one "
+        "or more of them is better or worse in at most 5% of experiments. Each interval is that of its row "
+        "alone.": len(tested) > 1,
+        "Where every seed differs by the same amount the interval is a point and proves nothing; such a row "
+        "counts as better or worse from 6 seeds on (sign test).": points,
+    }
+    return [note for note, needed in notes.items() if needed]
 
 
 def cost_table(comparison: Comparison) -> Table:

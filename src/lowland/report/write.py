@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from lowland.errors import UserError
 from lowland.files import write_atomic
+from lowland.report import tables
 from lowland.report.along import setting_figures
 from lowland.report.answer import answer_of, headline, in_short, recommended
 from lowland.report.comparison import compare, decide
@@ -20,14 +21,6 @@ from lowland.report.page import bullets, to_html, to_json, to_page
 from lowland.report.points import find_lines, find_points
 from lowland.report.result import Report, Written
 from lowland.report.runs import read_experiment
-from lowland.report.tables import (
-    beyond_table,
-    class_table,
-    cost_table,
-    outcome_table,
-    sam_table,
-    score_table,
-)
 
 OWN = (
     "flips.jsonl",
@@ -69,22 +62,22 @@ def read_report(experiment_dir: Path) -> Report:
     comparison = decide(comparison, {(one.name, one.metric): one.floor for one in examples})
     outcomes = [read_outcomes(experiment, scored) for scored in comparison.scored]
     beyond = [
-        outcome_table(one, scored, f"outcomes-{scored.selection.value}" if place else "outcomes")
+        tables.outcome_table(one, scored, f"outcomes-{scored.selection.value}" if place else "outcomes")
         for place, (one, scored) in enumerate(zip(outcomes, comparison.scored, strict=True))
     ]
-    beyond += [beyond_table(examples), class_table(examples)]
+    beyond += [tables.beyond_table(examples), tables.class_table(examples)]
     rows = comparison.scored[0].rows if comparison.scored else ()
     directory = experiment_dir / "report"
     return Report(
         comparison=comparison,
         headline=headline(comparison),
         elsewhere=tuple(line for scored in comparison.scored[1:] for line in in_short(scored)),
-        scores=tuple(score_table(comparison, scored) for scored in comparison.scored),
+        scores=tuple(tables.score_table(comparison, scored) for scored in comparison.scored),
         recommended=recommended(experiment.reference, rows[0].verdicts) if rows else None,
         answer=answer_of(comparison, outcomes[0].rows if outcomes else ()),
         beyond=tuple(table for table in beyond if table.rows),
-        sam=sam_table(experiment),
-        cost=cost_table(comparison),
+        sam=tables.sam_table(experiment),
+        cost=tables.cost_table(comparison),
         examples=examples,
         bins=outcomes[0].bins if outcomes else {},
         caveats=(*comparison.caveats, *dict.fromkeys(caveat for one in outcomes for caveat in one.caveats)),
@@ -111,10 +104,10 @@ def drawn(draw: Callable[[], dict[str, bytes]]) -> tuple[dict[str, bytes], list[
         return {}, [str(error)]
 
 
-def files_of(tables: Iterable[Table], figures: Mapping[str, bytes]) -> dict[str, bytes]:
+def files_of(shown: Iterable[Table], figures: Mapping[str, bytes]) -> dict[str, bytes]:
     """Returns the files of tables and figures: name -> content."""
     files = {f"figures/{name}": content for name, content in figures.items()}
-    for table in tables:
+    for table in shown:
         for kind, write in (("md", to_markdown), ("csv", to_csv), ("tex", to_latex)):
             files[f"tables/{table.name}.{kind}"] = write(table).encode()
     return files
@@ -123,7 +116,7 @@ def files_of(tables: Iterable[Table], figures: Mapping[str, bytes]) -> dict[str,
 def write_together(
     page: Path,
     head: str,
-    tables: Sequence[Table],
+    shown: Sequence[Table],
     draw: Callable[[], dict[str, bytes]],
     notes: Sequence[str] = (),
     captions: Mapping[str, str] = MappingProxyType({}),
@@ -133,14 +126,14 @@ def write_together(
     figures, missing = drawn(draw)
     notes = (*missing, *notes)
     parts = [head, *(["## Before you quote a number\n", bullets(notes)] if notes else [])]
-    parts += map(to_markdown, tables)
+    parts += map(to_markdown, shown)
     pictures = [name for name in figures if name.endswith(".png")]
     for name in pictures:
         parts.append(f"![{captions.get(name, name)}](figures/{name})\n")
         parts += [f"{captions[name]}\n"] if name in captions else []
-    write_files(page.parent, files_of(tables, figures) | {page.name: "\n".join(parts).encode()}, own)
-    shown = tuple(page.parent / "figures" / name for name in pictures)
-    return Written(tables=tuple(tables), page=page, figures=shown, notes=notes)
+    write_files(page.parent, files_of(shown, figures) | {page.name: "\n".join(parts).encode()}, own)
+    drawings = tuple(page.parent / "figures" / name for name in pictures)
+    return Written(tables=tuple(shown), page=page, figures=drawings, notes=notes)
 
 
 def write_files(directory: Path, files: Mapping[str, bytes], own: Iterable[str] = ()) -> None:
