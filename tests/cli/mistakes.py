@@ -45,7 +45,7 @@ MISTAKES: dict[str, list[Case]] = {
         ("comparr", ["Unknown verb 'comparr'", "compare"]),
         ("sweep rho=0.1,0.2", ["`lowland sweep` is now", "lowland compare --grid"]),
         ("outcomes {d}", ["`lowland outcomes` is now", "--outcomes"]),
-        ("replay {d}", ["`lowland replay` is now", "lowland doctor --step DIR"]),
+        ("replay {d}", ["`lowland replay` is now", "sentence with which a run stops"]),
         ("recipes", ["`lowland recipes` is now", "lowland tasks --recipes"]),
         ("compare", ["nothing to train on", "lowland tasks"]),
         (f"{ON_TASK} --grid rhoo=1", ["Unknown setting of a grid 'rhoo'", "rho"]),
@@ -81,7 +81,7 @@ MISTAKES: dict[str, list[Case]] = {
         ("report {d}/nowhere", ["nowhere"]),
         ("report", ["DIR"]),
         ("tasks glue/sst", ["glue/sst2"]),
-        ("doctor --step {d}/nowhere", ["nowhere", "no step is kept"]),
+        ("doctor --step {d}", ["--step"]),
         ("doctor now", ["'now'"]),
     ],
     "Settings": [

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.cli.command import SMALL, call, succeed, trajectory
 
-from lowland.comparison import launch
+from lowland.comparison import jobs
 from lowland.files import remove
 from lowland.runs import guard
 from lowland.runs.directory import RunDirectory
@@ -154,7 +154,7 @@ def test_a_process_that_dies_is_not_an_earlier_failure(
     def die(arguments: list[str]) -> list[str]:
         return [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
 
-    monkeypatch.setattr(launch, "command", die)
+    monkeypatch.setattr(jobs, "command", die)
     result = call(*COMMAND, "--steps", "1", "--out", out, "--seeds", "1", "--jobs", "2")
     assert result.code == 2
     assert "sam, seed 0: Its process was ended from outside. Was there too little memory?" in result.err

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from lowland.comparison import jobs
-from lowland.comparison.jobs import Job, make_jobs, run_jobs
-from lowland.comparison.launch import ProcessLauncher, SubmititLauncher, cores
+from lowland.comparison.jobs import Job, Running, by_submitit, cores, in_processes, make_jobs, run_jobs
 from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import read_layer
 from lowland.errors import UserError
-from lowland.runs.store import Runs
+from lowland.runs.store import runs_of
 
 CONTENT = {"train facts/capitals": "1", "evaluation facts/capitals": "2", "model embedded": "3"}
 
@@ -36,8 +35,7 @@ def config_of(**settings: Any) -> ExperimentConfig:
 
 def jobs_of(out: Path, config: ExperimentConfig) -> list[Job]:
     """The jobs of what is left of an experiment."""
-    runs = Runs(config, out / "runs", CONTENT)
-    return make_jobs(config, out, runs)
+    return make_jobs(config, out, runs_of(config, out / "runs", CONTENT))
 
 
 def finish(job: Job, **status: Any) -> None:
@@ -57,7 +55,7 @@ class Pretender:
         self.most = self.running = 0
         self._lock = threading.Lock()
 
-    def start(self, arguments: Sequence[str], log: Path, slot: int) -> Any:
+    def __call__(self, arguments: Sequence[str], log: Path, slot: int) -> Running:
         """Starts a thread."""
         self.most = max(self.most, slot + 1)
         job = self.known[Path(arguments[arguments.index("--config") + 1])]
@@ -65,7 +63,7 @@ class Pretender:
         assert (list(config.arms), config.seeds) == ([job.run.arm], (job.run.seed,))
         thread = threading.Thread(target=self._work, args=(job,))
         thread.start()
-        return _Thread(thread)
+        return Running(lambda: not thread.is_alive(), lambda at_once: thread.join())
 
     def _work(self, job: Job) -> None:
         with self._lock:
@@ -80,17 +78,6 @@ class Pretender:
             self.trained.append(job.run.path.name)
         with self._lock:
             self.running -= 1
-
-
-class _Thread:
-    def __init__(self, thread: threading.Thread) -> None:
-        self._thread = thread
-
-    def finished(self) -> bool:
-        return not self._thread.is_alive()
-
-    def stop(self, *, at_once: bool = False) -> None:
-        self._thread.join()
 
 
 class Silent:
@@ -170,7 +157,7 @@ def test_cores_are_divided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     seen: list[Mapping[str, str]] = []
     monkeypatch.setattr("subprocess.Popen", lambda *_, env, **__: seen.append(env))
     for number in (1, 2, 1000):
-        ProcessLauncher(number).start(["--version"], tmp_path / "log", 0)
+        in_processes(number)(["--version"], tmp_path / "log", 0)
     assert [env["OMP_NUM_THREADS"] for env in seen] == [str(cores()), str(max(1, cores() // 2)), "1"]
 
 
@@ -179,9 +166,9 @@ def test_gpus_are_given_out_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     seen: list[Mapping[str, str]] = []
     monkeypatch.setattr("subprocess.Popen", lambda *_, env, **__: seen.append(env))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    launcher = ProcessLauncher(3)
+    launch = in_processes(3)
     for slot in range(3):
-        launcher.start(["--version"], tmp_path / "log", slot)
+        launch(["--version"], tmp_path / "log", slot)
     assert [env["CUDA_VISIBLE_DEVICES"] for env in seen] == ["2", "5", "2"]
 
 
@@ -189,11 +176,11 @@ def test_a_missing_engine_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_p
     """Without submitit the user reads how to install it."""
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
     with pytest.raises(UserError, match=r"pip install 'lowland\[cluster\]'"):
-        SubmititLauncher(tmp_path, "slurm", {}, 1)
+        by_submitit(tmp_path, "slurm", {}, 1)
 
 
 def test_unknown_cluster_options_are_one_sentence(tmp_path: Path) -> None:
     """What submitit refuses is said in one sentence."""
     pytest.importorskip("submitit", reason="clusters need submitit: pip install 'lowland[cluster]'")
     with pytest.raises(UserError, match="submitit cannot use this cluster"):
-        SubmititLauncher(tmp_path, "local", {"no_such_option": 1}, 1)
+        by_submitit(tmp_path, "local", {"no_such_option": 1}, 1)

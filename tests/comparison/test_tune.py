@@ -41,7 +41,7 @@ def test_every_arm_has_six_tries_and_gets_the_best(tmp_path: Path) -> None:
     rate, rho = config.train.learning_rate, config.sam.rho
     asked: list[ExperimentConfig] = []
 
-    def run(tries: ExperimentConfig, stage: str) -> Experiment:
+    def run(stage: str, tries: ExperimentConfig) -> Experiment:
         """Scores the tries: three times the learning rate and half of rho are best; the step 20 is."""
         asked.append(tries)
         runs = []
@@ -73,7 +73,7 @@ def test_every_arm_has_six_tries_and_gets_the_best(tmp_path: Path) -> None:
 def test_an_arm_that_always_fails_is_not_compared(tmp_path: Path) -> None:
     """Where no try of an arm has ended with a score, nothing is chosen for it."""
 
-    def run(tries: ExperimentConfig, stage: str) -> Experiment:
+    def run(stage: str, tries: ExperimentConfig) -> Experiment:
         found = (Evaluation(name="train", split="held_out", step=10, metrics={"accuracy": 80.0}),)
         runs = [
             Run(arm=arm, seed=seed, state="failed" if tries.of(arm).sam.rho else "done", evaluations=found)
@@ -95,7 +95,7 @@ def test_an_arm_that_always_fails_is_not_compared(tmp_path: Path) -> None:
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
     """Without held-out rows, or with the seeds of tuning, there is nothing to choose by."""
 
-    def never(tries: ExperimentConfig, stage: str) -> Experiment:
+    def never(stage: str, tries: ExperimentConfig) -> Experiment:
         raise AssertionError("nothing may be run")
 
     none = ExperimentConfig(data=own_data(tmp_path, held_out=0))

@@ -17,7 +17,7 @@ from lowland.data.writable import check_writing
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import LoadedModel
-from lowland.runs.vocabulary import vocabulary_of
+from lowland.runs.encodings import vocabulary_of
 from lowland.tasks import CustomTask
 
 WORDS = word_tokenizer("bart")  # a dozen words; everything else is unknown

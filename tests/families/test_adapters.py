@@ -19,7 +19,7 @@ from lowland.families.base import Start
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.models import quiet_transformers, save_model
-from lowland.runs.store import _model_hash
+from lowland.runs.prepared import _model_hash
 
 LOG = "out/sam-seed0/train.jsonl"
 KINDS = [

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lowland.config.data import DataSettings
 from lowland.config.experiment import RunConfig
+from lowland.families.base import Family
+from lowland.families.recognise import load_family
 from lowland.runs.directory import RunDirectory
-from lowland.runs.health import Health
+from lowland.runs.health import Health, find_cause
 from lowland.sam import SAMConfig
 from lowland.tasks.base import Example
 from lowland.train import StepReport, TrainSettings
@@ -165,3 +168,29 @@ def test_constant_predictions(run_of: Callable[..., Run]) -> None:
     warnings = run.directory.status()["warnings"]
     assert [warning[:2] for warning in warnings] == ["a:", "d:"]
     assert "'no' for all 12 examples" in warnings[0] and "nothing for all" in warnings[1]
+
+
+def failing(*texts: str) -> tuple[dict[str, torch.Tensor], Family]:
+    """A batch of these texts, and the embedded model."""
+    family = load_family("embedded")
+    rows = family.encode([Example(inputs=text, targets="paris") for text in texts], 32, 8)
+    return family.collate([rows[number] for number in range(len(texts))]), family
+
+
+def test_the_example_and_the_layer_of_a_failure_are_named() -> None:
+    """Where one example overflows in a layer, both are told; where none does, that of the largest loss is."""
+    batch, family = failing("what is the capital of france", "a strange river", "what is what")
+    assert "every layer is finite" in find_cause(batch, family)
+    model = family.loaded.model
+    odd = min(set(batch["input_ids"][1].tolist()) - set(batch["input_ids"][[0, 2]].reshape(-1).tolist()))
+
+    def overflow(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return output * (float("nan") if bool((inputs[0] == odd).any()) else 1.0)
+
+    model.get_encoder().get_input_embeddings().register_forward_hook(overflow)
+    said = find_cause(batch, family)
+    assert "is the first layer whose output is not finite" in said
+    assert "the largest loss of its 3 examples is nan, of 'a strange river' with the target 'paris'" in said
+    with torch.no_grad():
+        model.lm_head.weight[0] = float("inf")
+    assert find_cause(batch, family) == " Its weights lm_head.weight were not finite before."

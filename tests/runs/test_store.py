@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lowland.config.experiment import build_config
 from lowland.errors import UserError
 from lowland.files import remove
-from lowland.runs.names import run_name, store_of
-from lowland.runs.store import Runs, changes, prepare
+from lowland.runs.prepared import prepare
+from lowland.runs.store import link_runs, run_name, runs_of, store_of, what_changed
 
 CONTENT = {"train facts/continents": "1", "evaluation facts/continents": "2", "model embedded": "3"}
 BASE: dict[str, Any] = {"data": {"tasks": ["facts/continents"]}}
@@ -87,21 +87,22 @@ def test_an_experiment_links_to_its_runs(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.mkdir()
     config = build_config(BASE, {"seeds": [0]})
-    runs = Runs(config, tmp_path / "runs", CONTENT)
-    runs.link(path)
+    runs = runs_of(config, tmp_path / "runs", CONTENT)
+    link_runs(path, runs)
     assert {link.name for link in path.iterdir()} == {"baseline-seed0", "sam-seed0"}
     assert all(not link.readlink().is_absolute() for link in path.iterdir())
     for run in runs:
         run.path.mkdir(parents=True)
         assert (path / f"{run.arm}-seed{run.seed}").resolve() == run.path.resolve()
-    Runs(config, tmp_path / "runs", {**CONTENT, "model embedded": "4"}).link(path)
+    link_runs(path, runs_of(config, tmp_path / "runs", {**CONTENT, "model embedded": "4"}))
     assert not (path / "sam-seed0").exists() and (path / "sam-seed0").is_symlink()
-    Runs(build_config(BASE, {"seeds": [1], "arms": ["sam"]}), tmp_path / "runs", CONTENT).link(path)
+    other = runs_of(build_config(BASE, {"seeds": [1], "arms": ["sam"]}), tmp_path / "runs", CONTENT)
+    link_runs(path, other)
     assert [link.name for link in path.iterdir()] == ["sam-seed1"]
     remove(path / "sam-seed1")
     (path / "sam-seed1").mkdir()
     with pytest.raises(UserError, match="sam-seed1 is in the way"):
-        Runs(build_config(BASE, {"seeds": [1], "arms": ["sam"]}), tmp_path / "runs", CONTENT).link(path)
+        link_runs(path, other)
 
 
 def test_what_changed_is_named() -> None:
@@ -109,7 +110,7 @@ def test_what_changed_is_named() -> None:
     own = {"name": "custom", "train": "t.csv", "evaluation": "d.csv", "input": "{a}", "target": "{b}"}
     config = build_config({"data": {"custom": own}})
     before = {"train custom": "1", "evaluation custom": "2", "model embedded": "3"}
-    assert changes(before, before, config) == []
-    (sentence,) = changes(before, {**before, "train custom": "9", "model embedded": "9"}, config)
+    assert what_changed(before, before, config) == []
+    (sentence,) = what_changed(before, {**before, "train custom": "9", "model embedded": "9"}, config)
     assert "the training examples of custom, t.csv; the starting weights of embedded" in sentence
     assert "d.csv" not in sentence

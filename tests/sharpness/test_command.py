@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,22 @@ import torch
 from tests.cli.command import call, files, reviews, succeed, write_rows
 from tests.fixtures.models import OTHER_KINDS, T5_KINDS, tiny_loaded, write_checkpoint
 
+from lowland.comparison.sharpness import Checkpoint, find_checkpoints, measure_all
+from lowland.config.experiment import build_config
+from lowland.config.layers import read_layer
 from lowland.config.sharpness import SharpnessSettings
 from lowland.data import collate, encode_texts
 from lowland.data.encode import EncodedExample
 from lowland.errors import UserError
 from lowland.report.sharpness import read_records, write_sharpness
-from lowland.sharpness import Objective, trace
+from lowland.sharpness import Objective, moved
 from lowland.train.loss import encoder_decoder_loss
 
 pytestmark = pytest.mark.timeout(600)  # the first one waits for four runs and six measurements
 
 QUICK = [
     *("--radii", "0.05,0.2", "--examples", "16", "--batch-size", "8", "--hessian-examples", "8"),
-    *("--probes", "3", "--grid", "3", "--steps", "2"),
+    *("--probes", "3", "--steps", "2"),
 ]
 
 
@@ -50,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measured(finished: Path) -> Path:
     """The figures of its models."""
-    succeed("sharpness", finished, "--start", *QUICK)
+    succeed("sharpness", finished, *QUICK)
     return finished / "sharpness"
 
 
@@ -63,16 +65,15 @@ def record(folder: Path, name: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_everything_is_measured_and_written(measured: Path) -> None:
     """Each arm and seed has its figures on both kinds of examples, and tables and pictures are there."""
-    names = {f"{arm}-seed{seed}" for arm in ("start", "baseline", "sam") for seed in (0, 1)}
+    names = {f"{arm}-seed{seed}" for arm in ("baseline", "sam") for seed in (0, 1)}
     assert {path.stem for path in measured.glob("*-seed*.json")} == names
     for name in names:
         found = record(measured, name)
         assert found["weights"] == sum(p.numel() for p in tiny_loaded("t5.1.1").model.parameters())
-        assert (found["distance"] == 0) == name.startswith("start")
+        assert found["distance"] > 0
         assert found["splits"].keys() == {"train", "held_out"}
         assert found["splits"]["train"]["examples"] == 16
         assert found["splits"]["held_out"]["examples"] == 6
-        assert (found["plane"] is not None) == name.endswith("seed0")
         for split in found["splits"].values():
             assert [(c["radius"], c["steps"]) for c in split["ascent"]] == [
                 (0.05, 1),
@@ -82,34 +83,32 @@ def test_everything_is_measured_and_written(measured: Path) -> None:
             ]
             one, two, wide, _ = (climbed["mean"] for climbed in split["ascent"])
             assert 0 < one <= two and one < wide
-            assert split["eigenvalue"]["value"] > 0 and split["eigenvalue"]["residual"] < 0.1
+            assert split["eigenvalue"] > 0
             assert split["line"]["losses"][8] == pytest.approx(split["loss"], rel=1e-6)  # the middle is w
     page = (measured / "sharpness.md").read_text()
-    assert "minus Baseline" in page and "largest eigenvalue" in page and "figures/plane.png" in page
-    assert all(
-        (measured / "figures" / f"{name}.{kind}").stat().st_size > 1000
-        for name in ("line", "plane")
-        for kind in ("png", "svg")
-    )
+    assert "minus Baseline" in page and "largest eigenvalue" in page and "figures/line.png" in page
+    assert all((measured / "figures" / f"line.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
     assert "flatter" in page or "sharper" in page or "no difference detected" in page
 
 
 @pytest.mark.slow
-def test_the_arms_are_measured_on_the_same_examples(measured: Path) -> None:
-    """All arms and seeds are measured on the same examples: before training their figures are the same."""
-    start = [record(measured, f"start-seed{seed}") for seed in (0, 1)]
-    assert start[0]["weights_sha256"] == start[1]["weights_sha256"]
-    for split in ("train", "held_out"):
-        one, other = (found["splits"][split] for found in start)
-        assert one["loss"] == other["loss"] and one["trace"] == other["trace"]
+def test_the_arms_are_measured_on_the_same_examples(finished: Path, tmp_path: Path) -> None:
+    """The same weights have the same figures as the checkpoint of any arm and seed."""
+    config = build_config(read_layer(finished / "experiment.toml"))
+    folder = find_checkpoints(finished, config, best=False)[0].folder
+    alike = [Checkpoint(arm=arm, seed=seed, folder=folder) for arm, seed in (("baseline", 0), ("sam", 1))]
+    settings = SharpnessSettings(examples=16, batch_size=8, hessian_examples=4, probes=1)
+    measure_all(config, alike, tmp_path, settings, lambda checkpoint, done: None)
+    one, other = (record(tmp_path, checkpoint.name) for checkpoint in alike)
+    assert one["splits"] == other["splits"]
 
 
 @pytest.mark.slow
 def test_the_same_command_measures_nothing_again(finished: Path, measured: Path) -> None:
     """A second call leaves every byte and time of the figures alone."""
     before = {name: found for name, found in files(measured).items() if "seed" in name}
-    again = succeed("sharpness", finished, "--start", *QUICK)
-    assert again.err.count("measured before") == 6
+    again = succeed("sharpness", finished, *QUICK)
+    assert again.err.count("measured before") == 4
     assert {name: found for name, found in files(measured).items() if "seed" in name} == before
 
 
@@ -120,58 +119,18 @@ def test_figures_are_the_same_for_the_same_seed(finished: Path, measured: Path, 
     for name in ("baseline-seed0", "sam-seed0"):
         assert (tmp_path / "again" / f"{name}.json").read_bytes() == (measured / f"{name}.json").read_bytes()
     succeed(
-        "sharpness", finished, "--seeds", "1", *QUICK, "--hessian-examples", "0", "--grid", "0",
+        "sharpness", finished, "--seeds", "1", *QUICK, "--hessian-examples", "0",
         "--random-seed", "1", "--out", tmp_path / "other",
     )  # fmt: skip
     other = record(tmp_path / "other", "sam-seed0")
     assert other["splits"]["train"]["loss"] != record(measured, "sam-seed0")["splits"]["train"]["loss"]
-    assert other["splits"]["train"]["trace"] is None and other["plane"] is None
+    assert other["splits"]["train"]["trace"] is None
     assert "Hessian" not in (tmp_path / "other" / "sharpness.md").read_text()
-
-
-def test_a_single_model_is_measured_on_training_and_evaluation_rows(finished: Path, tmp_path: Path) -> None:
-    """With --model and rows there is one column, without arms to compare; other rows are measured anew."""
-    folder = finished.parent
-    rows = [
-        "--train",
-        folder / "train.jsonl",
-        "--eval",
-        folder / "dev.jsonl",
-        "--input",
-        "{text}",
-        "--target",
-        "{label}",
-    ]
-    shown = succeed("sharpness", "--model", folder / "model", *rows, *QUICK, "--out", tmp_path)
-    found = record(tmp_path, "model-seed0")
-    assert found["splits"].keys() == {"train", "evaluation"} and found["distance"] is None
-    assert "SAM" not in shown.out and "evaluation examples" in shown.out
-    rows[1] = folder / "dev.jsonl"
-    anew = succeed("sharpness", "--model", folder / "model", *rows, *QUICK, "--out", tmp_path)
-    assert "measured before" not in anew.err
-    assert record(tmp_path, "model-seed0")["splits"]["train"]["loss"] != found["splits"]["train"]["loss"]
-
-
-@pytest.mark.slow
-def test_arms_in_directories_of_their_own_are_compared(
-    finished: Path, measured: Path, tmp_path: Path
-) -> None:
-    """Two directories with an arm each give the figures of one with both; a run given twice is refused."""
-    for arm, other in (("baseline", "sam"), ("sam", "baseline")):
-        shutil.copytree(
-            finished, tmp_path / arm, ignore=shutil.ignore_patterns(f"{other}-seed*", "sharpness")
-        )
-    both = [tmp_path / "baseline", tmp_path / "sam"]
-    succeed("sharpness", *both, "--seeds", "1", *QUICK, "--out", tmp_path / "out")
-    for name in ("baseline-seed0", "sam-seed0"):
-        assert (tmp_path / "out" / f"{name}.json").read_bytes() == (measured / f"{name}.json").read_bytes()
-    twice = call("sharpness", finished, both[0], "--out", tmp_path / "out")
-    assert twice.code == 2 and "Two of the directories hold baseline-seed0" in twice.err
 
 
 @pytest.mark.parametrize("kind", [*T5_KINDS, *OTHER_KINDS])
 def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
-    """The trace of one random vector is the second difference of the loss along it."""
+    """The Hessian times a random vector is the difference of the gradients along it."""
     loaded = tiny_loaded(kind)
     model = loaded.model.double().eval()  # type: ignore[no-untyped-call]
     model.set_attn_implementation("eager")
@@ -180,20 +139,17 @@ def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
     weights = [p for p in model.parameters() if p.requires_grad]
     objective = Objective(encoder_decoder_loss(model, torch.device("cpu")), weights, [batch])
     generator = torch.Generator().manual_seed(0)
-    vector = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in weights]
+    vector = torch.randn(objective.size, generator=generator, dtype=torch.float64)
     step = 1e-4
     slopes = []
     for sign in (1, -1):
-        with torch.no_grad():
-            torch._foreach_add_([w.detach() for w in weights], vector, alpha=sign * step)
-        slopes.append(objective.gradient()[1])
-        with torch.no_grad():
-            torch._foreach_add_([w.detach() for w in weights], vector, alpha=-sign * step)
-    product = objective.hessian_times(vector)
-    for exact, up, down in zip(product, *slopes, strict=True):
+        with moved(weights, sign * step * vector):
+            slopes.append(objective.gradient()[1])
+    sizes = [weight.numel() for weight in weights]
+    product = objective.hessian_times(vector).split(sizes)
+    for exact, up, down in zip(product, *(slope.split(sizes) for slope in slopes), strict=True):
         # Token loss is taken in fp32, which limits the differences; a wrong product is off by its own size.
         assert torch.allclose(exact, (up - down) / (2 * step), atol=3e-2 * float(exact.abs().max() + 1e-3))
-    assert trace(objective, 0, 2).samples == 2
 
 
 @pytest.mark.slow
@@ -214,7 +170,7 @@ def test_without_a_chart_library_the_tables_are_written(
     """Where matplotlib is missing, the page says so and holds the tables."""
     (tmp_path / "sam-seed0.json").write_text((measured / "sam-seed0.json").read_text())
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    write_sharpness(tmp_path)
+    write_sharpness(tmp_path, ["baseline", "sam"])
     page = (tmp_path / "sharpness.md").read_text()
     assert "matplotlib" in page and "trace of the Hessian" in page
 
@@ -223,10 +179,8 @@ def test_without_a_chart_library_the_tables_are_written(
     ("words", "sentence"),
     [
         (["missing"], "no directory of an experiment"),
-        ([], "Give the directory of an experiment"),
-        (["a", "b"], "or several and --out"),
-        (["glue/sst2", "--model", "embedded"], "--out"),
-        (["glue/sst2", "--model", "embedded", "--out", "x", "--start"], "--start is for the runs"),
+        ([], "DIR"),
+        (["a", "b"], "b"),
         (["missing", "--radii", "0.1,x"], "must be a number"),
     ],
 )
@@ -236,9 +190,7 @@ def test_mistakes_are_one_sentence(words: list[str], sentence: str) -> None:
     assert result.code == 2 and sentence in result.err and result.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "change", [{"radii": ()}, {"radii": (0.0,)}, {"examples": 0}, {"grid": -1}, {"steps": 0}]
-)
+@pytest.mark.parametrize("change", [{"radii": ()}, {"radii": (0.0,)}, {"examples": 0}, {"steps": 0}])
 def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
     """Settings that measure nothing are an error."""
     with pytest.raises(ValueError, match=next(iter(change))):

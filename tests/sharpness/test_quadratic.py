@@ -14,11 +14,8 @@ from torch import Tensor
 from lowland.sharpness import (
     Objective,
     climb,
-    filter_normalised,
     losses_along,
-    losses_on_plane,
     moved,
-    norm,
     top_eigenvalue,
     trace,
 )
@@ -63,19 +60,17 @@ def test_value_and_gradient_are_the_weighted_mean() -> None:
     # Sums of ten products in double precision are exact to about 1e-14.
     assert value == pytest.approx(float(w @ hessian @ w / 2), rel=1e-12)
     assert objective.value() == pytest.approx(value, rel=1e-14)
-    assert torch.allclose(torch.cat([g.reshape(-1) for g in gradient]), hessian @ w, rtol=1e-12, atol=1e-13)
+    assert torch.allclose(gradient, hessian @ w, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_top_eigenvalue_is_that_of_the_spectrum(dtype: torch.dtype) -> None:
-    """Lanczos finds the largest eigenvalue, also beside a larger negative one, and says how exactly."""
+    """Lanczos finds the largest eigenvalue, also beside a larger negative one."""
     spectrum = [*SPECTRUM, *torch.linspace(-20, 5, 60).tolist()]
     objective, _ = quadratic(spectrum, dtype=dtype)
     found = top_eigenvalue(objective, seed=0)
     # eigsh was asked for 1%.
-    assert found.value == pytest.approx(9.0 * 7 / 6, rel=0.01)
-    assert 0 <= found.residual < 0.1
-    assert found.products < 300
+    assert found == pytest.approx(9.0 * 7 / 6, rel=0.01)
     assert top_eigenvalue(objective, seed=0) == found
 
 
@@ -107,16 +102,16 @@ def test_one_step_of_ascent_is_sams(rho: float, number: int) -> None:
     objective, hessian = quadratic(start=w)
     g = hessian @ w
     expected = rho * float(g.norm()) + rho**2 / 2 * float(g @ hessian @ g / (g @ g))
-    (first,) = climb(objective, [rho], steps=1)
-    assert (first.radius, first.steps) == (rho, 1)
-    assert first.rise == pytest.approx(expected, rel=1e-9, abs=1e-9)  # differences of rounded losses
+    rises = climb(objective, [rho], steps=1)
+    assert list(rises) == [(rho, 1)]
+    assert rises[rho, 1] == pytest.approx(expected, rel=1e-9, abs=1e-9)  # differences of rounded losses
 
 
 def test_several_steps_find_the_highest_point_of_the_ball() -> None:
     """From near the minimum of a convex quadratic, many steps reach its worst case, rho^2 lambda / 2."""
     spectrum = [abs(value) + 0.1 for value in SPECTRUM]
     objective, _ = quadratic(spectrum, start=1e-6 * at(2))
-    rises = {(found.radius, found.steps): found.rise for found in climb(objective, [0.5, 2.0], steps=60)}
+    rises = climb(objective, [0.5, 2.0], steps=60)
     for radius in (0.5, 2.0):
         worst = radius**2 / 2 * 9.1 * 7 / 6
         # The start is 1e-6 from the minimum, and 60 steps of power iteration by (9.1 / 4.1) leave less.
@@ -127,7 +122,7 @@ def test_several_steps_find_the_highest_point_of_the_ball() -> None:
 def test_a_zero_gradient_climbs_nowhere() -> None:
     """At a point without a slope the ascent stays, and the rise is 0 rather than nan."""
     objective, _ = quadratic()
-    assert [found.rise for found in climb(objective, [0.1], steps=3)] == [0.0, 0.0]
+    assert climb(objective, [0.1], steps=3) == {(0.1, 1): 0.0, (0.1, 3): 0.0}
 
 
 def test_the_weights_come_back_bit_for_bit() -> None:
@@ -144,36 +139,15 @@ def test_the_weights_come_back_bit_for_bit() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, objective.parameters, strict=True))
 
 
-def test_lines_and_planes_are_the_quadratics() -> None:
-    """The loss along directions is the parabola, a row of the plane for each place on its second axis."""
+def test_a_line_is_the_quadratics() -> None:
+    """The loss along a direction is the parabola."""
     w = at(5)
     objective, hessian = quadratic(start=w)
-    across, up = (
-        [torch.ones(2, 2).double(), torch.zeros(6).double()],
-        [torch.zeros(2, 2).double(), torch.ones(6).double()],
-    )
-    u, v = (torch.cat([d[0].reshape(-1), d[1]]) for d in (across, up))
-
-    def loss(x: float, y: float) -> float:
-        place = w + x * u + y * v
-        return float(place @ hessian @ place / 2)
-
-    columns, rows = [-1.0, 0.0, 2.0], [0.0, 0.5]
-    plane = losses_on_plane(objective, across, up, columns, rows)
-    assert np.allclose(plane, [[loss(x, y) for x in columns] for y in rows], rtol=1e-12)
-    assert np.allclose(losses_along(objective, across, columns), plane[0], rtol=1e-14)
-
-
-def test_filter_normalised_rows_are_as_long_as_the_weights() -> None:
-    """Every row of the random direction has the length of the weights' row, and vectors get none."""
-    weights = [torch.randn(5, 3), torch.randn(4), torch.randn(2, 3, 3)]
-    direction = filter_normalised(weights, seed=1)
-    for one, other in zip(direction[::2], weights[::2], strict=True):
-        assert torch.allclose(one.flatten(1).norm(dim=1), other.flatten(1).norm(dim=1))
-    assert norm([direction[1]]) == 0
-    again = filter_normalised(weights, seed=1)
-    assert all(torch.equal(a, b) for a, b in zip(direction, again, strict=True))
-    assert not torch.equal(filter_normalised(weights, seed=2)[0], direction[0])
+    across = torch.cat([torch.ones(4), torch.zeros(6)]).double()
+    places = [-1.0, 0.0, 2.0]
+    points = [w + place * across for place in places]
+    losses = [float(point @ hessian @ point / 2) for point in points]
+    assert np.allclose(losses_along(objective, across, places), losses, rtol=1e-12)  # double precision
 
 
 @pytest.mark.parametrize(("radii", "steps"), [([0.0], 1), ([-1.0], 1), ([float("nan")], 1), ([0.1], 0)])

@@ -22,7 +22,7 @@ VERBS = ("compare", "train", "eval", "predict", "report", "sharpness", "tasks", 
 GONE = {
     "sweep": "lowland compare --grid SETTING=VALUES, such as --grid sam.rho=0.02,0.05",
     "outcomes": "a part of lowland compare, see its --outcomes",
-    "replay": "lowland doctor --step DIR",
+    "replay": "part of the sentence with which a run stops, see --on-non-finite",
     "recipes": "lowland tasks --recipes",
 }
 """What former verbs have become."""

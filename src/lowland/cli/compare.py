@@ -115,7 +115,7 @@ def run_one(
     from lowland.cli.trouble import disk_error
     from lowland.comparison.experiment import default_directory
     from lowland.comparison.session import Way, run_comparison, seeds_that_see
-    from lowland.runs.names import store_of
+    from lowland.runs.store import store_of
 
     jobs: int = getattr(arguments, "jobs", 1)
     if path is None:
@@ -127,8 +127,6 @@ def run_one(
     if "plan" in arguments:
         plan_only(experiment, jobs, store)
         return 0
-    if "alone" in arguments:
-        return _run_alone(experiment, path, store)
 
     def on_plan(plan: Plan) -> None:
         from lowland.cli.plan import show_plan
@@ -147,16 +145,22 @@ def run_one(
         launcher=launcher,
         launcher_options=launcher_options,
         tracker=getattr(arguments, "tracker", None),
+        alone="alone" in arguments,
     )
     most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
     tune_seeds = getattr(arguments, "tune", 0)
     try:
         result = run_comparison(
-            experiment, path, way, on_plan=on_plan, most_seeds=most_seeds, tune_seeds=tune_seeds
+            experiment,
+            path,
+            way,
+            on_plan=None if way.alone else on_plan,
+            most_seeds=most_seeds,
+            tune_seeds=tune_seeds,
         )
     except OSError as error:
         raise disk_error(error, path) from None
-    if result is None:  # the first process reports for all
+    if result is None:  # another process reports for all
         return 0
     result.report.print(console)
     if result.model is not None:
@@ -164,19 +168,6 @@ def run_one(
         say(f"Next: lowland predict --model {shlex.quote(str(result.model))} --input FILE")
         if name := getattr(arguments, "push_to_hub", None):
             say(f"Uploaded: {push(result.model, name)}")
-    return 0
-
-
-def _run_alone(experiment: Experiment, path: Path, store: Path) -> int:
-    from lowland.comparison.compare import run_alone
-    from lowland.comparison.progress import ExperimentProgress
-    from lowland.train.loop import TrainingError
-
-    with ExperimentProgress(console, experiment.config, path) as progress:
-        try:
-            run_alone(experiment.config, store, progress)
-        except TrainingError as error:
-            raise UserError(str(error)) from None
     return 0
 
 

@@ -1,11 +1,10 @@
-"""`lowland doctor`: what is installed, what this machine can do, and why a step was not finite."""
+"""`lowland doctor`: what is installed, and what this machine can do."""
 
 from __future__ import annotations
 
 import argparse
 import platform
 import shutil
-import textwrap
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lowland.cli import options
-from lowland.cli.console import console, make_table, note, quiet_libraries, say
+from lowland.cli.console import console, say
 from lowland.errors import UserError
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes
@@ -28,12 +27,10 @@ USAGE = "[--option ...]"
 DESCRIPTION = """\
 Checks the installed packages, the cores, precision, memory and disk of this
 machine, and (--data-dir) which official data sets are there. Each line is ok, a
-note, or a problem; a problem makes the exit code 1.
-With --step: finds the examples and the layer of a loss that is not finite."""
+note, or a problem; a problem makes the exit code 1."""
 EPILOG = """\
 examples:
   lowland doctor --data-dir ~/glue
-  lowland doctor --step runs/my-run
 """
 
 EXTRAS = {
@@ -47,8 +44,6 @@ STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 LEAST_MEMORY, LEAST_DISK = 2e9, 1e9
 """Bytes that a small experiment needs."""
 
-MOST_EXAMPLES, WIDTH = 5, 60
-
 Findings: TypeAlias = Iterator[tuple[str, str, str]]
 """Level, topic and text of each line."""
 
@@ -56,20 +51,10 @@ Findings: TypeAlias = Iterator[tuple[str, str, str]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_sources(parser)
-    options.add(
-        parser,
-        "--step",
-        "DIR",
-        "compute the step again at which a run stopped because loss or gradient was not finite; the "
-        "directory of an experiment, of a run or of a kept step",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    if "step" in arguments:
-        compute_again(Path(arguments.step).expanduser())
-        return 0
     levels = show("Installed", packages())
     if "problem" not in levels:  # what follows imports these packages
         levels += show("This machine", machine())
@@ -130,7 +115,7 @@ def machine() -> Findings:
     """Looks at cores and threads, accelerators and their precision, memory and disk."""
     import torch
 
-    from lowland.comparison.launch import cores
+    from lowland.comparison.jobs import cores
     from lowland.planning.memory import available_memory
     from lowland.runs.environment import describe_environment
     from lowland.train.machine import cpu_has_bf16
@@ -190,33 +175,3 @@ def data_sets(directory: Path) -> Findings:
             yield "note", "", warning.removeprefix(f"{task.name}: ")
     if missing:
         yield "note", "missing", f"no files for {', '.join(missing)}; see `lowland tasks NAME`"
-
-
-def compute_again(directory: Path) -> None:
-    """Computes the step again at which a run stopped, and shows where it comes from."""
-    from lowland.runs.replay import find_failure, replay
-
-    quiet_libraries()
-    folder = find_failure(directory)
-    done = replay(folder)
-    before = "as in the run" if done.same else "but in the run they were {:g} and {:g}".format(*done.recorded)
-    say(
-        f"Step {done.step} ({done.arm}): the loss is {done.loss:g}, the gradient's norm "
-        f"{done.gradient_norm:g}, {before}."
-    )
-    if done.weights:
-        more = f" and {len(done.weights) - 1} more" if len(done.weights) > 1 else ""
-        say(f"Weights that are not finite before the step: {done.weights[0]}{more}")
-    if done.module is not None:
-        say(f"The first layer whose output is not finite: {done.module}")
-    else:
-        say("At the weights before the step, without dropout, every layer's output is finite.")
-    if done.fp32_loss is not None:
-        say(f"In fp32 the loss is {done.fp32_loss:g} (without dropout).")
-    table = make_table("Examples with the largest loss", "Loss", "Input", "Target")
-    for example in done.examples[:MOST_EXAMPLES]:
-        texts = (plain(example.inputs), plain(example.targets))
-        shown = [textwrap.shorten(text, WIDTH, placeholder=" ...") for text in texts]
-        table.add_row(*map(Text, (f"{example.loss:.3g}", *shown)))
-    console.print(table)
-    note(f"The batch: {folder / 'batch.safetensors'}; the weights: {folder / 'weights.safetensors'}")

@@ -130,7 +130,7 @@ def _step(arm: str, seconds: float) -> str:
 
 
 def _jobs(runs: int, device: str) -> str:
-    from lowland.comparison.launch import cores
+    from lowland.comparison.jobs import cores
 
     text = f"{runs} runs at a time: as many times the memory"
     if device == "CPU" and runs > cores():

@@ -92,11 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
         predictions = predict(
             family,
             rows,
+            lambda done: display.advance(bar, done),
             input_length=length,
             target_length=most,
             batch_size=generation.batch_size,
             bf16=bf16,
-            on_progress=lambda done: display.advance(bar, done),
             on_cut=cut.append,
             labels=usage.labels if usage is not None else (),
         )

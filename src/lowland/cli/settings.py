@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +59,14 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
     """
     from lowland.comparison.experiment import build_experiment
     from lowland.comparison.grid import experiments_of, with_grid
+    from lowland.runs.examples import load_data
 
     axes = grid_of(arguments) if grid else {}
     for setting in axes:
         if setting in arguments and getattr(arguments, setting) not in ([], None):
             raise UserError(f"{setting} is in the grid and given as an option too. Leave one of them out.")
     found = {}
+    read = cache(load_data)  # values of a grid share their data
     for own in experiments_of(axes):
         chosen = argparse.Namespace(**{**vars(arguments), **own.shared})
         try:
@@ -72,6 +75,7 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
                 epochs=getattr(chosen, "epochs", None),
                 arms=lambda config, points=own.arms: with_grid(config, points),  # type: ignore[misc]
                 only_plan="plan" in chosen,
+                read=read,
             )
         except UserError as error:
             raise UserError(f"{own.name}: {error}" if own.name else str(error)) from None

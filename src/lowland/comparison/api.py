@@ -15,7 +15,7 @@ from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.config.layers import merge
 from lowland.errors import UserError
 from lowland.files import fingerprint, write_atomic
-from lowland.runs.names import FOLDER, store_of
+from lowland.runs.store import FOLDER, store_of
 
 __all__ = ["Comparison", "Rows", "compare"]
 
@@ -95,13 +95,12 @@ def compare(
     data: dict[str, Any] = {"tasks": list(tasks)} if tasks else {}
     if custom := {key: value for key, value in own.items() if value is not None}:
         data["custom"] = custom
-    layer = merge(layer, {"model": model, "data": data, "seeds": _seeds(seeds)})
+    numbers = list(range(seeds) if isinstance(seeds, int) else seeds)
+    layer = merge(layer, {"model": model, "data": data, "seeds": numbers})
+    if isinstance(arms, Mapping):
+        arms = {arm: nest(own) if isinstance(own, Mapping) else own for arm, own in arms.items()}
     if arms:
-        layer["arms"] = (
-            {arm: nest(changed) if isinstance(changed, Mapping) else changed for arm, changed in arms.items()}
-            if isinstance(arms, Mapping)
-            else arms
-        )
+        layer["arms"] = arms
     experiment = build_experiment([layer], epochs=epochs)
     if detect is not None:
         experiment = seeds_that_see(experiment, detect, store)
@@ -116,10 +115,6 @@ def compare(
     if result is None:
         raise UserError("This is not the first of several processes, which alone has the result.")
     return result
-
-
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
 
 
 def _file_of(rows: Rows, store: Path) -> tuple[str, str | None]:

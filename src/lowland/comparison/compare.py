@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
-from lowland.comparison.experiment import refuse_other
+from lowland.comparison.experiment import Experiment
 from lowland.comparison.export import export_best
-from lowland.comparison.outcomes import Measured, measure_outcomes
+from lowland.comparison.jobs import run_side_by_side
+from lowland.comparison.outcomes import Measured
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import remove_asides, sha256, write_atomic
@@ -23,206 +23,119 @@ from lowland.report.comparison import compare, decide_rows
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
 from lowland.report.write import write_report
-from lowland.runs.directory import RunDirectory, now, write_json
-from lowland.runs.examples import ExperimentData, part
+from lowland.runs.directory import RunDirectory, now, read_json, write_json
 from lowland.runs.guard import StopRequest, locked, stop_request
-from lowland.runs.names import store_of
-from lowland.runs.run import Observer, processes, run
-from lowland.runs.store import Prepared, Runs, changes, prepare, tidy
+from lowland.runs.prepared import Prepared, prepare, processes
+from lowland.runs.run import run
+from lowland.runs.store import link_runs, runs_of, what_changed
 from lowland.train import TrainingError, be_deterministic
+
+if TYPE_CHECKING:
+    from lowland.comparison.progress import ExperimentProgress
+    from lowland.comparison.session import Way
 
 SOON = 5
 """How often a lock is asked for before that is worth a word: who holds it may be about to end."""
 
 
-class Progress(Observer, Protocol):
-    """What is told of an experiment while it goes on."""
-
-    def on_data(self, warnings: list[str]) -> None:
-        """Called once, before the first run."""
-
-    def on_run(self, arm: str, seed: int, done: bool) -> None:
-        """Called before a run, or instead of it where it is done already."""
-
-
 def run_experiment(
-    config: ExperimentConfig,
+    experiment: Experiment,
     path: Path,
-    command: str,
-    progress: Progress,
-    on_plan: Callable[[Plan], None] | None = None,
-    data: ExperimentData | None = None,
-    warnings: Sequence[str] = (),
-    store: Path | None = None,
-    elsewhere: Callable[[Sequence[RunDirectory]], None] | None = None,
-    most_seeds: int = 0,
+    way: Way,
+    progress: ExperimentProgress,
+    on_plan: Callable[[Plan], None] | None,
+    most_seeds: int,
 ) -> Report | None:
-    """Runs an experiment, or what is left of it.
+    """Runs an experiment, or what is left of it; see `lowland.comparison.session.run_comparison`.
 
     Finished runs are not repeated, whichever experiment they were trained for. The arms of a seed follow one
     another, so that a machine that slows down slows all of them.
 
-    Args:
-        config: The experiment.
-        path: Its directory.
-        command: The command line that redoes it, for the record.
-        progress: Is told how it goes.
-        on_plan: Is told what will be done before anything is, where anything is left to do.
-        data: The examples where they were read before; `None` to do so here.
-        warnings: What the user should know besides.
-        store: Where runs lie; `None` for the folder `runs` that the directory is in, or one beside it.
-        elsewhere: Runs what is left in processes of their own, by `run_alone`; `None` to run it here.
-        most_seeds: Seeds up to which one after another is added until the score is decided for every arm, by
-            an interval that holds however often one looks; none are added where it is no more than there are.
-
     Returns:
-        The report, which is written to the directory too; `None` on all processes but the first.
+        The report, which is written to the directory too; `None` on all processes but the first, and where
+        another process has the directory and reports on all runs.
 
     Raises:
-        UserError: If something the user gave is wrong, or the directory holds another experiment.
         TrainingError: If every run failed.
-        KeyboardInterrupt: If the user asked to stop; the same command goes on.
     """
+    config, first = experiment.config, processes().is_main_process
     if config.train.deterministic:
         be_deterministic()
-    first = processes().is_main_process
-    if first:
-        refuse_other(config, path)
     if config.train.batch_size < processes().num_processes:
         raise UserError(
             f"A batch of {config.train.batch_size} examples cannot be spread over "
             f"{processes().num_processes} processes. Give a larger --batch-size, or fewer processes."
         )
-    prepared, family = prepare(config, data)
-    data, encodings = prepared.data, prepared.encodings
-    runs = Runs(config, store or store_of(path), prepared.content)
-    parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
-    measured = Measured(config, data)  # before hours of training: a file of it may be missing
-    seed = config.seeds[0]
-    left = [run for run in runs if not run.done]
-    if first and on_plan is not None and left:
-        own = encodings[config.reference]
-        workload = count_workload(config, data, parts[seed], own, seed, family)
+    prepared, family = prepare(config, experiment.data)
+    measured = Measured(config, prepared.data)  # before hours of training: a file of it may be missing
+    runs = runs_of(config, way.store, prepared.content, writes=first)
+    if first and on_plan is not None and (left := Counter(run.arm for run in runs if not run.done)):
         try:
-            on_plan(make_plan(config, workload, family, Counter(run.arm for run in left)))
+            seed, own = config.seeds[0], prepared.encodings[config.reference]
+            work = count_workload(config, prepared.data, prepared.parts[seed], own, seed, family)
+            on_plan(make_plan(config, work, family, left))
         except UserError:  # it does not fit
             raise
         except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
             progress.on_note(f"Memory cannot be estimated for this model: {error}")
     del family
-    if elsewhere is not None and torch.cuda.is_initialized():
+    if way.apart and torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # what the plan tried is of no use to other processes
-    warnings = [
-        *warnings,
-        *data.warnings,
-        *measured.warnings,
-        *(sentence for own in dict.fromkeys(encodings.values()) for sentence in own.warnings),
-    ]
-    warnings += [sentence for parted in parts.values() for sentence in parted.warnings]
-    with locked(path) if first else nullcontext(), stop_request(progress.on_note) as stop:
-        if first:
+    mine = first and not way.alone
+    with locked(path) if mine else nullcontext(), stop_request(progress.on_note) as stop:
+        if mine:
             remove_asides(path)
-            for sentence in _describe(
-                config, path, command, prepared, looking=most_seeds > len(config.seeds)
-            ):
+            looking = most_seeds > len(config.seeds)
+            for sentence in _describe(config, path, way.command, prepared, looking=looking):
                 progress.on_note(sentence)
-            runs.link(path)
+            link_runs(path, runs)
         processes().wait_for_everyone()
+        warnings = () if way.alone else (*experiment.warnings, *prepared.warnings, *measured.warnings)
         progress.on_data(list(dict.fromkeys(warnings)))
-        problems: list[str] = []
-        todo = list(runs)
+        todo = runs
         while True:
-            if elsewhere is None:
-                with closing(_turns(todo, progress, stop)) as turns:
-                    for turn in turns:
-                        arm, parted = config.of(turn.arm), parts[turn.seed]
-                        problem = run(arm, turn, data, parted, encodings[turn.arm], progress, stop)
-                        problems += [problem] if problem else []
-            else:
+            if way.apart:
                 with stop.at_once():
-                    elsewhere([run for run in todo if not run.done])
-                problems = [str(run.status().get("error")) for run in runs if not run.done]
-            if len(problems) == len(config.seeds) * len(config.arms):
+                    run_side_by_side(config, path, todo, way, progress)
+            for directory in [] if way.apart else todo:
+                with _kept(directory, progress, stop):
+                    progress.on_run(directory.arm, directory.seed, directory.done)
+                    directory.tidy()
+                    if not directory.done:
+                        run(config.of(directory.arm), directory, prepared, progress, stop)
+            processes().wait_for_everyone()  # who has not written yet how it ended
+            problems = [str(run.status().get("error")) for run in runs if not run.done]
+            if len(problems) == len(runs):
                 raise TrainingError(f"Every run failed. The first one: {problems[0]}")
             if len(config.seeds) >= most_seeds or _decided(path):
                 break
+            processes().wait_for_everyone()  # who has not read yet what is decided
             config = replace(config, seeds=(*config.seeds, max(config.seeds) + 1))
             seed = config.seeds[-1]
             progress.on_note(f"Not decided by {len(config.seeds) - 1} seeds; seed {seed} is added.")
-            parts[seed] = part(data, config.data, seed, config.train.batch_size)
-            runs = Runs(config, store or store_of(path), prepared.content)
+            prepared.add(config)
+            runs = runs_of(config, way.store, prepared.content, writes=first)
             todo = [run for run in runs if run.seed == seed]
-            processes().wait_for_everyone()  # who has not read yet what is decided
             if first:
-                _describe(config, path, command, prepared, looking=True)
-                runs.link(path)
+                _describe(config, path, way.command, prepared, looking=True)
+                link_runs(path, runs)
             processes().wait_for_everyone()
         if not first:
             return None
         with stop.at_once():
-            measure_outcomes(measured, runs, progress.on_note)
+            measured.measure(runs, progress.on_note)
+        if way.alone:
+            return None
         report = write_report(path)
-        export_best(config, path, data, progress.on_note, report)
-        description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
-        write_json(path / "experiment.json", {**description, "finished": now()}, durable=True)
+        export_best(config, path, prepared.data, progress.on_note, report)
+        description = read_json(path / "experiment.json") | {"finished": now()}
+        write_json(path / "experiment.json", description, durable=True)
     return report
 
 
-def run_alone(config: ExperimentConfig, store: Path, progress: Progress) -> None:
-    """Runs some runs of an experiment, for the process that has its directory and reports on all of them.
-
-    Args:
-        config: The experiment, with their arms and seeds alone.
-        store: Where runs lie.
-        progress: Is told how it goes.
-
-    Raises:
-        UserError: If something the user gave is wrong.
-        TrainingError: If every run failed.
-        KeyboardInterrupt: If it is to stop.
-    """
-    if config.train.deterministic:
-        be_deterministic()
-    prepared, _ = prepare(config)
-    data = prepared.data
-    parts = {seed: part(data, config.data, seed, config.train.batch_size) for seed in config.seeds}
-    runs = Runs(config, store, prepared.content)
-    with stop_request(progress.on_note) as stop:
-        progress.on_data([])
-        problems: list[str] = []
-        with closing(_turns(runs, progress, stop)) as turns:
-            for turn in turns:
-                arm, seed = config.of(turn.arm), turn.seed
-                problem = run(arm, turn, data, parts[seed], prepared.encodings[turn.arm], progress, stop)
-                problems += [problem] if problem else []
-        if processes().is_main_process:
-            with stop.at_once():
-                measure_outcomes(Measured(config, data), runs, progress.on_note)
-    if len(problems) == len(config.seeds) * len(config.arms):
-        raise TrainingError(problems[0])
-
-
-def _turns(
-    runs: Iterable[RunDirectory], progress: Progress, stop: StopRequest
-) -> Generator[RunDirectory, None, None]:
-    """Gives the runs that are not done, one after another, each kept to this process for its turn."""
-    first = processes().is_main_process
-    for directory in runs:
-        # Another experiment may be training it, whose run it will be.
-        with locked_run(directory, progress.on_note, stop) if first else nullcontext():
-            processes().wait_for_everyone()
-            progress.on_run(directory.arm, directory.seed, directory.done)
-            if directory.done:
-                directory.tidy()
-                continue
-            if first:
-                tidy(directory)
-            yield directory
-
-
 @contextmanager
-def locked_run(run: RunDirectory, on_note: Callable[[str], None], stop: StopRequest) -> Iterator[None]:
-    """Keeps a run to this process, after any other that is training it.
+def _kept(run: RunDirectory, progress: ExperimentProgress, stop: StopRequest) -> Iterator[None]:
+    """Keeps a run to this process, after any other that is training it: it may be that of another experiment.
 
     Raises:
         KeyboardInterrupt: If the user asked to stop while it waited.
@@ -235,23 +148,24 @@ def locked_run(run: RunDirectory, on_note: Callable[[str], None], stop: StopRequ
         if stop():
             raise KeyboardInterrupt
         if waited == SOON:
-            on_note(f"{run.arm}, seed {run.seed}: {owner} is training {run.path.name}; waiting for it.")
+            progress.on_note(
+                f"{run.arm}, seed {run.seed}: {owner} is training {run.path.name}; waiting for it."
+            )
 
-    with locked(run.path.parent / ".locks", run.path.name, wait):
+    folder = run.path.parent / ".locks"
+    with locked(folder, run.path.name, wait) if processes().is_main_process else nullcontext():
+        processes().wait_for_everyone()
         yield
 
 
 def _decided(path: Path) -> bool:
     """Tells whether the score that decides is decided for every arm that has finished for any seed."""
     scored = compare(read_experiment(path)).scored
-    return (
-        bool(scored)
-        and all(
-            verdict.decided
-            or not verdict.comparison.n  # an arm that always fails does so for more seeds, too
-            for verdict in decide_rows(scored[0].rows[:1])[0].verdicts.values()
-        )
-    )
+    if not scored:
+        return False
+    verdicts = decide_rows(scored[0].rows[:1])[0].verdicts.values()
+    # An arm that always fails does so for more seeds, too.
+    return all(verdict.decided or not verdict.comparison.n for verdict in verdicts)
 
 
 def _describe(
@@ -268,18 +182,14 @@ def _describe(
     """
     path.mkdir(parents=True, exist_ok=True)
     custom = config.data.custom
-    looks: list[int] = []
+    looks: list[int] = [len(config.seeds)] if looking else []
     found: list[str] = []
-    try:
-        before = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
-        found = changes(before["content"], prepared.content, config)
-        looks = list(before["looks"])
+    before = read_json(path / "experiment.json")
+    with suppress(KeyError, TypeError, AttributeError):  # it may have been edited
+        found = what_changed(before["content"], prepared.content, config)
+        looks += before["looks"]
         if before["finished"] and set(before["seeds"]) != set(config.seeds):
             looks.append(len(before["seeds"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    if looking:
-        looks.append(len(config.seeds))
     write_atomic(path / "experiment.toml", config.to_toml().encode(), durable=True)
     write_json(
         path / "experiment.json",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from lowland.config.experiment import MODEL_DEFAULTS, UNDECISIVE, ExperimentConf
 from lowland.config.layers import Layer, differences, merge
 from lowland.errors import UserError
 from lowland.runs.examples import ExperimentData, load_data, load_tasks, part
-from lowland.runs.names import FOLDER
+from lowland.runs.store import FOLDER
 from lowland.tasks.sources import MissingFilesError
 from lowland.train.settings import TrainSettings
 
@@ -48,6 +49,7 @@ def build_experiment(
     epochs: float | None = None,
     arms: Callable[[ExperimentConfig], ExperimentConfig] = lambda config: config,
     only_plan: bool = False,
+    read: Callable[[DataSettings], ExperimentData] = load_data,
 ) -> Experiment:
     """Checks settings and data, before torch is loaded where that is possible.
 
@@ -56,6 +58,7 @@ def build_experiment(
         epochs: Passes over the training examples, in place of steps.
         arms: Makes the arms of a grid.
         only_plan: Whether data may be missing.
+        read: Reads the examples.
 
     Raises:
         UserError: If something is wrong.
@@ -70,7 +73,12 @@ def build_experiment(
         raise UserError("Steps and epochs both say how long to train. Give one of them.")
     # What is wrong with options is said first, then what is wrong with data; both without the model.
     config = arms(build_config(*layers, of_family=False))
-    data = _load(config.data, only_plan)
+    load_tasks(config.data)  # a name that is not known is better said before files are read
+    data = None
+    # A plan may be for another machine, and published numbers are enough for it.
+    if not only_plan or config.data.custom is not None:
+        with suppress(MissingFilesError) if only_plan else nullcontext():
+            data = read(config.data)
     config = arms(build_config(*layers))
     reasons = _reasons(given, config)
     own = config.data.custom is not None
@@ -90,7 +98,13 @@ def build_experiment(
         reasons["train.steps"] = f"{shown} epochs" + (
             "" if epochs is not None else ", the default for own data"
         )
-    warnings = _many_passes(config, rows) if own else ()
+    passes = config.train.steps * config.train.batch_size / rows
+    over = f"the {rows:,} training examples" if rows > 1 else "the only training example"
+    many = (
+        f"A run passes {passes:,.0f} times over {over}. "
+        f"Give --epochs {EPOCHS}, or fewer --steps, unless that is meant."
+    )
+    warnings = (many,) if own and passes > MANY_PASSES else ()
     return Experiment(config=config, data=data, reasons=reasons, warnings=warnings)
 
 
@@ -123,17 +137,6 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
         raise UserError(f"{path} holds another experiment ({shown}). Give another directory with --out.")
 
 
-def _load(settings: DataSettings, only_plan: bool) -> ExperimentData | None:
-    try:
-        load_tasks(settings)  # a name that is not known is better said before files are read
-        # A plan may be for another machine, and published numbers are enough for it.
-        return None if only_plan and settings.custom is None else load_data(settings)
-    except MissingFilesError:
-        if only_plan:
-            return None
-        raise
-
-
 def _section(settings: Layer, name: str) -> Layer:
     found = settings.get(name)
     return found if isinstance(found, Mapping) else {}
@@ -158,15 +161,3 @@ def _reasons(given: Layer, config: ExperimentConfig) -> dict[str, str]:
     if "seeds" not in given:
         reasons["seeds"] = "the default"
     return reasons
-
-
-def _many_passes(config: ExperimentConfig, rows: int) -> tuple[str, ...]:
-    """Warns of a run that passes very often over its `rows` training examples."""
-    passes = config.train.steps * config.train.batch_size / rows
-    if passes <= MANY_PASSES:
-        return ()
-    over = f"the {rows:,} training examples" if rows > 1 else "the only training example"
-    return (
-        f"A run passes {passes:,.0f} times over {over}. "
-        f"Give --epochs {EPOCHS}, or fewer --steps, unless that is meant.",
-    )

@@ -28,11 +28,7 @@ EVERY, SPAN = 20, 3
 
 
 def read_text(file: Path) -> str:
-    """Reads a text.
-
-    Raises:
-        UserError: If it cannot be read, or is hardly a text.
-    """
+    """Reads a text, or says in a sentence why it cannot be read or is hardly one."""
     try:
         text = file.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -44,16 +40,12 @@ def read_text(file: Path) -> str:
 
 
 def general_loss(family: Family, text: str, batch_size: int = 32) -> float | None:
-    """Computes a model's mean loss of a token of a text, on the same pieces and spans for every model.
+    """Computes a model's mean loss of a token of a text in nats, on pieces that are the same for every model.
 
-    Args:
-        family: The model; its dropout is off afterwards.
-        text: The text, of which the first `MOST` pieces are taken, and what is left at the end is dropped.
-        batch_size: Pieces at a time.
+    The first `MOST` pieces of the text are taken. The model's dropout is off afterwards.
 
     Returns:
-        The loss in nats; `None` for a model that has none: a classifier, or an encoder-decoder without T5's
-        sentinels.
+        The loss; `None` for a classifier, or an encoder-decoder without T5's sentinels.
 
     Raises:
         UserError: If the text has fewer tokens than one span needs.

@@ -33,13 +33,7 @@ SHORT: Mapping[str, str] = {setting: short for short, setting in SETTINGS.items(
 
 @dataclass(frozen=True, kw_only=True)
 class GridExperiment:
-    """An experiment of a grid.
-
-    Attributes:
-        name: Its name, empty where there is one experiment only.
-        shared: Setting -> value, of what all its arms share.
-        arms: Name -> what the arm changes.
-    """
+    """An experiment of a grid: what all its arms share, and what each changes; one alone has no name."""
 
     name: str
     shared: Changes
@@ -47,19 +41,11 @@ class GridExperiment:
 
 
 def parse_grid(words: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """Reads words such as `sam.rho=0.02,0.05`; an option's name, such as `rho`, stands for its setting.
-
-    Returns:
-        Setting -> its values.
-
-    Raises:
-        UserError: If a setting is unknown, has no value, or is there twice.
-    """
+    """Reads words such as `sam.rho=0.02,0.05`; an option's name, such as `rho`, stands for its setting."""
     axes: dict[str, tuple[Any, ...]] = {}
     for word in words:
         name, _, listed = word.partition("=")
-        values = [parse_value(value) for value in listed.split(",") if value]
-        add_axis(axes, name, values)
+        add_axis(axes, name, [parse_value(value) for value in listed.split(",") if value])
     return axes
 
 
@@ -67,7 +53,7 @@ def add_axis(axes: dict[str, tuple[Any, ...]], name: str, values: Sequence[Any])
     """Adds a setting and its values to a grid.
 
     Raises:
-        UserError: As in `parse_grid`.
+        UserError: If the setting is unknown, has no value, or is there twice.
     """
     setting = SETTINGS.get(name, name)
     known = [*SETTINGS, *SETTINGS.values()]
@@ -86,17 +72,18 @@ def experiments_of(axes: Mapping[str, Sequence[Any]]) -> list[GridExperiment]:
     own = {name: values for name, values in axes.items() if name not in shared}
     arms = dict(zip(_names(own, "="), _points(own), strict=True)) if own else {}
     return [
-        GridExperiment(name=name, shared=_as_settings(point), arms=arms)
+        GridExperiment(
+            name=name,
+            # `glue/rte+glue/sst2` is two tasks.
+            shared={key: str(one).split("+") if key == "data.tasks" else one for key, one in point.items()},
+            arms=arms,
+        )
         for name, point in zip(_names(shared, "-"), _points(shared), strict=True)
     ]
 
 
 def with_grid(config: ExperimentConfig, points: Mapping[str, Changes]) -> ExperimentConfig:
-    """Makes an arm of every point of a grid and every arm but the reference, which stays as it is.
-
-    Raises:
-        UserError: If the settings of an arm are invalid.
-    """
+    """Makes an arm of every point of a grid and every arm but the reference, which stays as it is."""
     if not points:
         return config
     others = [arm for arm in config.arms if arm != config.reference]
@@ -129,8 +116,3 @@ def _word(setting: str, value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     text = Path(text).name if setting == "model" else text
     return re.sub(r"[^\w.]+", "-", text).strip(".")[:40] or "value"
-
-
-def _as_settings(point: Changes) -> Changes:
-    """Writes values as their settings want them: `glue/rte+glue/sst2` is two tasks."""
-    return {name: str(value).split("+") if name == "data.tasks" else value for name, value in point.items()}

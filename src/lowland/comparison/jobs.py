@@ -1,26 +1,34 @@
-"""Runs side by side, each in a process of its own. A run that fails stops no other."""
+"""Runs side by side, each in a process of its own: of this machine, or as the job of a cluster."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lowland.comparison.launch import Launcher, Running, make_launcher
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.runs.directory import RunDirectory, write_json
+from lowland.runs.guard import STARTED_BY
 
 if TYPE_CHECKING:
     from lowland.comparison.progress import ExperimentProgress
+    from lowland.comparison.session import Way
 
 JOBS = "jobs"
 """The folder with the settings and the logs of processes."""
 
 POLL_SECONDS = 0.2
+
+DAY = 24 * 60
+"""Minutes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,13 +39,11 @@ class Job:
         run: The run.
         config: The experiment, with its arm and seed alone.
         experiment: The experiment's directory.
-        settings: The file from which a command line can run it.
     """
 
     run: RunDirectory
     config: ExperimentConfig
     experiment: Path
-    settings: Path
 
     @property
     def name(self) -> str:
@@ -45,9 +51,14 @@ class Job:
         return f"{self.run.arm}, seed {self.run.seed}"
 
     @property
+    def settings(self) -> Path:
+        """The file from which a command line can run it."""
+        return self.experiment / JOBS / f"{self.run.arm}-seed{self.run.seed}.toml"
+
+    @property
     def log(self) -> Path:
         """The file for the output of its process."""
-        return self.settings.with_suffix(".log")
+        return self.settings.with_name(f"{self.settings.stem}.log")
 
     def arguments(self) -> list[str]:
         """Gives the arguments of `lowland` that run it."""
@@ -62,30 +73,130 @@ class Job:
             return None
         if status.get("state") == "failed":
             return str(status.get("error"))
-        try:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        except OSError:
-            lines = []
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        if not last.startswith("lowland: ") and not any(line.startswith("Traceback") for line in lines):
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        last = text.rstrip().rpartition("\n")[2].strip()
+        if not last.startswith("lowland: ") and "\nTraceback" not in f"\n{text}":
             return "Its process was ended from outside. Was there too little memory?"
         return last.removeprefix("lowland: ")
 
 
-class JobsProgress(Protocol):
-    """What is told of runs in processes of their own."""
+@dataclass(frozen=True)
+class Running:
+    """A process that was started.
 
-    def on_start(self, job: Job) -> None:
-        """Called when a run begins or goes on."""
+    Attributes:
+        finished: Says whether it has ended, well or not.
+        stop: Makes it stop: at once, or after its step and with its state saved.
+    """
 
-    def on_end(self, job: Job, problem: str | None) -> None:
-        """Called when a run is done, or cannot be done."""
+    finished: Callable[[], bool]
+    stop: Callable[[bool], object]
 
-    def on_wait(self) -> None:
-        """Called again and again."""
 
-    def on_stop(self) -> None:
-        """Called when the processes are told to stop, which takes them until their state is saved."""
+Launch: TypeAlias = Callable[[Sequence[str], Path, int], Running]
+"""Starts `lowland` with arguments and a file for all that it prints; the number is the job's place, from 0,
+among those that run at the same time."""
+
+
+def in_processes(jobs: int) -> Launch:
+    """Gives what runs jobs on this machine, so many at the same time.
+
+    The cores are divided among the jobs, because threads that outnumber the cores cost far more than
+    they give; and the GPUs, where there are several, are given out in turn.
+    """
+    threads, gpus = max(1, cores() // jobs), _visible_gpus()
+
+    def launch(arguments: Sequence[str], log: Path, slot: int) -> Running:
+        environment = {**_environment(threads), STARTED_BY: str(os.getpid())}
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        # A Ctrl-C at the terminal reaches it through `stop` only.
+        process = _start(arguments, log, environment, start_new_session=True)
+        return Running(
+            lambda: process.poll() is not None,
+            lambda at_once: process.send_signal(signal.SIGKILL if at_once else signal.SIGTERM),
+        )
+
+    return launch
+
+
+def by_submitit(folder: Path, cluster: str, options: Mapping[str, Any], jobs: int) -> Launch:
+    """Gives what hands jobs to a cluster; all machines must see the experiment's directory.
+
+    Args:
+        folder: Where submitit keeps its files.
+        cluster: `slurm`, or `local` for processes of this machine.
+        options: What submitit is told, such as `timeout_min`, `gpus_per_node` or `slurm_partition`.
+        jobs: How many run at the same time; it divides the cores of this machine under `local`.
+
+    Raises:
+        UserError: If submitit is not installed, finds no cluster, or does not know an option.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise UserError(
+            "A cluster is reached through submitit, which is not installed: pip install "
+            "'lowland[cluster]', or leave --launcher out to run here."
+        ) from None
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        executor.update_parameters(**{"timeout_min": DAY, "name": "lowland", **options})
+    except (RuntimeError, NameError, ValueError, TypeError) as error:
+        raise UserError(f"submitit cannot use this cluster: {error}") from None
+    # On a cluster the cores are what the job was given.
+    environment = _environment(max(1, cores() // jobs) if cluster == "local" else None)
+
+    def launch(arguments: Sequence[str], log: Path, slot: int) -> Running:
+        job = executor.submit(_run_command, list(arguments), str(log), environment)
+        return Running(job.done, lambda at_once: job.cancel())
+
+    return launch
+
+
+def _run_command(arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> int:
+    """Runs `lowland` on the machine that a cluster has given; returns its exit code."""
+    return _start(arguments, Path(log), environment).wait()
+
+
+def _start(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str], **more: Any
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            command(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            **more,
+        )
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """Gives the command that runs `lowland` with the Python that runs this."""
+    return [sys.executable, "-m", "lowland", *arguments]
+
+
+def cores() -> int:
+    """Counts the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _visible_gpus() -> list[str]:
+    """Lists the GPUs that this process may use, as CUDA names them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name]
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _environment(threads: int | None) -> dict[str, str]:
+    """Gives the environment variables of a job: its threads, and a log that can be read while it runs."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ()
+    return {"PYTHONUNBUFFERED": "1", **dict.fromkeys(names, str(threads))}
 
 
 def make_jobs(config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory]) -> list[Job]:
@@ -95,7 +206,6 @@ def make_jobs(config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory]
             run=run,
             config=replace(config, arms={run.arm: config.arms[run.arm]}, seeds=(run.seed,)),
             experiment=path,
-            settings=path / JOBS / f"{run.arm}-seed{run.seed}.toml",
         )
         for run in runs
         if not run.done
@@ -103,15 +213,9 @@ def make_jobs(config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory]
 
 
 def run_jobs(
-    jobs: Sequence[Job], launcher: Launcher, workers: int, progress: JobsProgress
+    jobs: Sequence[Job], launch: Launch, workers: int, progress: ExperimentProgress
 ) -> Mapping[Job, str]:
-    """Runs jobs side by side.
-
-    Args:
-        jobs: What to do.
-        launcher: Starts the processes.
-        workers: How many run at the same time.
-        progress: Is told how it goes.
+    """Runs jobs side by side, so many at the same time. A run that fails stops no other.
 
     Returns:
         The jobs that failed, with the reasons.
@@ -126,18 +230,18 @@ def run_jobs(
         while waiting or running:
             for slot in (slot for slot in range(workers) if slot not in running and waiting):
                 job = waiting.pop(0)
-                _forget_failure(job.run)
+                if (status := job.run.status()).get("state") == "failed":
+                    # A process that ends before it begins the run anew is no earlier failure.
+                    write_json(job.run.path / "status.json", {**status, "state": "running", "error": None})
                 write_atomic(job.settings, job.config.to_toml().encode())
-                running[slot] = (job, launcher.start(job.arguments(), job.log, slot))
+                running[slot] = (job, launch(job.arguments(), job.log, slot))
                 progress.on_start(job)
             for slot, (job, started) in list(running.items()):
-                if not started.finished():
-                    continue
-                del running[slot]
-                problem = job.problem()
-                progress.on_end(job, problem)
-                if problem is not None:
-                    failures[job] = problem
+                if started.finished():
+                    del running[slot]
+                    problem = job.problem()
+                    progress.on_end(job, problem)
+                    failures |= {job: problem} if problem is not None else {}
             progress.on_wait()
             time.sleep(POLL_SECONDS if running else 0)
     finally:
@@ -147,13 +251,23 @@ def run_jobs(
     return failures
 
 
+def _stop(running: Sequence[Running]) -> None:
+    for started in running:
+        started.stop(False)
+    try:
+        while not all(started.finished() for started in running):
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        for started in running:
+            started.stop(True)
+        raise
+
+
 def run_side_by_side(
     config: ExperimentConfig,
     path: Path,
-    left: Sequence[RunDirectory],
-    jobs: int,
-    launcher: str,
-    options: Mapping[str, Any],
+    runs: Iterable[RunDirectory],
+    way: Way,
     progress: ExperimentProgress,
 ) -> None:
     """Runs what is left of an experiment, several runs at a time.
@@ -161,30 +275,16 @@ def run_side_by_side(
     Raises:
         UserError: If a process ended before its run did. Runs that fail say so in their own directories.
     """
-    todo = make_jobs(config, path, left)
-    workers = max(1, min(jobs, len(todo)))  # who waits for nothing needs no share of the cores
+    todo = make_jobs(config, path, runs)
+    workers = max(1, min(way.jobs, len(todo)))  # who waits for nothing needs no share of the cores
     progress.begin_jobs(todo)
-    started = make_launcher(launcher, path / JOBS, options, workers)
-    for job, problem in run_jobs(todo, started, workers, progress).items():
+    if way.launcher == "processes":
+        launch = in_processes(workers)
+    else:
+        cluster = "slurm" if way.launcher == "slurm" else "local"
+        launch = by_submitit(path / JOBS / "submitit", cluster, way.launcher_options, workers)
+    for job, problem in run_jobs(todo, launch, workers, progress).items():
         if job.run.status().get("state") not in ("done", "failed"):
             raise UserError(
                 f"{job.name}: {problem} See {job.log}. The same command resumes where it stopped."
             )
-
-
-def _forget_failure(run: RunDirectory) -> None:
-    """A process that ends before it begins a run anew must not be taken for its earlier failure."""
-    if (status := run.status()).get("state") == "failed":
-        write_json(run.path / "status.json", {**status, "state": "running", "error": None})
-
-
-def _stop(running: Sequence[Running]) -> None:
-    for started in running:
-        started.stop()
-    try:
-        while not all(started.finished() for started in running):
-            time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        for started in running:
-            started.stop(at_once=True)
-        raise

@@ -8,8 +8,7 @@ directory of its run, which experiments share: `outcomes/step-N.json`, with
   value or null, with names as in `lowland.outcomes`, "... after int8" after rounding, and metrics in
   percent; and `bins`, null or the reliability diagram's: `low`, `high`, `answers`, `confidence`, `right`.
 
-`lowland.report.outcomes.read_outcomes` gives tables and bins; confusion matrices and flips are made from the
-predictions that runs keep, by `lowland.report.examples`.
+`lowland.report.outcomes.read_outcomes` gives tables and bins.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,11 @@ from lowland.families.recognise import family_of, load_family
 from lowland.families.settings import FamilySettings
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
-from lowland.runs.directory import RunDirectory, write_json
+from lowland.runs.directory import RunDirectory, agrees, finite, write_json
 from lowland.runs.examples import ExperimentData
-from lowland.runs.run import processes
+from lowland.runs.prepared import processes
 from lowland.tasks import checks
-from lowland.tasks.base import Example, Task
-from lowland.tasks.custom import CustomTask
+from lowland.tasks.base import Example
 from lowland.train import resolve_precision
 
 FOLDER = "outcomes"
@@ -56,52 +55,11 @@ MOST_LABELS = 20
 """More labels than these cost too much: each is scored as the answer to every example."""
 
 
-def measure_outcomes(
-    measured: Measured, runs: Iterable[RunDirectory], on_note: Callable[[str], None]
-) -> None:
-    """Measures the kept checkpoints of finished runs, unless they were measured alike before.
-
-    Args:
-        measured: What is measured.
-        runs: The experiment's runs.
-        on_note: Is told what is measured, and what cannot be.
-    """
-    if not measured.settings:
-        return
-    config = measured.config
-    left = [
-        (run, folder, file)
-        for run in runs
-        if run.done
-        for folder in run.checkpoints()
-        if not _agrees(file := run.path / FOLDER / f"{folder.name}.json", measured.settings)
-    ]
-    if left:
-        what = ", ".join(config.outcomes.measure) or "further test sets"
-        on_note(f"Measuring {what} of {len(left)} model{'s' * (len(left) > 1)}, {measured.examples}.")
-    for run, folder, file in left:
-        try:
-            sets = measured(config.of(run.arm), folder)
-        except UserError as error:  # a damaged checkpoint: the others can be compared
-            on_note(f"{run.arm}, seed {run.seed}, {folder.name}: its outcomes cannot be measured. {error}")
-            continue
-        write_json(file, {"settings": measured.settings, "sets": sets})
-    if left and measured.without_general:
-        on_note("Forgetting is left out: this model has no loss on general text.")
-
-
 class Measured:
     """What is measured of each model of an experiment.
 
-    Args:
-        config: The experiment.
-        data: Its examples.
-
     Attributes:
-        config: The experiment.
-        settings: What files of outcomes must agree in to be compared; empty where nothing is measured.
-        examples: On which examples, in words.
-        without_general: Whether a model had no loss on general text.
+        settings: What files of outcomes must agree in to be compared.
         warnings: What the user should know of the further test sets.
 
     Raises:
@@ -109,36 +67,68 @@ class Measured:
     """
 
     def __init__(self, config: ExperimentConfig, data: ExperimentData) -> None:
-        self.config, wanted = config, config.outcomes
-        self._kinds = wanted.measure
+        wanted = config.outcomes
+        self._config, self._kinds = config, wanted.measure
+        self.warnings: list[str] = []
+        self._scorers = dict(data.scorers)
         self._labels = {
             name: task.labels(data.train.get(task.name) or data.evaluation[name])
             for name, task in data.scorers.items()
         }
-        number = wanted.examples or _affordable(config, data, self._labels)
-        self._sets = {name: examples[:number] for name, examples in data.evaluation.items()}
-        self._also, self.warnings = further_sets(config, data)
-        self._scorers = dict(data.scorers) | {name: _own(data) for name in self._also}
-        self._labels |= {
-            name: self._labels[config.data.custom.name] for name in self._also if config.data.custom
-        }
+        self._number = wanted.examples or self._affordable(data)
+        self._sets = {name: examples[: self._number] for name, examples in data.evaluation.items()}
+        self._also = {name: self._further(name, Path(file), data) for name, file in wanted.also.items()}
         self._text = ""
         if "forgetting" in wanted.measure:
             self._text = read_text(Path(wanted.general) if wanted.general else OWN)
-        self.examples = f"up to {number:,} examples of each set"
-        self.without_general = False
-        self.settings: dict[str, Any] = {}
-        if wanted.measure or wanted.also:
-            also = [[name, examples_hash(found)] for name, found in self._also.items()]
-            self.settings = {
-                "measure": list(wanted.measure),
-                "examples": number,
-                "general": _sha256(self._text),
-                "also": _sha256(json.dumps(also)) if also else "",
-            }
-        self._before = cache(self._loss_before)
+        also = [[name, examples_hash(found)] for name, found in self._also.items()]
+        self.settings = {
+            "measure": list(wanted.measure),
+            "examples": self._number,
+            "general": _sha256(self._text),
+            "also": _sha256(json.dumps(also)) if also else "",
+        }
+        self._loss_before = cache(
+            lambda model, settings: general_loss(self._load(model, settings), self._text)
+        )
 
-    def __call__(self, config: RunConfig, checkpoint: Path) -> dict[str, Any]:
+    def measure(self, runs: Iterable[RunDirectory], on_note: Callable[[str], None]) -> None:
+        """Measures the kept checkpoints of finished runs, unless they were measured alike before.
+
+        Args:
+            runs: The runs.
+            on_note: Is told what is measured, and what cannot be.
+        """
+        if not (self._kinds or self._also):
+            return
+        left = [
+            (run, folder, file)
+            for run in runs
+            if run.done
+            for folder in run.checkpoints()
+            if not agrees(file := run.path / FOLDER / f"{folder.name}.json", {"settings": self.settings})
+        ]
+        if left:
+            what = ", ".join(self._kinds) or "further test sets"
+            on_note(
+                f"Measuring {what} of {len(left)} model{'s' * (len(left) > 1)}, up to {self._number:,} "
+                "examples of each set."
+            )
+        without_general = False
+        for run, folder, file in left:
+            try:
+                sets = self._of_model(self._config.of(run.arm), folder)
+            except UserError as error:  # a damaged checkpoint: the others can be compared
+                on_note(
+                    f"{run.arm}, seed {run.seed}, {folder.name}: its outcomes cannot be measured. {error}"
+                )
+                continue
+            without_general |= bool(self._text) and GENERAL not in sets
+            write_json(file, {"settings": self.settings, "sets": finite(sets)})
+        if without_general:
+            on_note("Forgetting is left out: this model has no loss on general text.")
+
+    def _of_model(self, config: RunConfig, checkpoint: Path) -> dict[str, Any]:
         """Measures a model; gives evaluation set -> `examples`, `outcomes` and `bins`."""
         family = self._load(str(checkpoint), config.family)
         found: dict[str, Any] = {
@@ -147,32 +137,22 @@ class Measured:
         }
         self._add_scores(family, config, found, self._also, "")
         if "likelihood" in self._kinds:
-            for name, examples in (self._sets | self._also).items():
-                self._add_likelihood(family, config, found[name], name, examples, "")
+            self._add_likelihoods(family, config, found, self._sets | self._also, "")
         quantized = "quantized" in self._kinds and bool(linear_weights(family.loaded.model))
         for rounding in ROUNDINGS if quantized else ():
-            after = f" after {rounding.name}"
             with rounded_weights(family.loaded.model, rounding):
-                self._add_scores(family, config, found, self._sets, after)
-                for name, examples in self._sets.items():
-                    self._add_likelihood(family, config, found[name], name, examples, after)
-        if self._text:
-            loss = general_loss(family, self._text)
-            before = self._before(config.model, config.family) if loss is not None else None
-            if loss is None or before is None:
-                self.without_general = True
-            else:
-                rise = {FORGETTING.name: _plain(loss - before)}
-                found[GENERAL] = {"examples": 0, "outcomes": rise, "bins": None}
+                self._add_scores(family, config, found, self._sets, f" after {rounding.name}")
+                self._add_likelihoods(family, config, found, self._sets, f" after {rounding.name}")
+        if self._text and (loss := general_loss(family, self._text)) is not None:
+            before = self._loss_before(config.model, config.family)
+            if before is not None:
+                found[GENERAL] = {"examples": 0, "outcomes": {FORGETTING.name: loss - before}, "bins": None}
         return {name: of_set for name, of_set in found.items() if of_set["outcomes"]}
 
     def _load(self, model: str, settings: FamilySettings) -> Family:
-        family = load_family(model, settings, hub=self.config.data.hub)
+        family = load_family(model, settings, hub=self._config.data.hub)
         family.loaded.model.to(processes().device)
         return family
-
-    def _loss_before(self, model: str, settings: FamilySettings) -> float | None:
-        return general_loss(self._load(model, settings), self._text)
 
     def _add_scores(
         self,
@@ -188,116 +168,89 @@ class Measured:
             sets,
             input_length=config.train.input_length,
             target_length=config.train.target_length,
-            batch_size=_batch_size(config),
-            bf16=_bf16(config),
             labels=self._labels,
+            **_reading(config),
         )
         for name, result in scored.items():
-            found[name]["outcomes"] |= {
-                f"{key}{after}": _plain(value) for key, value in result.metrics.items()
-            }
+            found[name]["outcomes"] |= {f"{key}{after}": value for key, value in result.metrics.items()}
 
-    def _add_likelihood(
+    def _add_likelihoods(
         self,
         family: Family,
         config: RunConfig,
-        found: dict[str, Any],
-        name: str,
-        examples: Sequence[Example],
+        found: Mapping[str, Any],
+        sets: Mapping[str, Sequence[Example]],
         after: str,
     ) -> None:
         """Adds the likelihood of the right answers: among the labels where there are some, else alone."""
-        task, labels = self._scorers[name], self._labels[name]
-        lengths = family.lengths(
-            config.train.input_length or task.input_length, config.train.target_length or task.target_length
-        )
-        targets = [example.targets for example in examples]
-        among = _among(labels, targets)
-        try:
-            logarithms = family.likelihoods(
-                [example.inputs for example in examples],
-                [labels] * len(targets) if among else [[target] for target in targets],
-                input_length=lengths[0],
-                target_length=lengths[1],
-                batch_size=_batch_size(config),
-                bf16=_bf16(config),
+        for name, examples in sets.items():
+            task, labels = self._scorers[name], self._labels[name]
+            inputs, most = family.lengths(
+                config.train.input_length or task.input_length,
+                config.train.target_length or task.target_length,
             )
-        except UserError:  # of a model that gives numbers, whose scores are measured all the same
-            return
-        tokens = family.answer_tokens(list(labels if among else targets), lengths[1])
-        if among:
-            numbers = [list(labels).index(target) for target in targets]
-            measured, bins = measure_labels(logarithms, numbers, tokens)
-            if not after:
-                found["bins"] = [{key: _plain(value) for key, value in one.items()} for one in bins]
-        else:
-            measured = measure_answers([row[0] for row in logarithms], tokens)
-        found["outcomes"] |= {f"{key}{after}": _plain(value) for key, value in measured.items()}
+            targets = [example.targets for example in examples]
+            among = _among(labels, targets)
+            try:
+                logarithms = family.likelihoods(
+                    [example.inputs for example in examples],
+                    [labels] * len(targets) if among else [[target] for target in targets],
+                    input_length=inputs,
+                    target_length=most,
+                    **_reading(config),
+                )
+            except UserError:  # of a model that gives numbers, whose scores are measured all the same
+                continue
+            tokens = family.answer_tokens(list(labels if among else targets), most)
+            if among:
+                numbers = [list(labels).index(target) for target in targets]
+                measured, bins = measure_labels(logarithms, numbers, tokens)
+                if not after:
+                    found[name]["bins"] = bins
+            else:
+                measured = measure_answers([row[0] for row in logarithms], tokens)
+            found[name]["outcomes"] |= {f"{key}{after}": value for key, value in measured.items()}
 
-
-def further_sets(
-    config: ExperimentConfig, data: ExperimentData
-) -> tuple[dict[str, Sequence[Example]], list[str]]:
-    """Reads the further test sets: name -> examples, and what the user should know of them.
-
-    Raises:
-        UserError: If one cannot be read, has the name of another, or there are no templates to read it by.
-    """
-    custom = config.data.custom
-    found: dict[str, Sequence[Example]] = {}
-    warnings: list[str] = []
-    for name, file in config.outcomes.also.items():
+    def _further(self, name: str, file: Path, data: ExperimentData) -> Sequence[Example]:
+        """Reads a further test set as the user's own data are read."""
+        custom = self._config.data.custom
         if custom is None:
             raise UserError(
                 f"--also {name}: it is read as your own data are; give --train, --input and --target."
             )
         if name in data.evaluation or name == GENERAL:
             raise UserError(f"--also {name}: an evaluation set has this name. Give another one.")
-        task = CustomTask(
-            name,
-            None,
-            Path(file),
-            custom.input,
-            custom.target,
-            custom.metrics,
-            custom.answers,
-            custom.positive,
-            classes=_own(data).labels(data.train[custom.name]),
-            skip_empty=custom.skip_empty,
-        )
-        loaded, train = task.load(), data.train[custom.name]
-        found[name] = loaded.evaluation[name]
-        warnings += [*loaded.warnings, *checks.shared(name, train, found[name])]
+        own, train = data.tasks[custom.name], data.train[custom.name]
+        self._scorers[name], self._labels[name] = own, self._labels[custom.name]
+        also = replace(custom, name=name, train=None, evaluation=str(file), split=None)
+        loaded = also.task(own.labels(train)).load()
+        examples = loaded.evaluation[name]
+        self.warnings += [*loaded.warnings, *checks.shared(name, train, examples)]
         known = {example.targets for example in train}
-        warnings += checks.unseen(name, known, found[name]) if _own(data).labels(train) else []
-    return found, warnings
+        self.warnings += checks.unseen(name, known, examples) if own.labels(train) else []
+        return examples
 
+    def _affordable(self, data: ExperimentData) -> int:
+        """Computes how many examples of each set can be measured for `SHARE` of a run's arithmetic.
 
-def _own(data: ExperimentData) -> Task:
-    """Gives the task of the user's own data."""
-    return next(task for task in data.tasks.values() if isinstance(task, CustomTask))
-
-
-def _affordable(config: ExperimentConfig, data: ExperimentData, labels: Mapping[str, Sequence[str]]) -> int:
-    """Computes how many examples of each set can be measured for `SHARE` of a run's arithmetic.
-
-    Everything is counted in forward passes of an example: the training of the baseline and its evaluations on
-    one side; on the other a pass for each label that is an answer, and an answer that is generated.
-    """
-    train = config.train
-    writes = family_of(config.model, config.family.name, config.data.hub)[0].writes
-    predict = GENERATION if writes else 1.0
-    scored = sum(map(len, data.evaluation.values()))
-    evaluations = math.ceil(train.steps / train.evaluate_every)
-    run = train.steps * train.batch_size * (1 + BACKWARD) + evaluations * scored * predict
-    roundings = len(ROUNDINGS) if "quantized" in config.outcomes.measure else 0
-    cost = 0.0
-    for name, examples in data.evaluation.items():
-        among = writes and _among(labels[name], [example.targets for example in examples])
-        answers = len(labels[name]) if among else 1
-        cost += answers + roundings * (predict + answers)
-    checkpoints = 2 if config.data.held_out and config.data.held_out_limit else 1
-    return max(LEAST, min(MOST, int(SHARE * run / (checkpoints * cost))))
+        Counted in forward passes of an example: the training of the baseline and its evaluations on one side;
+        on the other a pass for each label that is an answer, and an answer that is generated.
+        """
+        config, train = self._config, self._config.train
+        writes = family_of(config.model, config.family.name, config.data.hub)[0].writes
+        predict = GENERATION if writes else 1.0
+        scored = sum(map(len, data.evaluation.values()))
+        evaluations = math.ceil(train.steps / train.evaluate_every)
+        run = train.steps * train.batch_size * (1 + BACKWARD) + evaluations * scored * predict
+        roundings = len(ROUNDINGS) if "quantized" in self._kinds else 0
+        cost = 0.0
+        for name, examples in data.evaluation.items():
+            labels = self._labels[name]
+            among = writes and _among(labels, [example.targets for example in examples])
+            answers = len(labels) if among else 1
+            cost += answers + roundings * (predict + answers)
+        checkpoints = 2 if config.data.held_out and config.data.held_out_limit else 1
+        return max(LEAST, min(MOST, int(SHARE * run / (checkpoints * cost))))
 
 
 def _among(labels: Sequence[str], targets: Sequence[str]) -> bool:
@@ -305,28 +258,13 @@ def _among(labels: Sequence[str], targets: Sequence[str]) -> bool:
     return 1 < len(labels) <= MOST_LABELS and set(targets) <= set(labels)
 
 
-def _batch_size(config: RunConfig) -> int:
-    """Gives as many examples as training shows to have room for, 64 at most."""
-    return min(64, config.train.micro_batch_size or config.train.batch_size)
-
-
-def _bf16(config: RunConfig) -> bool:
-    return resolve_precision(config.train.precision, processes().device) == "bf16"
+def _reading(config: RunConfig) -> dict[str, Any]:
+    """Says how texts are read: as many at a time as training shows to have room for, 64 at most."""
+    return {
+        "batch_size": min(64, config.train.micro_batch_size or config.train.batch_size),
+        "bf16": resolve_precision(config.train.precision, processes().device) == "bf16",
+    }
 
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
-
-
-def _plain(value: float) -> float | None:
-    """Gives a number as JSON can hold it: nan and infinity become null."""
-    return value if math.isfinite(value) else None
-
-
-def _agrees(file: Path, settings: Mapping[str, Any]) -> bool:
-    """Tells whether a file holds outcomes that were measured alike."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return bool(found["settings"] == settings and found["sets"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

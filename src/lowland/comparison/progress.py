@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lowland.config.experiment import ExperimentConfig
 from lowland.planning.remaining import Remaining
@@ -23,28 +23,18 @@ if TYPE_CHECKING:  # what a finished experiment scored is shown without torch
     from lowland.train import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0
-STOPPING = "Stopping each process after its step, with everything saved; Ctrl-C again stops at once."
 
 
 class ExperimentProgress:
-    """Shows how an experiment goes.
-
-    Args:
-        console: Where to.
-        config: The experiment.
-        path: Its directory.
-    """
+    """Shows how an experiment in a directory goes, on a console."""
 
     def __init__(self, console: Console, config: ExperimentConfig, path: Path) -> None:
-        self._console = console
-        self._config = config
-        self._path = path
+        self._console, self._config, self._path = console, config, path
         self._runs = len(config.seeds) * len(config.arms)
         self._remaining: Remaining | None = None
-        self._begun = 0
-        self._line_at = 0.0
+        self._begun = self._ended = 0
+        self._line_at = self._share = 0.0
         self._name = ""
-        self._share = 0.0
         self._display = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -55,7 +45,7 @@ class ExperimentProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._bar: TaskID = self._display.add_task("loading", total=1.0, figures="", left="")
+        self._bar = self._display.add_task("loading", total=1.0, figures="", left="")
 
     def __enter__(self) -> Self:
         self._display.start()
@@ -66,14 +56,15 @@ class ExperimentProgress:
     ) -> None:
         self._display.stop()
 
-    def _print(self, text: str) -> None:
-        self._console.print(escape(text), highlight=False, soft_wrap=True)
+    def on_note(self, sentence: str) -> None:
+        """Says something that the user should know."""
+        self._console.print(escape(sentence), highlight=False, soft_wrap=True)
 
-    def on_data(self, warnings: list[str]) -> None:
+    def on_data(self, warnings: Sequence[str]) -> None:
         """Says what is odd about the data, and where the results will be."""
         for warning in warnings:
-            self._print(f"Warning: {warning}")
-        self._print(f"Results: {self._path}")
+            self.on_note(f"Warning: {warning}")
+        self.on_note(f"Results: {self._path}")
         self._remaining = Remaining(self._config, self._path)
 
     def on_run(self, arm: str, seed: int, done: bool) -> None:
@@ -81,21 +72,17 @@ class ExperimentProgress:
         self._begun += 1
         self._name = f"run {self._begun} of {self._runs}: {arm}, seed {seed}"
         if done:
-            self._print(f"{self._name}: done before")
+            self.on_note(f"{self._name}: done before")
         else:
             self._display.update(self._bar, description=self._name, figures="")
 
-    def on_failure(self, arm: str, seed: int, sentence: str) -> None:
-        """Says that a run could not go on."""
-        self._print(f"{self._name}: failed. {sentence}")
+    def on_failure(self, sentence: str) -> None:
+        """Says that the run could not go on."""
+        self.on_note(f"{self._name}: failed. {sentence}")
 
     def on_resume(self, step: int) -> None:
         """Says that an interrupted run goes on."""
-        self._print(f"{self._name}: resumes after step {step}")
-
-    def on_note(self, sentence: str) -> None:
-        """Says something that the user should know."""
-        self._print(sentence)
+        self.on_note(f"{self._name}: resumes after step {step}")
 
     def on_log(self, report: StepReport) -> None:
         """Moves the display, or prints a line now and then."""
@@ -112,38 +99,41 @@ class ExperimentProgress:
             average = fmean(fmean(metrics.values()) for metrics in scores.values())
             # A correlation, say, is not defined where the model writes the same for every input.
             shown = f"average {f'{average:.1f}' if math.isfinite(average) else 'undefined'}  ({shown})"
-        self._print(f"{self._name}: step {step}  {shown}")
+        self.on_note(f"{self._name}: step {step}  {shown}")
 
     def begin_jobs(self, jobs: Sequence[Job]) -> None:
         """Turns to runs in processes of their own."""
         self._ended = self._runs - len(jobs)
         if self._ended:
-            self._print(f"{self._ended} of {self._runs} runs done before")
+            self.on_note(f"{self._ended} of {self._runs} runs done before")
 
     def on_start(self, job: Job) -> None:
-        """Says that a run begins."""
-        self._print(f"{job.name}: started, log in {job.log}")
+        """Says that a run in a process of its own begins."""
+        self.on_note(f"{job.name}: started, log in {job.log}")
 
     def on_end(self, job: Job, problem: str | None) -> None:
-        """Says how a run ended."""
+        """Says how such a run ended."""
         self._ended += 1
-        self._print(f"[{self._ended}/{self._runs}] {job.name}: {f'failed. {problem}' if problem else 'done'}")
+        how = "done" if problem is None else f"failed. {problem}"
+        self.on_note(f"[{self._ended}/{self._runs}] {job.name}: {how}")
 
     def on_wait(self) -> None:
-        """Moves the display, and prints a line now and then where there is none."""
+        """Moves the display while such runs go on, and prints a line now and then where there is none."""
         left = self._move(figures := f"{self._ended} of {self._runs} runs")
         self._line(f"{self._share:.0%} done, {figures}  {left}")
 
     def on_stop(self) -> None:
         """Says what a stop waits for."""
-        self._print(STOPPING)
+        self.on_note(
+            "Stopping each process after its step, with everything saved; Ctrl-C again stops at once."
+        )
 
     def _line(self, text: str) -> None:
         """Prints a line now and then where there is no display."""
         now = time.monotonic()
         if not self._console.is_terminal and now - self._line_at > SECONDS_BETWEEN_LINES:
             self._line_at = now
-            self._print(text.rstrip())
+            self.on_note(text.rstrip())
 
     def _move(self, figures: str) -> str:
         """Moves the display; says how long all runs together will still take."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +15,14 @@ from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import sha256
-from lowland.runs.examples import ExperimentData
-from lowland.runs.names import all_done
+from lowland.runs.directory import read_json
+from lowland.runs.store import all_done
 
 if TYPE_CHECKING:  # a finished comparison is shown without torch
     from rich.console import Console
 
     from lowland.planning.plan import Plan
     from lowland.report.result import Report
-    from lowland.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +48,12 @@ class Comparison:
     def verdicts(self) -> dict[str, str]:
         """Arm -> `better`, `worse` ... than the first arm, on the score that decides."""
         records = self.report.scores[0].records if self.report.scores else ()
-        first = [record for record in records if _score_of(record) == _score_of(records[0])]
-        return {str(record["arm"]): str(record["verdict"]) for record in first if "verdict" in record}
+        decides = ("evaluation_set", "metric")
+        return {
+            str(record["arm"]): str(record["verdict"])
+            for record in records
+            if "verdict" in record and all(record[name] == records[0][name] for name in decides)
+        }
 
     @property
     def model(self) -> Path | None:
@@ -71,12 +73,11 @@ class Comparison:
     def __str__(self) -> str:
         return "\n".join(self.answer or (self.report.headline,))
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """Shows the answer, the table and the picture in a notebook."""
-        lines = "".join(f"<p>{html.escape(line)}</p>" for line in self.answer or (self.report.headline,))
+        lines = "".join(f"<p>{html.escape(line)}</p>" for line in str(self).split("\n"))
         table = self.report.scores[0] if self.report.scores else None
         rows = [table.columns, *table.rows] if table else []
         cells = "".join(
@@ -85,10 +86,6 @@ class Comparison:
         pictures = [path for path in self.report.figures if path.suffix == ".svg" and path.is_file()]
         picture = pictures[0].read_text(encoding="utf-8") if pictures else ""
         return f"{lines}<table>{cells}</table>{picture[picture.find('<svg') :] if picture else ''}"
-
-
-def _score_of(record: Mapping[str, Any]) -> tuple[Any, Any]:
-    return record["evaluation_set"], record["metric"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +97,10 @@ class Way:
         console: Where to show how it goes.
         store: Where runs lie.
         jobs: Runs at the same time, each in a process of its own; 1 for this process.
-        launcher: See `lowland.comparison.launch.make_launcher`.
-        launcher_options: What the launcher is told.
+        launcher: Where these processes run: `processes`, `slurm` or `submitit-local`.
+        launcher_options: What submitit is told.
         tracker: Name of the tracker of Accelerate's where the runs of this process are logged, too.
+        alone: Whether this is such a process, and another one has the directory and reports on all runs.
     """
 
     command: str
@@ -112,12 +110,18 @@ class Way:
     launcher: str = "processes"
     launcher_options: Mapping[str, Any] = field(default_factory=dict)
     tracker: str | None = None
+    alone: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether runs have processes of their own."""
+        return self.jobs > 1 or self.launcher != "processes"
 
     def progress(self, config: ExperimentConfig, path: Path) -> ExperimentProgress:
         """Makes what shows how an experiment goes."""
         if self.tracker is None:
             return ExperimentProgress(self.console, config, path)
-        if self.jobs > 1 or self.launcher != "processes":
+        if self.apart:
             raise UserError("--tracker logs the runs of one process; leave --jobs and --launcher out.")
         from lowland.comparison.tracking import TrackedProgress
 
@@ -139,8 +143,9 @@ def run_comparison(
         experiment: The experiment, whose data were read.
         path: Its directory.
         way: How it is run.
-        on_plan: Is told what will be done before anything is.
-        most_seeds: Seeds up to which one after another is added until the score is decided; 0 for none.
+        on_plan: Is told what will be done before anything is, where anything is left to do.
+        most_seeds: Seeds up to which one after another is added until the score is decided for every arm, by
+            an interval that holds however often one looks; 0 for none.
         tune_seeds: Seeds of their own by which the arms' settings are chosen first; 0 to leave them.
 
     Returns:
@@ -148,69 +153,43 @@ def run_comparison(
 
     Raises:
         UserError: If something the user gave is wrong, or every run failed.
-        KeyboardInterrupt: If the user asked to stop.
+        KeyboardInterrupt: If the user asked to stop; the same command goes on.
     """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # said before hours of work
+    if several and way.apart:
+        raise UserError(
+            "--jobs: several processes train each run together already. Leave it out, or start only one."
+        )
     if tune_seeds:
+        if several:
+            raise UserError("--tune runs in one process; tune first, then train in several.")
         experiment = _tuned(experiment, path, way, tune_seeds)
     config, seeds = experiment.config, experiment.config.seeds
     refuse_other(config, path)
     further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
     # As many runs are shown as there may be.
-    shown = replace(config, seeds=(*seeds, *further))
-    with way.progress(shown, path) as progress:
-        if experiment.data is not None and is_finished(config, path, way.store, experiment.data):
+    with way.progress(replace(config, seeds=(*seeds, *further)), path) as progress:
+        if (description := _finished(experiment, path, way.store)) is not None:
             from lowland.report.write import read_report
 
             for seed in seeds:
                 for arm in config.arms:
                     progress.on_run(arm, seed, done=True)
-            for name in _touched(path):
-                progress.on_note(
-                    f"{name} has changed since, but its examples are the same: the results stand."
-                )
+            for name, before in description["files"].items():
+                if sha256(Path(name)) != before:
+                    progress.on_note(
+                        f"{name} has changed since, but its examples are the same: the results stand."
+                    )
             return Comparison(directory=path, report=read_report(path), again=True)
-        return _run(experiment, path, way, progress, on_plan, most_seeds)
 
+        from lowland.comparison.compare import run_experiment
+        from lowland.train.loop import TrainingError
 
-def _run(
-    experiment: Experiment,
-    path: Path,
-    way: Way,
-    progress: ExperimentProgress,
-    on_plan: Callable[[Plan], None] | None,
-    most_seeds: int,
-) -> Comparison | None:
-    from lowland.comparison.compare import run_experiment
-    from lowland.comparison.jobs import run_side_by_side
-    from lowland.runs.run import processes
-    from lowland.train.loop import TrainingError
-
-    config = experiment.config
-    apart = way.jobs > 1 or way.launcher != "processes"
-    if apart and processes().num_processes > 1:
-        raise UserError(
-            "--jobs: several processes train each run together already. Leave it out, or start only one."
-        )
-
-    def elsewhere(left: Sequence[RunDirectory]) -> None:
-        run_side_by_side(config, path, left, way.jobs, way.launcher, way.launcher_options, progress)
-
-    try:
-        report = run_experiment(
-            config,
-            path,
-            way.command,
-            progress,
-            on_plan,
-            data=experiment.data,
-            warnings=experiment.warnings,
-            most_seeds=most_seeds,
-            store=way.store,
-            elsewhere=elsewhere if apart else None,
-        )
-    except TrainingError as error:
-        raise UserError(str(error)) from None
-    return None if report is None else Comparison(directory=path, report=report)
+        try:
+            report = run_experiment(experiment, path, way, progress, on_plan, most_seeds)
+        except TrainingError as error:
+            raise UserError(str(error)) from None
+        return None if report is None else Comparison(directory=path, report=report)
 
 
 def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experiment:
@@ -228,14 +207,10 @@ def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experi
 
 
 def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experiment:
-    """Chooses the settings of an experiment's arms, and prints what was tried.
-
-    Raises:
-        UserError: If nothing is held out to choose by, or every try failed.
-    """
+    """Chooses the settings of an experiment's arms, and prints what was tried."""
     from lowland.comparison.tune import tune
 
-    def run(config: ExperimentConfig, stage: str) -> Any:
+    def run(stage: str, config: ExperimentConfig) -> Any:
         folder = path.with_name(f"{path.name}-tuning") / stage
         result = run_comparison(replace(experiment, config=config), folder, way)
         assert result is not None  # of one process
@@ -246,31 +221,22 @@ def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experime
 
     if experiment.data is None:
         raise UserError("--tune needs the data.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # said before hours of tries
-        raise UserError("--tune runs in one process; tune first, then train in several.")
     config = tune(experiment.config, experiment.data, seeds, run, lambda tried: say(f"Tried {tried.words}"))
     for arm, changes in config.arms.items():
         say(f"Chosen for {arm}: {describe(changes)}")
     return replace(experiment, config=config)
 
 
-def is_finished(config: ExperimentConfig, path: Path, store: Path, data: ExperimentData) -> bool:
-    """Says whether a directory holds this very experiment, reported on after its last run, and its model."""
-    if config.outcomes.also or config.outcomes.general:
-        return False  # whose files may have changed
+def _finished(experiment: Experiment, path: Path, store: Path) -> dict[str, Any] | None:
+    """Reads what a directory says of this very experiment, if it was reported on after its last run."""
+    config = experiment.config
+    if experiment.data is None or config.outcomes.also or config.outcomes.general:
+        return None  # files of the outcomes may have changed
+    description = read_json(path / "experiment.json")
     try:
-        description = json.loads((path / "experiment.json").read_text(encoding="utf-8"))
         same = (path / "experiment.toml").read_text(encoding="utf-8") == config.to_toml()
     except (OSError, ValueError):
-        return False
+        return None
     there = (path / "report" / "report.json").is_file() and (path / "model").is_dir()
-    return same and there and description.get("finished") is not None and all_done(config, store, data)
-
-
-def _touched(path: Path) -> list[str]:
-    """Lists the user's files that are not those of a finished experiment, byte for byte."""
-    try:
-        files = json.loads((path / "experiment.json").read_text(encoding="utf-8"))["files"]
-        return [name for name, before in files.items() if sha256(Path(name)) != before]
-    except (OSError, ValueError, KeyError, AttributeError):
-        return []
+    finished = same and there and description.get("finished") is not None
+    return description if finished and all_done(config, store, experiment.data) else None

@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 class TrackedProgress(ExperimentProgress):
     """Shows how an experiment goes, and logs every run to a tracker, where arms and seeds are runs.
 
-    Args:
-        console: Where to show it.
-        config: The experiment.
-        path: Its directory, whose name is the project's; TensorBoard's files go to `tensorboard/` in it.
-        tracker: Its name, `tensorboard`, `wandb` or `trackio`.
+    The name of the experiment's directory is the project's; TensorBoard's files go to `tensorboard/` in it.
 
     Raises:
         UserError: If the tracker is not installed.
@@ -52,30 +48,25 @@ class TrackedProgress(ExperimentProgress):
         self._finish()
         if done:
             return
-        name, project = f"{arm}-seed{seed}", self._path.name
-        made = LOGGER_TYPE_TO_CLASS[self._kind]
+        name, made = f"{arm}-seed{seed}", LOGGER_TYPE_TO_CLASS[self._kind]
         if self._kind == "tensorboard":
             self._tracker = made(name, logging_dir=str(self._path / "tensorboard"))
         else:
-            self._tracker = made(project, name=name)
+            self._tracker = made(self._path.name, name=name)
         self._tracker.start()
 
     def on_log(self, report: StepReport) -> None:
         """Logs the figures of a line of the training log."""
         super().on_log(report)
-        figures = {name: value for name, value in asdict(report).items() if value is not None}
-        self._log({f"train/{name}": figures[name] for name in figures if name != "step"}, report.step)
+        figures = {f"train/{name}": value for name, value in asdict(report).items() if value is not None}
+        del figures["train/step"]
+        self._tracker.log(figures, step=report.step)
 
     def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Logs the scores of an evaluation."""
         super().on_scores(step, scores)
-        self._log(
-            {f"{task}/{name}": value for task, of in scores.items() for name, value in of.items()}, step
-        )
-
-    def _log(self, values: dict[str, float], step: int) -> None:
-        if self._tracker is not None:
-            self._tracker.log(values, step=step)
+        values = {f"{task}/{name}": value for task, of in scores.items() for name, value in of.items()}
+        self._tracker.log(values, step=step)
 
     def _finish(self) -> None:
         if self._tracker is not None:

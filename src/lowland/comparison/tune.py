@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 
 from lowland.config.arms import Changes, describe
@@ -28,12 +29,9 @@ RHOS, START = (0.5, 2.0), 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """A try of an arm.
+    """A try of an arm: what it changes, and the mean over the seeds of the best score on held-out rows.
 
-    Attributes:
-        arm: The arm.
-        changes: What the try changes of the settings.
-        score: Mean over the seeds of the best score on held-out rows; -inf where a run failed.
+    The score is -inf where a run failed.
     """
 
     arm: str
@@ -51,7 +49,7 @@ def tune(
     config: ExperimentConfig,
     data: ExperimentData,
     seeds: int,
-    run: Callable[[ExperimentConfig, str], Experiment],
+    run: Callable[[str, ExperimentConfig], Experiment],
     on_tried: Callable[[Tried], None],
 ) -> ExperimentConfig:
     """Chooses learning rate, rho and start of every arm.
@@ -76,12 +74,10 @@ def tune(
     if not part(data, config.data, FIRST_SEED).held_out:
         raise UserError("--tune chooses on held-out rows, and there are none. Give --held-out, such as 100.")
     best: dict[str, Tried] = {}
-    for stage, tries_of in (("1", _first_tries), ("2", _second_tries)):
-        tries = {
-            arm: tries_of(config.of(arm), {**config.arms[arm], **(best[arm].changes if arm in best else {})})
-            for arm in config.arms
-        }
-        for tried in _score(config, own, tries, lambda tuned, stage=stage: run(tuned, stage)):  # type: ignore[misc]
+    for stage in (1, 2):
+        now = {arm: best[arm].changes if best else changes for arm, changes in config.arms.items()}
+        tries = {arm: _tries(_of(config, changes), changes, stage) for arm, changes in now.items()}
+        for tried in _score(config, own, tries, partial(run, str(stage))):
             on_tried(tried)
             if tried.arm not in best or tried.score > best[tried.arm].score:
                 best[tried.arm] = tried
@@ -93,17 +89,18 @@ def tune(
     return replace(config, arms={arm: dict(best[arm].changes) for arm in config.arms})
 
 
-def _first_tries(own: RunConfig, changes: Changes) -> list[Changes]:
-    rate = own.train.learning_rate
-    return [{**changes, "train.learning_rate": _short(rate * factor)} for factor in RATES]
-
-
-def _second_tries(own: RunConfig, changes: Changes) -> list[Changes]:
-    if not own.sam.rho:
-        rate = changes["train.learning_rate"]
-        return [{**changes, "train.learning_rate": _short(rate * factor)} for factor in MORE_RATES]
-    tries: list[Changes] = [{**changes, "sam.rho": _short(own.sam.rho * factor)} for factor in RHOS]
-    return [*tries, {**changes, "sam.start": 0.0 if own.sam.start == START else START}]
+def _tries(own: RunConfig, changes: Changes, stage: int) -> list[Changes]:
+    """Lists an arm's three tries of a stage."""
+    factors: dict[str, tuple[float, ...]] = {"train.learning_rate": RATES if stage == 1 else MORE_RATES}
+    if stage == 2 and own.sam.rho:
+        factors = {"sam.rho": RHOS}
+    now = {"train.learning_rate": own.train.learning_rate, "sam.rho": own.sam.rho}
+    tries: list[Changes] = [
+        {**changes, name: float(f"{now[name] * factor:.3g}")} for name in factors for factor in factors[name]
+    ]
+    if "sam.rho" in factors:
+        tries.append({**changes, "sam.start": 0.0 if own.sam.start == START else START})
+    return tries
 
 
 def _score(
@@ -118,8 +115,7 @@ def _score(
     names: list[tuple[str, Changes, str]] = []
     for arm, of_arm in tries.items():
         for number, changes in enumerate(of_arm, start=1):
-            settings = repr(replace(config, arms={arm: changes}).of(arm))
-            name = alike.setdefault(settings, f"{arm}-{number}")
+            name = alike.setdefault(repr(_of(config, changes)), f"{arm}-{number}")
             arms.setdefault(name, changes)
             names.append((arm, changes, name))
     experiment = run(replace(config, arms=arms, seeds=seeds, outcomes=OutcomeSettings(measure=())))
@@ -140,5 +136,5 @@ def _of_arm(experiment: Experiment, arm: str) -> float:
     return fmean(best)
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+def _of(config: ExperimentConfig, changes: Changes) -> RunConfig:
+    return replace(config, arms={"try": changes}).of("try")

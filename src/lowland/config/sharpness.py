@@ -24,9 +24,8 @@ class SharpnessSettings:
     hessian_examples: int = setting(64, "examples for the Hessian; 0 leaves it out", least=0)
     probes: int = setting(8, "random vectors for estimating the Hessian's trace", least=1)
     points: int = setting(8, "points of the line to each side", least=1)
-    grid: int = setting(11, "points of each side of the plane of the first seed; 0 leaves it out", least=0)
     seed: int = setting(
-        0, "seed for choosing examples and drawing the vectors and the plane", least=0, option="random-seed"
+        0, "seed for choosing examples and drawing the vectors", least=0, option="random-seed"
     )
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from lowland.planning.remaining import step_seconds
 from lowland.report.words import gigabytes
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import ExperimentData, SeedData, evaluation_count, load_data, load_tasks, part
-from lowland.runs.start import start_model
+from lowland.runs.prepared import start_model
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
 from lowland.tasks.mixture import rates

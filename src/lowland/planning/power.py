@@ -15,7 +15,7 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.config.layers import read_layer, with_lists
 from lowland.errors import UserError
 from lowland.report.runs import read_run
-from lowland.runs.names import PLACES
+from lowland.runs.store import PLACES
 from lowland.statistics import Spread, seeds_for, spread_of_runs
 
 RECORDED = Spread(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lowland.errors import UserError
-from lowland.files import aside_of, put_in_place, remove, write_atomic
+from lowland.files import aside_of, put_in_place, remove, remove_asides, write_atomic
 
 if TYPE_CHECKING:  # whether a run is done can be told without torch
     from lowland.train import StepReport
@@ -35,6 +36,29 @@ def append_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+def finite(value: Any) -> Any:
+    """Gives nested plain values as JSON can hold them: nan and infinity become null."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Reads a JSON file that may be missing, half-written or of another kind, and is empty then."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def agrees(file: Path, identity: Mapping[str, Any]) -> bool:
+    """Tells whether a JSON file holds these values among others."""
+    return identity.items() <= read_json(file).items()
+
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -49,32 +73,21 @@ def writing(method: Method) -> Method:
 
 
 class RunDirectory:
-    """The directory of one arm and seed.
+    """The directory of one arm and seed, by its name in a folder; in an experiment's it is `ARM-seedN`.
 
-    Args:
-        folder: The experiment's directory, or the folder where runs lie.
-        arm: The arm's name.
-        seed: The seed.
-        name: The directory's name in the folder; in an experiment's directory it is `ARM-seedN`.
-        writes: Whether this process writes; of several that train together, only the first one does.
+    Of several processes that train together, only the first one writes.
     """
 
     def __init__(
         self, folder: Path, arm: str, seed: int, name: str | None = None, *, writes: bool = True
     ) -> None:
         self.path = folder / (name or f"{arm}-seed{seed}")
-        self.arm = arm
-        self.seed = seed
-        self.writes = writes
+        self.arm, self.seed, self.writes = arm, seed, writes
         self._status: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
         """Reads the status; empty if the run was never started or its status cannot be read."""
-        try:
-            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
+        return read_json(self.path / "status.json")
 
     @property
     def done(self) -> bool:
@@ -83,11 +96,7 @@ class RunDirectory:
 
     @writing
     def start(self, config: str, environment: Mapping[str, Any], steps: int) -> None:
-        """Begins the run anew; what an earlier one left is removed.
-
-        Raises:
-            UserError: If that would remove a run that came to its end, whose status cannot be read.
-        """
+        """Begins the run anew; what an earlier one left is removed, unless it came to its end."""
         if not self.status() and (self.path / "checkpoints").exists():
             raise UserError(
                 f"{self.path / 'status.json'} cannot be read, but the run has checkpoints. Restore it, "
@@ -114,23 +123,20 @@ class RunDirectory:
         }
         write_json(self.path / "status.json", self._status)
 
+    def _logs(self) -> dict[str, Path]:
+        found = [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]
+        return {str(log.relative_to(self.path)): log for log in found}
+
     @writing
     def logs(self) -> dict[str, str]:
         """Reads the logs: name -> content. They are small beside the weights and are saved with them."""
-        return {
-            str(log.relative_to(self.path)): log.read_text(encoding="utf-8", errors="replace")
-            for log in [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]
-        }
+        return {name: log.read_text(encoding="utf-8", errors="replace") for name, log in self._logs().items()}
 
     @writing
     def rewind(self, step: int, logs: Mapping[str, str], status: Mapping[str, Any]) -> None:
-        """Takes everything back to the saved state of a step.
-
-        States after it are removed, which are damaged ones, and predictions from it on, which will come
-        again.
-        """
-        for log in [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]:
-            if str(log.relative_to(self.path)) not in logs:
+        """Takes everything back to the saved state of a step: later ones are damaged."""
+        for name, log in self._logs().items():
+            if name not in logs:
                 log.unlink()
         for name, content in logs.items():
             write_atomic(self.path / name, content.encode())
@@ -183,22 +189,25 @@ class RunDirectory:
     @writing
     def finish(self, **values: Any) -> None:
         """Ends the run; nothing needs to go on from it any more."""
-        self._status |= {"state": "done", "finished": now(), **values}
-        self._require()
-        write_json(self.path / "status.json", self._status, durable=True)
+        self.update(durable=True, state="done", finished=now(), **values)
         self.tidy()
 
     @writing
     def tidy(self) -> None:
-        """Removes from a run that came to its end what it no longer needs."""
-        remove(self.path / "states")
+        """Removes what killed processes left half-written, and what a run at its end no longer needs."""
+        for left in self.path.parent.glob(f".{self.path.name}.*.aside"):
+            remove(left)
+        if self.path.is_dir():
+            remove_asides(self.path)
+        if self.done:
+            remove(self.path / "states")
 
     @writing
-    def update(self, **values: Any) -> None:
+    def update(self, *, durable: bool = False, **values: Any) -> None:
         """Changes fields of the status."""
         self._require()
         self._status |= values
-        write_json(self.path / "status.json", self._status)
+        write_json(self.path / "status.json", self._status, durable=durable)
 
     @writing
     def warn(self, sentences: list[str]) -> None:
@@ -240,11 +249,7 @@ class RunDirectory:
         return self.path / "checkpoints" / f"step-{step}"
 
     def _require(self) -> None:
-        """Refuses to begin a second directory where the first one was taken away.
-
-        Raises:
-            FileNotFoundError: If the directory is gone.
-        """
+        """Refuses to begin a second directory where the first one was taken away."""
         if not self.path.is_dir():
             raise FileNotFoundError(errno.ENOENT, "The directory has vanished", str(self.path))
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from lowland.data import EncodedExample, EncodedSet, MixtureSampler
-from lowland.data.writable import check_writing
+from lowland.data import EncodedExample, EncodedSet, MixtureSampler, encode_texts
+from lowland.data.encode import TokenIds
+from lowland.data.writable import Vocabulary, check_writing
 from lowland.errors import UserError
+from lowland.evaluate.generate import written_labels
 from lowland.families.base import Family
+from lowland.families.writer import Writer
 from lowland.runs.examples import ExperimentData, SeedData
-from lowland.runs.vocabulary import vocabulary_of
 from lowland.tasks.base import Example
 from lowland.train import TrainSettings, derive_seed
+
+WHOLE = 1_000_000
+"""Tokens that no text has."""
 
 
 class Encodings:
     """Token ids of all training examples, made once and shared by all runs.
 
-    Args:
-        data: All examples.
-        family: The model.
-        settings: The lengths.
-
     Attributes:
-        warnings: What was cut.
+        warnings: What was cut, and what the model cannot read or write.
         longest: The most tokens of an input and of a target.
     """
 
@@ -67,27 +67,15 @@ class Encodings:
             self._targets[name] = {example.targets: index for index, example in enumerate(examples)}
 
     def batches(self, parted: SeedData, batch_size: int, seed: int, family: Family) -> SampledBatches:
-        """Draws batches without end; tasks come at their rates.
-
-        Args:
-            parted: The examples to draw from, which must be among those encoded.
-            batch_size: Examples of a batch.
-            seed: The run's seed.
-            family: The model, which pads.
-
-        Returns:
-            `input_ids`, `attention_mask` and `labels`, padded, batch after batch.
-        """
-        rows = {name: self.select(name, examples) for name, examples in parted.train.items()}
+        """Draws padded batches of a seed's examples without end; tasks come at their rates."""
+        rows = {name: self._select(name, examples) for name, examples in parted.train.items()}
         sizes = {name: len(examples) for name, examples in parted.train.items()}
         sampler = MixtureSampler(sizes, parted.rates, batch_size, derive_seed(seed, "order"))
         return SampledBatches(
-            sampler,
-            lambda drawn: family.collate([rows[name][index] for name, index in drawn]),
+            sampler, lambda drawn: family.collate([rows[name][index] for name, index in drawn])
         )
 
-    def select(self, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
-        """Finds the token ids of a task's examples, which must be among those encoded."""
+    def _select(self, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
         encoded, inputs, targets = self._encoded[name], self._inputs[name], self._targets[name]
         return [
             EncodedExample(encoded.inputs[inputs[e.inputs]], encoded.targets[targets[e.targets]])
@@ -101,22 +89,46 @@ class SampledBatches:
     def __init__(
         self, sampler: MixtureSampler, collate: Callable[[list[tuple[str, int]]], dict[str, Tensor]]
     ) -> None:
-        self.sampler = sampler
-        self._collate = collate
+        self.sampler, self._collate = sampler, collate
+        self.state_dict, self.load_state_dict = sampler.state_dict, sampler.load_state_dict
+
+    def __next__(self) -> dict[str, Tensor]:
+        """Draws and pads the next batch."""
+        return self._collate(next(self.sampler))
 
     def realised_rates(self) -> dict[str, float]:
         """Gives the share of the examples drawn so far that came from each task."""
         total = sum(self.sampler.counts.values())
         return {name: round(count / max(1, total), 6) for name, count in self.sampler.counts.items()}
 
-    def __next__(self) -> dict[str, Tensor]:
-        """Draws and pads the next batch."""
-        return self._collate(next(self.sampler))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Gives the place in the stream."""
-        return self.sampler.state_dict()
+def vocabulary_of(family: Family, input_length: int, target_length: int) -> Vocabulary:
+    """Makes what `check_writing` asks of a model, with the most tokens of an input and of a target."""
+    tokenizer = family.tokenizer
+    unknown = tokenizer.unk_token_id
+    # Some tokenizers name their end as what is unknown: GPT-2's know every byte.
+    lacks = None if unknown is None or unknown == tokenizer.eos_token_id else int(unknown)
+    if not isinstance(family, Writer):
+        return Vocabulary(
+            read=lambda texts: encode_texts(texts, tokenizer, input_length)[0],
+            encode=lambda texts: [],
+            write=lambda texts: _read_back(tokenizer, encode_texts(texts, tokenizer, WHOLE)[0]),
+            within=lambda texts: texts,
+            labels=lambda labels: {},
+            unknown=lacks,
+            writes=False,
+        )
+    return Vocabulary(
+        read=lambda texts: family.encode_inputs(texts, input_length)[0],
+        encode=lambda texts: family.encode_targets(texts, target_length)[0],
+        write=lambda texts: _read_back(tokenizer, family.encode_targets(texts, WHOLE)[0]),
+        within=lambda texts: _read_back(tokenizer, family.encode_targets(texts, target_length)[0]),
+        labels=lambda labels: written_labels(labels, tokenizer),
+        unknown=lacks,
+    )
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes to a place in the stream."""
-        self.sampler.load_state_dict(state)
+
+def _read_back(tokenizer: PreTrainedTokenizerBase, rows: Sequence[TokenIds]) -> Sequence[str]:
+    """Decodes as what a model generates is read."""
+    ids = [row.tolist() for row in rows]
+    return tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -5,22 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = (
-    "lowland",
-    "torch",
-    "transformers",
-    "accelerate",
-    "tokenizers",
-    "sentencepiece",
-    "numpy",
-    "scikit-learn",
-)
+DECISIVE = ("torch", "transformers")
+"""Packages whose version can change the last bits of a result."""
+
+PACKAGES = (*DECISIVE, "lowland", "accelerate", "tokenizers", "sentencepiece", "numpy", "scikit-learn")
 
 
 def describe_environment() -> dict[str, Any]:
@@ -42,17 +36,14 @@ def describe_environment() -> dict[str, Any]:
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Names what differs between two environments and can change the last bits of a result."""
     pairs = [
-        *((name, there["packages"][name], here["packages"][name]) for name in ("torch", "transformers")),
+        *((name, there["packages"][name], here["packages"][name]) for name in DECISIVE),
         *((name, there[name], here[name]) for name in ("processor", "accelerator", "threads")),
     ]
     return [f"{name} {before} then, {now} now" for name, before, now in pairs if before != now]
 
 
 def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return next((found.version for found in distributions(name=package)), None)
 
 
 def _processor() -> str:

@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from lowland.config.data import DataSettings
 from lowland.errors import UserError
 from lowland.report.words import count
-from lowland.runs.choosing import HELD_OUT_SEED, choose_by, used_of
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.mixture import rates, resolve
 from lowland.tasks.noise import flip_labels
-from lowland.tasks.subsample import class_coverage, subsample
+from lowland.tasks.subsample import class_coverage, hold_out, subsample
 from lowland.train import derive_seed
 
 LEAST_EVALUATION = 10
 """A fraction of an evaluation set leaves this many examples, so that every metric is defined."""
 
+LEAST_HELD_OUT = 100
+"""A score of fewer held-out examples has a standard error of up to 5 points and more. Checkpoints differ by
+less, so that the one that scores best is the luckiest."""
+
 MOST_CLASSES = 8
 """More different targets than this are no classes (STS-B has 26 numbers)."""
+
+HELD_OUT_SEED = 0
+"""Of the examples that are held out: the same for every seed, so that runs can be compared on them."""
+
+Parts: TypeAlias = Mapping[str, Sequence[Example]]
+"""Task name or evaluation set -> examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,25 +47,25 @@ class ExperimentData:
     """
 
     tasks: Mapping[str, Task]
-    train: Mapping[str, Sequence[Example]]
-    evaluation: Mapping[str, Sequence[Example]]
+    train: Parts
+    evaluation: Parts
     scorers: Mapping[str, Task]
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedData:
-    """What one seed trains on, and what it holds out; both arms of the seed share it.
+    """What one seed trains on, and what it holds out; all arms of the seed share it.
 
     Attributes:
         train: Task name -> examples for training.
-        held_out: Task name -> examples for choosing a checkpoint; empty where none were asked for.
+        held_out: Task name -> examples for choosing a checkpoint; empty where the last step counts.
         rates: Task name -> share of the training examples that are drawn from it.
         warnings: What the user should know about the seed's examples.
     """
 
-    train: Mapping[str, Sequence[Example]]
-    held_out: Mapping[str, Sequence[Example]]
+    train: Parts
+    held_out: Parts
     rates: Mapping[str, float]
     warnings: tuple[str, ...] = ()
 
@@ -79,10 +89,9 @@ def load_data(settings: DataSettings) -> ExperimentData:
     folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
     source = Source(data_dir=folder, hub=settings.hub)
     data = load_examples(load_tasks(settings), source, settings.evaluation_limit)
-    if not data.train:
-        raise UserError(f"No training examples were found for {', '.join(data.tasks)}.")
-    if not data.evaluation:
-        raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
+    for kind, found in (("training", data.train), ("evaluation", data.evaluation)):
+        if not found:
+            raise UserError(f"No {kind} examples were found for {', '.join(data.tasks)}.")
     return data
 
 
@@ -102,11 +111,13 @@ def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> 
     evaluation: dict[str, Sequence[Example]] = {}
     scorers: dict[str, Task] = {}
     warnings: list[str] = []
-    by_name = {task.name: task for task in tasks}
-    if len(by_name) < len(tasks):
-        names = [task.name for task in tasks]
-        double = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"Your own data has the name of the task {double!r}. Give it another with --name.")
+    by_name: dict[str, Task] = {}
+    for task in tasks:
+        if task.name in by_name:
+            raise UserError(
+                f"Your own data has the name of the task {task.name!r}. Give it another with --name."
+            )
+        by_name[task.name] = task
     for task in tasks:
         data = task.load(source)
         if data.train:
@@ -145,19 +156,13 @@ def evaluation_count(size: int, limit: int | float) -> int:
 def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: int = 1) -> SeedData:
     """Takes a seed's fraction of the training examples, makes labels wrong, and holds some of it out.
 
-    Args:
-        data: All examples.
-        settings: The fraction, the share of wrong labels, and how much is held out.
-        seed: The run's seed.
-        batch_size: Examples of a batch, to say so where there are fewer to draw from.
-
     Raises:
         UserError: If a task has too few examples to hold any out, or no labels to make wrong.
     """
-    left, held_out, warnings = choose_by(data.train, data.tasks, settings)
+    left, held_out, warnings = _choose_by(data, settings)
     train: dict[str, Sequence[Example]] = {}
     for name, examples in data.train.items():
-        kept = used_of(examples, settings.fraction) - len(held_out.get(name, ()))
+        kept = _used(examples, settings) - len(held_out.get(name, ()))
         train[name] = subsample(left[name], kept / len(left[name]), derive_seed(seed, "subsample"))
     if settings.label_noise:
         # Of held-out examples, too: who has wrong labels has no right ones to choose a checkpoint by.
@@ -171,17 +176,59 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
             f"{count(total, 'training example')} cannot fill a batch of {batch_size}: every batch holds "
             "some of them more than once. Give a smaller --batch-size."
         )
-    return SeedData(
-        train=train,
-        held_out=held_out,
-        rates=rates(sizes, settings.cap, settings.temperature),
-        warnings=tuple(warnings),
-    )
+    mixing = rates(sizes, settings.cap, settings.temperature)
+    return SeedData(train=train, held_out=held_out, rates=mixing, warnings=tuple(warnings))
 
 
-def _noisy(
-    data: ExperimentData, parts: Mapping[str, Sequence[Example]], share: float, seed: int
-) -> dict[str, Sequence[Example]]:
+def _used(examples: Sequence[Example], settings: DataSettings) -> int:
+    """Counts the training examples of a task that are used."""
+    return max(1, round(settings.fraction * len(examples)))
+
+
+def _choose_by(data: ExperimentData, settings: DataSettings) -> tuple[Parts, Parts, list[str]]:
+    """Holds examples out to choose checkpoints by, if they are enough and of the kinds that scores need.
+
+    A fraction that makes few is not held out; a number that the user gives is. Where a score of the held-out
+    examples would not be defined, none are held out, so that the last step counts.
+
+    Returns:
+        The examples that are left to train on, the held-out ones, and what the user should know.
+    """
+    asked = settings.held_out
+    if not (asked and settings.held_out_limit):
+        return data.train, {}, []
+    used = {name: _used(examples, settings) for name, examples in data.train.items()}
+    wanted = {
+        name: asked if isinstance(asked, int) else max(1, round(asked * number))
+        for name, number in used.items()
+    }
+    if isinstance(asked, float) and (total := sum(wanted.values())) < LEAST_HELD_OUT:
+        few = (
+            f"{asked:.0%} of the training examples are only {total}, too few to choose a checkpoint by. "
+            "None is held out, and the last step is reported. To hold them out anyway, give "
+            f"--held-out {max(wanted.values())}."
+        )
+        return data.train, {}, [few]
+    train: dict[str, Sequence[Example]] = {}
+    held_out: dict[str, Sequence[Example]] = {}
+    warnings: list[str] = []
+    for name, examples in data.train.items():
+        number = min(wanted[name], settings.held_out_limit)
+        try:
+            if number >= used[name]:
+                raise UserError(f"{number} cannot be held out of {used[name]} training examples.")
+            train[name], held_out[name] = hold_out(examples, number, derive_seed(HELD_OUT_SEED, "held-out"))
+        except UserError as error:
+            raise UserError(f"{name}: {error} Give --held-out 0 to train on all of them.") from None
+        found = data.tasks[name].limits(held_out[name])
+        warnings += checks.limits(f"{name}, held out", found)
+        if any(limit.undefined for limit in found):
+            warnings.append(f"{name}: no checkpoint can be chosen by such a set: the last step counts.")
+            return data.train, {}, warnings
+    return train, held_out, warnings
+
+
+def _noisy(data: ExperimentData, parts: Parts, share: float, seed: int) -> dict[str, Sequence[Example]]:
     return {
         name: flip_labels(
             examples,
@@ -213,10 +260,8 @@ def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
 def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Example], seed: int) -> list[str]:
     """Says which classes a seed's part of a task lacks; free-text targets are no classes."""
     coverage = class_coverage(examples, kept)
-    if len(coverage) > MOST_CLASSES:
-        return []
     missing = [f"{target!r} ({number} of all)" for target, (number, n) in coverage.items() if not n]
-    if not missing:
+    if len(coverage) > MOST_CLASSES or not missing:
         return []
     return [
         f"{name}: seed {seed} trains on {len(kept)} of {len(examples)} examples, and none is "

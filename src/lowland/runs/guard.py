@@ -22,7 +22,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_PRESS = 1.0
 """Seconds within which several signals are one: a launcher passes on what the terminal has sent already."""
 
-
 STARTED_BY = "LOWLAND_STARTED_BY"
 """Environment variable of a job: the process that started it, without which it is not to go on."""
 
@@ -33,10 +32,7 @@ PATIENCE = 60.0
 class StopRequest:
     """Whether the user asked to stop: by Ctrl-C, SIGTERM, a closed terminal, or the end of what started it.
 
-    The first request is heeded after the step, the second one at once.
-
-    Args:
-        on_note: Is told that the request was heard.
+    The first request, of which `on_note` is told, is heeded after the step; the second one at once.
     """
 
     def __init__(self, on_note: Callable[[str], None]) -> None:
@@ -81,14 +77,7 @@ class StopRequest:
 
 @contextmanager
 def stop_request(on_note: Callable[[str], None]) -> Iterator[StopRequest]:
-    """Turns Ctrl-C, SIGTERM and SIGHUP into requests to stop, save those that the process is to ignore.
-
-    Args:
-        on_note: Is told that a request was heard.
-
-    Yields:
-        What tells whether to stop.
-    """
+    """Turns Ctrl-C, SIGTERM and SIGHUP into requests to stop, save those that the process is to ignore."""
     request = StopRequest(on_note)
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield request
@@ -106,8 +95,6 @@ def stop_request(on_note: Callable[[str], None]) -> Iterator[StopRequest]:
 def locked(path: Path, name: str = "", on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Keeps a directory to this process; the system lifts the lock when the process ends, however it does.
 
-    What a dead process has left in the lock's file says nothing: the lock itself is the system's.
-
     Args:
         path: The directory.
         name: Keeps one thing in it alone, by a lock of this name.
@@ -120,18 +107,14 @@ def locked(path: Path, name: str = "", on_wait: Callable[[str], None] | None = N
     with (path / f".lock{name and '-'}{name}").open("a+", encoding="utf-8") as file:
         deadline = time.monotonic() + (PATIENCE if STARTED_BY in os.environ else 0.0)
         while not _lock(file):
-            if on_wait is not None or time.monotonic() < deadline:
-                if on_wait is not None:
-                    file.seek(0)
-                    on_wait(_owner(file.read()))
-                time.sleep(0.2)
-                continue
-            file.seek(0)
-            raise UserError(
-                f"{path} is in use by {_owner(file.read())}. Wait for it, or give another directory with "
-                "--out."
-            )
-        file.truncate(0)
+            if on_wait is not None:
+                on_wait(_owner(file))
+            elif time.monotonic() >= deadline:
+                raise UserError(
+                    f"{path} is in use by {_owner(file)}. Wait for it, or give another directory with --out."
+                )
+            time.sleep(0.2)
+        file.truncate(0)  # what a dead process has left says nothing: the lock itself is the system's
         json.dump({"process": os.getpid(), "host": platform.node(), "since": now()}, file)
         file.flush()
         yield
@@ -145,8 +128,9 @@ def _lock(file: TextIO) -> bool:
     return True
 
 
-def _owner(text: str) -> str:
+def _owner(file: TextIO) -> str:
+    file.seek(0)
     try:
-        return "process {process} on {host} since {since}".format(**json.loads(text))
+        return "process {process} on {host} since {since}".format(**json.loads(file.read()))
     except (ValueError, KeyError, TypeError):  # it has only just begun
         return "another process"

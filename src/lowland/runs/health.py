@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from lowland.config.experiment import RunConfig
+from lowland.families.base import Family
 from lowland.report.formats import plain
+from lowland.report.runs import read_log
 from lowland.runs.directory import RunDirectory
 from lowland.sam.plateau import HELD, PlateauWatch
 from lowland.tasks.base import Example
@@ -27,25 +31,20 @@ FEW = 10
 """Fewer predictions than this may well be the same by chance."""
 
 MOST_SHOWN = 40
-"""Characters of a prediction that are shown."""
+"""Characters of a text that are shown."""
 
 
 class Health:
-    """Reads a run's log and predictions, and says what is wrong.
+    """Reads a run's log and predictions, and says what is wrong, to `on_note` and in the run's status.
 
     What it says of the log depends on its lines alone, so that an interrupted run, which reads its log again,
     says the same.
-
-    Args:
-        directory: The run.
-        config: Its settings.
-        on_note: Is told at once.
     """
 
     def __init__(self, directory: RunDirectory, config: RunConfig, on_note: Callable[[str], None]) -> None:
+        self.on_note = on_note
         self._directory = directory
         self._train, self._sam = config.train, config.sam
-        self._on_note = on_note
         self._losses: list[tuple[float, int]] = []  # with their steps: the first one, and the lowest so far
         self._high = 0
         self._said: set[str] = set()
@@ -55,8 +54,8 @@ class Health:
 
     def begin(self) -> None:
         """Begins with what the settings tell, and with the log of a run that goes on."""
-        sam = {line["step"]: line for line in _lines(self._directory.path / "sam.jsonl")}
-        for line in _lines(self._directory.path / "train.jsonl"):
+        sam = {line["step"]: line for line in read_log(self._directory.path / "sam.jsonl")}
+        for line in read_log(self._directory.path / "train.jsonl"):
             self._read(StepReport(**{"seconds": 0.0, **line, **sam.get(line["step"], {})}))
         train = self._train
         if train.warmup_steps >= train.steps:
@@ -78,16 +77,15 @@ class Health:
         different = {example.targets for example in examples}
         if len(predictions) < FEW or len(different) < 2 or len(set(predictions)) > 1:
             return
-        text = plain(predictions[0])
-        shown = repr(text[:MOST_SHOWN]) + (" ..." if len(text) > MOST_SHOWN else "")
+        shown = _shown(predictions[0]) if plain(predictions[0]) else "nothing"
         sentence = (
-            f"{name}: at step {step} the model writes {shown if text else 'nothing'} for all "
+            f"{name}: at step {step} the model writes {shown} for all "
             f"{len(predictions)} examples, whose targets differ."
         )
         if step == self._train.steps:
             self.say([sentence])
         elif name not in self._said:  # early in a training that is no cause for alarm
-            self._on_note(sentence)
+            self.on_note(sentence)
         self._said.add(name)
 
     def end(self, skipped: Sequence[int]) -> None:
@@ -107,59 +105,103 @@ class Health:
         if new:
             self._directory.warn(new)
         for sentence in new:
-            self._on_note(f"Warning: {sentence}")
+            self.on_note(f"Warning: {sentence}")
 
     def _read(self, report: StepReport) -> list[str]:
         """Reads a line of the log; returns what it tells for the first time."""
-        checks = (self._explosion, self._rate, self._radius, self._no_progress)
-        found = {check.__name__: check(report) for check in checks}
+        found = {
+            "explosion": self._explosion(report),
+            "rate": self._rate(report),
+            "radius": self._radius(report),
+            "plateau": self._no_progress(report),
+        }
         new = {kind: sentence for kind, sentence in found.items() if sentence and kind not in self._said}
         self._said |= set(new)
         return list(new.values())
 
-    def _explosion(self, report: StepReport) -> str | None:
+    def _explosion(self, report: StepReport) -> str:
         if report.loss is None:
-            return None
+            return ""
         here = (report.loss, report.step)
         first, lowest = self._losses or (here, here)
         self._losses = [first, min(lowest, here)]
         self._high = self._high + 1 if report.loss > max(first[0], EXPLODED * lowest[0]) else 0
         if self._high < PATIENCE:
-            return None
+            return ""
         other = " or rho" if self._sam.rho else ""
         return (
             f"The loss exploded: it is {report.loss:.3g} at step {report.step} and was {lowest[0]:.3g} at "
             f"step {lowest[1]}; lower the learning rate{other}, or clip the gradient."
         )
 
-    def _rate(self, report: StepReport) -> str | None:
+    def _rate(self, report: StepReport) -> str:
         # The first step of a warm-up is at 0, which is as it should be.
         if report.learning_rate > 0 or report.step == 1:
-            return None
+            return ""
         return f"The learning rate is 0 at step {report.step}: nothing is learnt there."
 
-    def _radius(self, report: StepReport) -> str | None:
-        if self._sam.rho == 0 or self._sam.rise is not None:  # which lowers rho where it is to be lower
-            return None
-        if report.radius is None or report.radius >= FAR_BELOW * self._sam.rho:
-            return None
+    def _radius(self, report: StepReport) -> str:
+        rho, radius = self._sam.rho, report.radius
+        # A rho that follows the rise of the loss is lowered where it is to be lower.
+        if rho == 0 or self._sam.rise is not None or radius is None or radius >= FAR_BELOW * rho:
+            return ""
         why = (
             "the weights' type is too coarse for so small a step"
-            if report.radius
+            if radius
             else "the direction of its ascent examples was zero or not finite"
         )
         return (
-            f"SAM was inactive at step {report.step}: of rho={self._sam.rho:g} only {report.radius:.3g} "
+            f"SAM was inactive at step {report.step}: of rho={rho:g} only {radius:.3g} "
             f"reached the weights, because {why}."
         )
 
-    def _no_progress(self, report: StepReport) -> str | None:
+    def _no_progress(self, report: StepReport) -> str:
         loss = report.loss if report.ascent_loss is None else report.ascent_loss
         if loss is None or report.cosine is None or not self._plateau(loss, report.cosine):
-            return None
+            return ""
         return f"{HELD} By step {report.step} the loss has not fallen since SAM began (now {loss:.3g})."
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
+def find_cause(batch: Mapping[str, Tensor], family: Family, **loss: Any) -> str:
+    """Says in which example and layer a loss or gradient that is not finite shows, without dropout.
+
+    Args:
+        batch: The examples of the step.
+        family: The model, with the weights before the step; it is not trained any more.
+        **loss: How its loss is computed, as in `Family.loss`.
+    """
+    model = family.loaded.model.eval()
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            return f" Its weights {name} were not finite before."
+    compute = family.loss(model.device, **loss)
+    found: list[str] = []
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            tensors = output if isinstance(output, tuple) else (output,)
+            if any(isinstance(one, Tensor) and not bool(one.isfinite().all()) for one in tensors):
+                found.append(name)
+
+        return hook
+
+    # Modules without parts come first: the innermost one names the place best.
+    for name, module in model.named_modules():
+        if name:
+            module.register_forward_hook(look(name))
+    number = len(batch["labels"])
+    rows = [{name: column[row : row + 1] for name, column in batch.items()} for row in range(number)]
+    with torch.no_grad():
+        losses = [float(compute(row)) for row in rows]
+    worst = max(range(number), key=lambda row: losses[row] if math.isfinite(losses[row]) else math.inf)
+    text, target = family.texts({name: column[0] for name, column in rows[worst].items()})
+    layer = f"{found[0]} is the first layer whose output is not finite" if found else "every layer is finite"
+    return (
+        f" Without dropout {layer}, and the largest loss of its {number} examples is {losses[worst]:.3g}, of "
+        f"{_shown(text)} with the target {_shown(target)}."
+    )
+
+
+def _shown(text: str) -> str:
+    text = plain(text)
+    return repr(text[:MOST_SHOWN]) + (" ..." if len(text) > MOST_SHOWN else "")

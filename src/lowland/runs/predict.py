@@ -56,8 +56,7 @@ class InputWriter:
     """
 
     def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
-        self._model = model
-        self._usage = usage
+        self._model, self._usage = model, usage
         self.notes: list[str] = []
         self._trained = [name for name in usage.tasks if name in task_names()] if usage else []
         if template is None and task is None and usage is not None:
@@ -76,7 +75,10 @@ class InputWriter:
             UserError: If the file cannot be read, or a row lacks what the input needs.
         """
         if kind_of(path) == ".txt":
-            return list(self._read_lines(path))
+            rows = list(self._read_lines(path))
+            if not rows:
+                raise UserError(f"{path} is empty: it holds no text.")
+            return rows
         if kind_of(path) not in SUFFIXES:
             raise unknown_suffix(path, (*SUFFIXES, ".txt"))
         if self.template is None and self.task is None:
@@ -87,11 +89,9 @@ class InputWriter:
             try:
                 rows.append(NewRow(row=row, inputs=self._inputs(row)))
             except UserError as error:
-                hint = (
-                    f" Rows are read as {self.task.name} has them; --template takes others."
-                    if self.task
-                    else ""
-                )
+                hint = ""
+                if self.task:
+                    hint = f" Rows are read as {self.task.name} has them; --template takes others."
                 raise UserError(f"{place(path, number)}: {error}{hint}") from None
         return rows
 
@@ -116,15 +116,11 @@ class InputWriter:
                 f"{path} has one text a line, but the template needs {len(names)} fields "
                 f"({', '.join(names)}). Give a file with these columns."
             )
-        empty = True
         for _, line in read_lines(path):
             text = line.rstrip("\r\n")
             if text.strip():
-                empty = False
                 row = {names[0]: text}
                 yield NewRow(row=row, inputs=(self.template.fill(row) if self.template else text,))
-        if empty:
-            raise UserError(f"{path} is empty: it holds no text.")
 
     def _unknown(self) -> UserError:
         if len(self._trained) > 1:
@@ -141,27 +137,19 @@ class InputWriter:
 def predict(
     model: Predictor,
     rows: Sequence[NewRow],
-    *,
-    input_length: int,
-    target_length: int,
-    batch_size: int,
-    bf16: bool,
     on_progress: Callable[[int], None],
-    on_cut: Callable[[int], None] = lambda number: None,
-    labels: Sequence[str] = (),
+    *,
+    batch_size: int,
+    **reading: Any,
 ) -> list[str | list[str] | None]:
     """Lets a model write for each row.
 
     Args:
         model: The model.
         rows: The rows.
-        input_length: Most tokens of an input; longer ones are cut.
-        target_length: Most tokens that are written.
-        batch_size: Inputs at a time.
-        bf16: Whether to compute under bf16 autocast.
         on_progress: Called with the number of inputs done since the last call.
-        on_cut: Called with a number of inputs that were cut.
-        labels: Class words that the model was trained to write.
+        batch_size: Inputs at a time.
+        **reading: Whatever else `Predictor.predict` takes.
 
     Returns:
         For each row what the model wrote; a list where the row made several inputs, `None` where none.
@@ -171,15 +159,7 @@ def predict(
     size = CHUNK * batch_size
     for start in range(0, len(texts), size):
         chunk = texts[start : start + size]
-        written += model.predict(
-            chunk,
-            input_length=input_length,
-            target_length=target_length,
-            batch_size=batch_size,
-            bf16=bf16,
-            on_cut=on_cut,
-            labels=labels,
-        )
+        written += model.predict(chunk, batch_size=batch_size, **reading)
         on_progress(len(chunk))
     left = iter(written)
     found = [[next(left) for _ in row.inputs] for row in rows]
@@ -205,11 +185,7 @@ def to_lines(rows: Sequence[NewRow], predictions: Sequence[Any], field: str, suf
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file, whole or not at all.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Writes a file, whole or not at all; says in a sentence why it cannot be written."""
     try:
         write_atomic(path, text.encode())
     except OSError as error:

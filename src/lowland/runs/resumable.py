@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -16,14 +15,14 @@ from lowland.errors import UserError
 from lowland.runs.directory import RunDirectory, now
 from lowland.runs.environment import describe_environment, differences
 from lowland.runs.guard import StopRequest
-from lowland.train import DamagedStateError, Training, TrainingError, read_values
+from lowland.train import DamagedStateError, StepReport, Training, TrainingError, read_values
 
 SECONDS_BETWEEN_STATES = 15 * 60.0
 """A state is saved before every evaluation, and where these are rare, this often."""
 
 
-class Listener(Protocol):
-    """What is told of how a run goes on."""
+class Observer(Protocol):
+    """What is told of a run while it goes on."""
 
     def on_resume(self, step: int) -> None:
         """Called when an interrupted run goes on after a step."""
@@ -31,23 +30,27 @@ class Listener(Protocol):
     def on_note(self, sentence: str) -> None:
         """Called with something that the user should know."""
 
+    def on_log(self, report: StepReport) -> None:
+        """Called at every line of the training log."""
+
+    def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Called after an evaluation, with evaluation set -> metric -> value."""
+
+    def on_failure(self, sentence: str) -> None:
+        """Called when the run could not go on."""
+
 
 class Resumable:
-    """A training with its saved states.
-
-        with resumable:
-            training.run(on_log, resumable.evaluation(evaluate), resumable.asked_to_stop)
+    """A training with its saved states: `restore` it, then `train`.
 
     Args:
         training: The training, at its beginning.
-        directory: Its run directory; that of the first process writes.
-        settings: What decides the run, as a name; states of another one are refused.
+        directory: Its run directory, whose name says what decides it; states of another run are refused.
         accelerator: The processes that train together.
-        listener: Is told how the run goes on.
+        observer: Is told how the run goes on.
         stop: Whether the user asked to stop.
         values: Gives plain JSON values of the caller's own, which are saved with every state.
         on_saved: Called after a state was saved.
-        deterministic: Whether a run goes on with the number of threads with which it was begun.
 
     Attributes:
         environment: The environment in which the run was begun.
@@ -57,25 +60,15 @@ class Resumable:
         self,
         training: Training,
         directory: RunDirectory,
-        settings: str,
         accelerator: Accelerator,
-        listener: Listener,
+        observer: Observer,
         stop: StopRequest,
-        *,
-        values: Callable[[], dict[str, Any]] = dict,
-        on_saved: Callable[[], None] = lambda: None,
-        deterministic: bool = False,
+        values: Callable[[], dict[str, Any]],
+        on_saved: Callable[[], None],
     ) -> None:
         self.environment = describe_environment()
-        self._training = training
-        self._directory = directory
-        self._settings = settings
-        self._accelerator = accelerator
-        self._listener = listener
-        self._stop = stop
-        self._values = values
-        self._on_saved = on_saved
-        self._deterministic = deterministic
+        self._training, self._directory, self._accelerator = training, directory, accelerator
+        self._observer, self._stop, self._values, self._on_saved = observer, stop, values, on_saved
         self._saved: int | None = None  # the step of the newest state
         self._saved_at = time.monotonic()
 
@@ -104,12 +97,12 @@ class Resumable:
         self._accelerator.wait_for_everyone()
         self._directory.rewind(self._training.step, saved["logs"], saved["status"])
         self._saved, self._saved_at = self._training.step, time.monotonic()
-        self._listener.on_resume(self._training.step)
+        self._observer.on_resume(self._training.step)
         self.environment = saved["environment"]
-        if self._deterministic:
+        if torch.are_deterministic_algorithms_enabled():
             torch.set_num_threads(self.environment["threads"])
         if different := differences(self.environment, describe_environment()):
-            self._listener.on_note(
+            self._observer.on_note(
                 "The results can differ from those of an uninterrupted run in their last bits: "
                 f"{'; '.join(different)}."
             )
@@ -121,9 +114,9 @@ class Resumable:
             try:
                 saved = read_values(folder)["caller"]
             except DamagedStateError as error:
-                self._listener.on_note(f"A saved state is damaged and is not used: {error}")
+                self._observer.on_note(f"A saved state is damaged and is not used: {error}")
                 continue
-            if saved["settings"] != self._settings:
+            if saved["settings"] != path.name:
                 raise UserError(f"{folder} was saved under other settings. Remove {path} to begin anew.")
             if saved["processes"] != self._accelerator.num_processes:
                 raise UserError(
@@ -137,23 +130,13 @@ class Resumable:
             )
         return None
 
-    def __enter__(self) -> Self:
-        return self
+    def train(self, on_log: Callable[[StepReport], None], evaluate: Callable[[int], None]) -> None:
+        """Trains to the end; `evaluate` runs on the first process, after the state was saved.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Saves the state of a training that was asked to stop, or the error of one that cannot go on."""
-        if isinstance(error, TrainingError):
-            self._directory.update(state="failed", error=str(error), finished=now())
-        elif error is None:
-            self._save()
-
-    def evaluation(self, evaluate: Callable[[int], None]) -> Callable[[int], None]:
-        """Gives what saves the state and then evaluates, on the first process.
-
-        An evaluation is broken off by `KeyboardInterrupt` where the user asks to stop, and done again when
-        the run goes on.
+        Raises:
+            TrainingError: If training cannot go on; the status says so.
+            KeyboardInterrupt: If the user asked to stop. The state is saved; an evaluation is broken off, and
+                done again when the run goes on.
         """
 
         def on_evaluation(step: int) -> None:
@@ -163,9 +146,16 @@ class Resumable:
                     evaluate(step)
                 self._accelerator.wait_for_everyone()
 
-        return on_evaluation
+        try:
+            finished = self._training.run(on_log, on_evaluation, self._asked_to_stop)
+        except TrainingError as error:
+            self._directory.update(state="failed", error=str(error), finished=now())
+            raise
+        if not finished:
+            self._save()
+            raise KeyboardInterrupt
 
-    def asked_to_stop(self) -> bool:
+    def _asked_to_stop(self) -> bool:
         """Saves where it is time; tells whether to stop. All processes do what one of them wants to."""
         asked, late = self._stop(), time.monotonic() - self._saved_at > SECONDS_BETWEEN_STATES
         if self._accelerator.num_processes > 1:
@@ -183,7 +173,7 @@ class Resumable:
             "values": self._values(),
             "logs": self._directory.logs(),
             "status": self._directory.live_status,
-            "settings": self._settings,
+            "settings": self._directory.path.name,
             "processes": self._accelerator.num_processes,
             "environment": self.environment,
         }

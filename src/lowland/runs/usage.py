@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lowland.config.layers import build_section
 from lowland.errors import UserError
 from lowland.runs.directory import write_json
 from lowland.version import __version__
@@ -46,13 +47,7 @@ class Usage:
 
 
 def read_usage(directory: Path) -> Usage | None:
-    """Reads how the inputs of a model are written.
-
-    Args:
-        directory: The model's directory.
-
-    Returns:
-        What the file says; `None` where there is none.
+    """Reads how the inputs of the model in a directory are written; `None` where no file says it.
 
     Raises:
         UserError: If the file is there and cannot be understood.
@@ -60,26 +55,10 @@ def read_usage(directory: Path) -> Usage | None:
     path = directory / FILE
     if not path.is_file():
         return None
+    names = {item.name for item in dataclasses.fields(Usage)}
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        names = {field.name for field in dataclasses.fields(Usage)}
         # Later versions may say more; what is known here keeps its meaning.
-        usage = Usage(
-            **{
-                **{key: found[key] for key in found if key in names},
-                "tasks": tuple(found["tasks"]),
-                "labels": tuple(found.get("labels", ())),
-            }
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the file that lowland wrote beside the model ({error!r}).") from None
-    for name, kinds in (
-        ("template", (str, type(None))),
-        ("positive", (str, type(None))),
-        ("input_length", (int, type(None))),
-        ("target_length", (int, type(None))),
-        ("family", (dict,)),
-    ):
-        if not isinstance(getattr(usage, name), kinds):
-            raise UserError(f"{path}: {name!r} is {getattr(usage, name)!r}, which is of a wrong kind.")
-    return usage
+        return build_section(Usage, {key: found[key] for key in found if key in names})
+    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+        raise UserError(f"{path}: not the file that lowland wrote beside the model ({error}).") from None

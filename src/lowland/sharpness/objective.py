@@ -1,16 +1,16 @@
-"""A loss over fixed batches as a function of the weights: its value, gradient and Hessian."""
+"""A loss over fixed batches as a function of the weights: its value, gradient and Hessian.
+
+A vector in the space of the weights is one flat tensor.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
-
-Vector: TypeAlias = list[Tensor]
-"""A vector in the space of the weights, cut in tensors as they are."""
 
 
 class Objective:
@@ -53,74 +53,55 @@ class Objective:
     def value(self) -> float:
         """Computes the loss at the present weights."""
         with torch.no_grad():
-            return sum(
-                share * float(self._loss(batch))
-                for share, batch in zip(self._shares, self._batches, strict=True)
-            )
+            return sum(share * float(loss) for share, loss in self._losses())
 
-    def gradient(self) -> tuple[float, Vector]:
+    def gradient(self) -> tuple[float, Tensor]:
         """Computes the loss and its gradient at the present weights."""
-        value, total = 0.0, self._zeros()
-        for share, batch in zip(self._shares, self._batches, strict=True):
-            loss = self._loss(batch)
+        value, total = 0.0, torch.zeros_like(flat(self.parameters))
+        for share, loss in self._losses():
             value += share * float(loss.detach())
-            found = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-            torch._foreach_add_(total, list(found), alpha=share)
+            total += share * self._slope(loss)
         return value, total
 
-    def hessian_times(self, vector: Vector) -> Vector:
+    def hessian_times(self, vector: Tensor) -> Tensor:
         """Multiplies the Hessian at the present weights with a vector, by differentiating twice.
 
         Source:
             Pearlmutter (1994), Fast Exact Multiplication by the Hessian.
         """
-        total = self._zeros()
-        for share, batch in zip(self._shares, self._batches, strict=True):
-            gradient = torch.autograd.grad(
-                self._loss(batch), self.parameters, create_graph=True, materialize_grads=True
-            )
-            slope = dot(gradient, vector)
-            found = torch.autograd.grad(slope, self.parameters, materialize_grads=True)
-            torch._foreach_add_(total, list(found), alpha=share)
+        total = torch.zeros_like(vector)
+        for share, loss in self._losses():
+            total += share * self._slope(self._slope(loss, create_graph=True) @ vector)
         return total
 
-    def _zeros(self) -> Vector:
-        return [torch.zeros_like(parameter) for parameter in self.parameters]
+    def _losses(self) -> Iterator[tuple[float, Tensor]]:
+        for share, batch in zip(self._shares, self._batches, strict=True):
+            yield share, self._loss(batch)
+
+    def _slope(self, loss: Tensor, create_graph: bool = False) -> Tensor:
+        found = torch.autograd.grad(loss, self.parameters, create_graph=create_graph, materialize_grads=True)
+        return torch.cat([piece.reshape(-1) for piece in found])
 
 
 @contextmanager
-def moved(parameters: Sequence[Tensor], offset: Sequence[Tensor]) -> Iterator[None]:
+def moved(parameters: Sequence[Tensor], offset: Tensor) -> Iterator[None]:
     """Runs a block at w + offset; afterwards the weights are bit for bit what they were."""
     weights = [parameter.detach() for parameter in parameters]
     saved = [weight.clone() for weight in weights]
     try:
-        torch._foreach_add_(weights, list(offset))
+        pieces = offset.split([weight.numel() for weight in weights])
+        for weight, piece in zip(weights, pieces, strict=True):
+            weight.add_(piece.view_as(weight))
         yield
     finally:
         torch._foreach_copy_(weights, saved)
 
 
-def dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    """Computes the inner product of two vectors."""
-    return torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum()
+def flat(pieces: Sequence[Tensor]) -> Tensor:
+    """Puts weights, or what has their shapes, in one row."""
+    return torch.cat([piece.detach().reshape(-1) for piece in pieces])
 
 
-def norm(vector: Sequence[Tensor]) -> float:
+def norm(vector: Tensor) -> float:
     """Computes the L2 norm of a vector, summed in double precision."""
-    return float(torch.stack([piece.detach().double().square().sum() for piece in vector]).sum().sqrt())
-
-
-def scaled(vector: Sequence[Tensor], factor: float) -> Vector:
-    """Multiplies a vector with a number."""
-    return list(torch._foreach_mul([piece.detach() for piece in vector], factor))
-
-
-def to_flat(vector: Sequence[Tensor]) -> Tensor:
-    """Puts the pieces of a vector in one row of all weights, on the CPU."""
-    return torch.cat([piece.detach().reshape(-1).cpu() for piece in vector])
-
-
-def from_flat(flat: Tensor, like: Sequence[Tensor]) -> Vector:
-    """Cuts a row into pieces of the shape, type and device of others."""
-    pieces = flat.split([piece.numel() for piece in like])
-    return [piece.view_as(one).to(one) for piece, one in zip(pieces, like, strict=True)]
+    return float(vector.double().norm())

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,25 +37,6 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says at which step and what to change."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FailedStep:
-    """A step whose loss or gradient is not finite, which can be computed again from this and the weights.
-
-    Attributes:
-        step: The step, from 1.
-        loss: Its loss.
-        gradient_norm: The norm of its gradient.
-        batch: Its examples: `input_ids`, `attention_mask`, `labels`.
-        streams: The random streams before it, as `stream_rows` gives them.
-    """
-
-    step: int
-    loss: float
-    gradient_norm: float
-    batch: Mapping[str, Tensor]
-    streams: Mapping[str, Tensor]
-
-
 class Batches(Protocol):
     """Endless whole batches whose place can be kept."""
 
@@ -81,7 +61,7 @@ class Training:
         sam: SAM's settings; the baseline's gradient where the radius is 0.
         accelerator: Device and processes.
         bf16: Whether to compute under bf16 autocast. The weights are fp32 in any case.
-        on_failure: Keeps the step at which training stops; gives a sentence for the error.
+        on_failure: Says more of the batch at which training stops, in a sentence for the error.
     """
 
     def __init__(
@@ -94,7 +74,7 @@ class Training:
         sam: SAMConfig,
         accelerator: Accelerator,
         bf16: bool = False,
-        on_failure: Callable[[FailedStep], str] = lambda failed: "",
+        on_failure: Callable[[Mapping[str, Tensor]], str] = lambda batch: "",
     ) -> None:
         self.step = 0
         self.skipped: list[int] = []
@@ -208,7 +188,7 @@ class Training:
             self._evaluate(on_evaluation)
         while self.step < settings.steps:
             next_line = min(settings.steps, (self.step // settings.log_every + 1) * settings.log_every)
-            rate, streams = float(self._schedule.get_last_lr()[0]), stream_rows()
+            rate = float(self._schedule.get_last_lr()[0])
             batch = next(self._batches)
             self._examples += len(batch["labels"])
             self._target_tokens += int((batch["labels"] != IGNORED).sum())
@@ -224,9 +204,7 @@ class Training:
                 self._optimizer.step()
                 self._infos.append(info)
             else:
-                step = self.step + 1
-                failed = FailedStep(step=step, loss=loss, gradient_norm=norm, batch=batch, streams=streams)
-                self._skip_or_stop(failed, rate)
+                self._skip_or_stop(batch, loss, norm, rate)
             self._schedule.step()
             self._optimizer.zero_grad()
             self.step += 1
@@ -269,27 +247,27 @@ class Training:
         self._started = time.perf_counter()
         self._evaluation_due = False
 
-    def _skip_or_stop(self, failed: FailedStep, rate: float) -> None:
+    def _skip_or_stop(self, batch: Mapping[str, Tensor], loss: float, norm: float, rate: float) -> None:
         """Notes that the step's update is left out, or stops.
 
         Raises:
             TrainingError: If the settings say so, or the last steps were all skipped.
         """
-        self.skipped.append(failed.step)
+        step = self.step + 1
+        self.skipped.append(step)
         row = self.skipped[-MOST_IN_A_ROW:]
         hopeless = len(row) == MOST_IN_A_ROW and row[-1] - row[0] == MOST_IN_A_ROW - 1
         if self._settings.on_non_finite == "skip" and not hopeless:
             return
-        if (failed.batch["labels"] == IGNORED).all():
+        if (batch["labels"] == IGNORED).all():
             what = "its targets are all padding; leave such examples out."
         else:
             other = " or rho" if self._sam.rho else ""
             what = f"lower the learning rate (now {rate:g}){other}, or clip the gradient."
         before = f", as in the {MOST_IN_A_ROW - 1} steps before" if hopeless else ""
         raise TrainingError(
-            f"At step {failed.step} the loss is {failed.loss:g} and the gradient's norm "
-            f"{failed.gradient_norm:g}{before}: {what}"
-            + (self._on_failure(failed) if self._accelerator.is_main_process else "")
+            f"At step {step} the loss is {loss:g} and the gradient's norm {norm:g}{before}: {what}"
+            + (self._on_failure(batch) if self._accelerator.is_main_process else "")
         )
 
 

@@ -79,7 +79,7 @@ class TrainSettings:
     )
     on_non_finite: NonFinite = setting(
         "stop",
-        "where loss or gradient is not finite: stop, with the batch kept for `lowland doctor --step`, or "
+        "where loss or gradient is not finite: stop, and say which example and layer it shows in, or "
         "skip the update and count it",
     )
     evaluate_every: int = setting(

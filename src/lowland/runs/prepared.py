@@ -1,0 +1,130 @@
+"""What the runs of an experiment are made from: examples, token ids, the model, and hashes of all content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from huggingface_hub import try_to_load_from_cache
+
+from lowland.config.experiment import ExperimentConfig, RunConfig
+from lowland.content import model_hash
+from lowland.families.adapters import find
+from lowland.families.base import Family, Start, TaskExamples
+from lowland.families.recognise import load_family
+from lowland.models import LoadedModel, weights_sha256
+from lowland.runs.encodings import Encodings
+from lowland.runs.examples import ExperimentData, SeedData, load_data, part
+from lowland.runs.store import content_of, model_folder
+
+
+def processes() -> PartialState:
+    """Gives the processes that train together: those that torchrun started, or this one alone."""
+    # While the first process evaluates, the others wait, which may take longer than the usual half hour.
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+
+
+def start_model(config: RunConfig, data: ExperimentData | None, seed: int) -> Family:
+    """Loads the model of an arm as a seed's run begins with it, with new weights drawn from the seed.
+
+    Args:
+        config: The arm's settings.
+        data: All examples, which tell the labels of a classifier; `None` to read them where it is one.
+        seed: The run's seed.
+
+    Raises:
+        UserError: If the model cannot be loaded, or cannot learn the tasks.
+    """
+
+    def tasks() -> TaskExamples:
+        known = data or load_data(config.data)
+        return {name: (known.tasks[name], examples) for name, examples in known.train.items()}
+
+    return load_family(
+        config.model,
+        config.family,
+        lora=config.lora,
+        start=Start(tasks=tasks, seed=seed),
+        dropout=config.train.dropout,
+        hub=config.data.hub,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What an experiment's runs are made from.
+
+    Attributes:
+        data: All examples.
+        parts: Seed -> its own examples.
+        encodings: Arm -> the token ids of all training examples.
+        content: `train NAME`, `evaluation NAME` or `model NAME` -> hash of its content.
+    """
+
+    data: ExperimentData
+    parts: dict[int, SeedData]
+    encodings: Mapping[str, Encodings]
+    content: Mapping[str, str]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of the data and of what the models make of them."""
+        encoded = [sentence for own in self.encodings.values() for sentence in own.warnings]
+        parted = [sentence for own in self.parts.values() for sentence in own.warnings]
+        return [*self.data.warnings, *encoded, *parted]
+
+    def add(self, config: ExperimentConfig) -> None:
+        """Parts the examples for the seeds of an experiment that have no part yet."""
+        for seed in config.seeds:
+            if seed not in self.parts:
+                self.parts[seed] = part(self.data, config.data, seed, config.train.batch_size)
+
+
+def prepare(config: ExperimentConfig, data: ExperimentData | None = None) -> tuple[Prepared, Family]:
+    """Reads the examples of an experiment, and finds out what its runs are made from.
+
+    Args:
+        config: The experiment.
+        data: Its examples where they were read before.
+
+    Returns:
+        The examples, and the model of the reference.
+
+    Raises:
+        UserError: If something about the data or a model is wrong.
+    """
+    data = data or load_data(config.data)
+    content = content_of(data)
+    reference = start_model(config.of(config.reference), data, config.seeds[0])
+    encoded: dict[str, Encodings] = {}
+    encodings = {}
+    for arm in config.arms:
+        own = config.of(arm)
+        alike = repr((own.model, own.family))
+        if alike not in encoded:
+            family = reference if not encoded else start_model(own, data, config.seeds[0])
+            content[f"model {own.model}"] = _model_hash(own.model, family.loaded)
+            encoded[alike] = Encodings(data, family, config.train)
+        encodings[arm] = encoded[alike]
+    prepared = Prepared(data=data, parts={}, encodings=encodings, content=content)
+    prepared.add(config)
+    return prepared, reference
+
+
+def _model_hash(name: str, loaded: LoadedModel) -> str:
+    """Hashes a model to start from; one of the hub by what lies in its cache."""
+    base, adapters = find(name, hub=True)
+    if adapters is not None:
+        return hashlib.sha256(f"{model_hash(adapters)} {_model_hash(base, loaded)}".encode()).hexdigest()
+    folder = model_folder(name)
+    if not folder.is_dir() and isinstance(cached := try_to_load_from_cache(name, "config.json"), str):
+        folder = Path(cached).parent
+    if folder.is_dir():
+        return model_hash(folder)
+    vocabulary = sorted(loaded.tokenizer.get_vocab().items())
+    return hashlib.sha256(f"{weights_sha256(loaded.model)} {vocabulary}".encode()).hexdigest()
