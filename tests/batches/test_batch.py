@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 from transformers import BatchEncoding
+from transformers.utils import ModelOutput
 
 from lowland.batches.batch import batch_size, cut, rows, target_count
 
@@ -160,6 +161,22 @@ def test_batch_encoding() -> None:
     assert isinstance(taken, BatchEncoding)
     assert taken["input_ids"].tolist() == [[2, 3], [4, 5]]
     assert batch_size(batch) == 4 and batch_size(taken) == 2
+
+
+@dataclasses.dataclass
+class Outputs(ModelOutput):
+    """What models of transformers give, and some collators: a mapping that is a dataclass."""
+
+    x: Tensor | None = None
+    name: str | None = None
+
+
+def test_model_output() -> None:
+    """A mapping that cannot be written to, as it is a dataclass, keeps its type."""
+    batch = Outputs(x=torch.arange(3), name="a")
+    taken = rows(batch, 0, 2)
+    assert isinstance(taken, Outputs) and batch_size(batch) == 3 and taken.name == "a"
+    assert taken.x is not None and taken.x.tolist() == taken["x"].tolist() == [0, 1]
 
 
 def test_other_mappings() -> None:

@@ -201,7 +201,7 @@ MISTAKES: dict[str, list[Case]] = {
         (f"{ON_ONE} --split 0", ["split=0.0", "0.2"]),
         (f"{ON_ONE} --split 5", ["split=5", "0.2"]),
         (ON_ONE, ["--test (or --split 0.2", "--test is missing"]),
-        (f"{ON_ONE} --train {{d}}/one.jsonl --split 0.2", ["one.jsonl", "hold out", "same input"]),
+        (f"{ON_ONE} --train {{d}}/one.jsonl --split 0.2", ["one.jsonl", "held out", "same input"]),
         (f"{ON_ROWS} --metric pearson --target {{{{text}}}}", ["pearson", "number"]),
         (f"{_on('infinite-text.jsonl')} --metric pearson", ["pearson", "'inf'"]),
         (_on("invisible-target.jsonl"), ["invisible-target.jsonl, line 3", "'label'", "empty"]),
@@ -233,6 +233,7 @@ MISTAKES: dict[str, list[Case]] = {
 
 HANDLED: dict[str, list[Case]] = {
     "Odd but understood": [
+        (f"{PLANNED} --rho 5", ["Arm 'sam': rho=5 is far above the radii in use"]),
         (_plan("bom.csv"), ["20 for training"]),
         (_plan("lines.json"), ["20 for training", "lines.json is read as JSON lines", "20 objects"]),
         (_plan("array.jsonl"), ["20 for training", "array.jsonl is read as one list"]),

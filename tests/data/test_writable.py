@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from tests.fixtures.models import tiny_model, tokenizer_of, word_tokenizer
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
 
-from lowland.data.writable import check_writing
+from lowland.data.writable import Vocabulary, check_writing
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import LoadedModel
@@ -90,6 +92,33 @@ def test_targets_that_come_back_changed_are_counted(tmp_path: Path) -> None:
     assert check(tmp_path, rows, "qa") == []
     # Labels are told apart, and read back as what they stand for.
     assert check(tmp_path, rows) == []
+
+
+def test_what_looks_the_same_is_written_out(tmp_path: Path) -> None:
+    """Texts that differ in the form of Unicode alone are shown by their characters."""
+    tokenizer = tokenizer_of("t5")
+    rows = [("the cat", "cafe\u0301"), ("a dog", "caf\u00e9")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"x": text, "y": target}) + "\n" for text, target in rows))
+    (alike,) = [w for w in CustomTask("mine", path, path, "{x}", "{y}").load().warnings if "spellings" in w]
+    assert r"'cafe\u0301' (2) and 'caf\xe9' (2)" in alike
+    said = Vocabulary(
+        read=lambda texts: [np.arange(3)] * len(texts),
+        encode=lambda texts: [np.array([ord(c) for c in text]) for text in texts],
+        write=lambda texts: [normalize("NFC", text) for text in texts],
+        within=lambda texts: [normalize("NFC", text) for text in texts],
+        labels=lambda labels: {},
+        unknown=None,
+    )
+    task = CustomTask("mine", path, path, "{x}", "{y}", ("exact_match",))
+    data = task.load()
+    inputs = family(tokenizer).encode(data.train[:1], 32, 16).inputs
+    with pytest.raises(
+        UserError, match=r"'cafe.u0301' \(2\), 'caf.xe9' \(1\) are the same.*correct the file"
+    ):
+        check_writing("mine", task, data.train[:1], inputs, {"mine": data.train}, said)
+    (changed,) = check_writing("mine", task, data.train[:1], inputs, {"mine": data.train[:1]}, said)
+    assert r"'cafe\u0301' comes back as 'caf\xe9'" in changed
 
 
 def test_targets_that_are_longer_than_what_is_written_are_counted(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +35,48 @@ def test_in_batch_negatives() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert sam(lambda batch: contrastive(encoder, batch), pairs).radius == 0
+
+
+def test_a_radius_that_is_hardly_meant() -> None:
+    """A radius far above those in use is warned of once; ASAM's has another meaning."""
+    with pytest.warns(UserWarning, match=r"rho=5 is far above the radii in use, 0\.02 to 0\.4"):
+        lowland.SAM(mlp(torch.float32), rho=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lowland.SAM(mlp(torch.float32), lowland.SAMConfig(rho=5, adaptive=True))
+        lowland.SAM(mlp(torch.float32), rho=2)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "options", "said"),
+    [
+        (torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1), {}, r"given a SGD\. Give the model"),
+        (None, {}, r"given a NoneType\. Give the model"),
+        (mlp(torch.float32), {"micro_batch_size": "4"}, "micro_batch_size='4'. Must be a whole number"),
+        (mlp(torch.float32), {"micro_batch_size": 2.5}, "micro_batch_size=2.5. Must be a whole number"),
+        (mlp(torch.float32), {"rho": "0.05"}, "rho='0.05'. Must be a finite number"),
+    ],
+)
+def test_what_is_of_a_wrong_kind(parameters: Any, options: dict[str, Any], said: str) -> None:
+    """Arguments of a wrong kind are answered in a sentence that says what to give."""
+    with pytest.raises(ValueError, match=said):
+        lowland.SAM(parameters, **options)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_counts_must_be_counts(wrong: float) -> None:
+    """What a micro-batch weighs must be a finite number that is not negative, or no gradient is."""
+    model = mlp(torch.float32)
+    sam = lowland.SAM(model, micro_batch_size=4, count=lambda batch: wrong)
+    with pytest.raises(ValueError, match="count= must give finite numbers >= 0"):
+        sam(loss_of(model), batch_of(8, torch.float32))
+
+
+@pytest.mark.parametrize("perturb", [3, ["*", 3]])
+def test_patterns_are_texts(perturb: Any) -> None:
+    """What are no patterns of names is refused when the settings are made."""
+    with pytest.raises(ValueError, match="Must be patterns of names, or a function of them"):
+        lowland.SAMConfig(perturb=perturb)
 
 
 def test_no_warning_of_what_was_asked_for() -> None:

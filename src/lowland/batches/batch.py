@@ -209,6 +209,9 @@ def _like(batch: Mapping[Any, Any], taken: dict[Any, Any]) -> Any:
     """Puts columns into a mapping of the batch's type."""
     if type(batch) is dict or not isinstance(batch, MutableMapping):
         return taken
+    if hasattr(batch, "__dataclass_fields__"):  # transformers' ModelOutput, which cannot be updated
+        made: Any = batch
+        return dataclasses.replace(made, **taken)
     same_type = copy(batch)
     same_type.update(taken)
     return same_type

@@ -33,6 +33,8 @@ def machine_trouble(error: BaseException) -> str | None:
         if error.errno not in DISK:
             return None
         where = f"{error.filename}: " if error.filename else "A file cannot be read or written: "
+        if error.errno == errno.ENAMETOOLONG:
+            return f"{where}{error.strerror}. Give a shorter name."
         return f"{where}{error.strerror}. Free the space, or give another place."
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return "A path begins with ~, but there is no such home directory. Write the path out."
@@ -48,8 +50,10 @@ def disk_error(error: OSError, path: Path) -> UserError:
     """Says why the results in a directory cannot be read or written, and what to do."""
     if error.errno in CLOSED:
         advice = "Make it writable, or give another directory with --out."
+    elif error.errno == errno.ENAMETOOLONG:
+        advice = "Give a shorter name with --out."
     elif error.errno == errno.ENOENT:
-        advice = "It was there before: bring it back, and the same command resumes where it stopped."
+        advice = "Where it was before, bring it back, and the same command resumes; else give another --out."
     else:
         first = "Free some space; the" if error.errno in FULL else "Once the disk works, the"
         advice = f"What was saved before is whole. {first} same command resumes where it stopped."

@@ -82,8 +82,10 @@ def build_experiment(
     config = arms(build_config(*layers))
     reasons = _reasons(given, config)
     own = config.data.custom is not None
+    doubts = [(arm, config.of(arm).sam.doubt) for arm in config.arms]
+    warnings = tuple(f"Arm {arm!r}: {doubt}" for arm, doubt in doubts if doubt)
     if data is None or not (own or epochs is not None):
-        return Experiment(config=config, data=data, reasons=reasons)
+        return Experiment(config=config, data=data, reasons=reasons, warnings=warnings)
     rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
     if epochs is not None or not steps_given:
         least = 1 if epochs is not None else LEAST_STEPS
@@ -104,7 +106,7 @@ def build_experiment(
         f"A run passes {passes:,.0f} times over {over}. "
         f"Give --epochs {EPOCHS}, or fewer --steps, unless that is meant."
     )
-    warnings = (many,) if own and passes > MANY_PASSES else ()
+    warnings += (many,) if own and passes > MANY_PASSES else ()
     return Experiment(config=config, data=data, reasons=reasons, warnings=warnings)
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from unicodedata import normalize
 
 from lowland.data.encode import TokenIds
 from lowland.errors import UserError
@@ -92,7 +93,8 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
     same = max(groups.values(), key=len, default=[])
     if len(same) < (2 if labels else max(2, len(words))):
         return
-    shown = ", ".join(f"{_shown(word)} ({counts[word]})" for word in same[:5]) + ", ..." * (len(same) > 5)
+    shown = ", ".join(f"{_shown(word, *same)} ({counts[word]})" for word in same[:5])
+    shown += ", ..." * (len(same) > 5)
     whole = set(vocabulary.write(same))
     remedy = "Give other words for them in the target, or take a model whose vocabulary has theirs."
     if len(whole) > 1:
@@ -101,7 +103,7 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
         why = f"its vocabulary makes {_shown(text)} of each"
     else:
         why = "its vocabulary has none of their characters"
-    if len({" ".join(word.casefold().split()) for word in same}) == 1:
+    if len({" ".join(normalize("NFKC", word).casefold().split()) for word in same}) == 1:
         remedy = "If they are one class in different spellings, correct the file; else give them other words."
     what = "labels" if labels else "targets"
     raise UserError(f"{name}: the {what} {shown} are the same for this model: {why}. {remedy}")
@@ -171,9 +173,10 @@ def _targets(what: str, task: Task, examples: Sequence[Example], vocabulary: Voc
         return ""
     told, remedy = [], ""
     if changed:
+        one = changed[0]
         told.append(
             f"{len(changed)} of {len(targets)} targets cannot be written by this model's vocabulary as they "
-            f"are: {_shown(changed[0])} comes back as {_shown(back[changed[0]])}"
+            f"are: {_shown(one, back[one])} comes back as {_shown(back[one], one)}"
         )
         remedy = " Write the targets as they come back, or use another metric or model."
     if cut:
@@ -187,5 +190,9 @@ def _targets(what: str, task: Task, examples: Sequence[Example], vocabulary: Voc
     return f"{what}: {'; '.join(told)}. A model that learned every target scores at most {scores}.{remedy}"
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ...")
+def _shown(text: str, *beside: str) -> str:
+    """Shows a text; one that looks like another beside it with its characters written out."""
+    short = text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ..."
+    look = normalize("NFC", text)
+    alike = any(text != other and look == normalize("NFC", other) for other in beside)
+    return ascii(short) if alike else repr(short)

@@ -33,6 +33,11 @@ class Selection:
         self.source: Any = parameters
         if isinstance(parameters, Tensor):
             self.source = [parameters]
+        elif not isinstance(parameters, (nn.Module, Iterable)):
+            raise ValueError(
+                f"SAM was given a {type(parameters).__name__}. Give the model, its parameters, or "
+                "optimizer.param_groups."
+            )
         elif not isinstance(parameters, nn.Module):
             # An optimizer's own list of groups is kept, not copied: groups may be added to it.
             kept = isinstance(parameters, list) and all(_is_group(entry) for entry in parameters)

@@ -8,6 +8,9 @@ from typing import Any, Literal, TypeAlias, cast
 
 from lowland.settings import check, setting
 
+LARGE = 2.0
+"""A greater radius is hardly meant, but for ASAM, whose radius has another meaning."""
+
 Descent: TypeAlias = Literal["share", "full"]
 Direction: TypeAlias = Literal["ascent", "previous", "momentum", "noise", "adversary"]
 Ranks: TypeAlias = Literal["shared", "own"]
@@ -118,6 +121,16 @@ class SAMConfig:
         metavar="PATTERN",
     )
 
+    @property
+    def doubt(self) -> str:
+        """Says why the radius is hardly meant; empty where it may be."""
+        if self.rho <= LARGE or self.adaptive or self.precondition:
+            return ""
+        return (
+            f"rho={self.rho:g} is far above the radii in use, 0.02 to 0.4: the gradient at w_adv may say "
+            "nothing of the weights."
+        )
+
     def __post_init__(self) -> None:
         if cast(object, self.rho) == "auto":
             object.__setattr__(self, "rho", BEGIN)
@@ -130,7 +143,12 @@ class SAMConfig:
         if isinstance(self.perturb, str):
             object.__setattr__(self, "perturb", (self.perturb,))
         elif self.perturb is not None and not callable(self.perturb):
-            object.__setattr__(self, "perturb", tuple(self.perturb))
+            names: Any = self.perturb
+            if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    f"Invalid perturb={names!r}. Must be patterns of names, or a function of them."
+                )
+            object.__setattr__(self, "perturb", tuple(names))
         check(self)
         if self.ascent_examples is not None and self.ascent_examples % self.m:
             raise ValueError(

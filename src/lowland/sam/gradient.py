@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -76,6 +77,8 @@ class SAMGradient(StandardGradient):
             raise ValueError(f"SAM takes a lowland.SAMConfig or nothing, but got {type(config).__name__}.")
         config = config if rho is None else replace(config, rho=rho)
         self.config = config if ascent is None else replace(config, ascent=ascent)
+        if self.config.doubt:
+            warnings.warn(self.config.doubt, UserWarning, stacklevel=2)
         super().__init__(
             parameters, micro_batch_size=micro_batch_size, count=count, scaler=scaler, backward=backward
         )

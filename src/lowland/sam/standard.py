@@ -7,6 +7,7 @@ rest, down to the line that calls `backward`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NoReturn, TypeAlias
@@ -48,8 +49,8 @@ class StandardGradient:
         scaler: torch.amp.GradScaler | None = None,
         backward: Callable[..., None] | None = None,
     ) -> None:
-        if micro_batch_size is not None and (isinstance(micro_batch_size, bool) or micro_batch_size < 1):
-            raise ValueError(f"Invalid {micro_batch_size=}. Must be >= 1.")
+        if micro_batch_size is not None and (type(micro_batch_size) is not int or micro_batch_size < 1):
+            raise ValueError(f"Invalid {micro_batch_size=}. Must be a whole number >= 1.")
         if scaler is not None and backward is not None:
             raise ValueError(
                 "Give either scaler= or backward=: a backward of your own scales the loss itself."
@@ -148,6 +149,8 @@ class StandardGradient:
         if len(pieces) == 1 and ranks == 1:
             return [(pieces[0], 1.0)]
         counts = [float(self.count(piece)) for piece in pieces]
+        if not all(0 <= count < math.inf for count in counts):
+            raise ValueError(f"count= must give finite numbers >= 0 for micro-batches, but gave {counts}.")
         # The ranks' gradients are averaged afterwards, hence their number.
         total = (self._replicas.sum(sum(counts)) if together else sum(counts)) / ranks
         weights = [count / total if total else 1 / len(pieces) for count in counts]

@@ -65,7 +65,9 @@ def alike(name: str, targets: Sequence[str]) -> list[str]:
             same = [other for other in others if counts[other] > number and _misspelt(label, other)]
         if same:
             other = max(same, key=lambda other: counts[other])
-            found.append(f"{label!r} ({number}) and {other!r} ({counts[other]})")
+            composed = {unicodedata.normalize("NFC", word) for word in (label, other)}
+            show = repr if len(composed) > 1 else ascii  # what looks the same is written out
+            found.append(f"{show(label)} ({number}) and {show(other)} ({counts[other]})")
     if not found:
         return []
     more = " and others" if len(found) > 5 else ""

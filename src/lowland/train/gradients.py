@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,7 @@ def build_gradient(model: nn.Module, train: TrainSettings, sam: SAMConfig) -> St
     if sam.rho == 0:
         return StandardGradient(model, micro_batch_size=train.micro_batch_size)
     try:
-        return SAMGradient(model, sam, micro_batch_size=train.micro_batch_size)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # the plan has said it
+            return SAMGradient(model, sam, micro_batch_size=train.micro_batch_size)
     except ValueError as error:  # patterns that match nothing in this model
         raise UserError(str(error)) from None
