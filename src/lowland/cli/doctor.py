@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 import psutil
 from packaging.requirements import Requirement
-from rich.table import Table
 from rich.text import Text
 
 from lowland.cli import options
@@ -67,17 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(title: str, findings: Findings) -> list[str]:
-    """Prints findings under a title, each as soon as it is found, and returns their levels."""
-    console.print(Text(title, style="bold"))
+    """Prints findings under a title, and returns their levels."""
+    table = make_table(title, "", "", "")
+    table.show_header = False
     levels = []
     for level, topic, text in findings:
-        line = Table.grid(padding=(0, 2, 0, 0))
-        line.add_column(width=7, style=STYLES[level])
-        line.add_column(width=22, style="dim")
-        line.add_column(overflow="fold")
-        line.add_row(level, Text(topic), Text(plain(text)))
-        console.print(line)
+        table.add_row(Text(level, STYLES[level]), Text(topic, "dim"), Text(plain(text)))
         levels.append(level)
+    console.print(table)
     console.print()
     return levels
 

@@ -66,7 +66,7 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], jobs: int, store: Path) ->
         ("tokens", f"{most}{tokens} a run ({most}{length}, padding included)"),
         (
             "evaluation",
-            f"{count(plan.evaluations, 'time')} a run: {count(tested, 'example')} of "
+            f"{count(plan.evaluations, 'time')} a run: {tested:,} example{'s' * (tested != 1)} of "
             f"{count(len(work.evaluation), 'set')}{held_out}",
         ),
         ("outcomes", _outcomes(config)),

@@ -15,7 +15,7 @@ import tomli_w
 
 from lowland.config.arms import DEFAULT, KNOWN, Changes, nest, read_arms
 from lowland.config.data import DataSettings
-from lowland.config.layers import Layer, build_section, merge, with_lists, without_none
+from lowland.config.layers import Layer, build_section, merge, plain
 from lowland.config.outcomes import OutcomeSettings
 from lowland.errors import UserError
 from lowland.families.settings import FamilySettings, LoRASettings
@@ -73,11 +73,11 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the configuration as nested plain values, without what is unset."""
-        return dict(without_none(dataclasses.asdict(self)))
+        return dict(plain(dataclasses.asdict(self)))
 
     def to_toml(self) -> str:
         """Writes the configuration as TOML."""
-        return tomli_w.dumps(with_lists(self.to_dict()))
+        return tomli_w.dumps(self.to_dict())
 
 
 SEEDS = 5
@@ -141,7 +141,8 @@ class ExperimentConfig(RunConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """Gives the configuration as nested plain values, without what is unset."""
-        return {**super().to_dict(), "arms": {name: nest(changed) for name, changed in self.arms.items()}}
+        arms = {name: nest(changed) for name, changed in self.arms.items()}
+        return {**super().to_dict(), "arms": plain(arms)}
 
     def decisive(self) -> dict[str, Any]:
         """Gives what must agree between the commands of one experiment."""
@@ -153,7 +154,7 @@ class ExperimentConfig(RunConfig):
         So a setting that is added with its default leaves the fingerprints of other experiments as they are.
         """
         different = {key: value for key, value in changes(self).items() if key not in UNDECISIVE}
-        return fingerprint(with_lists({**different, "arms": self.arms}))
+        return fingerprint({**different, "arms": self.arms})
 
 
 def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:

@@ -49,7 +49,7 @@ def merge(below: Layer, above: Layer) -> dict[str, Any]:
 
 def differences(one: Layer, other: Layer) -> list[str]:
     """Names the settings in which two nested configurations differ, each with both values."""
-    there, here = flatten(with_lists(one)), flatten(with_lists(other))
+    there, here = flatten(one), flatten(other)
     names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
     return [f"{name}: {there.get(name)} there, {here.get(name)} here" for name in names]
 
@@ -107,15 +107,8 @@ def _convert(kinds: Sequence[Any], value: Any, path: str, *, checked: bool = Fal
     return float(value) if tuple(kinds) == (float,) and not checked else value
 
 
-def without_none(value: Any) -> Any:
-    """Leaves out of nested plain values what is unset."""
+def plain(value: Any) -> Any:
+    """Gives nested values as TOML and JSON have them: lists for tuples, and nothing for what is unset."""
     if isinstance(value, Mapping):
-        return {key: without_none(item) for key, item in value.items() if item is not None}
-    return value
-
-
-def with_lists(value: Any) -> Any:
-    """Gives nested plain values as TOML and JSON have them: lists for tuples."""
-    if isinstance(value, Mapping):
-        return {key: with_lists(item) for key, item in value.items()}
-    return [with_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(item) for key, item in value.items() if item is not None}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -12,7 +12,7 @@ from typing import Any
 
 from lowland.config.arms import flatten
 from lowland.config.experiment import ExperimentConfig
-from lowland.config.layers import read_layer, with_lists
+from lowland.config.layers import read_layer
 from lowland.errors import UserError
 from lowland.report.runs import read_run
 from lowland.runs.store import PLACES
@@ -44,7 +44,7 @@ def spread_for(config: ExperimentConfig, store: Path, rows: int) -> Spread:
         The spread, in points. The guess is that of the records; on fewer test rows than theirs it is larger,
         by the root of their number, as where two runs answer the same share of rows differently.
     """
-    ours = _what_matters(with_lists(config.to_dict()))
+    ours = _what_matters(config.to_dict())
     groups: dict[str, list[float]] = defaultdict(list)
     for folder in sorted(store.glob("*-seed*")):
         name, _, seed = folder.name.rpartition("-seed")
