@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from rich.text import Text
 
 from lowland.cli import options
-from lowland.cli.console import console, say
+from lowland.cli.console import console, make_table, say
 from lowland.errors import UserError
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes
