@@ -256,8 +256,8 @@ MUTATIONS = {
     "the adversary descends": Mutation(
         "methods/bi_lora.py",
         "_build",
-        "maximize=True",
-        "maximize=False",
+        "AdamW(self._flat(), weight_decay=0.0, maximize=True)",
+        "AdamW(self._flat(), weight_decay=0.0)",
         "../methods/test_bi_lora.py::test_ascends",
     ),
     "the adversary is not clipped": Mutation(
