@@ -7,6 +7,7 @@ from pathlib import Path
 import transformers
 from tests.cli.command import succeed, write_rows
 from tests.families.tiny import write_model
+from tests.tasks.scoring import score
 
 from lowland.cli import build_verb_parser
 from lowland.cli.eval import find_tasks
@@ -24,7 +25,7 @@ def test_the_positive_class_of_training_is_for_f1_alone(tmp_path: Path) -> None:
         words = ["--model", "any", "--test", str(file), "--target", "{label}", *more]
         (task,) = find_tasks(build_verb_parser("eval").parse_words(words), usage)
         task.load()
-        assert {name: round(value, 6) for name, value in task.score(targets, ["ham"] * 20).items()} == {
+        assert {name: round(value, 6) for name, value in score(task, targets, ["ham"] * 20).items()} == {
             name: round(value, 6) for name, value in scores.items()
         }
 

@@ -128,22 +128,3 @@ def test_other_settings_cannot_resume(name: str, other: MixtureSampler) -> None:
     """A state of other data or settings is refused, and the message says which differ."""
     with pytest.raises(UserError, match=f"its {name} was"):
         sampler({"a": (5, 1), "b": (5, 1)}).load_state_dict(other.state_dict())
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ({"a": 1}, {"b": 1.0}, 1, 0),
-        ({"a": 1}, {"a": -1.0}, 1, 0),
-        ({"a": 1}, {"a": 0.0}, 1, 0),
-        ({"a": 1}, {"a": float("nan")}, 1, 0),
-        ({"a": 0}, {"a": 1.0}, 1, 0),
-        ({"a": 1}, {"a": 1.0}, 0, 0),
-        ({"a": 1}, {"a": 1.0}, 1, -1),
-        ({}, {}, 1, 0),
-    ],
-)
-def test_impossible_settings(arguments: tuple[dict[str, int], dict[str, float], int, int]) -> None:
-    """Settings that describe no stream are refused."""
-    with pytest.raises(ValueError, match="Invalid"):
-        MixtureSampler(*arguments)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tasks.scoring import score
 
 from lowland.errors import UserError
 from lowland.tasks import get_task, task_names
@@ -114,7 +115,7 @@ def test_an_invalid_prediction_is_always_wrong() -> None:
     """A prediction that is no class word counts as wrong for either class, in accuracy and in F1."""
     task = get_task("glue/mrpc")
     targets = ["equivalent", "not_equivalent", "equivalent", "equivalent"]
-    scores = task.score(targets, ["Equivalent", "", "equivalent", "equivalent"])
+    scores = score(task, targets, ["Equivalent", "", "equivalent", "equivalent"])
     # One false positive, one false negative, two true positives.
     assert scores == {"f1": pytest.approx(100 * 4 / 6), "accuracy": 50.0}
 
@@ -122,8 +123,8 @@ def test_an_invalid_prediction_is_always_wrong() -> None:
 def test_correlations_of_one_item_are_not_defined() -> None:
     """A single STS-B item, or a constant side, gives nan and neither an error nor a warning."""
     task = get_task("glue/stsb")
-    assert all(math.isnan(value) for value in task.score(["1.0"], ["3.0"]).values())
-    assert all(math.isnan(value) for value in task.score(["1.0", "2.0"], ["3.0", "3.0"]).values())
+    assert all(math.isnan(value) for value in score(task, ["1.0"], ["3.0"]).values())
+    assert all(math.isnan(value) for value in score(task, ["1.0", "2.0"], ["3.0", "3.0"]).values())
 
 
 def test_record_counts_the_first_row_of_a_query() -> None:
@@ -131,7 +132,7 @@ def test_record_counts_the_first_row_of_a_query() -> None:
     task = get_task("superglue/record")
     ids = [{"passage": 1, "query": 1}, {"passage": 1, "query": 1}, {"passage": 1, "query": 2}]
     answers = [["Al", "Bo"], ["Al", "Bo"], ["Cy"]]
-    scores = task.score(["Al", "Bo", "Cy"], ["bo", "wrong", "the Cy."], ids=ids, answers=answers)
+    scores = score(task, ["Al", "Bo", "Cy"], ["bo", "wrong", "the Cy."], ids=ids, answers=answers)
     assert scores == {"em": 100.0, "f1": 100.0}
 
 
@@ -139,7 +140,7 @@ def test_multirc_groups_by_question() -> None:
     """MultiRC's exact match asks for every answer of a question, wherever its rows stand."""
     task = get_task("superglue/multirc")
     ids = [{"paragraph": 0, "question": question, "answer": 0} for question in (1, 2, 1, 2)]
-    scores = task.score(["True", "False", "False", "True"], ["True", "False", "False", "maybe"], ids=ids)
+    scores = score(task, ["True", "False", "False", "True"], ["True", "False", "False", "maybe"], ids=ids)
     assert scores == {"f1": pytest.approx(100 * 2 / 3), "exact_match": 50.0}
 
 
@@ -147,7 +148,7 @@ def test_wsc_scores_whether_the_candidate_was_named() -> None:
     """WSC counts a prediction that names a candidate as the claim that it is the referent."""
     task = get_task("superglue/wsc")
     targets = ["the red ball", "Bob's hat", "Bob", "Ann"]
-    assert task.score(targets, ["ball", "Bob", "Tom", ""], labels=[1, 0, 0, 0]) == {"accuracy": 75.0}
+    assert score(task, targets, ["ball", "Bob", "Tom", ""], labels=[1, 0, 0, 0]) == {"accuracy": 75.0}
 
 
 @pytest.mark.parametrize(
@@ -161,16 +162,16 @@ def test_wsc_scores_whether_the_candidate_was_named() -> None:
 def test_missing_companions_of_a_score_are_refused(name: str, arguments: dict[str, Any]) -> None:
     """A task that scores by groups, answers or labels says so when they are not given."""
     with pytest.raises(ValueError, match="scored with"):
-        get_task(name).score(["True"], ["True"], **arguments)
+        score(get_task(name), ["True"], ["True"], **arguments)
 
 
 def test_lengths_and_targets_are_checked() -> None:
     """Too few predictions, unknown targets and no examples are errors, never a wrong number."""
     task = get_task("glue/sst2")
     with pytest.raises(ValueError, match="2 targets and 1 predictions"):
-        task.score(["negative", "positive"], ["negative"])
+        score(task, ["negative", "positive"], ["negative"])
     with pytest.raises(ValueError, match="none of the classes"):
-        task.score(["<unk>"], ["positive"])
+        score(task, ["<unk>"], ["positive"])
     with pytest.raises(ValueError, match="no examples"):
         task.evaluate([], [])
 

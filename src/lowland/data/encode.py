@@ -59,22 +59,17 @@ def encode(
     Raises:
         UserError: If a target has no token beside the special ones: there is nothing to learn from it.
     """
-    inputs, truncated_inputs = encode_texts([example.inputs for example in examples], tokenizer, input_length)
-    targets, truncated_targets = encode_texts(
-        [example.targets for example in examples], tokenizer, target_length, target=True
-    )
-    (empty,), _ = encode_texts([""], tokenizer, target_length, target=True)
-    for number, (example, target) in enumerate(zip(examples, targets, strict=True), start=1):
-        if len(target) <= len(empty):
-            raise UserError(
-                f"Example {number} has the target {example.targets!r}, which holds no token to learn; "
-                "give it a target text or leave the row out."
-            )
+    inputs, cut_inputs = encode_texts([example.inputs for example in examples], tokenizer, input_length)
+    texts = [example.targets for example in examples]
+    (empty, *targets), cut = encode_texts(["", *texts], tokenizer, target_length, target=True)
+    short = next((number for number, ids in enumerate(targets) if len(ids) <= len(empty)), None)
+    if short is not None:
+        raise UserError(
+            f"Example {short + 1} has the target {texts[short]!r}, which holds no token to learn; "
+            "give it a target text or leave the row out."
+        )
     return EncodedSet(
-        inputs=inputs,
-        targets=targets,
-        truncated_inputs=truncated_inputs,
-        truncated_targets=truncated_targets,
+        inputs=inputs, targets=tuple(targets), truncated_inputs=cut_inputs, truncated_targets=cut
     )
 
 
@@ -148,9 +143,8 @@ def literal(
     """
     names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
     controls = {str(token) for name in names if (token := getattr(tokenizer, name, None))} | {*more}
-    pattern = re.compile(
-        "|".join(re.escape(token) for token in sorted(controls) if len(token) > 1) or r"(?!)"
-    )
+    words = "|".join(re.escape(token) for token in sorted(controls) if len(token) > 1)
+    pattern = re.compile(words or r"(?!)")
     return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
 
 
@@ -161,11 +155,15 @@ def tokenize(
     rows: list[TokenIds] = []
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
-        found = _call(
-            tokenizer, chunk, target, add_special_tokens=False, return_attention_mask=False, verbose=False
-        )
-        rows += [np.asarray(ids, dtype=np.int32) for ids in found]
+        options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        rows += [np.asarray(ids, dtype=np.int32) for ids in _call(tokenizer, chunk, target, **options)]
     return rows
+
+
+def decode(rows: Iterable[Any], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Reads rows of ids as what a model writes is read: without special tokens, and as they are."""
+    ids = [row.tolist() for row in rows]
+    return tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def special_tokens(

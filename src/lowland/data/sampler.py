@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,6 +23,13 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
     state besides: the order of a task's epoch and the tasks of a batch are each seeded by their own
     number. So the state is a handful of counts, and an interrupted stream goes on exactly.
 
+    Args:
+        sizes: Task -> number of its examples.
+        rates: Task -> its share, relative to the sum over the tasks (numbers of examples, for example). A
+            task with rate 0 never comes.
+        batch_size: Examples in a batch.
+        seed: What distinguishes this stream from others.
+
     Attributes:
         counts: Task -> how many of its examples were drawn so far.
         batches: How many batches were drawn so far.
@@ -32,28 +38,6 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
     def __init__(
         self, sizes: Mapping[str, int], rates: Mapping[str, float], batch_size: int, seed: int
     ) -> None:
-        """Starts the stream at its beginning.
-
-        Args:
-            sizes: Task -> number of its examples.
-            rates: Task -> its share, relative to the sum over the tasks (numbers of examples, for
-                example). A task with rate 0 never comes.
-            batch_size: Examples in a batch.
-            seed: What distinguishes this stream from others.
-        """
-        if sizes.keys() != rates.keys():
-            raise ValueError(f"Invalid rates for tasks {sorted(rates)}. Must be for {sorted(sizes)}.")
-        if (
-            any(not (math.isfinite(rate) and rate >= 0) for rate in rates.values())
-            or not sum(rates.values()) > 0
-        ):
-            raise ValueError(f"Invalid {rates=}. Must be finite, >= 0 and not all 0.")
-        if any(sizes[task] < 1 for task, rate in rates.items() if rate > 0):
-            raise ValueError(f"Invalid {sizes=}. Must be >= 1.")
-        if batch_size < 1:
-            raise ValueError(f"Invalid {batch_size=}. Must be >= 1.")
-        if seed < 0:
-            raise ValueError(f"Invalid {seed=}. Must be >= 0.")
         # In the order of the names, so that the stream does not depend on the order of a dictionary.
         self._tasks = sorted(sizes)
         self._sizes = {task: int(sizes[task]) for task in self._tasks}

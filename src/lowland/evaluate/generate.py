@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
-from lowland.data.encode import TokenIds
+from lowland.data.encode import TokenIds, decode
 from lowland.models import LoadedModel, quiet_transformers
 
 Encode: TypeAlias = Callable[[Sequence[str], int], tuple[Sequence[TokenIds], int]]
@@ -84,10 +84,7 @@ def generate(
             )
             if side == "left":
                 written = written[:, input_ids.shape[1] :]
-            strings = tokenizer.batch_decode(
-                written.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-            for index, string in zip(chosen, strings, strict=True):
+            for index, string in zip(chosen, decode(written, tokenizer), strict=True):
                 predictions[index] = string
     words = written_labels(labels, tokenizer)
     return [words.get(prediction, prediction) for prediction in predictions]
@@ -105,9 +102,7 @@ def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
     if not labels:
         return {}
     encoded, _ = encode_texts(labels, tokenizer, LONGEST_LABEL, target=True)
-    written = tokenizer.batch_decode(
-        [ids.tolist() for ids in encoded], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    written = decode(encoded, tokenizer)
     return {
         text: label
         for text, label in zip(written, labels, strict=True)

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lowland.files import write_atomic
 from lowland.tasks.base import Example, Task
 
-
-class Predictor(Protocol):
-    """A model of any family that answers texts."""
-
-    def lengths(self, inputs: int, targets: int) -> tuple[int, int]:
-        """Gives the most tokens of inputs and targets that are asked for and that the model can hold."""
-
-    def predict(
-        self,
-        texts: Sequence[str],
-        *,
-        input_length: int,
-        target_length: int,
-        batch_size: int = 64,
-        bf16: bool = False,
-        on_cut: Callable[[int], None] = lambda number: None,
-        labels: Sequence[str] = (),
-    ) -> list[str]:
-        """Answers each text."""
+if TYPE_CHECKING:
+    from lowland.families.base import Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +28,7 @@ class EvaluationResult:
 
 
 def evaluate_sets(
-    model: Predictor,
+    model: Family,
     tasks_by_set: Mapping[str, Task],
     examples_by_set: Mapping[str, Sequence[Example]],
     *,
@@ -61,12 +44,11 @@ def evaluate_sets(
         model: The model.
         tasks_by_set: Evaluation set -> the task that scores it.
         examples_by_set: Evaluation set -> its examples.
-        input_length: Most tokens of an input; `None` for each task's own.
-        target_length: Most tokens that are written; `None` for each task's own.
+        input_length: Most tokens of an input; each task's own by default.
+        target_length: Most tokens that are written; each task's own by default.
         batch_size: Inputs at a time.
         bf16: Whether to compute under bf16 autocast.
-        labels: Evaluation set -> labels of which the model knows that there are no others; those of the set's
-            examples by default.
+        labels: Evaluation set -> all labels that the model knows; those of its examples by default.
     """
     results = {}
     for name, examples in examples_by_set.items():
@@ -83,9 +65,8 @@ def evaluate_sets(
             on_cut=cut.append,
             labels=(labels or {}).get(name) or task.labels(examples),
         )
-        metrics = task.evaluate(examples, predictions)
         results[name] = EvaluationResult(
-            metrics=metrics,
+            metrics=task.evaluate(examples, predictions),
             predictions=tuple(predictions),
             seconds=time.perf_counter() - start,
             examples=len(examples),

@@ -29,37 +29,26 @@ class Domain:
         classes: The different targets, sorted.
         positive: The positive class of F1: the one that is named, else the one that sorts last.
         named: Whether the user named it.
-        low: The least number among the targets; 0 where they are no numbers.
-        high: The greatest one.
+        outside: The number for a prediction that is not a number: below the targets' range by a fifth of it,
+            as the T5 library's -1 for the numbers from 0 to 5 of STS-B.
     """
 
     classes: tuple[str, ...]
     positive: str
     named: bool = False
-    low: float = 0.0
-    high: float = 0.0
+    outside: float = -1.0
 
     @classmethod
     def of(cls, targets: Sequence[str], positive: str | None = None) -> Domain:
         """Finds out what all targets of a task are; the user may name the positive class."""
         classes = tuple(sorted(set(targets)))
-        numbers = [number for text in classes if (number := finite_number(text)) is not None]
+        numbers = [number for text in classes if (number := finite_number(text)) is not None] or [0.0]
         return cls(
             classes=classes,
             positive=positive if positive is not None else (classes[-1] if classes else ""),
             named=positive is not None,
-            low=min(numbers, default=0.0),
-            high=max(numbers, default=0.0),
+            outside=min(numbers) - ((max(numbers) - min(numbers)) / 5 or 1.0),
         )
-
-    @property
-    def outside(self) -> float:
-        """The number for a prediction that is not a number: below the range by a fifth of it.
-
-        Source:
-            The T5 library's -1 for the numbers from 0 to 5 of STS-B.
-        """
-        return self.low - ((self.high - self.low) / 5 or 1.0)
 
 
 @dataclass(frozen=True)
@@ -84,18 +73,13 @@ def one_class(targets: Sequence[str], task: Domain) -> Limit | None:
 
 def positives(targets: Sequence[str], task: Domain) -> Limit | None:
     """Looks for too few examples of the positive class of F1."""
-    positive = task.positive
-    count = sum(target == positive for target in targets)
+    count = sum(target == task.positive for target in targets)
+    of = f"of its {len(targets)} targets"
     if not count:
-        return Limit(
-            f"none of its {len(targets)} targets is {positive!r}, so that f1 is not defined there", True
-        )
+        return Limit(f"none {of} is {task.positive!r}, so that f1 is not defined there", True)
     if count < min(FEW, len(targets)):
-        found = "is" if count == 1 else "are"
-        return Limit(
-            f"only {count} of its {len(targets)} targets {found} {positive!r}, the class of f1: one of them "
-            "moves it by tens of points"
-        )
+        found = f"only {count} {of} {'is' if count == 1 else 'are'} {task.positive!r}, the class of f1"
+        return Limit(f"{found}: one of them moves it by tens of points")
     return one_class(targets, task)
 
 
@@ -128,6 +112,5 @@ def several_numbers(targets: Sequence[str], task: Domain) -> Limit | None:
     """Looks for a set too small or too uniform for a correlation."""
     if len({finite_number(target) for target in targets}) < 2:
         return Limit("all its targets are the same, so that a correlation is not defined there", True)
-    if len(targets) < FEW_NUMBERS:
-        return Limit(f"a correlation of {len(targets)} numbers is mostly chance")
-    return None
+    few = len(targets) < FEW_NUMBERS
+    return Limit(f"a correlation of {len(targets)} numbers is mostly chance") if few else None

@@ -26,7 +26,7 @@ from lowland.runs.examples import ExperimentData, SeedData, evaluation_count, lo
 from lowland.runs.prepared import start_model
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
-from lowland.tasks.mixture import rates
+from lowland.tasks.registry import rates
 from lowland.tasks.sources import MissingFilesError
 from lowland.train import resolve_precision
 

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from lowland.data import EncodedExample, EncodedSet, MixtureSampler, encode_texts
-from lowland.data.encode import TokenIds
-from lowland.data.writable import Vocabulary, check_writing
+from lowland.data import EncodedExample, EncodedSet, MixtureSampler
 from lowland.errors import UserError
-from lowland.evaluate.generate import written_labels
 from lowland.families.base import Family
-from lowland.families.writer import Writer
 from lowland.runs.examples import ExperimentData, SeedData
+from lowland.runs.writing import check_writing
 from lowland.tasks.base import Example
 from lowland.train import TrainSettings, derive_seed
-
-WHOLE = 1_000_000
-"""Tokens that no text has."""
 
 
 class Encodings:
@@ -55,8 +48,8 @@ class Encodings:
                         "and were cut."
                     )
             scored = {set_: data.evaluation[set_] for set_, task_ in data.scorers.items() if task_ is task}
-            vocabulary = vocabulary_of(family, input_length, target_length)
-            self.warnings += check_writing(name, task, examples, encoded.inputs, scored, vocabulary)
+            lengths = (input_length, target_length)
+            self.warnings += check_writing(name, task, examples, encoded.inputs, scored, family, lengths)
             self.longest = (
                 max(self.longest[0], *map(len, encoded.inputs)),
                 max(self.longest[1], *map(len, encoded.targets)),
@@ -100,35 +93,3 @@ class SampledBatches:
         """Gives the share of the examples drawn so far that came from each task."""
         total = sum(self.sampler.counts.values())
         return {name: round(count / max(1, total), 6) for name, count in self.sampler.counts.items()}
-
-
-def vocabulary_of(family: Family, input_length: int, target_length: int) -> Vocabulary:
-    """Makes what `check_writing` asks of a model, with the most tokens of an input and of a target."""
-    tokenizer = family.tokenizer
-    unknown = tokenizer.unk_token_id
-    # Some tokenizers name their end as what is unknown: GPT-2's know every byte.
-    lacks = None if unknown is None or unknown == tokenizer.eos_token_id else int(unknown)
-    if not isinstance(family, Writer):
-        return Vocabulary(
-            read=lambda texts: encode_texts(texts, tokenizer, input_length)[0],
-            encode=lambda texts: [],
-            write=lambda texts: _read_back(tokenizer, encode_texts(texts, tokenizer, WHOLE)[0]),
-            within=lambda texts: texts,
-            labels=lambda labels: {},
-            unknown=lacks,
-            writes=False,
-        )
-    return Vocabulary(
-        read=lambda texts: family.encode_inputs(texts, input_length)[0],
-        encode=lambda texts: family.encode_targets(texts, target_length)[0],
-        write=lambda texts: _read_back(tokenizer, family.encode_targets(texts, WHOLE)[0]),
-        within=lambda texts: _read_back(tokenizer, family.encode_targets(texts, target_length)[0]),
-        labels=lambda labels: written_labels(labels, tokenizer),
-        unknown=lacks,
-    )
-
-
-def _read_back(tokenizer: PreTrainedTokenizerBase, rows: Sequence[TokenIds]) -> Sequence[str]:
-    """Decodes as what a model generates is read."""
-    ids = [row.tolist() for row in rows]
-    return tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,9 @@ from lowland.errors import UserError
 from lowland.report.words import count
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
-from lowland.tasks.mixture import rates, resolve
 from lowland.tasks.noise import flip_labels
-from lowland.tasks.subsample import class_coverage, hold_out, subsample
+from lowland.tasks.registry import rates, resolve
+from lowland.tasks.subsample import hold_out, subsample
 from lowland.train import derive_seed
 
 LEAST_EVALUATION = 10
@@ -259,9 +260,9 @@ def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
 
 def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Example], seed: int) -> list[str]:
     """Says which classes a seed's part of a task lacks; free-text targets are no classes."""
-    coverage = class_coverage(examples, kept)
-    missing = [f"{target!r} ({number} of all)" for target, (number, n) in coverage.items() if not n]
-    if len(coverage) > MOST_CLASSES or not missing:
+    counts, left = Counter(example.targets for example in examples), {example.targets for example in kept}
+    missing = [f"{target!r} ({n} of all)" for target, n in counts.most_common() if target not in left]
+    if not missing or len(counts) > MOST_CLASSES:
         return []
     return [
         f"{name}: seed {seed} trains on {len(kept)} of {len(examples)} examples, and none is "

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lowland.errors import UserError
-from lowland.evaluate.score import Predictor
+from lowland.families.base import Family
 from lowland.files import write_atomic
 from lowland.runs.usage import FILE, Usage
 from lowland.tasks.base import Row, Task
+from lowland.tasks.lines import read_lines
 from lowland.tasks.registry import get_task, task_names
-from lowland.tasks.rows import SUFFIXES, kind_of, place, read_lines, read_rows, unknown_suffix
+from lowland.tasks.rows import SUFFIXES, kind_of, place, read_rows, unknown_suffix
 from lowland.tasks.template import Template
 
 OUTPUT_SUFFIXES = (".jsonl", ".csv", ".tsv")
@@ -135,7 +136,7 @@ class InputWriter:
 
 
 def predict(
-    model: Predictor,
+    model: Family,
     rows: Sequence[NewRow],
     on_progress: Callable[[int], None],
     *,

@@ -2,10 +2,9 @@
 
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.custom import CustomTask
-from lowland.tasks.mixture import mixture_names, rates, resolve
 from lowland.tasks.noise import flip_labels
-from lowland.tasks.registry import get_task, task_names
-from lowland.tasks.subsample import class_coverage, hold_out, subsample
+from lowland.tasks.registry import get_task, mixture_names, rates, resolve, task_names
+from lowland.tasks.subsample import hold_out, subsample
 from lowland.tasks.template import Template
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "Task",
     "TaskData",
     "Template",
-    "class_coverage",
     "flip_labels",
     "get_task",
     "hold_out",

@@ -7,15 +7,12 @@ tensors.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lowland.metrics import Limit
+from lowland.metrics import Domain, Limit, domain
 
 Row = Mapping[str, Any]
 """One row of a data set, as in its official file: column or key -> value."""
@@ -33,13 +30,13 @@ class Pair(str):
         second: The second one.
     """
 
+    texts: tuple[str, str]
+
     def __new__(cls, whole: str, first: str = "", second: str = "") -> Pair:
         """Makes it; only the whole text counts where texts are compared, counted or written down."""
         made = super().__new__(cls, whole)
         made.texts = (first, second)
         return made
-
-    texts: tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +127,16 @@ class TaskData:
     warnings: tuple[str, ...] = ()
 
 
+LIMITS: Mapping[str, Callable[[Sequence[str], Domain], Limit | None]] = {
+    "accuracy": domain.one_class,
+    "f1": domain.positives,
+    "matthews_corrcoef": domain.several_classes,
+    "mean_3class_f1": domain.all_classes,
+    "pearson_corrcoef": domain.several_numbers,
+}
+"""Metric of a benchmark -> what says what a set of targets cannot tell."""
+
+
 @dataclass(kw_only=True, eq=False)
 class Task:
     """A text-to-text task.
@@ -142,8 +149,9 @@ class Task:
         scorer: Maps examples and raw model outputs to numbers in percent, by metric.
         data: Where its rows are; `None` for a task that needs no official files.
         carried: Gives the training and the evaluation rows of a task that the package carries.
+        sample_row: A short made-up row in the official format, for showing the task without its data.
         classes: The class words, where every target is one.
-        limit: Says what scores of such targets cannot tell, for example F1 where none is positive.
+        limited_by: Metrics of which it is said what they cannot tell (`LIMITS`).
         companions: Fields that examples must have to be scored (`ids`, `answers`, `label`).
         exchanges: Whether a wrong target can be another example's, where there are no classes.
         evaluated: Whether a mixture evaluates it; T5 only trains on DPR, beside WSC.
@@ -159,19 +167,15 @@ class Task:
     scorer: Callable[[Sequence[Example], Sequence[str]], dict[str, float]]
     data: DataSet | None = None
     carried: Callable[[], tuple[Sequence[Row], Sequence[Row]]] | None = None
+    sample_row: Row | None = None
     classes: tuple[str, ...] = ()
-    limit: Callable[[Sequence[str]], list[Limit]] = lambda targets: []
+    limited_by: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     exchanges: bool = False
     evaluated: bool = True
     drops_rows: bool = False
     input_length: int = 512
     target_length: int = 62
-
-    @property
-    def sample_row(self) -> Row | None:
-        """A short made-up row in the official format, for showing the task without its data."""
-        return _sample_rows().get(self.name)
 
     def examples(self, row: Row, split: str = "train") -> list[Example]:
         """Writes one row of an official file as text; a few tasks write training rows differently.
@@ -203,7 +207,10 @@ class Task:
 
     def limits(self, examples: Sequence[Example]) -> list[Limit]:
         """Says what scores of examples that are scored together cannot tell."""
-        return self.limit([example.targets for example in examples])
+        targets = [example.targets for example in examples]
+        task = Domain.of(self.classes, self.classes[1] if self.classes else None)
+        found = [LIMITS[name](targets, task) for name in self.limited_by]
+        return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         """Scores raw model outputs: metric name -> value in percent (correlations too).
@@ -213,45 +220,9 @@ class Task:
         """
         if not examples:
             raise ValueError(f"{self.name} has no examples to score.")
-        return self._scored(examples, predictions)
-
-    def score(
-        self,
-        targets: Sequence[str] | Sequence[Sequence[str]],
-        predictions: Sequence[str],
-        ids: Sequence[Mapping[str, int]] | None = None,
-        answers: Sequence[Sequence[str]] | None = None,
-        labels: Sequence[int] | None = None,
-    ) -> dict[str, float]:
-        """Scores raw model outputs against lists, as the T5 library's metrics take them.
-
-        Args:
-            targets: Target strings, or for question answering the list of right answers of each question.
-            predictions: What the model wrote, untouched.
-            ids: What groups the examples, where a metric needs it.
-            answers: All right answers, where `targets` holds only one (ReCoRD).
-            labels: Classes, where `targets` does not tell them (WSC, WNLI).
-        """
-        examples = []
-        for number, target in enumerate(targets):
-            right = tuple(answers[number]) if answers is not None else None
-            if not isinstance(target, str):
-                right, target = tuple(target), target[0] if target else ""
-            group = ids[number] if ids is not None else None
-            label = labels[number] if labels is not None else None
-            examples.append(Example(inputs="", targets=target, answers=right, ids=group, label=label))
-        return self._scored(examples, predictions)
-
-    def _scored(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         if len(examples) != len(predictions):
             raise ValueError(f"Got {len(examples)} targets and {len(predictions)} predictions.")
         for name in self.companions:
             if any(getattr(example, name) is None for example in examples):
                 raise ValueError(f"{self.name} is scored with {', '.join(self.companions)} of each example.")
         return self.scorer(examples, predictions)
-
-
-@cache
-def _sample_rows() -> dict[str, Row]:
-    found: dict[str, Row] = json.loads((resources.files("lowland.tasks") / "sample_rows.json").read_bytes())
-    return found

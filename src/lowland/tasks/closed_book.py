@@ -10,33 +10,29 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lowland import metrics
 from lowland.errors import UserError
 from lowland.tasks import fields
-from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Split, Task
-from lowland.tasks.rows import place, read_csv, read_rows
+from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Task
+from lowland.tasks.rows import place, read_rows
+from lowland.tasks.table_rows import read_table
 
 ANSWERS = ("answer", "answers", "Answer", "targetValue")
 """Names of the field that holds the right answers."""
 
-QAScore = Callable[[Sequence[Sequence[str]], Sequence[str]], dict[str, float]]
 
-
-def closed_book(
-    name: str,
-    description: str,
-    *,
-    prefix: str,
-    qa_score: QAScore = metrics.squad,
-    data: DataSet | None = None,
-) -> Task:
+def closed_book(entry: Mapping[str, Any], *, data: DataSet | None = None, **common: Any) -> Task:
     """Makes a task that writes `<prefix> question: <question>` and expects any of the right answers.
 
     The target is the first answer, or TriviaQA's own value. For the split `test`, a row needs no answers.
     """
+    prefix = entry["prefix"]
+    qa_score = metrics.trivia_qa if prefix == "trivia_qa" else metrics.squad
 
     def write(row: Row, split: str) -> list[Example]:
         inputs = f"{prefix} question: {fields.text(row, 'question', 'Question', 'utterance')}"
@@ -46,15 +42,14 @@ def closed_book(
         return [Example(inputs=inputs, targets=target, answers=answers)]
 
     return Task(
-        name=name,
-        description=description,
         metrics=("em", "f1"),
         write=write,
         scorer=lambda examples, predictions: qa_score(all_answers(examples), predictions),
-        data=data,
+        data=data and replace(data, read=read_questions),
         exchanges=data is None,  # facts: a wrong answer is another question's
         input_length=38,
         target_length=18,
+        **common,
     )
 
 
@@ -98,7 +93,7 @@ def read_questions(path: Path) -> Iterator[tuple[int, Row]]:
     if path.suffix.lower() != ".tsv":
         yield from read_rows(path)
         return
-    for number, row in read_csv(path, ("question", "answer"), mark="\t"):
+    for number, row in read_table(path, "\t", ("question", "answer")):
         try:
             answers = ast.literal_eval(row["answer"])
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -106,71 +101,3 @@ def read_questions(path: Path) -> Iterator[tuple[int, Row]]:
                 f"{place(path, number)}: the second field must be a list of answers such as ['Paris']."
             ) from None
         yield number, {**row, "answer": answers}
-
-
-def _data(
-    name: str,
-    folders: tuple[str, ...],
-    hub: tuple[str, str | None],
-    train: tuple[int, tuple[str, ...]],
-    evaluation: tuple[int, tuple[str, ...]],
-    split: str = "validation",
-) -> DataSet:
-    patterns = (*train[1], "train*.jsonl", "*train*.jsonl", "*train*.tsv", "*train*.json")
-    return DataSet(
-        folders=folders,
-        train=Split(patterns=patterns, hub="train", published=train[0]),
-        evaluation={name: Split(patterns=evaluation[1], hub=split, published=evaluation[0], kind=split)},
-        hub=hub,
-        read=read_questions,
-    )
-
-
-TASKS: tuple[Task, ...] = (
-    closed_book(
-        "cbqa/natural_questions",
-        "Natural Questions: what people ask a search engine, answered from memory",
-        prefix="nq",
-        data=_data(
-            "cbqa/natural_questions",
-            ("nq_open", "natural_questions", "NQ-open"),
-            ("google-research-datasets/nq_open", None),
-            (87925, ("NQ-open.train.jsonl",)),
-            (3610, ("NQ-open.dev.jsonl", "dev*.jsonl", "val*.jsonl", "*test*.tsv")),
-        ),
-    ),
-    closed_book(
-        "cbqa/web_questions",
-        "WebQuestions: questions about entities, answered from memory",
-        prefix="wq",
-        data=_data(
-            "cbqa/web_questions",
-            ("web_questions", "webquestions", "WebQuestions"),
-            ("stanfordnlp/web_questions", None),
-            (3778, ("webquestions.examples.train.json", "webquestions*train*.jsonl")),
-            (
-                2032,
-                (
-                    "webquestions.examples.test.json",
-                    "webquestions*test*.jsonl",
-                    "test*.jsonl",
-                    "*test*.json*",
-                ),
-            ),
-            split="test",
-        ),
-    ),
-    closed_book(
-        "cbqa/trivia_qa",
-        "TriviaQA: questions of quizzes, answered from memory",
-        prefix="trivia_qa",
-        data=_data(
-            "cbqa/trivia_qa",
-            ("triviaqa-unfiltered", "trivia_qa", "triviaqa"),
-            ("mandarjoshi/trivia_qa", "unfiltered.nocontext"),
-            (87622, ("unfiltered-web-train.json",)),
-            (11313, ("unfiltered-web-dev.json", "*validation*.tsv", "dev*.json*", "val*.json*")),
-        ),
-        qa_score=metrics.trivia_qa,
-    ),
-)

@@ -111,14 +111,12 @@ class CustomTask(Task):
 
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """Lists the classes of the data, or those of the examples where nothing was loaded."""
-        if all(metric.kind != "class" for metric in self.scores):
-            return ()
-        return self._domain([example.targets for example in examples]).classes
+        return self._domain(examples).classes if self._of_kind("class") else ()
 
     def limits(self, examples: Sequence[Example]) -> list[Limit]:
         """Says for which metrics the examples lack a class, or are too few."""
         targets = [example.targets for example in examples]
-        found = [metric.limit(targets, self._domain(targets)) for metric in self.scores]
+        found = [metric.limit(targets, self._domain(examples)) for metric in self.scores]
         return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     def load(self, source: Source | None = None) -> TaskData:
@@ -136,23 +134,28 @@ class CustomTask(Task):
                 train, evaluation = hold_out(train, self.split, SPLIT_SEED)
             except UserError as error:
                 raise UserError(f"{self.train}: {error} Give another file with --test.") from None
-        examples = [*train, *evaluation]
-        targets = [example.targets for example in examples]
-        domain = Domain.of([*targets, *self.classes], self.positive)
-        self._check_targets(targets, domain)
-        self.domain = domain
-        classes = any(metric.kind == "class" for metric in self.scores)
+        self.domain = None
+        self.domain = self._domain([*train, *evaluation])
+        if self.positive is not None and all(metric.name != "f1" for metric in self.scores):
+            raise UserError("--positive names the class of the metric f1; give --metric f1 with it.")
+        if self.positive is not None and self.positive not in self.domain.classes:
+            raise UserError(f"--positive {self.positive!r} is no target; {listed(self.domain.classes)}.")
+        for metric in self.scores:
+            metric.check([example.targets for example in (*train, *evaluation)], self.domain)
         warnings += [
-            *checks.blank(self.name, examples),
-            *checks.one_class(self.name, train),
-            *checks.repeated(self.name, train),
-            *checks.shared(self.name, train, evaluation),
-            *(checks.alike(self.name, targets) if classes else []),
-            *(checks.unseen(self.name, {e.targets for e in train}, evaluation) if classes and train else []),
+            *checks.own_data(self.name, train, evaluation, self._of_kind("class")),
             *checks.limits(f"{self.name}, evaluation", self.limits(evaluation)),
             *self._wrong_targets(evaluation),
         ]
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
+
+    def _of_kind(self, kind: str) -> bool:
+        return any(metric.kind == kind for metric in self.scores)
+
+    def _domain(self, examples: Sequence[Example]) -> Domain:
+        """Gives what the targets can be: those of the loaded data, else those at hand."""
+        targets = [example.targets for example in examples]
+        return self.domain or Domain.of([*targets, *self.classes], self.positive)
 
     def _write(self, row: Row, split: str) -> list[Example]:
         null = any(fields.find(row, name) is None for name in self.target_template.fields)
@@ -160,7 +163,7 @@ class CustomTask(Task):
         if not any(unicodedata.category(character)[0] not in "CZ" for character in targets):
             raise EmptyTargetError(self.target_template.fields)  # nothing visible
         answers = None
-        if any(metric.kind == "text" for metric in self.scores):
+        if self._of_kind("text"):
             answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
         return [Example(inputs=self.input_template.fill(row), targets=targets, answers=answers)]
 
@@ -175,11 +178,7 @@ class CustomTask(Task):
         self, metric: Metric, examples: Sequence[Example], predictions: Sequence[str]
     ) -> Mapping[str, float]:
         targets = [example.targets for example in examples]
-        return metric.score(targets, predictions, all_answers(examples), self._domain(targets))
-
-    def _domain(self, targets: Sequence[str]) -> Domain:
-        """Gives what the targets can be: those of the loaded data, else those at hand."""
-        return self.domain or Domain.of([*targets, *self.classes], self.positive)
+        return metric.score(targets, predictions, all_answers(examples), self._domain(examples))
 
     def _read(self, path: Path, split: str, warnings: list[str]) -> list[Example]:
         wanted = (*self.input_template.fields, *self.target_template.fields)
@@ -220,16 +219,6 @@ class CustomTask(Task):
                     f"learned them does not get a full score in {metric.name}."
                 ]
         return []
-
-    def _check_targets(self, targets: Sequence[str], task: Domain) -> None:
-        """Refuses targets that do not suit the metrics."""
-        if self.positive is not None:
-            if all(metric.name != "f1" for metric in self.scores):
-                raise UserError("--positive names the class of the metric f1; give --metric f1 with it.")
-            if self.positive not in task.classes:
-                raise UserError(f"--positive {self.positive!r} is no target; {listed(task.classes)}.")
-        for metric in self.scores:
-            metric.check(targets, task)
 
 
 def _empty_targets(path: Path, numbers: Sequence[int], names: Sequence[str]) -> UserError:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from itertools import groupby
+from typing import NamedTuple
 
 from lowland.tasks.base import Row, Task
 from lowland.tasks.closed_book import closed_book
@@ -31,17 +31,8 @@ _TABLES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One record seen through one relation.
-
-    Attributes:
-        relation: The columns of the subject and of the answers.
-        subject: What it is asked about, as written in the questions.
-        answers: All answers that count as right; the first is the target.
-        training: Questions for training.
-        evaluation: Questions for evaluation only.
-    """
+class Fact(NamedTuple):
+    """One record seen through one relation: the columns of subject and answers; the first is the target."""
 
     relation: tuple[str, str]
     subject: str
@@ -59,31 +50,27 @@ def read_table(name: str) -> tuple[Mapping[str, str], ...]:
 
 def facts(name: str) -> list[Fact]:
     """Lists the facts of the task `name`, relation by relation; empty cells hold no fact."""
-    table, _ = _TABLES[name]
-    lines = [line for line in read_table("phrasings.tsv") if line["task"] == name]
     found = []
+    lines = [
+        (line["split"], line["phrasing"], line["answer"])
+        for line in read_table("phrasings.tsv")
+        if line["task"] == name
+    ]
     # Neighbouring lines with the same columns are phrasings of one relation.
-    for relation, group in groupby(lines, lambda line: (_subject(line["phrasing"]), line["answer"])):
-        phrasings = [(line["split"], line["phrasing"]) for line in group]
+    for relation, group in groupby(lines, lambda line: ("".join(re.findall(r"{(\w+)}", line[1])), line[2])):
+        phrasings = list(group)
         subject, answer = relation
-        for record in read_table(table):
+        for record in read_table(_TABLES[name][0]):
             if record[subject] and record[answer]:
                 known = record[subject].split("|")[0]
-                asked = [(split, phrasing.replace(f"{{{subject}}}", known)) for split, phrasing in phrasings]
-                found.append(
-                    Fact(
-                        relation=relation,
-                        subject=known,
-                        answers=tuple(record[answer].split("|")),
-                        training=tuple(question for split, question in asked if split == "train"),
-                        evaluation=tuple(question for split, question in asked if split == "evaluation"),
+                training, evaluation = (
+                    tuple(
+                        text.replace(f"{{{subject}}}", known) for split, text, _ in phrasings if split == of
                     )
+                    for of in ("train", "evaluation")
                 )
+                found.append(Fact(relation, known, tuple(record[answer].split("|")), training, evaluation))
     return found
-
-
-def _subject(phrasing: str) -> str:
-    return "".join(re.findall(r"{(\w+)}", phrasing))
 
 
 def rows(name: str) -> tuple[Sequence[Row], Sequence[Row]]:
@@ -108,10 +95,9 @@ def rows(name: str) -> tuple[Sequence[Row], Sequence[Row]]:
     return training, evaluation
 
 
-def _task(name: str) -> Task:
-    task = closed_book(name, _TABLES[name][1], prefix=name.removeprefix("facts/"))
-    task.carried = lambda: rows(name)
-    return task
-
-
-TASKS: tuple[Task, ...] = tuple(map(_task, _TABLES))
+TASKS: tuple[Task, ...] = tuple(
+    closed_book(
+        {"prefix": name.removeprefix("facts/")}, name=name, description=about, carried=partial(rows, name)
+    )
+    for name, (_, about) in _TABLES.items()
+)

@@ -1,7 +1,4 @@
-"""Typed fields of a row, with errors that name the field.
-
-The errors name no file: whoever reads the file adds file and line.
-"""
+"""Typed fields of a row, with errors that name the field; whoever reads the file adds file and line."""
 
 from __future__ import annotations
 
@@ -50,15 +47,15 @@ def text(row: Row, *names: str) -> str:
     return value
 
 
-def integer(row: Row, *names: str) -> int:
+def integer(row: Row, name: str) -> int:
     """Takes a whole number, which may be written as text."""
-    value = find(row, *names)
+    value = find(row, name)
     try:
         if isinstance(value, (int, str)) and not isinstance(value, bool):
             return int(value)
     except ValueError:
         pass
-    raise _wrong(_present(row, names), "a whole number", value)
+    raise _wrong(name, "a whole number", value)
 
 
 def mapping(value: Any, name: str) -> Row:
@@ -87,7 +84,7 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
 def class_id(
     row: Row, words: Sequence[str], names: Sequence[str] = ("label",), booleans: bool = False
 ) -> int | None:
-    """Takes a label, written as a class word, a class number or a truth value.
+    """Takes the number of a class, written as its word, its number or a truth value.
 
     Args:
         row: The row.
@@ -103,15 +100,12 @@ def class_id(
     """
     value = next((row[name] for name in names if name in row), -1)
     label: Any = value.strip().lower() if isinstance(value, str) else value
-    if isinstance(label, bool):
-        if booleans:
-            return int(label)
-    elif isinstance(label, str):
-        lower = [word.lower() for word in words]
-        if label in lower:
-            return lower.index(label)
-        label = int(label) if label.removeprefix("-").isdecimal() and len(label) < 9 else None
-    if isinstance(label, (int, float)) and not isinstance(label, bool):
+    lower = [word.lower() for word in words]
+    if label in lower:
+        return lower.index(label)
+    if isinstance(label, str) and label.removeprefix("-").isdecimal() and len(label) < 9:
+        label = int(label)
+    if isinstance(label, (int, float)) and (booleans or not isinstance(label, bool)):
         if label == -1:
             return None
         if label in range(len(words)):
@@ -130,14 +124,15 @@ def has_none(row: Row, *names: str) -> bool:
 def describe(value: Any) -> str:
     """Describes a value for a message: its type, and a short value itself."""
     shown = repr(value)
-    kinds = {
+    kinds: dict[type, str] = {
         dict: "an object",
         list: "a list",
+        str: "text",
         type(None): "empty (null)",
         bool: "a truth value",
         bytes: "bytes",
     }
-    kind = kinds.get(type(value), "text" if isinstance(value, str) else "a number")
+    kind = kinds.get(type(value), "a number")
     return f"{kind} ({shown})" if len(shown) <= MOST_SHOWN and value is not None else kind
 
 

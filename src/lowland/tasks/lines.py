@@ -9,8 +9,6 @@ from pathlib import Path
 
 from lowland.errors import UserError
 
-GZIP = b"\x1f\x8b"
-
 NO_TEXT = {
     b"\xff\xfe\0\0": "UTF-32; save it as UTF-8",
     b"\xff\xfe": "UTF-16; save it as UTF-8",
@@ -38,21 +36,19 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         with gzip.open(path) if is_packed(path) else path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 if number == 1:
-                    for beginning, what in NO_TEXT.items():
-                        if raw.startswith(beginning):
-                            raise UserError(f"{path} is {what}.")
+                    what = next((NO_TEXT[start] for start in NO_TEXT if raw.startswith(start)), None)
+                    if what is not None:
+                        raise UserError(f"{path} is {what}.")
                     raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if b"\0" in raw:
                     raise UserError(
                         f"{path}, line {number}: a NUL character; the file is damaged, no text, or not UTF-8."
                     )
-                try:
-                    yield number, raw.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise UserError(
-                        f"{path}, line {number}: byte {error.start + 1} is not UTF-8; "
-                        "if this is text, save it as UTF-8."
-                    ) from None
+                yield number, raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, line {number}: byte {error.start + 1} is not UTF-8; if this is text, save it as UTF-8."
+        ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise UserError(
             f"{path}, after line {number}: the rest cannot be unpacked; it is cut off or damaged."
@@ -74,6 +70,6 @@ def is_packed(path: Path) -> bool:
     """Whether gzip has packed a file, whatever its name; `False` for one that cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(2) == GZIP
+            return file.read(2) == b"\x1f\x8b"
     except OSError:
         return False

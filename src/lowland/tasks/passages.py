@@ -7,41 +7,37 @@ Datasets flattens the official files.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lowland import metrics
 from lowland.tasks import fields
-from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Task
-from lowland.tasks.classification import limits_of
+from lowland.tasks.base import UNLABELLED, Example, Row, Task
 
 FALSE_TRUE = ("False", "True")
 
 
-def multirc(data: DataSet) -> Task:
+def multirc(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes MultiRC: is an answer to a question about a paragraph right? One example for every answer."""
     return Task(
-        name="superglue/multirc",
-        description="MultiRC: which answers to a question about a paragraph are right?",
         metrics=("f1", "exact_match"),
         write=_write_multirc,
         scorer=_score_multirc,
-        limit=limits_of(FALSE_TRUE, ("f1",)),
-        data=data,
+        limited_by=("f1",),
         classes=FALSE_TRUE,
         companions=("ids",),
+        **common,
     )
 
 
-def record(data: DataSet) -> Task:
+def record(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes ReCoRD: which entity fills the gap in a query? One example for every right entity."""
     return Task(
-        name="superglue/record",
-        description="ReCoRD: which entity of a news text fills the gap in a query?",
         metrics=("em", "f1"),
         write=_write_record,
         scorer=_score_record,
-        data=data,
         companions=("ids", "answers"),
+        **common,
     )
 
 
@@ -49,12 +45,12 @@ def _write_multirc(row: Row, split: str) -> list[Example]:
     """Writes a passage with all its questions (official files), or one answer (the hub's flat rows)."""
     if "passage" not in row:
         index = fields.mapping(fields.find(row, "idx"), "idx")
-        return [_answer(fields.text(row, "paragraph"), fields.text(row, "question"), row, "answer", index)]
+        return [_answer(fields.text(row, "paragraph"), row, row, "answer", index)]
     passage = fields.mapping(row["passage"], "passage")
     return [
         _answer(
             fields.text(passage, "text"),
-            fields.text(question, "question"),
+            question,
             answer,
             "text",
             {
@@ -68,9 +64,10 @@ def _write_multirc(row: Row, split: str) -> list[Example]:
     ]
 
 
-def _answer(paragraph: str, question: str, row: Row, answer: str, index: Row) -> Example:
+def _answer(paragraph: str, question: Row, row: Row, answer: str, index: Row) -> Example:
+    asked = fields.text(question, "question")
     label = fields.class_id(row, FALSE_TRUE, booleans=True)
-    inputs = f"multirc question: {question} answer: {fields.text(row, answer)} paragraph: {paragraph}"
+    inputs = f"multirc question: {asked} answer: {fields.text(row, answer)} paragraph: {paragraph}"
     return Example(
         inputs=re.sub("</?b>", "", inputs.replace("<br>", " ")),
         targets=UNLABELLED if label is None else FALSE_TRUE[label],
@@ -102,7 +99,7 @@ def _write_record(row: Row, split: str) -> list[Example]:
         index = fields.mapping(fields.find(row, "idx"), "idx")
         entities = fields.texts(fields.find(row, "entities"), "entities")
         answers = fields.texts(row.get("answers") or (), "answers")
-        return _queries(fields.text(row, "passage"), entities, fields.text(row, "query"), answers, index)
+        return _queries(fields.text(row, "passage"), entities, row, answers, index)
     passage = fields.mapping(fields.find(row, "passage"), "passage")
     text = fields.text(passage, "text")
     entities = tuple(
@@ -114,16 +111,17 @@ def _write_record(row: Row, split: str) -> list[Example]:
         found = fields.mappings(query, "answers") if "answers" in query else []
         answers = tuple(fields.text(answer, "text") for answer in found)
         index = {"passage": fields.find(row, "idx"), "query": fields.find(query, "idx")}
-        examples += _queries(text, entities, fields.text(query, "query"), answers, index)
+        examples += _queries(text, entities, query, answers, index)
     return examples
 
 
 def _queries(
-    text: str, entities: Sequence[str], query: str, answers: Sequence[str], index: Row
+    text: str, entities: Sequence[str], query: Row, answers: Sequence[str], index: Row
 ) -> list[Example]:
     # Two passes in this order: a highlight after a sentence's end continues it, any other ends it.
     passage = re.sub(r"([.?!\"'])\n@highlight\n", r"\1 ", text).replace("\n@highlight\n", ". ")
-    inputs = f"record query: {query} entities: {', '.join(sorted(set(entities)))} passage: {passage}"
+    asked, known = fields.text(query, "query"), ", ".join(sorted(set(entities)))
+    inputs = f"record query: {asked} entities: {known} passage: {passage}"
     right = tuple(sorted(set(answers)))
     ids = {name: fields.integer(index, name) for name in ("passage", "query")}
     return [
@@ -140,6 +138,4 @@ def _score_record(examples: Sequence[Example], predictions: Sequence[str]) -> di
     for example, prediction in zip(examples, predictions, strict=True):
         ids = example.ids or {}
         first.setdefault((ids["passage"], ids["query"]), (example.answers or (), prediction))
-    return metrics.squad(
-        [answers for answers, _ in first.values()], [prediction for _, prediction in first.values()]
-    )
+    return metrics.squad([right for right, _ in first.values()], [text for _, text in first.values()])

@@ -25,19 +25,8 @@ from typing import Any
 from lowland.errors import UserError
 from lowland.tasks.base import Row
 from lowland.tasks.json_rows import read_json
-from lowland.tasks.lines import cannot_read, is_packed, read_lines
-from lowland.tasks.table_rows import read_csv, read_tsv, repeated_name
-
-__all__ = [
-    "SUFFIXES",
-    "kind_of",
-    "place",
-    "read_csv",
-    "read_lines",
-    "read_rows",
-    "task_name",
-    "unknown_suffix",
-]
+from lowland.tasks.lines import cannot_read, is_packed
+from lowland.tasks.table_rows import read_table
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
@@ -80,19 +69,20 @@ def read_rows(
     """
     notes = [] if notes is None else notes
     kind = kind_of(path)
-    readers = {
-        ".jsonl": lambda: read_json(path, True, wanted, notes),
-        ".json": lambda: read_json(path, False, wanted, notes),
-        ".csv": lambda: read_csv(path, columns, wanted=wanted, notes=notes),
-        ".tsv": lambda: read_tsv(path, columns, short_rows, wanted, notes),
-        ".parquet": lambda: _parquet(path),
-    }
-    if kind not in readers:
+    if kind not in SUFFIXES:
         raise unknown_suffix(path, SUFFIXES)
     if path.suffix.lower() != ".gz" and is_packed(path):
         notes.append(f"{path} is packed by gzip, though its name does not say so, and is unpacked.")
+    if kind == ".parquet":
+        rows = _parquet(path)
+    elif kind in (".json", ".jsonl"):
+        rows = read_json(path, kind == ".jsonl", wanted, notes)
+    else:
+        tabs = kind == ".tsv"
+        options: Any = {"quoted": not tabs, "short_rows": short_rows, "wanted": wanted, "notes": notes}
+        rows = read_table(path, "\t" if tabs else ",", columns, **options)
     empty = True
-    for number_and_row in readers[kind]():
+    for number_and_row in rows:
         empty = False
         yield number_and_row
     if empty:
@@ -139,8 +129,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
         ) from None
     try:
         with ParquetFile(path) as file:
-            double = repeated_name(file.schema_arrow.names)
-            if double is not None:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                double = next(name for name in names if names.count(name) > 1)
                 raise UserError(f"{path}: the column {double!r} occurs more than once; rename one of them.")
             rows = file.read().to_pylist()
     except (FileNotFoundError, IsADirectoryError) as error:

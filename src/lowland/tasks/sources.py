@@ -35,10 +35,7 @@ class MissingFilesError(UserError):
 
 
 def load(task: Task, source: Source) -> TaskData:
-    """Reads the examples of a task.
-
-    Returns:
-        The examples, with warnings of numbers that differ from the published ones.
+    """Reads the examples of a task, with warnings of numbers that differ from the published ones.
 
     Raises:
         UserError: If files are missing or malformed, or the hub cannot be read.
@@ -50,25 +47,27 @@ def load(task: Task, source: Source) -> TaskData:
     if data is None:
         raise ValueError(f"{task.name} has no rows to load.")
     warnings: list[str] = []
+    read: dict[str, list[NumberedRow]] = {}
+
+    def written(name: str, split: Split) -> list[Example]:
+        rows: Iterable[NumberedRow] = _rows(name, data, split, source, warnings)
+        if split.pick is not None:  # several splits of the same files
+            rows = read[split.hub] = read.get(split.hub) or list(rows)
+        return _write(task, name, split, rows, warnings)
+
     train: list[Example] = []
     if data.train is None and source.train:
         warnings.append(f"{task.name} is for evaluation only: it has no training examples.")
     elif data.train is not None and source.train:
-        name = f"{task.name} train"
-        train = _write(task, name, data.train, _rows(name, data, data.train, source, warnings), warnings)
+        train = written(f"{task.name} train", data.train)
     evaluation: dict[str, list[Example]] = {}
     absent: list[UserError] = []
-    shared: dict[str, list[NumberedRow]] = {}
     for name, split in data.evaluation.items() if task.evaluated else ():
         try:
-            if split.pick is not None and split.hub not in shared:  # several splits of the same files
-                shared[split.hub] = list(_rows(name, data, split, source, warnings))
-            rows = shared[split.hub] if split.pick else _rows(name, data, split, source, warnings)
-            evaluation[name] = _write(task, name, split, rows, warnings)
+            evaluation[name] = written(name, split)
+            warnings += checks.shared(name, train, evaluation[name])
         except MissingFilesError as error:
             absent.append(error)
-        else:
-            warnings += checks.shared(name, train, evaluation[name])
     if absent and not evaluation:
         raise absent[0]
     warnings.extend(f"{error} The other evaluation sets are used." for error in absent)
@@ -96,9 +95,8 @@ def _write(
         kind = UserError if split.pick is None else MissingFilesError
         raise kind(f"{name}: the files hold no usable row.")
     if dropped:
-        warnings.append(
-            f"{task.name}: {len(dropped)} rows dropped for empty fields, the first at {dropped[0]}."
-        )
+        number = len(dropped)
+        warnings.append(f"{task.name}: {number} rows dropped for empty fields, the first at {dropped[0]}.")
     if split.published is not None and len(examples) != split.published:
         warnings.append(f"{name} holds {len(examples)} examples; {split.published} are published.")
     return examples
@@ -109,8 +107,8 @@ def _rows(
 ) -> Iterator[NumberedRow]:
     """Reads the rows of a split from the data folder or, where they are not there, from the hub."""
     files = _find_files(data, split, source.data_dir) if source.data_dir is not None else []
-    short: list[int] | None = [] if data.drop_short_rows else None
     for path in files:
+        short: list[int] | None = [] if data.drop_short_rows else None
         read = data.read(path) if data.read else read_rows(path, columns=data.columns, short_rows=short)
         for number, row in read:
             yield place(path, number), row
@@ -118,7 +116,6 @@ def _rows(
             warnings.append(
                 f"{path}: {len(short)} rows that lack fields were dropped, the first in line {short[0]}."
             )
-            short.clear()
     if files:
         return
     if source.hub:

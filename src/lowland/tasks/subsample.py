@@ -7,7 +7,6 @@ Both depend on the seed and the order of the examples alone. Python guarantees t
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Hashable, Sequence
 
 from lowland.errors import UserError
@@ -19,10 +18,6 @@ def subsample(examples: Sequence[Example], fraction: float, seed: int) -> list[E
 
     With the same seed, a smaller fraction lies within a larger one.
     """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"Invalid {fraction=}. Must be > 0 and <= 1.")
-    if not examples:
-        return []
     kept = _shuffled(len(examples), seed)[: max(1, round(fraction * len(examples)))]
     return [examples[position] for position in sorted(kept)]
 
@@ -42,14 +37,9 @@ def hold_out(
     Raises:
         UserError: If there are too few different inputs.
     """
-    if isinstance(count_or_fraction, int):
-        count = count_or_fraction
-        if not 0 < count < len(examples):
-            raise UserError(f"{count} cannot be held out of {len(examples)} training examples.")
-    else:
-        if not 0 < count_or_fraction < 1:
-            raise ValueError(f"Invalid {count_or_fraction=}. A fraction must be > 0 and < 1.")
-        count = max(1, round(count_or_fraction * len(examples)))
+    count = count_or_fraction
+    if isinstance(count, float):
+        count = max(1, round(count * len(examples)))
     groups = _groups(examples)
     if len(groups) < 2:
         raise UserError(
@@ -64,19 +54,6 @@ def hold_out(
     held = held or set(sorted(shuffled, key=len)[0])
     rest = [example for position, example in enumerate(examples) if position not in held]
     return rest, [examples[position] for position in sorted(held)]
-
-
-def class_coverage(examples: Sequence[Example], part: Sequence[Example]) -> dict[str, tuple[int, int]]:
-    """Counts every target among all examples and in a part of them, to see which classes a part lacks.
-
-    Returns:
-        Target -> (number among all, number in the part), the most frequent target first.
-    """
-    counts = Counter(example.targets for example in part)
-    return {
-        target: (number, counts[target])
-        for target, number in Counter(example.targets for example in examples).most_common()
-    }
 
 
 def _groups(examples: Sequence[Example]) -> list[list[int]]:

@@ -7,28 +7,18 @@ Source: `xquad` of google-research/multilingual-t5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import regex
 
 from lowland import metrics
 from lowland.errors import UserError
 from lowland.tasks import fields
-from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Split, Task
+from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Task
 from lowland.tasks.closed_book import all_answers
-
-PUBLISHED = {
-    "arabic": 921,
-    "bengali": 113,
-    "english": 440,
-    "finnish": 782,
-    "indonesian": 565,
-    "korean": 276,
-    "russian": 812,
-    "swahili": 499,
-    "telugu": 669,
-}
-"""Language -> number of evaluation questions."""
 
 # RE2, with which T5 cuts text, knows ASCII white space only.
 _SPACE = regex.compile(r"[\t\n\f\r ]+")
@@ -82,47 +72,28 @@ def _answer_texts(question: Row) -> tuple[str, ...]:
     return fields.texts(answers, "answers")
 
 
-def _in_language(wanted: str) -> Callable[[Row], Iterator[Row]]:
-    """Makes what picks the questions of a language, which their ids name first."""
+def tydiqa(entry: Mapping[str, Any], *, data: DataSet, **common: Any) -> Task:
+    """Makes the task, whose questions belong to the evaluation set of the language that their ids name."""
+    languages = tuple(entry["sets"])
 
-    def pick(row: Row) -> Iterator[Row]:
+    def pick(wanted: str, row: Row) -> Iterator[Row]:
         for question in flatten(row):
             language = fields.text(question, "id").partition("-")[0]
-            if language not in PUBLISHED:
-                raise UserError(f"the field 'id' must begin with a language ({', '.join(PUBLISHED)}).")
+            if language not in languages:
+                raise UserError(f"the field 'id' must begin with a language ({', '.join(languages)}).")
             if language == wanted:
                 yield question
 
-    return pick
-
-
-TASKS: tuple[Task, ...] = (
-    Task(
-        name="tydiqa/goldp",
-        description="TyDiQA-GoldP: find the answer in a paragraph, in nine languages",
+    sets = {
+        name: replace(split, pick=partial(pick, name.rpartition("/")[2]))
+        for name, split in data.evaluation.items()
+    }
+    return Task(
         metrics=("em", "f1"),
         write=_write,
         scorer=lambda examples, predictions: metrics.squad(all_answers(examples), predictions),
         input_length=1024,
         target_length=512,
-        data=DataSet(
-            folders=("tydiqa-goldp", "tydiqa_goldp", "tydiqa"),
-            train=Split(
-                patterns=("tydiqa-goldp-v1.1-train.json", "tydiqa-goldp-v*train.json", "*train*.json"),
-                hub="train",
-                published=49881,
-            ),
-            evaluation={
-                f"tydiqa/goldp/{language}": Split(
-                    patterns=("tydiqa-goldp-v1.1-dev.json", "tydiqa-goldp-v*dev.json", "*dev*.json"),
-                    hub="validation",
-                    published=published,
-                    kind="validation",
-                    pick=_in_language(language),
-                )
-                for language, published in PUBLISHED.items()
-            },
-            hub=("google-research-datasets/tydiqa", "secondary_task"),
-        ),
-    ),
-)
+        data=replace(data, evaluation=sets),
+        **common,
+    )

@@ -7,15 +7,17 @@ WSC rows that TensorFlow Datasets repaired (`wsc.fixed`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from lowland import metrics
 from lowland.errors import UserError
 from lowland.tasks import fields
-from lowland.tasks.base import DataSet, Example, Row, Split, Task
-from lowland.tasks.rows import read_lines
+from lowland.tasks.base import DataSet, Example, Row, Task
+from lowland.tasks.lines import read_lines
 
 # fmt: off
 DETERMINERS = frozenset([
@@ -33,43 +35,24 @@ _SPECIAL_ENDS = {
 }
 
 
-def wsc(data: DataSet) -> Task:
+def wsc(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes WSC: trained on rows whose candidate is the referent, scored by whether the model names it."""
-    return Task(
-        name="superglue/wsc",
-        description="WSC: whom does a pronoun name?",
-        metrics=("accuracy",),
-        write=_write_wsc,
-        scorer=score_referents,
-        data=data,
-        companions=("label",),
-        drops_rows=True,
-    )
+    options: Any = {"metrics": ("accuracy",), "companions": ("label",), "drops_rows": True}
+    return Task(write=_write_wsc, scorer=score_referents, **options, **common)
 
 
-def dpr() -> Task:
+def dpr(entry: Mapping[str, Any], *, data: DataSet, **common: Any) -> Task:
     """Makes definite pronoun resolution (Rahman and Ng, 2012), which T5 mixes in with WSC's training rows.
 
     A row is a block of four lines (sentence, pronoun, candidates with a comma between, answer) or the
     hub's fields `sentence`, `pronoun`, `candidates` and `label`.
     """
-    test = Split(patterns=("test.c.txt", "*test*.txt"), hub="test", published=564, kind="test")
-    return Task(
-        name="dpr",
-        description="DPR: whom does a pronoun name? Trained along with superglue/wsc",
-        metrics=("accuracy",),
-        write=_write_dpr,
-        scorer=lambda examples, predictions: {
-            "accuracy": metrics.accuracy([example.targets for example in examples], predictions)
-        },
-        data=DataSet(
-            folders=("DPR", "wsc_extra_dpr", "definite_pronoun_resolution"),
-            train=Split(patterns=("train.c.txt", "*train*.txt"), hub="train", published=1322),
-            evaluation={"dpr": test},
-            hub=("community-datasets/definite_pronoun_resolution", None),
-            read=read_blocks,
-        ),
-    )
+
+    def score(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+        return {"accuracy": metrics.accuracy([example.targets for example in examples], predictions)}
+
+    data = replace(data, read=read_blocks)
+    return Task(metrics=("accuracy",), write=_write_dpr, scorer=score, data=data, **common)
 
 
 def _write_wsc(row: Row, split: str) -> list[Example]:
@@ -92,11 +75,8 @@ def _write_dpr(row: Row, split: str) -> list[Example]:
     if "block" in row:
         lines = fields.text(row, "block").split("\n")
         if len([line for line in lines if line.strip()]) < 4:
-            raise UserError(
-                "a block has four lines: sentence, pronoun, candidates, answer; it may be cut off."
-            )
-        sentence, pronoun, _, answer = lines[:4]
-        target = answer.strip()
+            raise UserError("a block has four lines: sentence, pronoun, candidates, answer; is it cut off?")
+        sentence, pronoun, target = lines[0], lines[1], lines[3].strip()
     else:
         sentence, pronoun = fields.text(row, "sentence"), fields.text(row, "pronoun")
         candidates = fields.texts(fields.find(row, "candidates"), "candidates")

@@ -6,26 +6,21 @@ Source: `wnli_simple` of the T5 library 0.9.4.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from lowland.errors import UserError
 from lowland.tasks import fields
-from lowland.tasks.base import DataSet, Example, Row, Task
+from lowland.tasks.base import Example, Row, Task
 from lowland.tasks.winograd import score_referents
 
 PRONOUNS = frozenset(["he", "she", "they", "it", "her", "his", "their", "them", "him"])
 
 
-def wnli(data: DataSet) -> Task:
+def wnli(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes WNLI, for evaluation only: aligning two sentences finds pronoun and candidate."""
-    return Task(
-        name="glue/wnli",
-        description="WNLI: whom does a pronoun name? Evaluation only, in the form of WSC",
-        metrics=("accuracy",),
-        write=_write,
-        scorer=score_referents,
-        data=data,
-        companions=("label",),
-    )
+    options: Any = {"metrics": ("accuracy",), "companions": ("label",)}
+    return Task(write=_write, scorer=score_referents, **options, **common)
 
 
 def _write(row: Row, split: str) -> list[Example]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from unicodedata import normalize
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,11 +13,10 @@ from tests.fixtures.models import tiny_model, tokenizer_of, word_tokenizer
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
 
-from lowland.data.writable import Vocabulary, check_writing
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import LoadedModel
-from lowland.runs.encodings import vocabulary_of
+from lowland.runs.writing import Vocabulary, check_writing
 from lowland.tasks import CustomTask
 
 WORDS = word_tokenizer("bart")  # a dozen words; everything else is unknown
@@ -45,8 +42,7 @@ def check(
     data = task.load()
     model = family(tokenizer)
     inputs = model.encode(data.train, *lengths).inputs
-    vocabulary = vocabulary_of(model, *lengths)
-    return check_writing("mine", task, data.train, inputs, data.evaluation, vocabulary)
+    return check_writing("mine", task, data.train, inputs, data.evaluation, model, lengths)
 
 
 def test_what_can_be_written_is_not_mentioned(tmp_path: Path) -> None:
@@ -96,28 +92,24 @@ def test_targets_that_come_back_changed_are_counted(tmp_path: Path) -> None:
 
 def test_what_looks_the_same_is_written_out(tmp_path: Path) -> None:
     """Texts that differ in the form of Unicode alone are shown by their characters."""
-    tokenizer = tokenizer_of("t5")
+    tokenizer = word_tokenizer("bart")
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    tokenizer.add_tokens(["caf\u00e9"])
+    model = family(tokenizer)
     rows = [("the cat", "cafe\u0301"), ("a dog", "caf\u00e9")]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"x": text, "y": target}) + "\n" for text, target in rows))
     (alike,) = [w for w in CustomTask("mine", path, path, "{x}", "{y}").load().warnings if "spellings" in w]
     assert r"'cafe\u0301' (2) and 'caf\xe9' (2)" in alike
-    said = Vocabulary(
-        read=lambda texts: [np.arange(3)] * len(texts),
-        encode=lambda texts: [np.array([ord(c) for c in text]) for text in texts],
-        write=lambda texts: [normalize("NFC", text) for text in texts],
-        within=lambda texts: [normalize("NFC", text) for text in texts],
-        labels=lambda labels: {},
-        unknown=None,
-    )
     task = CustomTask("mine", path, path, "{x}", "{y}", ("exact_match",))
     data = task.load()
-    inputs = family(tokenizer).encode(data.train[:1], 32, 16).inputs
+    inputs = model.encode(data.train[:1], 32, 16).inputs
     with pytest.raises(
         UserError, match=r"'cafe.u0301' \(2\), 'caf.xe9' \(1\) are the same.*correct the file"
     ):
-        check_writing("mine", task, data.train[:1], inputs, {"mine": data.train}, said)
-    (changed,) = check_writing("mine", task, data.train[:1], inputs, {"mine": data.train[:1]}, said)
+        check_writing("mine", task, data.train[:1], inputs, {"mine": data.train}, model, (32, 16))
+    part = {"mine": data.train[:1]}
+    (changed,) = check_writing("mine", task, data.train[:1], inputs, part, model, (32, 16))
     assert r"'cafe\u0301' comes back as 'caf\xe9'" in changed
 
 
@@ -166,7 +158,7 @@ PIECES = st.lists(st.sampled_from(["cat", "dog", "Cat", " ", "\n", "猫", "."]),
 def test_no_right_answer_scores_less_without_a_word(tmp_path: Path, targets: list[str]) -> None:
     """If writing every target as the vocabulary can scores less than 100, that is told or refused."""
     rows = [(f"the cat {index}", target) for index, target in enumerate(targets)]
-    vocabulary = vocabulary_of(family(WORDS), 32, 16)
+    vocabulary = Vocabulary(family(WORDS), 32, 16)
     perfect = all(
         written == target for written, target in zip(vocabulary.write(targets), targets, strict=True)
     )

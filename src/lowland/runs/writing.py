@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from unicodedata import normalize
 
-from lowland.data.encode import TokenIds
+from lowland.data.encode import TokenIds, decode, encode_texts
 from lowland.errors import UserError
+from lowland.evaluate.generate import written_labels
+from lowland.families.base import Family
+from lowland.families.writer import Writer
 from lowland.tasks.base import Example, Task
 
 LEAST_UNKNOWN = 0.1
@@ -23,28 +25,41 @@ LEAST_UNKNOWN = 0.1
 MOST_SHOWN = 40
 """Characters of a text that a sentence shows."""
 
+WHOLE = 1_000_000
+"""Tokens that no text has."""
 
-@dataclass(frozen=True, kw_only=True)
+
 class Vocabulary:
     """How a model's texts become ids, and ids texts.
 
-    Attributes:
-        read: Gives the ids of inputs, as long as they are in training.
-        encode: Gives the ids of targets, as long as they are in training.
-        write: Gives what comes back from the ids of whole targets.
-        within: Gives what comes back from ids as long as they are in training.
-        labels: Gives, for class words, what comes back changed -> the word that is meant by it.
-        unknown: The id of what the vocabulary lacks; `None` where it lacks nothing.
-        writes: Whether the model writes its answers; otherwise only its inputs are looked at.
+    Args:
+        family: The model.
+        input_length: Most tokens of an input.
+        target_length: Most tokens of a target.
     """
 
-    read: Callable[[Sequence[str]], Sequence[TokenIds]]
-    encode: Callable[[Sequence[str]], Sequence[TokenIds]]
-    write: Callable[[Sequence[str]], Sequence[str]]
-    within: Callable[[Sequence[str]], Sequence[str]]
-    labels: Callable[[Sequence[str]], Mapping[str, str]]
-    unknown: int | None
-    writes: bool = True
+    def __init__(self, family: Family, input_length: int, target_length: int) -> None:
+        self._family, self._input_length, self.target_length = family, input_length, target_length
+        self.tokenizer = family.tokenizer
+        unknown = self.tokenizer.unk_token_id
+        # Some tokenizers name their end as what is unknown: GPT-2's know every byte.
+        self.unknown = None if unknown == self.tokenizer.eos_token_id else unknown
+
+    def read(self, texts: Sequence[str]) -> Sequence[TokenIds]:
+        """Gives the ids of inputs, as long as they are in training."""
+        if isinstance(self._family, Writer):
+            return self._family.encode_inputs(texts, self._input_length)[0]
+        return encode_texts(texts, self.tokenizer, self._input_length)[0]
+
+    def encode(self, texts: Sequence[str], length: int) -> Sequence[TokenIds]:
+        """Gives the ids of targets, which are cut to a length."""
+        if isinstance(self._family, Writer):
+            return self._family.encode_targets(texts, length)[0]
+        return encode_texts(texts, self.tokenizer, length)[0]
+
+    def write(self, texts: Sequence[str], length: int = WHOLE) -> list[str]:
+        """Gives what comes back from these ids."""
+        return decode(self.encode(texts, length), self.tokenizer)
 
 
 def check_writing(
@@ -53,7 +68,8 @@ def check_writing(
     train: Sequence[Example],
     inputs: Sequence[TokenIds],
     evaluation: Mapping[str, Sequence[Example]],
-    vocabulary: Vocabulary,
+    family: Family,
+    lengths: tuple[int, int],
 ) -> list[str]:
     """Counts what a task's texts lose in a model's vocabulary.
 
@@ -63,7 +79,8 @@ def check_writing(
         train: Its training examples.
         inputs: The ids of their inputs.
         evaluation: Its evaluation sets.
-        vocabulary: The model's vocabulary.
+        family: The model; of one that does not write only the inputs are looked at.
+        lengths: Most tokens of inputs and of targets.
 
     Returns:
         Sentences on inputs that lose much, and on targets that cannot be written where that costs scores.
@@ -71,13 +88,13 @@ def check_writing(
     Raises:
         UserError: If two labels are the same for the model, or all its targets are.
     """
-    sets = {what: examples for what, examples in evaluation.items() if examples}
-    if vocabulary.writes:
+    vocabulary = Vocabulary(family, *lengths)
+    written: list[str] = []
+    if family.writes:
+        sets = {what: examples for what, examples in evaluation.items() if examples}
         _refuse_collisions(name, task, [*train, *chain(*sets.values())], vocabulary)
         scored = sets or ({f"{name}, training": train} if train else {})
         written = [_targets(what, task, examples, vocabulary) for what, examples in scored.items()]
-    else:
-        written = []
     return [*_inputs(name, train, inputs, vocabulary), *filter(None, written)]
 
 
@@ -86,7 +103,8 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
     labels = task.labels(examples)
     words = sorted(set(labels) or set(counts))
     groups: dict[bytes | str, list[str]] = {}
-    for word, ids, text in zip(words, vocabulary.encode(words), vocabulary.write(words), strict=True):
+    encoded = vocabulary.encode(words, vocabulary.target_length)
+    for word, ids, text in zip(words, encoded, vocabulary.write(words), strict=True):
         # Ids that differ and are written alike (a blank at the end) cannot be told apart either.
         groups.setdefault(ids.tobytes(), []).append(word)
         groups.setdefault(text, []).append(word)
@@ -111,56 +129,46 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
 
 def _inputs(
     name: str, train: Sequence[Example], rows: Sequence[TokenIds], vocabulary: Vocabulary
-) -> list[str]:
+) -> Iterator[str]:
     """Reports inputs that lose words, that become empty, or that become the same as others."""
     known = {example.inputs: row for example, row in zip(train, rows, strict=True)}
     (empty,) = vocabulary.read([""])
-    warnings = []
     lost = [text for text, row in known.items() if len(row) <= len(empty) and text.strip()]
     if lost:
-        warnings.append(
+        yield (
             f"{name}: {len(lost)} of {len(known)} different training inputs become empty in this model's "
             f"vocabulary, such as {_shown(lost[0])}."
         )
-    if vocabulary.unknown is not None:
-        counts = {text: int((row == vocabulary.unknown).sum()) for text, row in known.items()}
-        share = sum(counts.values()) / max(1, sum(len(row) for row in known.values()))
-        if share >= LEAST_UNKNOWN:
-            worst = max(counts, key=lambda text: counts[text])
-            warnings.append(
-                f"{name}: {share:.0%} of the training inputs' tokens are unknown to this model's vocabulary, "
-                f"in {sum(map(bool, counts.values()))} of {len(known)} different inputs: {_shown(worst)} "
-                f"comes back as {_shown(vocabulary.write([worst])[0])}. What is unknown is lost; take a "
-                "model whose vocabulary has it."
-            )
-    targets: dict[str, set[str]] = {}
-    for example in train:
-        targets.setdefault(example.inputs, set()).add(example.targets)
-    alike: dict[bytes, list[str]] = {}
-    for text, row in known.items():
-        alike.setdefault(row.tobytes(), []).append(text)
-    torn = [
-        texts
-        for texts in alike.values()
-        if len(texts) > 1 and len(set().union(*(targets[text] for text in texts))) > 1
-    ]
+    counts = {text: int((row == vocabulary.unknown).sum()) for text, row in known.items()}
+    share = sum(counts.values()) / max(1, sum(len(row) for row in known.values()))
+    if vocabulary.unknown is not None and share >= LEAST_UNKNOWN:
+        worst = max(counts, key=lambda text: counts[text])
+        yield (
+            f"{name}: {share:.0%} of the training inputs' tokens are unknown to this model's vocabulary, "
+            f"in {sum(map(bool, counts.values()))} of {len(known)} different inputs: {_shown(worst)} "
+            f"comes back as {_shown(vocabulary.write([worst])[0])}. What is unknown is lost; take a "
+            "model whose vocabulary has it."
+        )
+    alike: dict[bytes, dict[str, set[str]]] = {}
+    for example, row in zip(train, rows, strict=True):
+        alike.setdefault(row.tobytes(), {}).setdefault(example.inputs, set()).add(example.targets)
+    torn = [texts for texts in alike.values() if len(texts) > 1 and len(set().union(*texts.values())) > 1]
     if torn:
         one, other, *_ = max(torn, key=len)
-        warnings.append(
+        yield (
             f"{name}: {sum(map(len, torn))} of {len(known)} different training inputs are the same for this "
             f"model as another with another target, such as {_shown(one)} and {_shown(other)}: once they are "
             "cut, or have lost what its vocabulary lacks, nothing tells them apart."
         )
-    return warnings
 
 
 def _targets(what: str, task: Task, examples: Sequence[Example], vocabulary: Vocabulary) -> str:
     """Reports targets that do not come back as they were, if the best model scores less for it."""
     targets = [example.targets for example in examples]
     texts = list(dict.fromkeys(targets))
-    meant = vocabulary.labels(task.labels(examples))
+    meant = written_labels(task.labels(examples), vocabulary.tokenizer)
     whole = dict(zip(texts, vocabulary.write(texts), strict=True))
-    within = dict(zip(texts, vocabulary.within(texts), strict=True))
+    within = dict(zip(texts, vocabulary.write(texts, vocabulary.target_length), strict=True))
     back = {
         text: within[text] if within[text] != whole[text] else meant.get(whole[text], whole[text])
         for text in texts

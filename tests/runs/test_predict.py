@@ -1,0 +1,49 @@
+"""New rows for a trained model."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from lowland.runs.predict import InputWriter
+from lowland.tasks import CustomTask
+
+ROWS = [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+CSV = b"text,label\nx,1\ny,0\n"
+PARQUET = pyarrow.BufferOutputStream()
+pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), PARQUET)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv.gz", gzip.compress(CSV), 0),
+        ("a.ndjson", LINES, 0),
+        ("a.jsonl.gz", gzip.compress(LINES), 0),
+        ("a.tab", CSV.replace(b",", b"\t"), 0),
+        ("a.pq", PARQUET.getvalue().to_pybytes(), 0),
+        ("a.csv", CSV.replace(b",", b";"), 1),
+        ("a.json", LINES, 1),
+    ],
+)
+def test_predict_reads_what_training_reads(tmp_path: Path, name: str, content: bytes, told: int) -> None:
+    """Every kind of file that training takes gives `predict` the same inputs, with the same notes."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    writer = InputWriter("model", None, "{text}", None)
+    trained = CustomTask("mine", None, path, "{text}", "{label}").load()
+    assert [row.inputs for row in writer.read(path)] == [(e.inputs,) for e in trained.evaluation["mine"]]
+    assert len(writer.notes) == told and set(writer.notes) <= set(trained.warnings)
+
+
+def test_packed_lines_of_text_are_unpacked(tmp_path: Path) -> None:
+    """A `.txt.gz` file is read as the `.txt` file that it holds."""
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"x\n\ny\n"))
+    assert [row.inputs for row in InputWriter("model", None, "{text}", None).read(path)] == [("x",), ("y",)]
