@@ -14,8 +14,7 @@ from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.paper.printed import PrintedRow, layouts, printed_rows
 from lowland.paper.results import DEFAULTS, VARIED, columns_of, paper_model
-from lowland.paper.tables import paper_gain, paper_tables, relative_gain
-from lowland.paper.write import write_paper
+from lowland.paper.tables import paper_gain, paper_tables, relative_gain, write_paper
 from lowland.report.formats import Table
 from lowland.report.points import find_points
 from lowland.report.runs import read_experiment

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.paper.write import write_paper
+    from lowland.paper.tables import write_paper
     from lowland.report.several import find_experiments, report_many
 
     given = [Path(name) for name in arguments.directories]

@@ -19,7 +19,7 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import remove_asides, sha256, write_atomic
 from lowland.planning.plan import Plan, count_workload, make_plan
-from lowland.report.comparison import compare, decide_rows
+from lowland.report.comparison import compare
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
 from lowland.report.write import write_report
@@ -163,7 +163,7 @@ def _decided(path: Path) -> bool:
     scored = compare(read_experiment(path)).scored
     if not scored:
         return False
-    verdicts = decide_rows(scored[0].rows[:1])[0].verdicts.values()
+    verdicts = scored[0].rows[0].verdicts.values()
     # An arm that always fails does so for more seeds, too.
     return all(verdict.decided or not verdict.comparison.n for verdict in verdicts)
 

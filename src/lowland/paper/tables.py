@@ -1,10 +1,11 @@
-"""Our results in the layout of the paper's tables, with the paper's figures beside them."""
+"""The paper's tables and figures with our results beside its own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lowland.paper.printed import Layout, PrintedRow, layouts, printed_rows
 from lowland.paper.results import (
@@ -15,11 +16,17 @@ from lowland.paper.results import (
     is_partial,
     tables_of_point,
 )
+from lowland.report.along import draw_panels, setting_figures
 from lowland.report.comparison import pair_seeds
+from lowland.report.figures import PANELS_PER_ROW, draw
 from lowland.report.formats import Row, Table, Value, make_table
-from lowland.report.points import Point, beside_sam, find_lines
+from lowland.report.points import Point, beside_sam, find_lines, find_points
+from lowland.report.result import Written
+from lowland.report.runs import read_experiment
+from lowland.report.selection import AVERAGE, Selection
 from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
 from lowland.report.words import count, spread
+from lowland.report.write import write_together
 from lowland.statistics import Summary, summarize
 
 METRICS: Mapping[str, str] = {
@@ -47,6 +54,36 @@ class Line:
     cells: Mapping[tuple[str, str], Summary]  # column and metric -> mean and spread over seeds
     partial: bool = False  # whether columns are missing, so that the average is not the paper's
     swept: str = ""  # the setting and value of a line of Table 9
+
+
+def write_paper(directories: Sequence[Path], out: Path) -> Written:
+    """Writes the paper's tables and figures of experiments: `paper.md`, `tables/` and `figures/`.
+
+    Runs with the same settings count together, whichever experiments they are from.
+    """
+    points = find_points([read_experiment(directory) for directory in directories])
+    tables = paper_tables(points)
+    head = "# As in the paper\n"
+    if not tables:
+        head += "\nNone of the experiments is like any in the paper's tables.\n"
+    return write_together(out / "paper.md", head, tables, lambda: _figures(points))
+
+
+def _figures(points: Sequence[Point]) -> dict[str, bytes]:
+    """Draws Figure 1, closed-book questions along the fraction of the data, and Figure 2, SAM's settings."""
+    lines = find_lines(points)
+    questions = [line for line in lines if line.setting == "data.fraction"]
+    files = {
+        name.replace("fraction", "figure-1"): content
+        for name, content in setting_figures(questions, Selection.BEST).items()
+    }
+    of_table = [line for line in lines if 9 in tables_of_point(next(iter(line.points.values())))]
+    along = [[line for line in of_table if line.setting == setting] for setting in SENSITIVITY]
+    panels = [("", "average score", found, (AVERAGE, "all")) for found in along if found]
+    if panels:
+        columns = min(len(panels), PANELS_PER_ROW)
+        files |= draw("figure-2", lambda figure: draw_panels(figure, panels, Selection.BEST, columns))
+    return files
 
 
 def paper_tables(points: Sequence[Point]) -> tuple[Table, ...]:

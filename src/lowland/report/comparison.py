@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -65,11 +66,15 @@ class Comparison:
     caveats: tuple[str, ...]  # what a reader must know before quoting a number
 
 
-def compare(experiment: Experiment) -> Comparison:
+def compare(experiment: Experiment, floors: Mapping[Key, float] = MappingProxyType({})) -> Comparison:
     """Scores an experiment: at the step chosen on held-out data where there is some, and at the last step.
 
     Of an arm the seeds count that finished in it and in the reference. Where there is none in any arm, each
     arm's finished runs are summed up on their own and nothing is compared.
+
+    Args:
+        experiment: The experiment.
+        floors: What a model scores that gives all examples the same answer, where it is known; else 0.
     """
     finished = {arm: experiment.finished(arm) for arm in experiment.arms}
     first, *others = finished.values()
@@ -79,7 +84,8 @@ def compare(experiment: Experiment) -> Comparison:
         for arm, runs in finished.items()
     }
     ways = (Selection.HELD_OUT, Selection.LAST_STEP)
-    scored = [found for way in ways if (found := _score(experiment, counted, seeds, way)) is not None]
+    found = [_score(experiment, counted, seeds, way, floors) for way in ways]
+    scored = [way for way in found if way is not None]
     return Comparison(
         experiment=experiment,
         runs=counted,
@@ -94,7 +100,11 @@ def compare(experiment: Experiment) -> Comparison:
 
 
 def _score(
-    experiment: Experiment, counted: Runs, seeds: Sequence[int], selection: Selection
+    experiment: Experiment,
+    counted: Runs,
+    seeds: Sequence[int],
+    selection: Selection,
+    floors: Mapping[Key, float],
 ) -> Scored | None:
     runs: dict[str, dict[int, Scores]] = {arm: {} for arm in counted}
     steps: dict[str, dict[int, int | None]] = {arm: {} for arm in counted}
@@ -121,8 +131,11 @@ def _score(
         if len(paired) == 1 and seeds:  # a run without its pair tells nothing of the difference
             (one,) = paired.values()
             arms = dict(zip(arms, (one.reference, one.arm), strict=True))
-        rows.append(Row(evaluation_set=name, outcome=score(metric), arms=arms, paired=paired))
-    return Scored(selection=selection, rows=tuple(rows), runs=runs, steps=steps)
+        outcome = score(metric, floors.get((name, metric), 0.0))
+        rows.append(Row(evaluation_set=name, outcome=outcome, arms=arms, paired=paired))
+    # The first score decides on its own; the others share their risk of a false verdict.
+    decided = (*decide_rows(rows[:1]), *decide_rows(rows[1:]))
+    return Scored(selection=selection, rows=decided, runs=runs, steps=steps)
 
 
 def against_first(
@@ -144,21 +157,6 @@ def decide_rows(rows: Sequence[Row]) -> list[Row]:
         for row in rows
     ]
     return [replace(row, verdicts=verdicts) for row, verdicts in zip(rows, judged, strict=True)]
-
-
-def decide(comparison: Comparison, floors: Mapping[Key, float]) -> Comparison:
-    """Decides all scores: the first one of a selection on its own, the others together.
-
-    `floors` are what a model scores that gives all examples the same answer, where it is known; else 0.
-    """
-    scored = []
-    for way in comparison.scored:
-        first, *others = (
-            replace(row, outcome=score(row.metric, floors.get((row.evaluation_set, row.metric), 0.0)))
-            for row in way.rows
-        )
-        scored.append(replace(way, rows=(*decide_rows([first]), *decide_rows(others))))
-    return replace(comparison, scored=tuple(scored))
 
 
 def pair_seeds(

@@ -1,18 +1,32 @@
-"""A written report, and what of it goes to the terminal."""
+"""A written report, and the forms in which it is shown: on the terminal, in Markdown, HTML and JSON.
+
+The page in HTML is one file that loads nothing and runs nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
 from lowland.report.comparison import Comparison
 from lowland.report.examples import AnsweredSet
-from lowland.report.figures import Diagrams
-from lowland.report.formats import Table, plain, to_rich
+from lowland.report.figures import INK, PAPER, Diagrams
+from lowland.report.formats import Table, Value, escape_markdown, plain, to_markdown, to_rich
+from lowland.report.runs import title_of
+from lowland.report.tables import arms_table, settings_table
+
+SHOWN_FLIPS = 8  # flips of an evaluation set and arm that the page shows; the file has more
+
+GROUPED = ("scores", "outcomes", "beyond", "classes")  # tables whose first two columns are heads of groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +92,146 @@ def print_table(console: Console, table: Table) -> None:
     """Prints a table and its notes."""
     console.print(to_rich(table, console.width), crop=False)
     print_lines(console, table.notes, "dim")
+
+
+def to_page(report: Report) -> str:
+    """Writes `report.md`."""
+    return _render("report.md.j2", report, escape=False)
+
+
+def to_html(report: Report, figures: Mapping[str, bytes]) -> str:
+    """Writes `report.html`.
+
+    Every text is data and is escaped: names, labels and paths come from users' files and from other people's
+    data sets. The figures are drawings of matplotlib's, whose texts are outlines.
+    """
+    drawings = {name.removesuffix(".svg"): svg for name, svg in figures.items() if name.endswith(".svg")}
+    told = [(one, arm, one.telling(arm, SHOWN_FLIPS)) for one in report.examples for arm in one.others]
+    return _render(
+        "report.html.j2",
+        report,
+        escape=True,
+        figures={figure_title(stem): _inline(svg) for stem, svg in drawings.items()},
+        beyond={table.name: table for table in report.beyond},
+        flips=[(one, arm, rows) for one, arm, rows in told if rows],
+    )
+
+
+def _render(template: str, report: Report, *, escape: bool, **more: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    page = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Characters that steer a page, such as those that turn the direction of writing, are no text.
+        finalize=lambda value: plain(value) if escape and type(value) is str else value,
+    )
+    page.filters |= {"md": escape_markdown, "plain": plain, "bullets": bullets, "table": to_markdown}
+    page.filters |= {"title_of": title_of, "figure_title": figure_title, "bars": _bars, "heads": _heads}
+    experiment = report.comparison.experiment
+    tables = {"arms": arms_table(experiment), "settings": settings_table(experiment)}
+    return page.get_template(template).render(report=report, experiment=experiment, **tables, **more)
+
+
+def figure_title(stem: str) -> str:
+    """Says what a figure shows."""
+    if stem == "reliability":
+        return "Share of right answers against confidence"
+    return f"Score against {'training steps' if stem == 'scores' else stem.replace('_', ' ')}"
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Writes sentences as a list of Markdown."""
+    return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences) + "\n"
+
+
+def to_json(report: Report) -> str:
+    """Writes `report.json`: everything in full precision, null where there is no number."""
+    comparison, experiment = report.comparison, report.comparison.experiment
+    about = ("name", "command", "model", "tasks", "seeds", "steps", "metrics", "settings")
+    content = {
+        **{name: getattr(report, name) for name in ("headline", "answer", "recommended", "caveats")},
+        "experiment": {
+            **{name: getattr(experiment, name) for name in about},
+            "arms": experiment.changes,
+            "reference": experiment.reference,
+        },
+        "seeds": comparison.seeds,
+        # The same records as in the CSV files.
+        "tables": {table.name: table.records for table in report.tables},
+        "runs": [
+            {
+                **{name: getattr(run, name) for name in ("arm", "seed", "state", "train_seconds", "error")},
+                "scores": {
+                    scored.selection.value: {
+                        "step": scored.steps[run.arm][run.seed],
+                        "values": [[*key, value] for key, value in scored.runs[run.arm][run.seed].items()],
+                    }
+                    for scored in comparison.scored
+                    if run.seed in scored.runs[run.arm]
+                },
+            }
+            for run in experiment.runs
+        ],
+    }
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Replaces nan and infinity, which JSON does not have, by null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _inline(svg: bytes) -> Markup:
+    """Makes a figure part of a page, with the page's colours for text and ground."""
+    text = svg.decode()
+    text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+
+    def sized(size: re.Match[str]) -> str:
+        # On a wide screen a figure is half again as large as on paper; on a narrow one it scrolls.
+        width = float(size[1])
+        return f' style="min-width: {0.8 * width:.0f}pt; max-width: {1.5 * width:.0f}pt"'
+
+    text = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', sized, text, count=1)
+    return Markup(text.replace(INK, "currentColor").replace(PAPER, "transparent"))  # ours
+
+
+def _heads(table: Table) -> int:
+    return 2 if table.name.partition("-")[0] in GROUPED else 0
+
+
+def _bars(records: Sequence[Mapping[str, Value]]) -> list[dict[str, float] | None]:
+    """Places differences and intervals on a scale from -50 to 50, on which better is to the right.
+
+    Rows of the same unit share a scale; losses of an answer and of a token have one unit and not one size.
+    """
+    found: list[tuple[object, list[float]]] = []
+    for record in records:
+        figures = [record.get(key) for key in ("difference", "interval_low", "interval_high")]
+        known = [x for x in figures if isinstance(x, float) and math.isfinite(x)]
+        points = record.get("unit", "points") == "points"
+        found.append((None if points else record.get("outcome"), known))
+    ends = {
+        unit: max([abs(x) for one, known in found if one == unit for x in known], default=0.0)
+        for unit, _ in found
+    }
+    bars: list[dict[str, float] | None] = []
+    for record, (unit, known) in zip(records, found, strict=True):
+        if not known or not ends[unit]:
+            bars.append(None)
+            continue
+        scale = -50 / ends[unit] if record.get("better") == "lower" else 50 / ends[unit]
+        middle, *interval = [scale * x for x in known]
+        low, high = min(interval, default=middle), max(interval, default=middle)
+        bars.append({"middle": middle, "low": low, "high": high})
+    return bars

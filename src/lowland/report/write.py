@@ -12,14 +12,13 @@ from lowland.files import write_atomic
 from lowland.report import tables
 from lowland.report.along import setting_figures
 from lowland.report.answer import answer_of, headline, in_short, recommended
-from lowland.report.comparison import compare, decide
+from lowland.report.comparison import compare
 from lowland.report.examples import flips_file, read_examples
 from lowland.report.figures import reliability_figure, score_figure
 from lowland.report.formats import Table, to_csv, to_latex, to_markdown
 from lowland.report.outcomes import read_outcomes
-from lowland.report.page import bullets, to_html, to_json, to_page
 from lowland.report.points import find_lines, find_points
-from lowland.report.result import Report, Written
+from lowland.report.result import Report, Written, bullets, to_html, to_json, to_page
 from lowland.report.runs import read_experiment
 
 OWN = (
@@ -59,7 +58,8 @@ def read_report(experiment_dir: Path) -> Report:
     experiment = read_experiment(experiment_dir)
     comparison = compare(experiment)
     examples = read_examples(experiment, comparison.scored[0]) if comparison.scored else ()
-    comparison = decide(comparison, {(one.name, one.metric): one.floor for one in examples})
+    if examples:
+        comparison = compare(experiment, {(one.name, one.metric): one.floor for one in examples})
     outcomes = [read_outcomes(experiment, scored) for scored in comparison.scored]
     beyond = [
         tables.outcome_table(one, scored, f"outcomes-{scored.selection.value}" if place else "outcomes")
