@@ -313,7 +313,7 @@ def test_tables_and_figures_are_written(tmp_path: Path) -> None:
         experiment(tmp_path / "less", scores, scores, rho=0.05),
         experiment(tmp_path / "two", scores, scores, m=2),
     ]
-    report = write_paper(cells, tmp_path / "out")
+    report = write_paper([read_experiment(cell) for cell in cells], tmp_path / "out")
     assert [table.name for table in report.tables] == ["table-1", "table-9", "gains"]
     for kind in ("md", "csv", "tex"):
         text = (tmp_path / "out" / "tables" / f"table-1.{kind}").read_text()
@@ -330,7 +330,7 @@ def test_figure_1_is_along_the_fraction_of_the_data(tmp_path: Path) -> None:
         experiment(tmp_path / f"{part}", scores, scores, tasks=["cbqa"], fraction=part)
         for part in (0.05, 0.2)
     ]
-    write_paper(cells, tmp_path / "out")
+    write_paper([read_experiment(cell) for cell in cells], tmp_path / "out")
     assert sorted(file.name for file in (tmp_path / "out" / "figures").iterdir()) == [
         "figure-1.png",
         "figure-1.svg",

@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         out = given[0] / "report" / ("paper" if directories == given else "")
     if paper and out is None:
         raise UserError("--paper makes tables over several experiments. Say with --out where to write them.")
-    report_many(directories, out if several else None).print(console)
+    reports = report_many(directories, out if several else None)
+    reports.print(console)
     if paper and out is not None:
-        write_paper(directories, out).print(console)
+        write_paper([report.comparison.experiment for report in reports.reports], out).print(console)
     return 0

@@ -22,7 +22,7 @@ from lowland.report.figures import PANELS_PER_ROW, draw
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.points import Point, beside_sam, find_lines, find_points
 from lowland.report.result import Written
-from lowland.report.runs import read_experiment
+from lowland.report.runs import Experiment
 from lowland.report.selection import AVERAGE, Selection
 from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
 from lowland.report.words import count, spread
@@ -56,12 +56,12 @@ class Line:
     swept: str = ""  # the setting and value of a line of Table 9
 
 
-def write_paper(directories: Sequence[Path], out: Path) -> Written:
+def write_paper(experiments: Sequence[Experiment], out: Path) -> Written:
     """Writes the paper's tables and figures of experiments: `paper.md`, `tables/` and `figures/`.
 
     Runs with the same settings count together, whichever experiments they are from.
     """
-    points = find_points([read_experiment(directory) for directory in directories])
+    points = find_points(experiments)
     tables = paper_tables(points)
     head = "# As in the paper\n"
     if not tables:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowland.report.comparison import Comparison, Row, Scored
+from lowland.report.comparison import Comparison, Measured, Scored
 from lowland.report.runs import title_of
 from lowland.report.words import count, duration, signed, spread
 from lowland.statistics import Kind, PairedComparison, Spread, Verdict, power, summarize
@@ -56,7 +56,7 @@ def in_short(scored: Scored) -> list[str]:
     return [f"{scored.selection.label.capitalize()}: {'; '.join(parts)}."] if parts else []
 
 
-def answer_of(comparison: Comparison, beside: Sequence[Row]) -> tuple[str, ...]:
+def answer_of(comparison: Comparison, beside: Sequence[Measured]) -> tuple[str, ...]:
     """Answers from an experiment and outcomes beside its scores; not where no two arms can be compared."""
     if not comparison.scored or len(comparison.experiment.arms) < 2:
         return ()

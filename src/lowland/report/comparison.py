@@ -22,7 +22,7 @@ Runs = Mapping[str, Sequence[Run]]  # arm -> the runs of it that count
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Measured:
     """An outcome of an evaluation set: a score, or what else was measured."""
 
     evaluation_set: str  # or `average`
@@ -49,7 +49,7 @@ class Scored:
     """The experiment under one way of selecting."""
 
     selection: Selection
-    rows: tuple[Row, ...]  # the average first, where there is more than one score
+    rows: tuple[Measured, ...]  # the average first, where there is more than one score
     runs: Mapping[str, Mapping[int, Scores]]  # arm -> seed -> scores of the runs that count
     steps: Mapping[str, Mapping[int, int | None]]  # which they are from; `None` where each has its own
 
@@ -62,8 +62,13 @@ class Comparison:
     runs: Runs  # those that count
     scored: tuple[Scored, ...]  # one for each selection that is available; the first gives the headline
     seeds: tuple[int, ...]  # those that count: finished in the reference and another arm, or the only arm
-    seconds: Mapping[str, Mapping[int, float]]  # arm -> seed -> training time, evaluation left out
     caveats: tuple[str, ...]  # what a reader must know before quoting a number
+
+    @property
+    def seconds(self) -> dict[str, dict[int, float]]:
+        """Gives arm -> seed -> training time, evaluation left out."""
+        times = {arm: {run.seed: run.train_seconds for run in runs} for arm, runs in self.runs.items()}
+        return {arm: {seed: t for seed, t in own.items() if t is not None} for arm, own in times.items()}
 
 
 def compare(experiment: Experiment, floors: Mapping[Key, float] = MappingProxyType({})) -> Comparison:
@@ -91,10 +96,6 @@ def compare(experiment: Experiment, floors: Mapping[Key, float] = MappingProxyTy
         runs=counted,
         scored=tuple(scored),
         seeds=tuple(seeds),
-        seconds={
-            arm: {run.seed: run.train_seconds for run in runs if run.train_seconds is not None}
-            for arm, runs in counted.items()
-        },
         caveats=tuple(_caveats(experiment, counted, seeds, scored)),
     )
 
@@ -132,9 +133,9 @@ def _score(
             (one,) = paired.values()
             arms = dict(zip(arms, (one.reference, one.arm), strict=True))
         outcome = score(metric, floors.get((name, metric), 0.0))
-        rows.append(Row(evaluation_set=name, outcome=outcome, arms=arms, paired=paired))
+        rows.append(Measured(evaluation_set=name, outcome=outcome, arms=arms, paired=paired))
     # The first score decides on its own; the others share their risk of a false verdict.
-    decided = (*decide_rows(rows[:1]), *decide_rows(rows[1:]))
+    decided = (*decide_together(rows[:1]), *decide_together(rows[1:]))
     return Scored(selection=selection, rows=decided, runs=runs, steps=steps)
 
 
@@ -149,7 +150,7 @@ def against_first(
     )
 
 
-def decide_rows(rows: Sequence[Row]) -> list[Row]:
+def decide_together(rows: Sequence[Measured]) -> list[Measured]:
     """Decides outcomes and arms that share the risk of a false verdict, by Holm's method."""
     adjusted = iter(holm([paired.p for row in rows for paired in row.paired.values()]))
     judged = [

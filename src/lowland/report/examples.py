@@ -30,6 +30,7 @@ SHARE_DIGITS = 1e-6
 """A share of right answers in percent, computed twice, agrees to far more than this; other metrics do not."""
 
 Texts = tuple[str, ...]
+NOTHING: tuple[Texts, Texts, Texts] = ((), (), ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,37 +103,30 @@ def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, 
     """
     found = []
     seeds = sorted(set.intersection(*(set(runs) for runs in scored.runs.values())))
-    runs = [(arm, seed) for arm in scored.runs for seed in seeds]
     for name, metrics in experiment.metrics.items():
-        files = [
-            experiment.folder(arm, seed) / "predictions" / f"{name}-{scored.steps[arm][seed]}.jsonl"
-            for arm, seed in runs
-        ]
-        read = [_read(file) if file.is_file() else ((), (), ()) for file in files]
-        if not read or not read[0][1] or any(targets != read[0][1] for _, targets, _ in read):
-            continue
-        inputs, targets, _ = read[0]
-        written = {run: predictions for run, (_, _, predictions) in zip(runs, read, strict=True)}
-        shares = {
-            run: 100 * sum(map(str.__eq__, targets, texts)) / len(targets) for run, texts in written.items()
+        read = {
+            (arm, seed): _read(experiment.folder(arm, seed) / "predictions" / f"{name}-{steps[seed]}.jsonl")
+            for arm, steps in scored.steps.items()
+            for seed in seeds
         }
+        inputs, targets, _ = next(iter(read.values()), NOTHING)
+        if not targets or any(own[1] != targets for own in read.values()):
+            continue
+        share = {run: 100 * sum(map(str.__eq__, targets, own[2])) / len(targets) for run, own in read.items()}
         for metric in metrics:
-            values = {(arm, seed): scored.runs[arm][seed][name, metric] for arm, seed in runs}
-            if all(abs(shares[run] - values[run]) <= SHARE_DIGITS for run in runs):
-                predictions = {arm: {seed: written[arm, seed] for seed in seeds} for arm in scored.runs}
-                found.append(
-                    AnsweredSet(
-                        name=name, metric=metric, inputs=inputs, targets=targets, predictions=predictions
-                    )
-                )
+            values = {(arm, seed): scored.runs[arm][seed][name, metric] for arm, seed in read}
+            if all(abs(share[run] - values[run]) <= SHARE_DIGITS for run in read):
+                told = {arm: {seed: read[arm, seed][2] for seed in seeds} for arm in scored.runs}
+                one = AnsweredSet(name=name, metric=metric, inputs=inputs, targets=targets, predictions=told)
+                found.append(one)
                 break
     return tuple(found)
 
 
 def _read(file: Path) -> tuple[Texts, Texts, Texts]:
-    """Reads inputs, targets and predictions."""
+    """Reads inputs, targets and predictions; none where there is no file."""
     rows = []
-    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(file.read_bytes().splitlines() if file.is_file() else (), start=1):
         try:
             row = json.loads(line)
             rows.append((row["inputs"], row["targets"], row["prediction"]))
@@ -143,7 +137,7 @@ def _read(file: Path) -> tuple[Texts, Texts, Texts]:
                 f"{file}, line {number}: this is no prediction, which has the texts inputs, targets and "
                 "prediction. Remove the file to report without it."
             ) from None
-    inputs, targets, predictions = zip(*rows, strict=True) if rows else ((), (), ())
+    inputs, targets, predictions = zip(*rows, strict=True) if rows else NOTHING
     return inputs, targets, predictions
 
 

@@ -13,7 +13,7 @@ from lowland.errors import UserError
 from lowland.outcomes.base import Outcome
 from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.outcomes.score import score
-from lowland.report.comparison import Row, Scored, against_first, decide_rows
+from lowland.report.comparison import Measured, Scored, against_first, decide_together
 from lowland.report.figures import Bin, Diagrams
 from lowland.report.runs import Experiment
 
@@ -29,7 +29,7 @@ ROUNDED = " after "  # in the name of an outcome that was measured after roundin
 class Outcomes:
     """The outcomes of an experiment's models at the steps of one selection."""
 
-    rows: tuple[Row, ...] = ()  # a row for each set and outcome
+    rows: tuple[Measured, ...] = ()  # a row for each set and outcome
     bins: Diagrams
     caveats: tuple[str, ...] = ()  # why there are none, where there could be
 
@@ -56,13 +56,13 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
     rows = []
     for (name, outcome), of_arms in values.items():
         arms, paired = against_first(of_arms, sequential=bool(experiment.looks))
-        rows.append(Row(evaluation_set=name, outcome=outcome_named(outcome), arms=arms, paired=paired))
+        rows.append(Measured(evaluation_set=name, outcome=outcome_named(outcome), arms=arms, paired=paired))
     # Those after rounding share the risk of a false verdict, and so do all others: copies of everything
     # would be strict with what they are copies of.
-    families: dict[bool, list[Row]] = {False: [], True: []}
+    families: dict[bool, list[Measured]] = {False: [], True: []}
     for row in rows:
         families[ROUNDED in row.metric].append(row)
-    decided = {rounded: iter(decide_rows(family)) for rounded, family in families.items()}
+    decided = {rounded: iter(decide_together(family)) for rounded, family in families.items()}
     return Outcomes(rows=tuple(next(decided[ROUNDED in row.metric]) for row in rows), bins=bins)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lowland.report.comparison import Comparison, Scored
-from lowland.report.comparison import Row as Measured
+from lowland.report.comparison import Comparison, Measured, Scored
 from lowland.report.examples import AnsweredSet
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.outcomes import Outcomes
@@ -180,9 +179,10 @@ def class_table(sets: Sequence[AnsweredSet]) -> Table:
     """Makes the table of how well each class is told, and of what it is taken for."""
     rows: list[Row] = []
     for examples, arm in ((one, arm) for one in sets for arm in one.predictions):
-        found = examples.classes(arm)
-        for score, counts in zip(found.scores, found.confusion, strict=True) if found else ():
-            predicted = dict(zip(found.columns, counts, strict=True)) if found else {}
+        if (found := examples.classes(arm)) is None:
+            continue
+        for score, counts in zip(found.scores, found.confusion, strict=True):
+            predicted = dict(zip(found.columns, counts, strict=True))
             # What it is taken for, the commonest first.
             order = sorted((name for name, n in predicted.items() if n), key=lambda name: -predicted[name])
             shares = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
