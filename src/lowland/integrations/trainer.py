@@ -63,10 +63,8 @@ class SAMTrainerMixin(_Trainer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        line = cls.__mro__
-        if any(
-            before.__module__.startswith("transformers.") for before in line[: line.index(SAMTrainerMixin)]
-        ):
+        before = cls.__mro__[: cls.__mro__.index(SAMTrainerMixin)]
+        if any(one.__module__.startswith("transformers.") for one in before):
             raise UserError(
                 f"{cls.__name__} names SAMTrainerMixin after the Trainer, where it does nothing. "
                 f"Put it first: class {cls.__name__}(SAMTrainerMixin, ...)."
@@ -158,10 +156,6 @@ class SAMTrainerMixin(_Trainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Runs the Trainer's own step on a micro-batch; that of the last one of a batch fills `.grad`.
 
-        Args:
-            *args: The Trainer's own.
-            **kwargs: The Trainer's own.
-
         Returns:
             The batch's mean loss at w_adv; 0 while micro-batches are being kept.
 
@@ -210,13 +204,7 @@ class SAMTrainerMixin(_Trainer):
         return info.loss.to(self.args.device)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Logs; a log of training gets SAM's figures.
-
-        Args:
-            logs: The figures to log.
-            *args: The Trainer's own.
-            **kwargs: The Trainer's own.
-        """
+        """Logs; a log of training gets SAM's figures."""
         if "loss" in logs:
             seen = self._sam_figures
             logs = {**logs, **{name: math.fsum(seen[name]) / len(seen[name]) for name in seen if seen[name]}}
@@ -290,9 +278,6 @@ def _inputs(micro_batch: Any) -> Any:
 
 def sam_trainer(trainer_class: type[Any]) -> type[Any]:
     """Makes a Trainer class with SAM of a Trainer class: `sam_trainer(Seq2SeqTrainer)(model, args, sam=...)`.
-
-    Args:
-        trainer_class: `transformers.Trainer` or a subclass.
 
     Returns:
         A subclass that takes `sam=` as well; see `SAMTrainerMixin`.

@@ -1,7 +1,7 @@
 """Language models: load a checkpoint, build one, save one, and run one fast in training."""
 
-from lowland.models.build import build_model
 from lowland.models.checkpointing import checkpoint_layers
+from lowland.models.head import build_model
 from lowland.models.load import EMBEDDED, Kind, LoadedModel, load_model, read_config, resolve
 from lowland.models.packed import PackedT5, is_packable, pack
 from lowland.models.quiet import quiet_transformers

@@ -9,7 +9,11 @@ configuration is made to say what the model is.
 
 from __future__ import annotations
 
-from transformers import PreTrainedModel
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
 
 T5_FAMILY = frozenset({"t5", "mt5", "umt5", "longt5", "switch_transformers"})
 
@@ -36,3 +40,27 @@ def keep_head_separate(model: PreTrainedModel) -> None:
     """
     model.config.tie_word_embeddings = False
     model.all_tied_weights_keys.pop("lm_head.weight", None)
+
+
+def build_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """Builds a sequence-to-sequence model with random weights.
+
+    A T5 configuration whose decoder outputs are not scaled (T5.1.1: it was made with
+    `tie_word_embeddings=False`), mT5 and UMT5 get an output matrix of their own, which transformers
+    5 does not give them. Its standard deviation is d_model ** -0.5, so that the first logits have
+    unit variance.
+
+    Args:
+        config: Any configuration that `AutoModelForSeq2SeqLM` knows.
+
+    Returns:
+        The model in fp32, in evaluation mode, drawn from torch's global random stream.
+    """
+    model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)
+    if is_t5(model) and not getattr(model.config, "scale_decoder_outputs", False):
+        embeddings = cast(Tensor, model.get_input_embeddings().weight)
+        weight = torch.empty_like(embeddings).normal_(std=model.config.d_model**-0.5)
+        model.get_output_embeddings().weight = nn.Parameter(weight)
+        keep_head_separate(model)
+    model.eval()
+    return model

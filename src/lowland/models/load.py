@@ -101,7 +101,6 @@ def load_model(
     name: str,
     *,
     dropout: float | None,
-    dtype: torch.dtype = torch.float32,
     hub: bool = False,
     kind: Kind | None = None,
     config: PreTrainedConfig | None = None,
@@ -114,13 +113,12 @@ def load_model(
         name: `embedded`, a directory as `save_pretrained` writes it, or a name on the hub.
         dropout: One rate for every dropout of the network, as T5's `dropout_rate` is; `None` keeps
             the checkpoint's own rates. (T5.1.1 was pre-trained without dropout and says 0.)
-        dtype: What the weights are cast to.
         hub: Whether a name that is no directory may be looked up on the hub (or in its local cache).
         kind: What it is loaded as; a sequence-to-sequence model by default.
         config: Its configuration, where it is another than the checkpoint's; changed in place.
 
     Returns:
-        The model, whose separate output matrix (T5.1.1) stays separate, and its tokenizer.
+        The model in fp32, whose separate output matrix (T5.1.1) stays separate, and its tokenizer.
 
     Raises:
         UserError: If the checkpoint is missing, incomplete, not in safetensors, of another kind, or
@@ -156,7 +154,7 @@ def load_model(
         model, info = kind.auto.from_pretrained(
             source,
             config=config,
-            dtype=dtype,
+            dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=local,

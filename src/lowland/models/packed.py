@@ -121,19 +121,17 @@ class PackedT5(nn.Module):
             input_shape: Rows and columns of the batch that they are from.
             input_places: Their places in that batch, counted through; `None` where all are computed.
             attended: Where there are inputs; `None` for everywhere. `# (batch, input_len)`
-            decoder_input_ids: Tokens of the decoder's inputs. `# (decoder tokens,)`
+            decoder_input_ids: Tokens of the decoder's inputs, whose shape and places follow likewise.
             decoder_shape: As `input_shape`.
             decoder_places: As `input_places`.
             scored: Which of the decoder's tokens have a label; `None` for all.
         """
         model: Any = self.model
-        device = input_ids.device
         inputs, targets = _Rows(input_shape, input_places), _Rows(decoder_shape, decoder_places)
         outside = None
         if attended is not None:
-            outside = torch.zeros(attended.shape, device=device).masked_fill_(~attended, _LEAST)[
-                :, None, None
-            ]
+            outside = torch.zeros(attended.shape, device=input_ids.device).masked_fill_(~attended, _LEAST)
+            outside = outside[:, None, None]
         embedded = model.shared(torch.cat([input_ids, decoder_input_ids]))
         encoder_in, decoder_in = embedded.split([len(input_ids), len(decoder_input_ids)])
         states = _stack(model.encoder, encoder_in, inputs, outside, None)

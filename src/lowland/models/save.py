@@ -17,9 +17,7 @@ from lowland.models.load import BASE_CONFIG, LoadedModel
 from lowland.models.quiet import quiet_transformers
 
 
-def save_model(
-    loaded: LoadedModel, directory: str | Path, *, dtype: torch.dtype | None = None, overwrite: bool = False
-) -> None:
+def save_model(loaded: LoadedModel, directory: str | Path, *, overwrite: bool = False) -> None:
     """Writes model, tokenizer and generation settings to a directory, all or nothing.
 
     Everything is written beside the directory first, with checksums, and then renamed into place, so that
@@ -28,7 +26,6 @@ def save_model(
     Args:
         loaded: The model and its tokenizer.
         directory: Where to; made if it does not exist.
-        dtype: What the written weights are cast to; `None` writes them as they are.
         overwrite: Whether a directory that holds something is replaced as a whole.
 
     Raises:
@@ -43,17 +40,13 @@ def save_model(
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(directory)
-    model: nn.Module = loaded.model
-    if dtype is not None:
-        model = copy.deepcopy(model)
-        nn.Module.to(model, dtype)
+    model: Any = loaded.model
     try:
         with quiet_transformers(), system_errors(aside):
-            writer: Any = model
-            writer.save_pretrained(aside)
+            model.save_pretrained(aside)
             if not isinstance(model, PreTrainedModel):  # adapters, whose model has labels of its own
-                config = copy.deepcopy(writer.config)
-                config.architectures = [type(writer.get_base_model()).__name__]
+                config = copy.deepcopy(model.config)
+                config.architectures = [type(model.get_base_model()).__name__]
                 config.to_json_file(aside / BASE_CONFIG)
             loaded.tokenizer.save_pretrained(aside)
         write_sums(aside)

@@ -40,7 +40,7 @@ class CrossedInterval:
     examples: int
 
 
-def crossed_interval(reference: ArrayLike, arm: ArrayLike, confidence: float = CONFIDENCE) -> CrossedInterval:
+def crossed_interval(reference: ArrayLike, arm: ArrayLike) -> CrossedInterval:
     """Computes the interval for the difference of two arms over seeds and test examples together.
 
     Each difference is taken as a mean, plus an effect of its seed, plus an effect of its example, plus
@@ -55,10 +55,6 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike, confidence: float = C
     Args:
         reference: The reference's outcome for every seed and example. `# (seeds, examples)`
         arm: The arm's, in the same order. `# (seeds, examples)`
-        confidence: How often the interval holds the true mean.
-
-    Returns:
-        The interval.
 
     Raises:
         ValueError: If the two differ in shape, hold other than finite numbers, or have fewer than two seeds
@@ -78,7 +74,7 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike, confidence: float = C
     differences = after - before
     if not np.isfinite(differences).all():
         raise ValueError("An outcome of an example is not a finite number.")
-    difference, reach = mean_and_reach(differences, confidence)
+    difference, reach = mean_and_reach(differences)
     return CrossedInterval(
         difference=float(difference),
         low=float(difference - reach),
@@ -88,15 +84,11 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike, confidence: float = C
     )
 
 
-def mean_and_reach(differences: np.ndarray, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
-    """Computes mean and half width of the interval, for any number of experiments at once.
+def mean_and_reach(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes mean and half width of the interval `# (...)`, for any number of experiments at once.
 
     Args:
         differences: Arm minus reference. `# (..., seeds, examples)`
-        confidence: How often the interval holds the true mean.
-
-    Returns:
-        Mean and half width. `# (...)`
     """
     seeds, examples = differences.shape[-2:]
     mean = differences.mean((-2, -1))
@@ -114,4 +106,4 @@ def mean_and_reach(differences: np.ndarray, confidence: float = CONFIDENCE) -> t
     # Without any spread the degrees of freedom do not matter: the interval is a point.
     freedom = np.maximum(sum_**2 / np.where(spread > 0, spread, 1.0), seeds - 1)
     variance = np.maximum(sum_, LEAST * ms_noise) / (seeds * examples)
-    return mean, special.stdtrit(freedom, (1 + confidence) / 2) * np.sqrt(variance)
+    return mean, special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,11 +21,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Source:
         Holm, "A simple sequentially rejective multiple test procedure" (1979).
     """
-    p = np.asarray(p_values, dtype=float)
-    tested = [int(index) for index in np.argsort(p) if not math.isnan(p[index])]
-    adjusted = p.copy()
-    highest = 0.0
-    for rank, index in enumerate(tested):
-        highest = max(highest, min(1.0, (len(tested) - rank) * float(p[index])))
-        adjusted[index] = highest
+    adjusted = np.array(p_values, dtype=float)
+    order = np.argsort(adjusted)[: np.count_nonzero(~np.isnan(adjusted))]  # nan sorts last
+    grown = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(grown), 1.0)
     return [float(value) for value in adjusted]

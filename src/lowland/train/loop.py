@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -37,25 +37,12 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says at which step and what to change."""
 
 
-class Batches(Protocol):
-    """Endless whole batches whose place can be kept."""
-
-    def __next__(self) -> dict[str, Tensor]:
-        """Gives `input_ids` and `attention_mask` `# (batch, input_len)`, `labels` `# (batch, target_len)`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Gives the place as plain JSON values."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes to a place."""
-
-
 class Training:
     """The training of one model, which can be saved between any two steps.
 
     Args:
         model: A language model on the accelerator's device. It is trained in place.
-        batches: What it is trained on.
+        batches: Endless whole batches; `state_dict` gives their place as JSON values.
         loss: Makes the loss of the model on a device; `encoder_decoder_loss` by default.
         settings: How it is trained.
         sam: SAM's settings; the baseline's gradient where the radius is 0.
@@ -67,7 +54,7 @@ class Training:
     def __init__(
         self,
         model: PreTrainedModel,
-        batches: Batches,
+        batches: Any,
         loss: Callable[..., Any] | None = None,
         *,
         settings: TrainSettings,
@@ -123,12 +110,8 @@ class Training:
             "skipped": self.skipped,
             "seconds": self._seconds + time.perf_counter() - self._started,
         }
-        streams = stream_rows()
-        if self._accelerator.num_processes > 1:
-            device = self._accelerator.device
-            streams = {
-                name: self._accelerator.gather(rows.to(device)).cpu() for name, rows in streams.items()
-            }
+        gather, device = self._accelerator.gather, self._accelerator.device
+        streams = {name: gather(rows.to(device)).cpu() for name, rows in stream_rows().items()}
         if self._accelerator.is_main_process:
             both = {"training": own, "caller": values}
             past = self._gradient.state_dict()
@@ -137,11 +120,7 @@ class Training:
             save_state(folder, self._model, self._optimizer, self._schedule, both, streams, past)
 
     def load(self, folder: Path) -> dict[str, Any]:
-        """Goes on from a saved state; returns the caller's values.
-
-        Raises:
-            DamagedStateError: If the state is not as it was written.
-        """
+        """Goes on from a saved state that `read_values` has checked; returns the caller's values."""
         process = self._accelerator.process_index
         values, past = load_state(folder, self._model, self._optimizer, self._schedule, process)
         if self._average is not None:
@@ -153,7 +132,7 @@ class Training:
         self.step = own["step"]
         self._examples, self._target_tokens = own["examples"], own["target_tokens"]
         self._infos = [from_plain(info) for info in own["infos"]]
-        self.skipped = list(own.get("skipped", ()))
+        self.skipped = own["skipped"]
         self._seconds = own["seconds"]
         self._evaluation_due = self._is_evaluated()
         return dict(values["caller"])
@@ -248,26 +227,20 @@ class Training:
         self._evaluation_due = False
 
     def _skip_or_stop(self, batch: Mapping[str, Tensor], loss: float, norm: float, rate: float) -> None:
-        """Notes that the step's update is left out, or stops.
-
-        Raises:
-            TrainingError: If the settings say so, or the last steps were all skipped.
-        """
+        """Notes that the step's update is left out; stops where the settings say so, or the last were all."""
         step = self.step + 1
         self.skipped.append(step)
-        row = self.skipped[-MOST_IN_A_ROW:]
-        hopeless = len(row) == MOST_IN_A_ROW and row[-1] - row[0] == MOST_IN_A_ROW - 1
+        hopeless = self.skipped[-MOST_IN_A_ROW:] == list(range(step + 1 - MOST_IN_A_ROW, step + 1))
         if self._settings.on_non_finite == "skip" and not hopeless:
             return
+        other = " or rho" if self._sam.rho else ""
+        what = f"lower the learning rate (now {rate:g}){other}, or clip the gradient."
         if (batch["labels"] == IGNORED).all():
             what = "its targets are all padding; leave such examples out."
-        else:
-            other = " or rho" if self._sam.rho else ""
-            what = f"lower the learning rate (now {rate:g}){other}, or clip the gradient."
         before = f", as in the {MOST_IN_A_ROW - 1} steps before" if hopeless else ""
+        more = self._on_failure(batch) if self._accelerator.is_main_process else ""
         raise TrainingError(
-            f"At step {step} the loss is {loss:g} and the gradient's norm {norm:g}{before}: {what}"
-            + (self._on_failure(batch) if self._accelerator.is_main_process else "")
+            f"At step {step} the loss is {loss:g} and the gradient's norm {norm:g}{before}: {what}{more}"
         )
 
 
