@@ -30,7 +30,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback
 from transformers.optimization import Adafactor
 
-from lowland.data import EncodedExample, MixtureSampler, collate, encode
+from lowland.data import EncodedExample, MixtureSampler, collate
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import load_model
 from lowland.runs.encodings import SampledBatches
 from lowland.sam import SAMConfig
@@ -50,11 +51,11 @@ RATE = 1e-3
 def examples_of(shape: str, count: int) -> list[EncodedExample]:
     """The package's own questions for the embedded model; for others, random tokens as long as in GLUE."""
     if shape == "embedded":
-        tokenizer = load_model("embedded", dropout=None).tokenizer
+        family = EncoderDecoder(load_model("embedded", dropout=None))
         found: list[EncodedExample] = []
         for name in sorted(name for name in task_names() if name.startswith("facts/")):
             task = get_task(name)
-            encoded = encode(task.load(Source()).train, tokenizer, task.input_length, task.target_length)
+            encoded = family.encode(task.load(Source()).train, task.input_length, task.target_length)
             found += [encoded[index] for index in range(len(encoded))]
         order = np.random.default_rng(0).permutation(len(found))
         return [found[index] for index in order]

@@ -9,11 +9,12 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fixtures.models import word_tokenizer
+from tests.fixtures.models import tiny_loaded, word_tokenizer
 from transformers import AutoTokenizer, ByT5Tokenizer
 
-from lowland.data import encode, encode_texts
+from lowland.data import encode_texts
 from lowland.errors import UserError
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models import load_model
 from lowland.tasks.base import Example
 
@@ -27,7 +28,7 @@ def examples(*targets: str) -> list[Example]:
 
 def test_t5_rule_in_closed_form() -> None:
     """ByT5's ids are the bytes plus 3, cut to length - 1, then EOS; what was cut is counted."""
-    encoded = encode(examples("xy", "xyz", "uvwxyz"), BYTES, input_length=3, target_length=4)
+    encoded = EncoderDecoder(tiny_loaded("t5")).encode(examples("xy", "xyz", "uvwxyz"), 3, 4)
     assert [ids.tolist() for ids in encoded.targets] == [
         [ord("x") + 3, ord("y") + 3, 1],
         [ord("x") + 3, ord("y") + 3, ord("z") + 3, 1],
@@ -95,14 +96,14 @@ def test_many_texts_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("target", ["", "   "])
 def test_empty_target(target: str) -> None:
     """A target without a token is refused with the number of its example, counted from 1."""
-    tokenizer = load_model("embedded", dropout=None).tokenizer
+    family = EncoderDecoder(load_model("embedded", dropout=None))
     with pytest.raises(UserError, match=r"^Example 2 has the target '( *)', which holds no token"):
-        encode(examples("yes", target), tokenizer, 8, 8)
+        family.encode(examples("yes", target), 8, 8)
 
 
 def test_empty_input_is_allowed() -> None:
     """An empty input is EOS alone."""
-    encoded = encode([Example(inputs="", targets="yes")], BYTES, 8, 8)
+    encoded = EncoderDecoder(tiny_loaded("t5")).encode([Example(inputs="", targets="yes")], 8, 8)
     assert encoded[0].inputs.tolist() == [1]
 
 
@@ -123,4 +124,4 @@ def test_no_end_token() -> None:
 
 def test_no_examples() -> None:
     """No examples give an empty set."""
-    assert len(encode([], BYTES, 8, 8)) == 0
+    assert len(EncoderDecoder(tiny_loaded("t5")).encode([], 8, 8)) == 0

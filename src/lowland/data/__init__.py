@@ -1,7 +1,7 @@
 """Text to batches of tokens: encode, collate, sample."""
 
 from lowland.data.collate import IGNORED, collate, trim_padding
-from lowland.data.encode import EncodedExample, EncodedSet, encode, encode_texts
+from lowland.data.encode import EncodedExample, EncodedSet, encode_texts
 from lowland.data.sampler import MixtureSampler
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "EncodedSet",
     "MixtureSampler",
     "collate",
-    "encode",
     "encode_texts",
     "trim_padding",
 ]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from lowland.errors import UserError
-from lowland.tasks.base import Example
 
 TokenIds = NDArray[np.int32]
 
@@ -49,28 +48,6 @@ class EncodedSet:
 
     def __getitem__(self, index: int) -> EncodedExample:
         return EncodedExample(self.inputs[index], self.targets[index])
-
-
-def encode(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, input_length: int, target_length: int
-) -> EncodedSet:
-    """Encodes examples for training; the lengths are most tokens, EOS included.
-
-    Raises:
-        UserError: If a target has no token beside the special ones: there is nothing to learn from it.
-    """
-    inputs, cut_inputs = encode_texts([example.inputs for example in examples], tokenizer, input_length)
-    texts = [example.targets for example in examples]
-    (empty, *targets), cut = encode_texts(["", *texts], tokenizer, target_length, target=True)
-    short = next((number for number, ids in enumerate(targets) if len(ids) <= len(empty)), None)
-    if short is not None:
-        raise UserError(
-            f"Example {short + 1} has the target {texts[short]!r}, which holds no token to learn; "
-            "give it a target text or leave the row out."
-        )
-    return EncodedSet(
-        inputs=inputs, targets=tuple(targets), truncated_inputs=cut_inputs, truncated_targets=cut
-    )
 
 
 def encode_texts(

@@ -10,14 +10,13 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from lowland.data import IGNORED, EncodedExample, EncodedSet, collate
+from lowland.data import IGNORED, EncodedExample, collate
 from lowland.data.encode import TokenIds, encode_between, literal, special_tokens
 from lowland.errors import UserError
 from lowland.families.base import Start
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
-from lowland.tasks.base import Example
 
 INPUT, TARGET = "\ue000", "\ue001"
 """Characters of private use that stand for the texts in a chat template."""
@@ -60,21 +59,6 @@ class Causal(Writer):
             return inputs, targets
         targets = min(targets, max(1, most // 2))
         return min(inputs, most - targets), targets
-
-    def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
-        """Encodes inputs with what stands around them, and targets with their end."""
-        input_length, target_length = self.lengths(input_length, target_length)
-        for number, example in enumerate(examples, start=1):
-            if not example.targets:
-                raise UserError(
-                    f"Example {number} has an empty target, which holds no token to learn; give it a target "
-                    "text or leave the row out."
-                )
-        inputs, cut_inputs = self.encode_inputs([example.inputs for example in examples], input_length)
-        targets, cut_targets = self.encode_targets([example.targets for example in examples], target_length)
-        return EncodedSet(
-            inputs=inputs, targets=targets, truncated_inputs=cut_inputs, truncated_targets=cut_targets
-        )
 
     def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
         """Encodes inputs; what is cut is the text, never what stands around it."""

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from lowland.data import IGNORED, EncodedExample, EncodedSet, collate, encode, encode_texts
+from lowland.data import IGNORED, EncodedExample, collate, encode_texts
 from lowland.data.encode import TokenIds, special_tokens
 from lowland.errors import UserError
 from lowland.families.base import Start
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
-from lowland.tasks.base import Example
 from lowland.train.loss import BatchLoss, decoder_inputs, encoder_decoder_loss
 
 WHOLE = 64
@@ -50,10 +49,6 @@ class EncoderDecoder(Writer):
         """Gives what the model itself puts in front of its targets in training."""
         ids, _ = self.encode_targets([""], WHOLE)
         return int(decoder_inputs(self.loaded.model)(torch.from_numpy(ids[0]).long()[None])[0, 0])
-
-    def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
-        """Encodes inputs and targets by T5's rule."""
-        return encode(examples, self.tokenizer, *self.lengths(input_length, target_length))
 
     def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
         """Encodes inputs."""

@@ -10,12 +10,14 @@ import numpy as np
 from torch import Tensor
 from transformers import GenerationConfig
 
-from lowland.data import IGNORED, EncodedExample
+from lowland.data import IGNORED, EncodedExample, EncodedSet
 from lowland.data.encode import TokenIds
+from lowland.errors import UserError
 from lowland.evaluate.generate import generate
 from lowland.families.base import Family, Reading
 from lowland.families.settings import FamilySettings
 from lowland.models import LoadedModel
+from lowland.tasks.base import Example
 from lowland.train.loss import token_loss
 
 # fmt: off
@@ -47,6 +49,26 @@ class Writer(Family):
     def first_read(self) -> int | None:
         """Gives the token that stands before every target in training, where there is one."""
         return None
+
+    def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
+        """Encodes examples for training, each input and each target by itself.
+
+        Raises:
+            UserError: If a target has no token beside the special ones: there is nothing to learn from it.
+        """
+        input_length, target_length = self.lengths(input_length, target_length)
+        inputs, cut_inputs = self.encode_inputs([example.inputs for example in examples], input_length)
+        targets, cut_targets = self.encode_targets([example.targets for example in examples], target_length)
+        (empty,), _ = self.encode_targets([""], target_length)
+        for number, (example, target) in enumerate(zip(examples, targets, strict=True), start=1):
+            if len(target) <= len(empty):
+                raise UserError(
+                    f"Example {number} has the target {example.targets!r}, which holds no token to learn; "
+                    "give it a target text or leave the row out."
+                )
+        return EncodedSet(
+            inputs=inputs, targets=targets, truncated_inputs=cut_inputs, truncated_targets=cut_targets
+        )
 
     @abstractmethod
     def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
