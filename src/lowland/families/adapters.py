@@ -24,10 +24,6 @@ WEIGHTS = "adapter_model.safetensors"
 def find(name: str, hub: bool) -> tuple[str, Path | None]:
     """Tells a directory of adapters from one of a model.
 
-    Args:
-        name: A model's name.
-        hub: Whether the hub may be asked for the model that adapters are for.
-
     Returns:
         The name of the model itself, and the directory of its adapters, if there are any.
 

@@ -28,7 +28,7 @@ class Start:
     """What a family may need to know of a training to load a model for it.
 
     Attributes:
-        tasks: Gives the tasks and their training examples; called by families that need them.
+        tasks: Gives the tasks and their training examples.
         seed: The run's seed, from which new weights are drawn.
     """
 
@@ -150,12 +150,7 @@ class Family(ABC):
     def likelihoods(
         self, texts: Sequence[str], answers: Sequence[Sequence[str]], **reading: Any
     ) -> list[list[float]]:
-        """Computes the logarithm of the probability of each given answer to each text.
-
-        Args:
-            texts: The inputs.
-            answers: The answers to each of them.
-            **reading: See `Reading`.
+        """Computes the logarithm of the probability of each given answer to each text; see `Reading`.
 
         Raises:
             UserError: If the model gives no probability to an answer.
@@ -205,9 +200,6 @@ def most_positions(model: nn.Module) -> tuple[int | None, int | None]:
     """Finds the most tokens of an input and of a target for which a model has positions.
 
     Models without a table (relative or rotary positions, sinusoids that are computed) have no limit here.
-
-    Args:
-        model: The model.
 
     Returns:
         The least of the tables that see inputs, and of those that see targets; `None` where there is none.

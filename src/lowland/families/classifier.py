@@ -149,11 +149,7 @@ class Classifier(Family):
 
 
 def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) -> tuple[list[TokenIds], int]:
-    """Encodes pairs of texts as the tokenizer puts two together, of which the longer one is cut first.
-
-    Returns:
-        The ids of each pair, and how many were cut.
-    """
+    """Encodes pairs of texts as the tokenizer puts two together; the longer one is cut first. Counts cuts."""
     if not pairs:
         return [], 0
     text = some_text(tokenizer)

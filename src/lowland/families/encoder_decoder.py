@@ -93,14 +93,10 @@ class EncoderDecoder(Writer):
 
 
 def set_languages(loaded: LoadedModel, settings: FamilySettings) -> list[str]:
-    """Chooses the languages of a tokenizer that has some (mBART, M2M100, NLLB).
+    """Chooses the languages of a tokenizer that has some (mBART, M2M100, NLLB); says which, in a sentence.
 
-    Args:
-        loaded: The model and its tokenizer; the model's first written token becomes the target's language.
-        settings: The languages; where they name none, the tokenizer's own hold.
-
-    Returns:
-        A sentence that says which languages these are.
+    The model's first written token becomes the target's language. Where the settings name no languages, the
+    tokenizer's own hold.
 
     Raises:
         UserError: If a language is missing or unknown, or the tokenizer has none.

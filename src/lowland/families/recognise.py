@@ -28,11 +28,7 @@ FAMILIES: dict[str, type[Family]] = {family.name: family for family in (EncoderD
 
 
 def recognise(config: PreTrainedConfig, name: str = "auto") -> type[Family]:
-    """Tells the family of a model from its configuration.
-
-    Args:
-        config: The model's configuration.
-        name: A family's name; `auto` to tell it.
+    """Tells the family of a model from its configuration, or gives the one of a name that is not `auto`.
 
     Raises:
         UserError: If transformers knows no such use of the model.
@@ -87,9 +83,6 @@ def load_family(
         dropout: As in `lowland.models.load_model`.
         hub: As in `lowland.models.load_model`.
 
-    Returns:
-        The model.
-
     Raises:
         UserError: If the model cannot be loaded, or not be used so.
     """
@@ -111,16 +104,9 @@ def load_family(
 
 
 def family_defaults(model: str, settings: Mapping[str, Any], lora: bool, hub: bool) -> dict[str, Any]:
-    """Gives the defaults of training that differ from T5's, which are those of no other family.
+    """Gives the defaults of training that differ from T5's, in sections.
 
-    Args:
-        model: The model's name.
-        settings: The settings of the family that are given.
-        lora: Whether adapters are trained.
-        hub: Whether the hub may be asked.
-
-    Returns:
-        Settings in sections; none where the model cannot be read, which its loading will say.
+    There are none where the model cannot be read, which its loading will say.
     """
     if model == EMBEDDED:
         return {}

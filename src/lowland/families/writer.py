@@ -162,17 +162,10 @@ def agree(loaded: LoadedModel, first_read: int | None) -> list[str]:
 
 
 def set_aside(loaded: LoadedModel, first_target: int | None) -> list[str]:
-    """Takes out of a model's generation settings what would change what is written.
+    """Takes out of a model's generation settings what would change what is written; says so in a sentence.
 
     A summariser's least length or forbidden repetitions make it impossible to write a short label. What a
-    model was trained to begin its targets with stays forced.
-
-    Args:
-        loaded: The model; its generation_config is changed in place.
-        first_target: The token with which its targets begin; `None` where they begin with their text.
-
-    Returns:
-        A sentence where anything was taken out.
+    model was trained to begin its targets with, `first_target`, stays forced.
     """
     config: Any = loaded.model.generation_config
     if config is None:

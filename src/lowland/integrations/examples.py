@@ -86,15 +86,10 @@ class Pairs(Examples):
 
 
 def examples_of(trainer: Any, inputs: Any) -> Any:
-    """Tells what the examples of a micro-batch are.
+    """Tells what the examples of a micro-batch are: its rows, or an `Examples`.
 
-    Args:
-        trainer: The Trainer. Its class and its collator's are known by their names, also those that Unsloth
-            makes of TRL's.
-        inputs: What its `compute_loss` gets.
-
-    Returns:
-        The inputs themselves where each row is an example, or an `Examples` of them.
+    The classes of the Trainer and of its collator are known by their names, also those that Unsloth makes of
+    TRL's.
     """
     line = (*type(trainer).__mro__, *type(getattr(trainer, "data_collator", None)).__mro__)
     if any(_is_paired(one) for one in line) and isinstance(inputs, Mapping) and "input_ids" in inputs:

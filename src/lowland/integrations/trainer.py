@@ -129,13 +129,8 @@ class SAMTrainerMixin(_Trainer):
     def sam_examples(self, inputs: Any) -> Any:
         """Tells what the examples of a micro-batch are, of which the ascent takes the first ones.
 
-        Override it where a Trainer's batches are of a form that lowland does not know.
-
-        Args:
-            inputs: What `compute_loss` gets.
-
-        Returns:
-            The inputs where each row is an example, else a `lowland.integrations.Examples` of them.
+        Override it where a Trainer's batches are of a form that lowland does not know: return the inputs of
+        `compute_loss` where each row is an example, else a `lowland.integrations.Examples` of them.
         """
         return examples_of(self, inputs)
 

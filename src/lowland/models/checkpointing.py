@@ -10,12 +10,9 @@ from lowland.errors import UserError
 
 
 def checkpoint_layers(model: PreTrainedModel) -> None:
-    """Lets a model keep only the inputs of its layers in training, and compute the rest again.
+    """Lets a model that is trained whole keep only the inputs of its layers, and compute the rest again.
 
     The recomputation is not reentrant: SAM refuses the reentrant kind, which hides weights from its ascent.
-
-    Args:
-        model: A model that is trained whole; changed in place.
 
     Raises:
         UserError: If the model's class cannot do it.

@@ -34,27 +34,18 @@ def keep_head_separate(model: PreTrainedModel) -> None:
 
     The saved `config.json` then says `tie_word_embeddings: false`, which is what official T5.1.1
     checkpoints say and what releases 4 and 5 of transformers both read rightly.
-
-    Args:
-        model: A model of the T5 family with a separate output matrix; changed in place.
     """
     model.config.tie_word_embeddings = False
     model.all_tied_weights_keys.pop("lm_head.weight", None)
 
 
 def build_model(config: PreTrainedConfig) -> PreTrainedModel:
-    """Builds a sequence-to-sequence model with random weights.
+    """Builds a sequence-to-sequence model with random weights, in fp32 and evaluation mode.
 
     A T5 configuration whose decoder outputs are not scaled (T5.1.1: it was made with
     `tie_word_embeddings=False`), mT5 and UMT5 get an output matrix of their own, which transformers
     5 does not give them. Its standard deviation is d_model ** -0.5, so that the first logits have
     unit variance.
-
-    Args:
-        config: Any configuration that `AutoModelForSeq2SeqLM` knows.
-
-    Returns:
-        The model in fp32, in evaluation mode, drawn from torch's global random stream.
     """
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)
     if is_t5(model) and not getattr(model.config, "scale_decoder_outputs", False):

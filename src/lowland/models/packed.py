@@ -49,16 +49,14 @@ def is_packable(model: nn.Module) -> bool:
 
 
 def pack(batch: Mapping[str, Tensor], decoder_inputs: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """Takes the tokens to compute out of a batch: the real ones, and a little padding.
+    """Takes the tokens to compute out of a batch: the arguments of `PackedT5`.
 
-    It asks for numbers of tokens, so that a batch is best packed before it goes to an accelerator.
+    They are the real ones and a little padding. It asks for numbers of tokens, so that a batch is best
+    packed before it goes to an accelerator.
 
     Args:
         batch: `input_ids` and `attention_mask` `# (batch, input_len)`, `labels` `# (batch, target_len)`.
         decoder_inputs: Shifts labels to the right, as the model does it.
-
-    Returns:
-        The arguments of `PackedT5`.
     """
     attended, labels = batch["attention_mask"] != 0, batch["labels"]
     real = labels != IGNORED

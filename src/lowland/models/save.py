@@ -23,11 +23,6 @@ def save_model(loaded: LoadedModel, directory: str | Path, *, overwrite: bool = 
     Everything is written beside the directory first, with checksums, and then renamed into place, so that
     an interrupted save never leaves half a checkpoint under the final name.
 
-    Args:
-        loaded: The model and its tokenizer.
-        directory: Where to; made if it does not exist.
-        overwrite: Whether a directory that holds something is replaced as a whole.
-
     Raises:
         UserError: If the directory holds something and `overwrite` is false.
         OSError: If it cannot be written.
@@ -56,16 +51,10 @@ def save_model(loaded: LoadedModel, directory: str | Path, *, overwrite: bool = 
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """Fingerprints all parameters and buffers of a model's state.
+    """Fingerprints all parameters and buffers of a model's state; the device does not matter.
 
-    Names, types, shapes and bytes are hashed in the order of the names; tied weights count under
-    each of their names. The device does not matter.
-
-    Args:
-        model: Any module.
-
-    Returns:
-        64 hexadecimal digits, equal if and only if the states are equal bit for bit.
+    Names, types, shapes and bytes are hashed in the order of the names; tied weights count under each of
+    their names. Two hashes are equal if and only if the states are equal bit for bit.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

@@ -32,9 +32,6 @@ def find_flips(reference: ArrayLike, arm: ArrayLike) -> Flips:
         reference: Whether the reference has each example right, for each seed. `# (seeds, examples)`
         arm: Whether the arm has, in the same order. `# (seeds, examples)`
 
-    Returns:
-        The flips.
-
     Raises:
         ValueError: If the two differ in shape.
     """
@@ -62,17 +59,14 @@ def flip_rows(
     reference: Sequence[Sequence[str]],
     arm: Sequence[Sequence[str]],
 ) -> list[dict[str, object]]:
-    """Writes flips for a reader: what was asked, what is right, and what each arm wrote in each seed.
+    """Writes flips of `Flips.telling` as rows of JSON lines: what was asked, what is right, each answer.
 
     Args:
-        flips: The flips to show, of `Flips.telling`.
+        flips: The flips to show.
         inputs: The test examples' inputs.
         targets: Their targets.
         reference: For each seed the reference's predictions of all examples.
         arm: For each seed the arm's.
-
-    Returns:
-        A row for each flip, ready for a file of JSON lines.
     """
     return [
         {

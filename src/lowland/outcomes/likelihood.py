@@ -44,14 +44,11 @@ their mean `confidence` and share of `right` ones, both nan without any."""
 
 
 def measure_answers(log_likelihoods: ArrayLike, tokens: Sequence[int] | None) -> dict[str, float]:
-    """Measures the likelihood of right answers.
+    """Measures the mean loss of right answers and, where there are tokens, of their tokens.
 
     Args:
         log_likelihoods: Of the right answer to each example, a sum over its tokens, in nats. `# (examples,)`
         tokens: Tokens of each answer, the end included; `None` for a model that writes none. `# (examples,)`
-
-    Returns:
-        Outcome -> value: the mean loss of an answer and, where there are tokens, of a token.
     """
     values = _filled(log_likelihoods, 1)
     measured = {ANSWER_LOSS.name: -float(values.mean())}

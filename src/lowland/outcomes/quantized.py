@@ -43,15 +43,7 @@ ROUNDINGS = (INT8, INT4)
 
 
 def round_weight(weight: Tensor, rounding: Rounding) -> Tensor:
-    """Rounds a weight to the nearest values that a few bits can hold.
-
-    Args:
-        weight: The weight of a linear layer. `# (outputs, inputs)`
-        rounding: How.
-
-    Returns:
-        The rounded weight, in the weight's own type. `# (outputs, inputs)`
-    """
+    """Rounds a linear layer's weight `# (outputs, inputs)` to the nearest values that a few bits can hold."""
     outputs, inputs = weight.shape
     group = min(rounding.group or inputs, inputs)
     # Zeros at the end widen no group's range: a grid holds 0 anyway.
@@ -94,10 +86,6 @@ def rounded_weights(model: nn.Module, rounding: Rounding) -> Iterator[int]:
     """Rounds the weights of a model's linear layers for as long as the context lasts.
 
     Afterwards every weight is bit for bit what it was: a copy of those of linear layers is kept meanwhile.
-
-    Args:
-        model: The model.
-        rounding: How.
 
     Yields:
         How many numbers were rounded.

@@ -62,15 +62,7 @@ class Classes:
 
 
 def score_classes(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str]) -> Classes:
-    """Scores each class on its own.
-
-    Args:
-        targets: The right label of each example.
-        predictions: What the model wrote; what is none of the labels counts as `(other)`.
-        labels: The labels, in the order of rows and columns.
-
-    Returns:
-        The scores and the confusion matrix.
+    """Scores each class on its own; a prediction that is none of the labels counts as `(other)`.
 
     Raises:
         ValueError: If there are no examples, not as many predictions, or a target is none of the labels.

@@ -62,14 +62,10 @@ class Power:
 
 
 def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None) -> Spread:
-    """Estimates the spread of a difference from finished runs that are no pairs.
+    """Estimates the spread of a difference from finished runs that are no pairs: for each arm its scores.
 
     The variance of a difference is taken as twice that of a score, pooled within the arms. Where a seed
     moves both arms alike, pairs differ less than that.
-
-    Args:
-        scores: For each arm the scores of its runs.
-        source: Where they are from.
 
     Raises:
         ValueError: If no arm has two runs.
@@ -87,33 +83,17 @@ def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None)
 
 
 def power(seeds: int, spread: Spread, unit: str = "points") -> Power:
-    """Says what a number of seeds can see.
+    """Says what a number of seeds of each arm can see.
 
     A spread that was estimated from a few runs may be far off, and the statement allows for it: over
     pilots as well as experiments, a difference of the size that it names is called in 4 of 5 cases.
-
-    Args:
-        seeds: The seeds of each arm.
-        spread: How much a difference varies from seed to seed.
-        unit: What the numbers are called.
-
-    Returns:
-        The statement.
     """
     sees = _visible(seeds, spread.freedom) * spread.value if seeds >= 2 else math.inf
     return Power(seeds=seeds, sees=sees, spread=spread, unit=unit)
 
 
 def seeds_for(detect: float, spread: Spread, most: int = MOST_SEEDS) -> int | None:
-    """Finds the smallest number of seeds that sees a difference in 4 of 5 cases.
-
-    Args:
-        detect: The difference, in the spread's unit, above 0.
-        spread: How much a difference varies from seed to seed.
-        most: The largest number to think of.
-
-    Returns:
-        The seeds; `None` where `most` seeds do not suffice.
+    """Finds the fewest seeds that see a difference in 4 of 5 cases; `None` if `most` do not suffice.
 
     Raises:
         ValueError: If `detect` is not above 0.
@@ -143,11 +123,6 @@ def _chance(difference: float, seeds: int, freedom: int | None) -> float:
     This is the mean of the normal distribution function over both standard deviations, that of the pairs
     and the estimate in which the difference is measured: the noncentral t distribution, which libraries
     compute badly for large shifts.
-
-    Args:
-        difference: The true difference, in units of the spread's estimate.
-        seeds: Number of pairs.
-        freedom: Degrees of freedom of the estimate; `None` where it is exact.
     """
     estimates = np.ones(1) if freedom is None else _deviations(freedom)
     shift = difference * math.sqrt(seeds) * estimates[:, None]  # (slices, 1)

@@ -18,10 +18,6 @@ class Average:
     Training does not see it. The exponential average begins with the weights themselves, and its decay rises
     as (1 + n) / (10 + n), so that the first ones are soon forgotten. It is one copy of the trainable weights.
 
-    Args:
-        model: The model.
-        settings: `ema` or `average_last`, and the number of steps.
-
     Source:
         Polyak and Juditsky (1992); the last steps: Izmailov et al. (2018), arXiv 1803.05407. Computed by
         `torch.optim.swa_utils`; the rise of the decay is that of TensorFlow's `ExponentialMovingAverage`.

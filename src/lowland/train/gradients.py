@@ -23,14 +23,14 @@ def build_loss(
     bf16: bool,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
 ) -> Any:
-    """Builds the loss that a step of training descends on.
+    """Builds the loss that a step of training descends on: that of the model, with noise if asked for.
 
     Args:
         make: Makes the loss of the model, as `Family.loss` does.
         device: Where it is computed.
         train: Its terms, and noise on the embeddings.
         bf16: Whether under bf16 autocast.
-        wrap: See `Family.loss`.
+        wrap: See `lowland.train.loss.encoder_decoder_loss`.
     """
     kind = train.embedding_noise
     loss = make(
@@ -47,15 +47,7 @@ def build_loss(
 
 
 def build_gradient(model: nn.Module, train: TrainSettings, sam: SAMConfig) -> StandardGradient:
-    """Builds the gradient: SAM's, or the baseline's where the radius is 0.
-
-    Args:
-        model: The model as its forward pass is called.
-        train: Size of the micro-batches.
-        sam: SAM's settings.
-
-    Returns:
-        What fills `.grad` in the training loop.
+    """Builds what fills `.grad` in the training loop: SAM, or the baseline's gradient where the radius is 0.
 
     Raises:
         UserError: If the model has no parameter of the names that are to be perturbed.

@@ -41,13 +41,13 @@ class Training:
     """The training of one model, which can be saved between any two steps.
 
     Args:
-        model: A language model on the accelerator's device. It is trained in place.
+        model: A language model on the accelerator's device. It is trained in place, its weights in fp32.
         batches: Endless whole batches; `state_dict` gives their place as JSON values.
         loss: Makes the loss of the model on a device; `encoder_decoder_loss` by default.
         settings: How it is trained.
         sam: SAM's settings; the baseline's gradient where the radius is 0.
         accelerator: Device and processes.
-        bf16: Whether to compute under bf16 autocast. The weights are fp32 in any case.
+        bf16: Whether to compute under bf16 autocast.
         on_failure: Says more of the batch at which training stops, in a sentence for the error.
     """
 
@@ -143,16 +143,13 @@ class Training:
         on_evaluation: Callable[[int], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Trains up to the last step, or until it is asked to stop.
+        """Trains up to the last step, which it says, or until it is asked to stop.
 
         Args:
             on_log: Called every `log_every` steps and at the last.
             on_evaluation: Called with the step every `evaluate_every` steps and at the last; also first of
                 all where training goes on at such a step.
             stop: Asked after every step.
-
-        Returns:
-            Whether the last step was reached.
 
         Raises:
             TrainingError: If the loss or the gradient is not finite, and the settings say to stop there, or

@@ -15,15 +15,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    """Turns `auto` into bf16 autocast where the hardware has bf16 arithmetic, else into fp32.
-
-    Args:
-        precision: As in the settings.
-        device: Where the model will run.
-
-    Returns:
-        `fp32` or `bf16`; weights are fp32 in both.
-    """
+    """Turns `auto` into bf16 autocast where the hardware has bf16 arithmetic, else into fp32."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -50,15 +42,12 @@ def be_deterministic() -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library to keep freed memory instead of handing it back to the system.
+    """Tells the C library to keep freed memory instead of handing it back; tells whether it could be told.
 
     By default every large tensor on a CPU is fresh memory, which the system clears page by page. A training
     step makes and frees the same tensors again and again, so that keeping them saves a good part of the
     optimizer's step and of SAM's copy of the weights (`benchmarks/bench_overhead.py --keep-memory`). The
     process holds its peak until it ends. This is for programs, not for libraries: it concerns the process.
-
-    Returns:
-        Whether the C library is one that can be told.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -11,17 +11,10 @@ Stream: TypeAlias = Literal[
 
 
 def derive_seed(seed: int, stream: Stream) -> int:
-    """Derives a stream's own seed from the run's seed.
+    """Derives a stream's own seed, in [0, 2**63), from the run's seed, which is 0 or more.
 
-    Streams are independent: taking more numbers from one does not shift another. Both arms of a seed
-    share all of them.
-
-    Args:
-        seed: The run's seed, >= 0.
-        stream: What the numbers are for.
-
-    Returns:
-        A number in [0, 2**63).
+    Streams are independent: taking more numbers from one does not shift another. All arms of a seed share
+    all of them.
     """
     digest = hashlib.sha256(f"{stream}:{seed}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
