@@ -1,8 +1,8 @@
 """T5's forward pass in training over real tokens alone.
 
-The library computes every layer for padding, too. Here the real tokens of a batch are one long row, with a
-little padding that makes its length a rounder number, and only the products of queries, keys and values see
-sequences. The modules are the library's own; the numbers are the library's up to rounding.
+The library computes every layer for padding, too. Here the real tokens of a batch are one long row, and only
+the products of queries, keys and values see sequences. The modules are the library's own, and the numbers are
+the library's up to rounding.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from transformers.activations import NewGELUActivation
 
 IGNORED = -100
 """Label of a padding position, as everywhere in Hugging Face's models."""
-
-LEAST_READ, LEAST_WRITTEN = 64, 16
-"""Numbers of input and of target tokens are multiples of these, where there is padding to fill them up."""
 
 KNOWN = ("torch.nn.modules.", "transformers.")
 """Where the classes of the parts are defined that are called as they are."""
@@ -49,10 +46,9 @@ def is_packable(model: nn.Module) -> bool:
 
 
 def pack(batch: Mapping[str, Tensor], decoder_inputs: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """Takes the tokens to compute out of a batch: the arguments of `PackedT5`.
+    """Takes the real tokens out of a batch: the arguments of `PackedT5`.
 
-    They are the real ones and a little padding. It asks for numbers of tokens, so that a batch is best
-    packed before it goes to an accelerator.
+    It asks for numbers of tokens, so that a batch is best packed before it goes to an accelerator.
 
     Args:
         batch: `input_ids` and `attention_mask` `# (batch, input_len)`, `labels` `# (batch, target_len)`.
@@ -62,31 +58,16 @@ def pack(batch: Mapping[str, Tensor], decoder_inputs: Callable[[Tensor], Tensor]
     real = labels != IGNORED
     # Where a label is left out before a row's last, its token is seen by those after it all the same.
     seen = real.flip(1).cumsum(1).flip(1) > 0
-    read, written = _rounded(attended, LEAST_READ), _rounded(seen, LEAST_WRITTEN)
     return {
-        "input_ids": batch["input_ids"][read],
-        "input_shape": tuple(read.shape),
-        "input_places": _places(read),
+        "input_ids": batch["input_ids"][attended],
+        "input_shape": tuple(attended.shape),
+        "input_places": _places(attended),
         "attended": None if bool(attended.all()) else attended,
-        "decoder_input_ids": decoder_inputs(labels)[written],
-        "decoder_shape": tuple(written.shape),
-        "decoder_places": _places(written),
-        "scored": None if torch.equal(real, written) else _places(real[written]),
+        "decoder_input_ids": decoder_inputs(labels)[seen],
+        "decoder_shape": tuple(seen.shape),
+        "decoder_places": _places(seen),
+        "scored": _places(real[seen]),
     }
-
-
-def _rounded(tokens: Tensor, least: int) -> Tensor:
-    """Adds padding to the tokens of a batch until their number is rounder, as far as there is padding.
-
-    It becomes a multiple of `least`, and of a 32nd to a 16th of it. Every other number of rows is another
-    shape, for which a library makes and keeps kernels, and memory is cut anew. Nobody sees what is added: no
-    input of a row with a token attends to padding, and no target to what comes after it.
-    """
-    count = int(tokens.sum())
-    missing = -count % max(least, 1 << max(0, count.bit_length() - 5))
-    rounded = tokens.clone(memory_format=torch.contiguous_format)
-    rounded.view(-1)[(~tokens).reshape(-1).nonzero()[:missing, 0]] = True
-    return rounded
 
 
 class PackedT5(nn.Module):
