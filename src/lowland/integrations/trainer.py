@@ -253,9 +253,8 @@ class SAMTrainerMixin(_Trainer):
     def _each_batch_its_own(self) -> Iterator[None]:
         """Makes `compute_loss` give a micro-batch's own mean, whatever normalisation it is written for.
 
-        The gradient weighs micro-batches and devices itself. The Trainer would leave this to the model,
-        and T5, which takes the number of items and ignores it, would give the sum of k means instead of
-        one mean: k times the gradient, and once more the number of devices.
+        The gradient weighs micro-batches and devices itself. T5, which takes the number of items and ignores
+        it, would give the sum of k means: k times the gradient, and once more the number of devices.
         """
         kept = self.args.average_tokens_across_devices, self.current_gradient_accumulation_steps
         self.args.average_tokens_across_devices, self.current_gradient_accumulation_steps = False, 1

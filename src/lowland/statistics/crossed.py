@@ -57,8 +57,7 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike) -> CrossedInterval:
         arm: The arm's, in the same order. `# (seeds, examples)`
 
     Raises:
-        ValueError: If the two differ in shape, hold other than finite numbers, or have fewer than two seeds
-            or examples.
+        ValueError: If the two differ in shape, are not finite, or have fewer than two seeds or examples.
 
     Source:
         Crossed random effects, without iteration: Satterthwaite, "An approximate distribution of estimates

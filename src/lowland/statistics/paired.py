@@ -1,8 +1,6 @@
-"""Compares two arms over the seeds that both of them ran.
+"""Compares two arms seed by seed.
 
-A seed fixes the order of the examples, the dropout and whatever else is random, for both
-arms alike. So the arms are compared seed by seed: the differences are the data, and
-Student's t gives the interval for their mean.
+A seed fixes all that is random for both arms, so that their differences are the data.
 """
 
 from __future__ import annotations
@@ -127,9 +125,6 @@ def compare_pairs(
         arm: Scores of the arm's runs, in the same order of seeds.
         sequential: Whether seeds were added after looking: then the interval is wider, and without one
             its ends are nan.
-
-    Returns:
-        The comparison.
 
     Raises:
         ValueError: If the two do not have the same length.

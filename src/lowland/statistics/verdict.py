@@ -1,8 +1,4 @@
-"""The one place where a verdict is decided.
-
-`decide` knows the margin within which arms count as equal, tells apart the ways in which nothing was
-detected, and takes account of many verdicts and of seeds that were added after looking.
-"""
+"""The one place where a verdict is decided."""
 
 from __future__ import annotations
 
@@ -134,9 +130,6 @@ def decide(
         ceiling: The outcome of a perfect model, such as 100; `None` where there is none.
         adjusted_p: The comparison's p value, adjusted for the verdicts beside this one; see `holm`.
         unit: What the numbers are called.
-
-    Returns:
-        The verdict.
 
     Raises:
         ValueError: If the margin is negative.
