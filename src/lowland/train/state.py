@@ -89,13 +89,6 @@ def stream_rows() -> dict[str, Tensor]:
     return streams
 
 
-def restore_rows(streams: Mapping[str, Tensor], process: int = 0) -> None:
-    """Puts torch's random streams where `stream_rows` found them; those of a GPU only where there is one."""
-    torch.set_rng_state(streams["torch"][process].clone())
-    if "cuda" in streams and torch.cuda.is_available():
-        torch.cuda.set_rng_state(streams["cuda"][process].clone())
-
-
 def read_values(folder: Path) -> dict[str, Any]:
     """Checks a saved state and reads its values.
 
@@ -128,7 +121,9 @@ def load_state(
     weights, tensors = model.state_dict(), load_file(folder / TENSORS)
     for name, tensor in load_file(folder / WEIGHTS).items():
         weights[name].copy_(tensor)
-    restore_rows(under("random/", tensors), process)
+    torch.set_rng_state(tensors["random/torch"][process].clone())
+    if "random/cuda" in tensors and torch.cuda.is_available():  # saved with a GPU, and there is one
+        torch.cuda.set_rng_state(tensors["random/cuda"][process].clone())
     version, numbers, rest = state["random"]["python"]
     random.setstate((version, tuple(numbers), rest))
     numpys, *place = state["random"]["numpy"]
