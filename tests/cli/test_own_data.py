@@ -87,6 +87,14 @@ def test_predict_reads_what_comparisons_read(own_experiment: Path, tmp_path: Pat
     assert "new.csv.gz has semicolons between its fields" in " ".join(result.err.split())
 
 
+def test_predict_takes_the_model_of_an_experiment(own_experiment: Path, tmp_path: Path) -> None:
+    """An experiment's directory stands for the model to use in it, with a word."""
+    rows = write_rows(tmp_path / "new.jsonl", reviews(2))
+    result = succeed("predict", "--model", own_experiment, "--input", rows)
+    assert result.out == succeed("predict", "--model", own_experiment / "model", "--input", rows).out
+    assert "The model to use of this experiment is" in result.err
+
+
 def test_predict_by_task(experiment: Path, tmp_path: Path) -> None:
     """A model of one registered task writes its inputs as the task does, and needs no answers in the rows."""
     question = "on which continent is Chad?"

@@ -140,7 +140,8 @@ def test_every_encoder_decoder_has_a_loss(tmp_path: Path, kind: str) -> None:
         own = float(family.loaded.model.eval()(**batch).loss)
     # Sums in fp32, in another order.
     assert loss == pytest.approx(own, rel=1e-5)
-    assert len(family.predict(["hi"], input_length=8, target_length=2)) == 1
+    # As long as its table of positions allows.
+    assert len(family.predict(["hi"], input_length=1000, target_length=1000)) == 1
 
 
 def classifier(folder: Path, target: str, **changes: Any) -> Family:

@@ -50,6 +50,10 @@ def generation_of(arguments: argparse.Namespace) -> Generation:
 def check_model(arguments: argparse.Namespace) -> Path:
     """Returns the directory that `--model` names; it must be there unless another model has the name."""
     directory = Path(arguments.model).expanduser()
+    if (directory / "experiment.toml").is_file() and (directory / "model").is_dir():
+        directory /= "model"
+        arguments.model = str(directory)
+        note(f"The model to use of this experiment is {directory}.")
     if not (directory.is_dir() or arguments.model == "embedded" or getattr(arguments, "data.hub", False)):
         raise UserError(
             f"--model: {arguments.model} is no directory. Give that of a model (DIR/model of an experiment), "

@@ -18,6 +18,23 @@ COLUMN = 24
 Reader = Callable[[str], Any]
 
 
+ELSEWHERE = {
+    **dict.fromkeys(("--lr",), "--learning-rate"),
+    **dict.fromkeys(("--batch", "--bs", "--per-device-train-batch-size"), "--batch-size"),
+    **dict.fromkeys(("--max-steps", "--iterations"), "--steps"),
+    **dict.fromkeys(("--num-epochs", "--num-train-epochs"), "--epochs"),
+    **dict.fromkeys(("--validation", "--valid", "--val", "--dev", "--test-file", "--eval-file"), "--test"),
+    **dict.fromkeys(("--train-file", "--data", "--dataset"), "--train"),
+    **dict.fromkeys(("--label", "--labels", "--output-column"), "--target"),
+    **dict.fromkeys(("--output", "--output-dir"), "--out"),
+    **dict.fromkeys(("--model-name", "--model-name-or-path"), "--model"),
+    **dict.fromkeys(("--bf16", "--fp16", "--fp32", "--dtype"), "--precision"),
+    **dict.fromkeys(("--peft", "--use-peft", "--adapter"), "--lora"),
+    **dict.fromkeys(("--seed",), "--seeds"),
+}
+"""Names that options have in other tools -> ours."""
+
+
 class Parser(argparse.ArgumentParser):
     """Parses arguments in any order; a mistake is a `UserError`.
 
@@ -62,6 +79,11 @@ class Parser(argparse.ArgumentParser):
         for word in left:
             if word.startswith("-"):
                 options = [option for option in self._option_string_actions if option.startswith("--")]
+                meant = ELSEWHERE.get(word.partition("=")[0].replace("_", "-"))
+                if meant in options:
+                    raise UserError(
+                        f"Unknown option of {self.prog} {word.partition('=')[0]!r}. Did you mean {meant}?"
+                    )
                 raise unknown_name(f"option of {self.prog}", word.partition("=")[0], options)
         if left:
             raise UserError(f"Unexpected {left[0]!r}. See {self.prog} --help.")

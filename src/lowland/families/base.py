@@ -214,6 +214,8 @@ def most_positions(model: nn.Module) -> tuple[int | None, int | None]:
             continue
         # BART and OPT begin at row 2; RoBERTa, MPNet and ProphetNet after the row of padding.
         after_padding = 0 if module.padding_idx is None else module.padding_idx + 1
+        # ProphetNet reads the place after the one that it writes, too.
+        after_padding += type(module).__name__.startswith("ProphetNet")
         rows = module.num_embeddings - (int(getattr(module, "offset", 0)) or after_padding)
         inputs += [rows] * ("decoder" not in parts)
         targets += [rows] * ("encoder" not in parts)
