@@ -65,7 +65,8 @@ class Parser(argparse.ArgumentParser):
         actions = {action.dest: action for action in self._actions}
         for action in (actions[name] for name in self._common):
             value = f" {action.metavar}" if action.nargs != 0 and action.option_strings else ""
-            name = action.option_strings[0] if action.option_strings else f"{action.metavar} ..."
+            more = " ..." if action.nargs == "*" else ""
+            name = action.option_strings[0] if action.option_strings else f"{action.metavar}{more}"
             lines.append(f"  {name + value:<{COLUMN - 3}} {_in_short(str(action.help))}")
         return "\n".join([*lines, "", str(self.epilog).rstrip()]) + "\n"
 

@@ -26,6 +26,10 @@ examples:
   lowland sharpness runs/compare-demo-1a2b3c4d
   lowland sharpness runs/sst2 --radii 0.05,0.15 --hessian-examples 0
 """
+COMMON = (
+    *("experiment", "seeds", "checkpoint", "data.data_dir", "data.hub", "sharpness.radii"),
+    *("sharpness.examples", "sharpness.batch_size", "sharpness.hessian_examples", "out"),
+)
 INTERRUPTED = "interrupted. The same command resumes where it stopped."
 
 
