@@ -25,11 +25,12 @@ HELP = "check this machine and the installation"
 USAGE = "[--option ...]"
 DESCRIPTION = """\
 Checks the installed packages, the cores, precision, memory and disk of this
-machine, and (--data-dir) which official data sets are there. Each line is ok, a
-note, or a problem; a problem makes the exit code 1."""
+machine, (--model) how a model loads and what it needs, and (--data-dir) which
+official data sets are there. Each line is ok, a note, or a problem; a problem
+makes the exit code 1."""
 EPILOG = """\
 examples:
-  lowland doctor --data-dir ~/glue
+  lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue
 """
 
 EXTRAS = {
@@ -50,6 +51,8 @@ Findings: TypeAlias = Iterator[tuple[str, str, str]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     options.add_sources(parser)
+    text = "directory of a checkpoint: how it loads, and what a step of it needs here"
+    options.add(parser, "--model", "NAME", text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,6 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     levels = show("Installed", packages())
     if "problem" not in levels:  # what follows imports these packages
         levels += show("This machine", machine())
+        if "model" in arguments and "problem" not in levels:
+            from lowland.cli.doctor_model import look_at_model
+
+            levels += show("Model", look_at_model(arguments.model, getattr(arguments, "data.hub", False)))
     folder = getattr(arguments, "data.data_dir", None)
     if folder is not None:
         levels += show(f"Official files in {folder}", data_sets(Path(folder).expanduser()))

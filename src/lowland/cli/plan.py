@@ -70,17 +70,18 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], jobs: int, store: Path) ->
             f"{count(len(work.evaluation), 'set')}{held_out}",
         ),
         ("outcomes", _outcomes(config)),
-        ("memory", f"{_sizes(plan.memory)}; {gigabytes(plan.available)} free"),
+        ("memory", f"{sizes(plan.memory)}; {gigabytes(plan.available)} free"),
         ("time", _time(plan)),
     ]
     if jobs > 1:
         facts.append(("jobs", _jobs(min(jobs, runs), plan.device)))
-    print_facts("Plan", [*facts, ("disk", _sizes(plan.disk))])
+    print_facts("Plan", [*facts, ("disk", sizes(plan.disk))])
     if plan.advice:
         say(f"* {plain(plan.advice)}")
 
 
-def _sizes(parts: Mapping[str, int]) -> str:
+def sizes(parts: Mapping[str, int]) -> str:
+    """Lists what takes memory or disk, with the sum."""
     listed = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items())
     return f"about {gigabytes(sum(parts.values()))}: {listed}"
 
