@@ -27,7 +27,7 @@ def look_at_model(name: str, hub: bool) -> Iterator[tuple[str, str, str]]:
     from lowland.planning.plan import plan_experiment, refuse_oversized
     from lowland.planning.remaining import sam_passes
     from lowland.runs.examples import load_data
-    from lowland.runs.start import start_model
+    from lowland.runs.prepared import start_model
 
     quiet_libraries()
     with TemporaryDirectory() as folder:
