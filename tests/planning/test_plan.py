@@ -7,10 +7,12 @@ from typing import get_args
 
 import pytest
 import torch
+import transformers
 from torch.autograd.graph import saved_tensors_hooks
 
 from lowland.cli import main
 from lowland.config.experiment import SEEDS, build_config
+from lowland.errors import UserError
 from lowland.families.recognise import load_family
 from lowland.methods import rise
 from lowland.models import load_model
@@ -83,6 +85,31 @@ def test_activations_are_those_of_a_real_pass() -> None:
     counted = memory.activation_bytes(model, 40, 8)
     # The masks are made in another way, and the loss is counted too.
     assert counted == pytest.approx(real, rel=0.25)
+
+
+@pytest.mark.parametrize("kind", ["Bart", "T5", "GPT2"])
+def test_classifiers_of_every_body_are_counted(kind: str) -> None:
+    """Classifiers that look at the end of their text, by a decoder of their own or none, have activations."""
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=20, d_model=8, n_embd=8, d_kv=4, d_ff=8, num_layers=1, n_layer=1, n_head=2, num_heads=2,
+        encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=8, decoder_ffn_dim=8, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+    assert memory.activation_bytes(model, 12, 4) > 8 * 12 * 4
+
+
+def test_a_model_that_cannot_be_counted_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a strange model raises while it is planned ends in a sentence with the way on."""
+
+    def strange(*_: object, **__: object) -> None:
+        raise IndexError("of its own")
+
+    monkeypatch.setattr("lowland.planning.memory.training_memory", strange)
+    config = build_config({"data": {"tasks": ["facts/continents"]}})
+    with pytest.raises(UserError, match=r"cannot be estimated for embedded \(of its own\).*leave --plan out"):
+        plan_experiment(config)
 
 
 @pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])

@@ -180,8 +180,10 @@ def _forward(
 ) -> None:
     inputs = torch.zeros(1, lengths[0], dtype=torch.long, device=device)
     arguments: dict[str, Any] = {"input_ids": inputs}
-    if model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder and model.can_generate():
         arguments["decoder_input_ids"] = inputs.new_zeros(1, max(1, lengths[1]))
+    elif isinstance(end := model.config.eos_token_id, int):
+        inputs[:, -1] = end  # at which a classifier with a decoder (BART's) looks
     if model.can_generate():
         arguments["use_cache"] = False
     scores = functional_call(model, dict(weights), kwargs=arguments).logits.float()

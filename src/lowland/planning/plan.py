@@ -139,7 +139,16 @@ def plan_experiment(config: ExperimentConfig, data: ExperimentData | None = None
         return make_plan(config, published_workload(config, family), family)
     encodings = Encodings(data, family, config.train)
     parted = part(data, config.data, seed, config.train.batch_size)
-    plan = make_plan(config, count_workload(config, data, parted, encodings, seed, family), family)
+    workload = count_workload(config, data, parted, encodings, seed, family)
+    try:
+        plan = make_plan(config, workload, family)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a strange model comes up with
+        raise UserError(
+            f"Memory cannot be estimated for {first.model} ({error}). It may train all the same: leave "
+            "--plan out."
+        ) from error
     batch = next(encodings.batches(parted, config.train.batch_size, seed, family))
     return replace(plan, step_seconds=step_seconds(family, batch, config.train))
 
