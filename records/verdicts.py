@@ -214,7 +214,7 @@ def tuning_table(record: Record) -> str:
 
 
 def results(found: Mapping[str, Record]) -> list[Row]:
-    """Judges all records of the protocol; gives what decides a claim, and what else the page is to tell."""
+    """Judges all records of the protocol; gives what decides a claim, by letter, and what else is told."""
     told = []
     for family in families(found):
         told += [
@@ -222,7 +222,7 @@ def results(found: Mapping[str, Record]) -> list[Row]:
             for (_, asked), of in zip(family, rows(family), strict=True)
             if of.claim or asked.get("page", False)
         ]
-    return told
+    return sorted(told, key=lambda of: of.claim or "~")
 
 
 def times_table(found: Mapping[str, Record]) -> str:
