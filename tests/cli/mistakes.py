@@ -65,6 +65,12 @@ MISTAKES: dict[str, list[Case]] = {
         ('compare facts/continents --arm "x: sam=3 sam.rho=0.1"', ["Arm 'x'", "sam.rho lies in sam"]),
         ("compare facts/continents --config {d}/also.toml", ["outcomes.also", "names with files"]),
         (f"{ON_TASK} --general {{d}}/empty.jsonl", ["empty.jsonl", "general text"]),
+        (
+            'compare facts/continents --arm "a: sam.rho=0.1" --arm "a: sam.rho=0.2"',
+            ["--arm", "'a' is given twice"],
+        ),
+        (f"{ON_TASK} --lora r=4 r=8", ["--lora", "'r' is given twice"]),
+        (f"{ON_TASK} --lora r=four", ["--lora", "r must be a whole number", "'four'"]),
         ("compare facts/continents --max-seeds 9", ["--max-seeds", "--until-decided"]),
         ("compare fact/continents", ["Unknown task or mixture 'fact/continents'", "facts/continents"]),
         (f"{ON_TASK} --preset dem", ["preset 'dem'", "demo"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -184,3 +185,13 @@ def test_unknown_cluster_options_are_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="clusters need submitit: pip install 'lowland[cluster]'")
     with pytest.raises(UserError, match="submitit cannot use this cluster"):
         by_submitit(tmp_path, "local", {"no_such_option": 1}, 1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "least"), [("50000 100000", 1), ("150000 100000", 2), ("max 100000", 10**6)]
+)
+def test_a_containers_quota_limits_the_cores(limit: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the cores that the system gives, a container's quota leaves as many as it pays for, rounded up."""
+    monkeypatch.setattr(Path, "read_text", lambda path, **options: f"{limit}\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    assert cores() == min(8, least)

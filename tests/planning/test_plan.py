@@ -112,6 +112,16 @@ def test_a_model_that_cannot_be_counted_is_one_sentence(monkeypatch: pytest.Monk
         plan_experiment(config)
 
 
+def test_checkpointing_keeps_less() -> None:
+    """With checkpointing a pass keeps less, but more than one layer's share of what it keeps without."""
+    model = load_model("embedded", dropout=0.1).model
+    layers = model.config.num_layers + model.config.num_decoder_layers
+    whole, kept = (
+        memory.activation_bytes(model, 40, 8, checkpointed=checkpointed) for checkpointed in (False, True)
+    )
+    assert whole / layers < kept < whole
+
+
 @pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
 def test_optimizer_bytes_are_those_of_its_state(optimizer: str) -> None:
     """The optimizer's memory is what its state holds after a step."""
