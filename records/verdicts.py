@@ -149,7 +149,7 @@ def row(records: Sequence[Record], judged: Mapping[str, Any], adjusted_p: float 
     )
     beside = "" if judged["reference"] == "baseline" else f" minus {judged['reference']}"
     return Row(
-        what=f"{records[0]['model']}, {', '.join(record['task'] for record in records)}",
+        what=f"{records[0]['model']}, {f'{len(records)} tasks' if len(records) > 1 else records[0]['task']}",
         arm=judged["arm"] + beside,
         outcome=judged["outcome"],
         claim=judged.get("claim", ""),
