@@ -58,12 +58,12 @@ def run_of(tmp_path: Path) -> Callable[..., Run]:
     return lambda rho=0.0, **changes: Run(tmp_path, rho, **changes)
 
 
-def line(step: int, loss: float | None = 1.0, rate: float = 0.1, radius: float | None = None) -> StepReport:
+def line(step: int, loss: float | None = 1.0, radius: float | None = None) -> StepReport:
     """A line of a log."""
     return StepReport(
         step=step,
         loss=loss,
-        learning_rate=rate,
+        learning_rate=0.1,
         gradient_norm=1.0,
         examples=8 * step,
         target_tokens=8 * step,
@@ -131,13 +131,6 @@ def test_known_beforehand(run_of: Callable[..., Run]) -> None:
     assert run_of(0.1).directory.status()["warnings"] == []
     (sentence,) = run_of(warmup_steps=100, learning_rate=0.1).directory.status()["warnings"]
     assert "never reaches 0.1" in sentence
-
-
-def test_learning_rate_of_zero(run_of: Callable[..., Run]) -> None:
-    """A learning rate of 0 is said, but not that of a warm-up's first step."""
-    run = run_of()
-    assert run.log(line(1, rate=0.0)) == []
-    assert "learning rate is 0 at step 10" in run.log(line(10, rate=0.0))[0]
 
 
 @pytest.mark.parametrize(("cosine", "loss", "words"), [(0.1, 1.0, 1), (0.6, 1.0, 0), (0.1, 0.5, 0)])

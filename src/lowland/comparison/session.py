@@ -27,17 +27,10 @@ if TYPE_CHECKING:  # a finished comparison is shown without torch
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came out of a comparison.
-
-    Attributes:
-        directory: Where everything is, the report in `report/`.
-        report: The report.
-        again: Whether it was finished before.
-    """
+    """What came out of a comparison: the directory where everything is, and its report."""
 
     directory: Path
     report: Report
-    again: bool = False
 
     @property
     def answer(self) -> tuple[str, ...]:
@@ -180,7 +173,7 @@ def run_comparison(
                     progress.on_note(
                         f"{name} has changed since, but its examples are the same: the results stand."
                     )
-            return Comparison(directory=path, report=read_report(path), again=True)
+            return Comparison(directory=path, report=read_report(path))
 
         from lowland.comparison.compare import run_experiment
         from lowland.train.loop import TrainingError

@@ -111,7 +111,6 @@ class Health:
         """Reads a line of the log; returns what it tells for the first time."""
         found = {
             "explosion": self._explosion(report),
-            "rate": self._rate(report),
             "radius": self._radius(report),
             "plateau": self._no_progress(report),
         }
@@ -133,12 +132,6 @@ class Health:
             f"The loss exploded: it is {report.loss:.3g} at step {report.step} and was {lowest[0]:.3g} at "
             f"step {lowest[1]}; lower the learning rate{other}, or clip the gradient."
         )
-
-    def _rate(self, report: StepReport) -> str:
-        # The first step of a warm-up is at 0, which is as it should be.
-        if report.learning_rate > 0 or report.step == 1:
-            return ""
-        return f"The learning rate is 0 at step {report.step}: nothing is learnt there."
 
     def _radius(self, report: StepReport) -> str:
         rho, radius = self._sam.rho, report.radius

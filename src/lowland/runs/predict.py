@@ -7,9 +7,8 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lowland.errors import UserError
 from lowland.families.base import Family
@@ -26,14 +25,11 @@ CHUNK = 16
 """Batches that are sorted by length together."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewRow:
-    """A row to be predicted.
+class NewRow(NamedTuple):
+    """A row to be predicted: its fields, and the input texts that it makes.
 
-    Attributes:
-        row: Its fields.
-        inputs: The input texts that it makes: one for nearly all tasks; MultiRC writes one for each answer,
-            and a task may drop a row that lacks something.
+    These are one for nearly all tasks; MultiRC writes one for each answer, and a task may drop a row that
+    lacks something.
     """
 
     row: Row

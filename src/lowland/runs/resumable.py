@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from lowland.errors import UserError
+from lowland.files import DamagedError, check_sums
 from lowland.runs.directory import RunDirectory, now
 from lowland.runs.environment import describe_environment, differences
 from lowland.runs.guard import StopRequest
@@ -49,10 +50,9 @@ class Resumable:
         accelerator: The processes that train together.
         observer: Is told how the run goes on.
         stop: Whether the user asked to stop.
-        values: Gives plain JSON values of the caller's own, which are saved with every state.
-        on_saved: Called after a state was saved.
 
     Attributes:
+        best: Held-out score and step of the best checkpoint so far, which is saved with every state.
         environment: The environment in which the run was begun.
     """
 
@@ -63,20 +63,21 @@ class Resumable:
         accelerator: Accelerator,
         observer: Observer,
         stop: StopRequest,
-        values: Callable[[], dict[str, Any]],
-        on_saved: Callable[[], None],
     ) -> None:
         self.environment = describe_environment()
+        self.best: Sequence[float] | None = None
         self._training, self._directory, self._accelerator = training, directory, accelerator
-        self._observer, self._stop, self._values, self._on_saved = observer, stop, values, on_saved
+        self._observer, self._stop = observer, stop
         self._saved: int | None = None  # the step of the newest state
         self._saved_at = time.monotonic()
 
-    def restore(self) -> dict[str, Any] | None:
-        """Puts training and logs where the newest undamaged state has them.
+    @property
+    def best_step(self) -> set[int]:
+        """The step of the best checkpoint so far, if there is one."""
+        return set() if self.best is None else {int(self.best[1])}
 
-        Returns:
-            The caller's values; `None` if there is nothing to go on from.
+    def restore(self) -> bool:
+        """Puts training and logs where the newest undamaged state has them, if there is one.
 
         Raises:
             UserError: If there are states, and none of them can be used.
@@ -92,7 +93,7 @@ class Resumable:
         if isinstance(choice[0], str):
             raise UserError(choice[0])
         if choice[0] is None:
-            return None
+            return False
         saved = self._training.load(choice[0])
         self._accelerator.wait_for_everyone()
         self._directory.rewind(self._training.step, saved["logs"], saved["status"])
@@ -106,7 +107,14 @@ class Resumable:
                 "The results can differ from those of an uninterrupted run in their last bits: "
                 f"{'; '.join(different)}."
             )
-        return dict(saved["values"])
+        self.best = saved["values"]["best"]
+        if self.best is not None and self._accelerator.is_main_process:
+            try:
+                check_sums(self._directory.checkpoint(int(self.best[1])))
+            except DamagedError as error:
+                self._observer.on_note(f"The best checkpoint so far is damaged and is not used: {error}")
+                self.best = None
+        return True
 
     def _newest(self) -> Path | None:
         path, states = self._directory.path, self._directory.states()
@@ -170,7 +178,7 @@ class Resumable:
         if self._saved == self._training.step:
             return
         saved = {
-            "values": self._values(),
+            "values": {"best": self.best},
             "logs": self._directory.logs(),
             "status": self._directory.live_status,
             "settings": self._directory.path.name,
@@ -179,4 +187,4 @@ class Resumable:
         }
         self._directory.save_state(self._training.step, lambda folder: self._training.save(folder, saved))
         self._saved, self._saved_at = self._training.step, time.monotonic()
-        self._on_saved()
+        self._directory.keep_checkpoints(self.best_step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 
 import torch
@@ -12,15 +12,14 @@ from accelerate import Accelerator
 from lowland.config.experiment import RunConfig
 from lowland.evaluate import evaluate_sets, write_predictions
 from lowland.families.base import Family
-from lowland.files import DamagedError, check_sums
 from lowland.models import save_model, weights_sha256
 from lowland.runs.directory import RunDirectory
-from lowland.runs.examples import ExperimentData
+from lowland.runs.examples import ExperimentData, Parts
 from lowland.runs.guard import StopRequest
 from lowland.runs.health import Health, find_cause
 from lowland.runs.prepared import Prepared, processes, start_model
 from lowland.runs.resumable import Observer, Resumable
-from lowland.tasks.base import Example, Task
+from lowland.tasks.base import Task
 from lowland.train import (
     StepReport,
     Training,
@@ -38,46 +37,18 @@ def mean_score(scores: Mapping[str, Mapping[str, float]]) -> float:
 
 
 class Evaluator:
-    """Scores a model at a step, logs the scores, and keeps the checkpoints worth keeping.
-
-    Kept are the last checkpoint and the one that is best on the held-out examples, which are given by task.
-    """
+    """Scores a model at a step, and logs scores and predictions."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        directory: RunDirectory,
-        data: ExperimentData,
-        held_out: Mapping[str, Sequence[Example]],
-        bf16: bool,
-        health: Health,
+        self, config: RunConfig, directory: RunDirectory, data: ExperimentData, bf16: bool, health: Health
     ) -> None:
-        self._config, self._directory, self._data, self._held_out = config, directory, data, held_out
+        self._config, self._directory, self._data = config, directory, data
         self._bf16, self._health = bf16, health
-        self.best: Sequence[float] | None = None  # held-out score and step of the best kept checkpoint
 
-    def __call__(self, family: Family, step: int) -> dict[str, Mapping[str, float]]:
-        """Scores the model; returns evaluation set -> metric -> value."""
-        scores = self._score(family, step, "evaluation", self._data.scorers, self._data.evaluation)
-        held_out = self._score(family, step, "held_out", self._data.tasks, self._held_out)
-        self._directory.update(evaluated=step)
-        score = mean_score(held_out) if held_out else None
-        better = score is not None and (self.best is None or score > self.best[0])
-        if better or step == self._config.train.steps:
-            # The one that was best until now is removed only when a state no longer needs it.
-            save_model(family.loaded, self._directory.checkpoint(step), overwrite=True)
-        if better and score is not None:
-            self.best = (score, step)
-        return scores
-
-    def _score(
-        self,
-        family: Family,
-        step: int,
-        split: str,
-        scorers: Mapping[str, Task],
-        examples: Mapping[str, Sequence[Example]],
+    def __call__(
+        self, family: Family, step: int, split: str, scorers: Mapping[str, Task], examples: Parts
     ) -> dict[str, Mapping[str, float]]:
+        """Scores the model on the sets of a split; returns set -> metric -> value."""
         settings, trained = self._config.train, self._data.train
         results = evaluate_sets(
             family,
@@ -101,21 +72,6 @@ class Evaluator:
                 self._health.say(result.warnings)
                 self._health.on_predictions(name, step, examples[name], result.predictions)
         return {name: result.metrics for name, result in results.items()}
-
-    def go_on(self, best: Sequence[float] | None) -> None:
-        """Takes over the best checkpoint of an interrupted run, if it is as it was written."""
-        if best is not None and processes().is_main_process:
-            try:
-                check_sums(self._directory.checkpoint(int(best[1])))
-            except DamagedError as error:
-                self._health.on_note(f"The best checkpoint so far is damaged and is not used: {error}")
-                best = None
-        self.best = best
-
-    @property
-    def best_step(self) -> set[int]:
-        """The step of the best kept checkpoint, if there is one."""
-        return set() if self.best is None else {int(self.best[1])}
 
 
 def run(
@@ -157,23 +113,12 @@ def run(
         ),
     )
     health = Health(directory, config, observer.on_note)
-    evaluate = Evaluator(config, directory, data, parted.held_out, bf16, health)
-    resumable = Resumable(
-        training,
-        directory,
-        accelerator,
-        observer,
-        stop,
-        values=lambda: {"best": evaluate.best},
-        on_saved=lambda: directory.keep_checkpoints(evaluate.best_step),
-    )
-    saved = resumable.restore()
-    if saved is None:
+    evaluate = Evaluator(config, directory, data, bf16, health)
+    resumable = Resumable(training, directory, accelerator, observer, stop)
+    if not resumable.restore():
         directory.start(config.to_toml(), resumable.environment, settings.steps)
         directory.warn([*data.warnings, *encodings.warnings, *parted.warnings])
         seed_dropout(seed, accelerator.process_index)
-    else:
-        evaluate.go_on(saved["best"])
     health.begin()
 
     def on_log(report: StepReport) -> None:
@@ -183,7 +128,17 @@ def run(
 
     def score(step: int) -> None:
         with training.averaged():
-            observer.on_scores(step, evaluate(family, step))
+            scores = evaluate(family, step, "evaluation", data.scorers, data.evaluation)
+            held_out = evaluate(family, step, "held_out", data.tasks, parted.held_out)
+            directory.update(evaluated=step)
+            mean = mean_score(held_out) if held_out else None
+            better = mean is not None and (resumable.best is None or mean > resumable.best[0])
+            if better or step == settings.steps:
+                # The one that was best until now is removed only when a state no longer needs it.
+                save_model(family.loaded, directory.checkpoint(step), overwrite=True)
+            if mean is not None and better:
+                resumable.best = (mean, step)
+        observer.on_scores(step, scores)
 
     try:
         resumable.train(on_log, score)
@@ -191,6 +146,6 @@ def run(
         observer.on_failure(str(error))
         return
     health.end(training.skipped)
-    directory.keep_checkpoints({*evaluate.best_step, settings.steps})
+    directory.keep_checkpoints({*resumable.best_step, settings.steps})
     directory.finish(weights_sha256=weights_sha256(model), realised_rates=batches.realised_rates())
     accelerator.wait_for_everyone()
