@@ -173,12 +173,7 @@ def _describe(
 ) -> list[str]:
     """Writes what the experiment is; says what it is made from now that it was not made from before.
 
-    Args:
-        config: The experiment.
-        path: Its directory.
-        command: The command line that redoes it.
-        prepared: What it is made from.
-        looking: Whether seeds are added as long as it is undecided.
+    Where seeds are added as long as it is undecided, somebody is `looking`.
     """
     path.mkdir(parents=True, exist_ok=True)
     custom = config.data.custom

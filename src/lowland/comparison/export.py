@@ -31,21 +31,13 @@ from lowland.version import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A kept checkpoint.
-
-    Attributes:
-        run: Its run.
-        step: Its step.
-        checkpoint: Its directory.
-        held_out: Its mean score on held-out training examples; `None` where there were none.
-        scores: Evaluation set -> metric -> value, of this checkpoint.
-    """
+    """A kept checkpoint."""
 
     run: Run
     step: int
     checkpoint: Path
-    held_out: float | None
-    scores: Mapping[str, Mapping[str, float]]
+    held_out: float | None  # the mean score on held-out training examples, where there were any
+    scores: Mapping[str, Mapping[str, float]]  # evaluation set -> metric -> value
 
 
 def export_best(

@@ -34,13 +34,7 @@ DAY = 24 * 60
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """A run for a process of its own.
-
-    Attributes:
-        run: The run.
-        config: The experiment, with its arm and seed alone.
-        experiment: The experiment's directory.
-    """
+    """A run for a process of its own: the experiment with its arm and seed alone, and its directory."""
 
     run: RunDirectory
     config: ExperimentConfig
@@ -83,12 +77,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Running:
-    """A process that was started.
-
-    Attributes:
-        finished: Says whether it has ended, well or not.
-        stop: Makes it stop: at once, or after its step and with its state saved.
-    """
+    """A process: says whether it has ended, and stops it, at once or after its step with its state saved."""
 
     finished: Callable[[], bool]
     stop: Callable[[bool], object]
@@ -122,13 +111,9 @@ def in_processes(jobs: int) -> Launch:
 
 
 def by_submitit(folder: Path, cluster: str, options: Mapping[str, Any], jobs: int) -> Launch:
-    """Gives what hands jobs to a cluster; all machines must see the experiment's directory.
+    """Gives what hands jobs to a cluster, `slurm` or `local`; machines must see the experiment's directory.
 
-    Args:
-        folder: Where submitit keeps its files.
-        cluster: `slurm`, or `local` for processes of this machine.
-        options: What submitit is told, such as `timeout_min`, `gpus_per_node` or `slurm_partition`.
-        jobs: How many run at the same time; it divides the cores of this machine under `local`.
+    The options are submitit's, such as `timeout_min`, `gpus_per_node` or `slurm_partition`.
 
     Raises:
         UserError: If submitit is not installed, finds no cluster, or does not know an option.

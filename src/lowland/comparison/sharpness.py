@@ -61,14 +61,9 @@ def measure_all(
     settings: SharpnessSettings,
     on_start: Callable[[Checkpoint, bool], None],
 ) -> None:
-    """Measures checkpoints and writes a file of figures for each; those that are there are kept.
+    """Measures checkpoints and writes a file of figures for each to a folder; those that are there are kept.
 
-    Args:
-        config: The experiment.
-        checkpoints: What to measure.
-        folder: Where to.
-        settings: What to measure of them.
-        on_start: Is told of each, and whether it was measured before.
+    Before each, `on_start` is told whether it was measured before.
 
     Raises:
         UserError: If data or a checkpoint cannot be read.

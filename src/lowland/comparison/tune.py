@@ -54,15 +54,7 @@ def tune(
 ) -> ExperimentConfig:
     """Chooses learning rate, rho and start of every arm.
 
-    Args:
-        config: The experiment.
-        data: Its examples.
-        seeds: How many seeds each try has.
-        run: Runs an experiment of tries, by its name, and reads it.
-        on_tried: Is told of every try.
-
-    Returns:
-        The experiment, whose arms have the settings that were chosen.
+    Each try has so many seeds; `run` runs an experiment of tries, by its name, and reads it.
 
     Raises:
         UserError: If nothing is held out to choose by, the comparison's seeds are those of tuning, or no

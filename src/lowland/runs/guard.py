@@ -95,10 +95,8 @@ def stop_request(on_note: Callable[[str], None]) -> Iterator[StopRequest]:
 def locked(path: Path, name: str = "", on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Keeps a directory to this process; the system lifts the lock when the process ends, however it does.
 
-    Args:
-        path: The directory.
-        name: Keeps one thing in it alone, by a lock of this name.
-        on_wait: Is told who has it, again and again until it is free; `None` does not wait.
+    With a name only one thing in it is kept. While another process has it, `on_wait` is told which, again and
+    again; without `on_wait` nothing is waited for.
 
     Raises:
         UserError: If another process has it, and it is not to be waited for.

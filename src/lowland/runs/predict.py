@@ -139,14 +139,7 @@ def predict(
     batch_size: int,
     **reading: Any,
 ) -> list[str | list[str] | None]:
-    """Lets a model write for each row.
-
-    Args:
-        model: The model.
-        rows: The rows.
-        on_progress: Called with the number of inputs done since the last call.
-        batch_size: Inputs at a time.
-        **reading: Whatever else `Predictor.predict` takes.
+    """Lets a model write for each row; `on_progress` hears of the inputs done since the last call.
 
     Returns:
         For each row what the model wrote; a list where the row made several inputs, `None` where none.

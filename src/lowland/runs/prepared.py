@@ -32,10 +32,7 @@ def processes() -> PartialState:
 def start_model(config: RunConfig, data: ExperimentData | None, seed: int) -> Family:
     """Loads the model of an arm as a seed's run begins with it, with new weights drawn from the seed.
 
-    Args:
-        config: The arm's settings.
-        data: All examples, which tell the labels of a classifier; `None` to read them where it is one.
-        seed: The run's seed.
+    The examples tell the labels of a classifier; without them they are read where it is one.
 
     Raises:
         UserError: If the model cannot be loaded, or cannot learn the tasks.
@@ -86,14 +83,7 @@ class Prepared:
 
 
 def prepare(config: ExperimentConfig, data: ExperimentData | None = None) -> tuple[Prepared, Family]:
-    """Reads the examples of an experiment, and finds out what its runs are made from.
-
-    Args:
-        config: The experiment.
-        data: Its examples where they were read before.
-
-    Returns:
-        The examples, and the model of the reference.
+    """Finds out what the runs of an experiment are made from; gives the model of the reference, too.
 
     Raises:
         UserError: If something about the data or a model is wrong.

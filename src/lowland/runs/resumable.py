@@ -44,12 +44,7 @@ class Observer(Protocol):
 class Resumable:
     """A training with its saved states: `restore` it, then `train`.
 
-    Args:
-        training: The training, at its beginning.
-        directory: Its run directory, whose name says what decides it; states of another run are refused.
-        accelerator: The processes that train together.
-        observer: Is told how the run goes on.
-        stop: Whether the user asked to stop.
+    The name of the directory says what decides the run; states of another one are refused.
 
     Attributes:
         best: Held-out score and step of the best checkpoint so far, which is saved with every state.

@@ -81,15 +81,9 @@ def run(
 
     A run that was interrupted goes on from its last saved state, bit for bit as if it had not been.
 
-    Args:
-        config: The run's settings.
-        directory: Where to; it names arm and seed.
-        prepared: What the runs of the experiment are made from.
-        observer: Is told how it goes.
-        stop: Asked after every step whether to stop, with the state saved; an evaluation is broken off.
-
     Raises:
-        KeyboardInterrupt: If the user asked to stop.
+        KeyboardInterrupt: If the user asked to stop: after the step, with the state saved; an evaluation is
+            broken off.
     """
     settings, seed, data = config.train, directory.seed, prepared.data
     parted, encodings = prepared.parts[seed], prepared.encodings[directory.arm]

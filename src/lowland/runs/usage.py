@@ -19,27 +19,16 @@ FILE = "lowland.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """How the inputs of a model are written.
-
-    Attributes:
-        version: The version of lowland that exported the model.
-        tasks: Names of the tasks that it was trained on; a user's own files count as one.
-        template: Template of the input where it was trained on a user's own files.
-        input_length: Most tokens of an input; `None` for each task's own.
-        target_length: Most tokens of a target; `None` for each task's own.
-        labels: The class words that it was trained to write.
-        positive: The class that the metric f1 is of, where it was named.
-        family: How texts were put to it, as far as that differs from the defaults.
-    """
+    """How the inputs of a model are written."""
 
     version: str = __version__
-    tasks: tuple[str, ...]
-    template: str | None = None
-    input_length: int | None = None
+    tasks: tuple[str, ...]  # that it was trained on; a user's own files count as one
+    template: str | None = None  # of the input, where it was trained on a user's own files
+    input_length: int | None = None  # in tokens; None for each task's own
     target_length: int | None = None
-    labels: tuple[str, ...] = ()
-    positive: str | None = None
-    family: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()  # that it was trained to write
+    positive: str | None = None  # the class that the metric f1 is of, where it was named
+    family: Mapping[str, Any] = field(default_factory=dict)  # what differs from the defaults
 
     def write(self, directory: Path) -> None:
         """Writes the file into the directory of a model."""
