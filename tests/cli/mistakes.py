@@ -76,6 +76,7 @@ MISTAKES: dict[str, list[Case]] = {
         (f"{ON_TASK} --preset dem", ["preset 'dem'", "demo"]),
         (f"{ON_TASK} --out {{d}}/notes", ["notes", "--out"]),
         (f"{ON_TASK} --out {{d}}/empty.jsonl", ["empty.jsonl", "--out"]),
+        (f"{ON_TASK} --out {{d}}/dangling", ["dangling is a link to what is not there", "--out"]),
         (f"{ON_TASK} --out {{d}}/empty.jsonl/run", ["empty.jsonl is a file", "--out"]),
         (f"{ON_TASK} --out {{d}}/{'long' * 70}", ["too long", "Give a shorter name with --out"]),
         ("compare facts/continents --config {d}/model.toml", ["model=3", "text"]),
@@ -299,6 +300,7 @@ def prepare(folder: Path) -> Path:
     lines = good.splitlines(keepends=True)
     table = "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in rows)
     (folder / "folder.jsonl").mkdir()
+    (folder / "dangling").symlink_to(folder / "nowhere")
     (folder / "notes").mkdir()
     (folder / "glue").mkdir()
     archive = folder / "zip.csv"

@@ -87,6 +87,24 @@ def test_an_edit_undone_finds_the_runs_of_before(folder: Path) -> None:
     assert compare(folder, "--seeds", "2").out.count("done before") == 2
 
 
+def test_an_edit_undone_is_reported_on_again(folder: Path) -> None:
+    """After an edit and its undoing the directory is of the rows as they are, not of those in between."""
+    file, described = folder / "dev.jsonl", folder / "out" / "experiment.json"
+
+    def shown() -> tuple[object, set[Path]]:
+        links = {link.resolve() for link in (folder / "out").glob("*-seed*")}
+        return json.loads(described.read_text())["content"], links
+
+    first, content = shown(), file.read_text()
+    drop_row(folder)
+    compare(folder)
+    assert shown() != first
+    file.write_text(content)
+    said = compare(folder).out
+    assert shown() == first
+    assert said.count("done before") == 2 and "its examples are the same" not in said
+
+
 def test_an_edit_without_effect_is_told(folder: Path) -> None:
     """Where a file has changed and its examples have not, the same command says so and trains nothing."""
     assert "has changed since" not in compare(folder).out

@@ -122,6 +122,8 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
     blocking = next((parent for parent in path.absolute().parents if parent.exists()), None)
     if blocking is not None and not blocking.is_dir():
         raise UserError(f"{path} cannot be made: {blocking} is a file. Give another directory with --out.")
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link to what is not there. Give another directory with --out.")
     existing = path / "experiment.toml"
     if not existing.exists():
         # Hidden files are all that a process leaves that was killed before it wrote anything.

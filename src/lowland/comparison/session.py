@@ -232,4 +232,6 @@ def _finished(experiment: Experiment, path: Path, store: Path) -> dict[str, Any]
         return None
     there = (path / "report" / "report.json").is_file() and (path / "model").is_dir()
     finished = same and there and description.get("finished") is not None
-    return description if finished and all_done(config, store, experiment.data) else None
+    if not finished or not all_done(config, store, experiment.data, description.get("content")):
+        return None
+    return description

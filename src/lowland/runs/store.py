@@ -115,9 +115,11 @@ def model_folder(name: str) -> Path:
     return Path(lowland.__file__).parent / "models" / name if name == "embedded" else Path(name).expanduser()
 
 
-def all_done(config: ExperimentConfig, store: Path, data: ExperimentData) -> bool:
+def all_done(config: ExperimentConfig, store: Path, data: ExperimentData, made_from: object) -> bool:
     """Says whether every run of an experiment is done, as far as that can be told without torch.
 
+    What its report was made from must be what there is now: runs of data that were changed and changed back
+    are done, while the report is of others.
     Models of the hub and adapters are not looked at: experiments with them are not known to be done.
     """
     content = content_of(data)
@@ -126,4 +128,4 @@ def all_done(config: ExperimentConfig, store: Path, data: ExperimentData) -> boo
         if not folder.is_dir() or (folder / "adapter_config.json").exists():
             return False
         content[f"model {model}"] = model_hash(folder)
-    return all(run.done for run in runs_of(config, store, content))
+    return content == made_from and all(run.done for run in runs_of(config, store, content))
