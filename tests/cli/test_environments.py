@@ -51,6 +51,29 @@ def test_names_that_are_not_utf_8_are_refused() -> None:
         assert r"m\xe9ls.jsonl is not UTF-8" in result.err and result.err.count("\n") == 1
 
 
+def lowland(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a shell command in which LOWLAND is the command line."""
+    here = command.replace("LOWLAND", f"{sys.executable} -m lowland")
+    return subprocess.run(["bash", "-c", here], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    """A command that is started in a folder that was removed since ends in a sentence."""
+    done = lowland(
+        "mkdir gone && cd gone && rmdir ../gone && LOWLAND compare facts/continents --plan", tmp_path
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "The folder that the command was started in is gone" in done.stderr
+
+
+def test_output_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A full disk behind standard output ends in a sentence, and a reader that has seen enough in nothing."""
+    full = lowland("LOWLAND tasks > /dev/full", tmp_path)
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1)
+    assert "No space left on device. Free the space" in full.stderr
+    assert lowland("LOWLAND tasks | true", tmp_path).stderr == ""
+
+
 def test_a_folder_whose_name_is_not_utf_8_is_no_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -127,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.environ["HF_HUB_OFFLINE"] = "1"
         module = verb_module(name)
         interrupted = getattr(module, "INTERRUPTED", interrupted)
-        return int(module.run(arguments))
+        code = int(module.run(arguments))
+        sys.stdout.flush()  # what cannot be written is said here
+        return code
     except UserError as error:
         print(f"lowland: {error}", file=sys.stderr)
         return 2
@@ -135,14 +138,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nlowland: {interrupted}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except (OSError, MemoryError, RuntimeError) as error:
         sentence = machine_trouble(error)
         if sentence is None:
             raise
         print(f"lowland: {sentence}", file=sys.stderr)
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            _drop_output()
         return 2
+
+
+def _drop_output() -> None:
+    """Lets what is left of the output go nowhere, so that Python does not try again at its end."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_anything() -> None:

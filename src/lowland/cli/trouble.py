@@ -30,6 +30,8 @@ def machine_trouble(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         if "temporary directory" in str(error):
             return "There is no folder for temporary files. Let TMPDIR name one that can be written to."
+        if error.errno == errno.ENOENT and not _is_somewhere():
+            return "The folder that the command was started in is gone. Start it in another one."
         if error.errno not in DISK:
             return None
         where = f"{error.filename}: " if error.filename else "A file cannot be read or written: "
@@ -44,6 +46,13 @@ def machine_trouble(error: BaseException) -> str | None:
             "same in less (`lowland compare ... --plan` says how much); elsewhere a smaller --batch-size."
         )
     return None
+
+
+def _is_somewhere() -> bool:
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
 
 
 def disk_error(error: OSError, path: Path) -> UserError:
