@@ -23,7 +23,7 @@ BESIDE = (
     "records/RULES.md",
     "records/PROTOCOL.md",
 )
-LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]*)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[([^\]]+)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 LANGUAGES = {".py": "python", ".sh": "bash", ".toml": "toml"}
 
 
@@ -32,7 +32,7 @@ def page_of(path: str) -> str:
     if path == "README.md":
         return "index.md"
     path = path.removeprefix("docs/")
-    return path if path.endswith(".md") else f"{path}.md"
+    return path if path.endswith((".md", ".png")) else f"{path}.md"
 
 
 def file_of(page: str) -> str:
