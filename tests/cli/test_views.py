@@ -96,7 +96,8 @@ def test_doctor_finds_data(tmp_path: Path) -> None:
     words = " ".join(result.out.split())
     assert "ok glue/sst2 3 training and 1 evaluation examples" in words
     assert "train holds 3 examples; 67349 are published" in words
-    assert re.search(r"problem glue/rte .*train\.tsv, line 2: the field 'sentence2' is missing", words)
+    packed = "".join(words.split())  # where a long path breaks depends on its length
+    assert re.search(r"problemglue/rte.*train\.tsv,line2:thefield'sentence2'ismissing", packed)
     assert re.search(r"note missing no files for glue/cola, glue/mrpc", words)
 
 
