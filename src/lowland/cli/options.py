@@ -168,8 +168,8 @@ def add(
 
 def add_seeds(group: argparse._ArgumentGroup, default: str = str(SEEDS)) -> None:
     """Adds seeds."""
-    text = "number of seeds, or which: 4,7 are two, 1000, is one; without a comma, 1000 is a thousand seeds, "
-    add(group, "--seeds", "N", f"{text}0 to 999 (default: {default})", seed_list)
+    text = "how many seeds (5 are 0 to 4), or which ones: 4,7 are two, and 1000, with a comma is one"
+    add(group, "--seeds", "N", f"{text} (default: {default})", seed_list)
 
 
 def add_result_options(parser: argparse.ArgumentParser) -> None:

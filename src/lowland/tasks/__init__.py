@@ -1,4 +1,7 @@
-"""Tasks: rows of a data set become input and target texts, and predictions become scores."""
+"""Tasks: rows of a data set become input and target texts, and predictions become scores.
+
+A new task is an entry of `benchmarks.toml`.
+"""
 
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.custom import CustomTask
