@@ -68,6 +68,13 @@ def test_labels_that_are_the_same_are_refused(tmp_path: Path) -> None:
         check(tmp_path, three)
 
 
+def test_every_group_of_equal_labels_is_named(tmp_path: Path) -> None:
+    """Where several labels have twins, one refusal names them all."""
+    rows = [("the cat", "true"), ("a dog", "true "), ("one", "false"), ("two", "false ")]
+    with pytest.raises(UserError, match=r"labels '(true|false)' .* So it is with '(true|false)' and '\2 '\."):
+        check(tmp_path, rows)
+
+
 def test_labels_that_differ_after_the_cut_are_refused(tmp_path: Path) -> None:
     """Labels that are alike as far as targets go are refused, and the sentence names --target-length."""
     rows = [("the cat", "the big cat sat"), ("a dog", "the big cat on mat")]

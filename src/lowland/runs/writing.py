@@ -124,6 +124,11 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
     if len({" ".join(normalize("NFKC", word).casefold().split()) for word in same}) == 1:
         remedy = "If they are one class in different spellings, correct the file; else give them other words."
     what = "labels" if labels else "targets"
+    others = {tuple(words) for words in groups.values() if len(words) > 1} - {tuple(same)}
+    if labels and others:
+        pairs = [[_shown(word, *words) for word in words[:2]] for words in sorted(others)]
+        listed = [" and ".join(pair) for pair in pairs]
+        remedy += f" So it is with {', '.join(listed[:5])}{', ...' * (len(listed) > 5)}."
     raise UserError(f"{name}: the {what} {shown} are the same for this model: {why}. {remedy}")
 
 
