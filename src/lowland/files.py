@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,15 @@ def sha256(path: Path) -> str:
 def fingerprint(plain: Any, digits: int = 8) -> str:
     """Gives hexadecimal digits of plain values: dictionaries, lists, numbers, texts."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:digits]
+
+
+def finite(value: Any) -> Any:
+    """Replaces nan and infinity, which JSON does not have, by null in nested plain values."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

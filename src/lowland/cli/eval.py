@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +20,7 @@ from lowland.cli.settings import given
 from lowland.config.data import CustomData
 from lowland.config.layers import build_section
 from lowland.errors import UserError
+from lowland.files import finite
 from lowland.tasks import Source, Task, checks, resolve
 
 if TYPE_CHECKING:
@@ -142,20 +142,16 @@ def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) 
     """Prints the scores; the average is that of the sets, each the mean of its metrics, as in the paper."""
     average = fmean(fmean(result.metrics.values()) for result in results.values())
     if as_json:
-
-        def finite(value: float) -> float | None:  # JSON has no word for an undefined correlation
-            return value if math.isfinite(value) else None
-
         sets = {
             name: {
-                "metrics": {metric: finite(value) for metric, value in result.metrics.items()},
+                "metrics": result.metrics,
                 "examples": result.examples,
                 "seconds": round(result.seconds, 3),
             }
             for name, result in results.items()
         }
-        scores = {"model": model, "average": finite(average), "sets": sets}
-        print(json.dumps(scores, indent=2, ensure_ascii=False))
+        scores = {"model": model, "average": average, "sets": sets}
+        print(json.dumps(finite(scores), indent=2, ensure_ascii=False))  # an undefined correlation is nan
         return
     table = make_table(f"Scores of {model}", "Evaluation set", "Examples", "Metric", "Score")
     for column in (1, 3):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lowland.comparison.session import Way
 
 SOON = 5
-"""How often a lock is asked for before that is worth a word: who holds it may be about to end."""
+"""Attempts to take a lock before the user is told: its holder may be about to end."""
 
 
 def run_experiment(
@@ -76,11 +76,11 @@ def run_experiment(
             on_plan(make_plan(config, work, family, left))
         except UserError:  # it does not fit
             raise
-        except Exception as error:  # whatever a strange model comes up with: a plan must not stop the work
+        except Exception as error:  # of any kind: a plan that fails must not stop the training
             progress.on_note(f"Memory cannot be estimated for this model: {error}")
     del family
     if way.apart and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()  # what the plan tried is of no use to other processes
+        torch.cuda.empty_cache()  # the memory that planning took is for the other processes
     mine = first and not way.alone
     with locked(path) if mine else nullcontext(), stop_request(progress.on_note) as stop:
         if mine:
@@ -103,13 +103,13 @@ def run_experiment(
                     directory.tidy()
                     if not directory.done:
                         run(config.of(directory.arm), directory, prepared, progress, stop)
-            processes().wait_for_everyone()  # who has not written yet how it ended
+            processes().wait_for_everyone()  # until each has written how its run ended
             problems = [str(run.status().get("error")) for run in runs if not run.done]
             if len(problems) == len(runs):
                 raise TrainingError(f"Every run failed. The first one: {problems[0]}")
             if len(config.seeds) >= most_seeds or _decided(path):
                 break
-            processes().wait_for_everyone()  # who has not read yet what is decided
+            processes().wait_for_everyone()  # until each has read what is decided
             config = replace(config, seeds=(*config.seeds, max(config.seeds) + 1))
             seed = config.seeds[-1]
             progress.on_note(f"Not decided by {len(config.seeds) - 1} seeds; seed {seed} is added.")
@@ -173,7 +173,7 @@ def _describe(
 ) -> list[str]:
     """Writes what the experiment is; says what it is made from now that it was not made from before.
 
-    Where seeds are added as long as it is undecided, somebody is `looking`.
+    `looking` says that seeds are added until the comparison is decided.
     """
     path.mkdir(parents=True, exist_ok=True)
     custom = config.data.custom

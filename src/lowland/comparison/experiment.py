@@ -23,7 +23,7 @@ EPOCHS, LEAST_STEPS = 10, 100
 """The default length of training on a user's own rows; never more than the model's default."""
 
 MANY_PASSES = 30
-"""More passes than these over a user's own rows are worth a word."""
+"""The number of passes over a user's own rows above which a warning is given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,8 +18,8 @@ from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remo
 from lowland.models import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.result import Report
-from lowland.report.runs import Run, read_log
-from lowland.report.selection import average
+from lowland.report.runs import Run, Split, read_log
+from lowland.report.selection import Sets, average, evaluated
 from lowland.report.words import count, spread
 from lowland.runs.directory import RunDirectory, step_of
 from lowland.runs.examples import ExperimentData
@@ -37,7 +37,7 @@ class Candidate:
     step: int
     checkpoint: Path
     held_out: float | None  # the mean score on held-out training examples, where there were any
-    scores: Mapping[str, Mapping[str, float]]  # evaluation set -> metric -> value
+    scores: Sets
 
 
 def export_best(
@@ -76,8 +76,8 @@ def export_best(
 def _candidate(run: Run, checkpoint: Path, data: ExperimentData) -> Candidate:
     step = step_of(checkpoint)
 
-    def scores(split: str, names: Mapping[str, object]) -> dict[str, Mapping[str, float]]:
-        found = {e.name: e.metrics for e in run.evaluations if (e.split, e.step) == (split, step)}
+    def scores(split: Split, names: Iterable[str]) -> Sets:
+        found = evaluated(run, split).get(step, {})
         return {name: found[name] for name in names if name in found}
 
     held_out = scores("held_out", data.tasks)

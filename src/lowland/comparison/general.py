@@ -18,17 +18,17 @@ OWN = Path(__file__).with_name("general.txt")
 """Ninety plain sentences, written for this."""
 
 PIECE, MOST = 128, 128
-"""Tokens of a piece of text, fewer where there are no more, and the most pieces."""
+"""Tokens of a piece of text, fewer in a shorter text, and the largest number of pieces."""
 
 LEAST = 200
-"""Characters, of which few vocabularies make fewer tokens than one span needs."""
+"""Characters of the shortest text; most vocabularies make of them the tokens that one span needs."""
 
 EVERY, SPAN = 20, 3
-"""Of so many tokens T5 has to write a span of so many: the density and span length of its pre-training."""
+"""T5 predicts one span of `SPAN` in `EVERY` tokens: the density and span length of its pre-training."""
 
 
 def read_text(file: Path) -> str:
-    """Reads a text, or says in a sentence why it cannot be read or is hardly one."""
+    """Reads a text of `LEAST` characters or more, and raises `UserError` for any other."""
     try:
         text = file.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -29,7 +29,7 @@ JOBS = "jobs"
 POLL_SECONDS = 0.2
 
 DAY = 24 * 60
-"""Minutes."""
+"""Minutes that a job of a cluster may take by default."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,12 +84,11 @@ class Running:
 
 
 Launch: TypeAlias = Callable[[Sequence[str], Path, int], Running]
-"""Starts `lowland` with arguments and a file for all that it prints; the number is the job's place, from 0,
-among those that run at the same time."""
+"""Starts `lowland` with arguments and a log file; the number is the job's place among those that run."""
 
 
 def in_processes(jobs: int) -> Launch:
-    """Gives what runs jobs on this machine, so many at the same time.
+    """Returns a launcher for this machine, on which `jobs` jobs run at the same time.
 
     The cores are divided among the jobs, because threads that outnumber the cores cost far more than
     they give; and the GPUs, where there are several, are given out in turn.
@@ -111,7 +110,7 @@ def in_processes(jobs: int) -> Launch:
 
 
 def by_submitit(folder: Path, cluster: str, options: Mapping[str, Any], jobs: int) -> Launch:
-    """Gives what hands jobs to a cluster, `slurm` or `local`; machines must see the experiment's directory.
+    """Returns a launcher for a cluster, `slurm` or `local`, all machines of which see the same files.
 
     The options are submitit's, such as `timeout_min`, `gpus_per_node` or `slurm_partition`.
 
@@ -206,7 +205,7 @@ def make_jobs(config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory]
 def run_jobs(
     jobs: Sequence[Job], launch: Launch, workers: int, progress: ExperimentProgress
 ) -> Mapping[Job, str]:
-    """Runs jobs side by side, so many at the same time. A run that fails stops no other.
+    """Runs jobs side by side, `workers` at the same time. A run that fails stops no other.
 
     Returns:
         The jobs that failed, with the reasons.
@@ -267,7 +266,7 @@ def run_side_by_side(
         UserError: If a process ended before its run did. Runs that fail say so in their own directories.
     """
     todo = make_jobs(config, path, runs)
-    workers = max(1, min(way.jobs, len(todo)))  # who waits for nothing needs no share of the cores
+    workers = max(1, min(way.jobs, len(todo)))  # the cores are divided among the processes that there are
     progress.begin_jobs(todo)
     if way.launcher == "processes":
         launch = in_processes(workers)

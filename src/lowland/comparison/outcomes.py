@@ -31,9 +31,10 @@ from lowland.evaluate import evaluate_sets
 from lowland.families.base import Family
 from lowland.families.recognise import family_of, load_family
 from lowland.families.settings import FamilySettings
+from lowland.files import finite
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
-from lowland.runs.directory import RunDirectory, agrees, finite, write_json
+from lowland.runs.directory import RunDirectory, agrees, write_json
 from lowland.runs.examples import ExperimentData
 from lowland.runs.prepared import processes
 from lowland.tasks import checks
@@ -43,7 +44,7 @@ from lowland.train import resolve_precision
 FOLDER = "outcomes"
 
 GENERAL = "general text"
-"""What stands for an evaluation set where forgetting is told."""
+"""The name under which forgetting is reported, in the place of an evaluation set's."""
 
 BACKWARD = 2.0
 """A backward pass takes twice the arithmetic of its forward pass: gradients of inputs and of weights."""
@@ -52,7 +53,7 @@ GENERATION = 2.0
 """Generating an answer token by token takes about this much longer than its forward pass."""
 
 MOST_LABELS = 20
-"""More labels than these cost too much: each is scored as the answer to every example."""
+"""Largest number of labels that are scored; each is scored as the answer to every example."""
 
 
 class Measured:
@@ -259,7 +260,7 @@ def _among(labels: Sequence[str], targets: Sequence[str]) -> bool:
 
 
 def _reading(config: RunConfig) -> dict[str, Any]:
-    """Says how texts are read: as many at a time as training shows to have room for, 64 at most."""
+    """Returns the batch size, which is that of training but at most 64, and the precision."""
     return {
         "batch_size": min(64, config.train.micro_batch_size or config.train.batch_size),
         "bf16": resolve_precision(config.train.precision, processes().device) == "bf16",

@@ -40,13 +40,9 @@ class Comparison:
     @property
     def verdicts(self) -> dict[str, str]:
         """Arm -> `better`, `worse` ... than the first arm, on the score that decides."""
-        records = self.report.scores[0].records if self.report.scores else ()
-        decides = ("evaluation_set", "metric")
-        return {
-            str(record["arm"]): str(record["verdict"])
-            for record in records
-            if "verdict" in record and all(record[name] == records[0][name] for name in decides)
-        }
+        scored = self.report.comparison.scored
+        verdicts = scored[0].rows[0].verdicts if scored else {}
+        return {arm: verdict.kind.value for arm, verdict in verdicts.items()}
 
     @property
     def model(self) -> Path | None:

@@ -15,9 +15,9 @@ from lowland.config.sharpness import SharpnessSettings
 from lowland.data import EncodedExample
 from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
-from lowland.files import fingerprint
+from lowland.files import fingerprint, finite
 from lowland.models import weights_sha256
-from lowland.runs.directory import RunDirectory, agrees, finite, step_of, write_json
+from lowland.runs.directory import RunDirectory, agrees, step_of, write_json
 from lowland.runs.examples import ExperimentData, Parts, load_data, part
 from lowland.runs.prepared import processes, start_model
 from lowland.sharpness import Objective, climb, flat, losses_along, norm, top_eigenvalue, trace

@@ -17,11 +17,12 @@ from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.config.outcomes import OutcomeSettings
 from lowland.errors import UserError
 from lowland.report.runs import Experiment
+from lowland.report.selection import evaluated
 from lowland.runs.examples import ExperimentData, part
 from lowland.runs.run import mean_score
 
 FIRST_SEED = 1000
-"""Seeds from here on are for tuning."""
+"""The first seed of tuning."""
 
 RATES, MORE_RATES = (1 / 3, 1.0, 3.0), (0.5, 0.75, 1.5)
 RHOS, START = (0.5, 2.0), 0.2
@@ -54,7 +55,7 @@ def tune(
 ) -> ExperimentConfig:
     """Chooses learning rate, rho and start of every arm.
 
-    Each try has so many seeds; `run` runs an experiment of tries, by its name, and reads it.
+    Each try is run for `seeds` seeds; `run` runs an experiment of tries, by its name, and reads it.
 
     Raises:
         UserError: If nothing is held out to choose by, the comparison's seeds are those of tuning, or no
@@ -119,11 +120,7 @@ def _of_arm(experiment: Experiment, arm: str) -> float:
     """Averages over the seeds the score of the step that is best on held-out rows."""
     best = []
     for run in (run for run in experiment.runs if run.arm == arm):
-        steps: dict[int, dict[str, Mapping[str, float]]] = {}
-        for evaluation in run.evaluations:
-            if evaluation.split == "held_out" and evaluation.step > 0:
-                steps.setdefault(evaluation.step, {})[evaluation.name] = evaluation.metrics
-        scores = [mean_score(scores) for scores in steps.values()]
+        scores = [mean_score(sets) for step, sets in evaluated(run, "held_out").items() if step > 0]
         best.append(max(scores) if scores and run.state == "done" else -math.inf)
     return fmean(best)
 

@@ -23,7 +23,7 @@ from lowland.report.comparison import Scored
 from lowland.report.runs import Experiment
 from lowland.statistics import CrossedInterval, crossed_interval
 
-MOST_CLASSES = 20  # more different targets than these are no classes that a reader can take in
+MOST_CLASSES = 20  # a set with more different targets has no table of classes
 MOST_FLIPS = 50  # flips of an evaluation set and arm that are written, the most telling ones
 
 SHARE_DIGITS = 1e-6

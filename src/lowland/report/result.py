@@ -17,6 +17,7 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.text import Text
 
+from lowland.files import finite
 from lowland.report.comparison import Comparison
 from lowland.report.examples import AnsweredSet
 from lowland.report.figures import INK, PAPER, Diagrams
@@ -177,18 +178,7 @@ def to_json(report: Report) -> str:
             for run in experiment.runs
         ],
     }
-    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    """Replaces nan and infinity, which JSON does not have, by null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _inline(svg: bytes) -> Markup:

@@ -176,14 +176,14 @@ def beyond_table(sets: Sequence[AnsweredSet]) -> Table:
 
 
 def class_table(sets: Sequence[AnsweredSet]) -> Table:
-    """Makes the table of how well each class is told, and of what it is taken for."""
+    """Makes the table of precision, recall and F1 of each class, and of the predictions for it."""
     rows: list[Row] = []
     for examples, arm in ((one, arm) for one in sets for arm in one.predictions):
         if (found := examples.classes(arm)) is None:
             continue
         for score, counts in zip(found.scores, found.confusion, strict=True):
             predicted = dict(zip(found.columns, counts, strict=True))
-            # What it is taken for, the commonest first.
+            # The predictions for the class, the commonest first.
             order = sorted((name for name, n in predicted.items() if n), key=lambda name: -predicted[name])
             shares = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
             cells = (examples.name, title_of(arm), score.label, *(f"{v:.1f}" for v in shares.values()))

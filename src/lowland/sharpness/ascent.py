@@ -13,13 +13,13 @@ def climb(objective: Objective, radii: Sequence[float], steps: int) -> dict[tupl
     """Climbs from the present weights, within each radius anew.
 
     The first step is SAM's: w + radius * g / ||g||. Each further one goes half the radius along the
-    gradient found there, and back onto the ball where it left it. What is given is the highest loss seen so
-    far, so more steps are never lower.
+    gradient found there, and back onto the ball where it left it. The result is the highest loss seen so
+    far, so that more steps never give less.
 
     Args:
         objective: The loss; SAM's own sharpness is that of single batches.
         radii: Distances > 0, L2 over all weights.
-        steps: Most steps of ascent, >= 1.
+        steps: The largest number of steps of ascent, >= 1.
 
     Returns:
         Radius and steps -> L(w + eps) - L(w): for each radius after one step, and after `steps`.

@@ -33,12 +33,15 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def top_eigenvalue(objective: Objective, seed: int, tolerance: float = 0.01) -> float:
-    """Finds the largest (most positive) eigenvalue of the Hessian by restarted Lanczos, or nan.
+    """Computes the largest (most positive) eigenvalue of the Hessian by restarted Lanczos.
 
     Args:
         objective: The loss.
-        seed: Of the vector that is started from.
+        seed: The seed of the starting vector.
         tolerance: Relative accuracy at which to stop.
+
+    Returns:
+        The eigenvalue; nan if the iteration has not converged.
 
     Source:
         ARPACK, through `scipy.sparse.linalg.eigsh`.
@@ -65,8 +68,8 @@ def trace(objective: Objective, seed: int, samples: int) -> Estimate:
 
     Args:
         objective: The loss.
-        seed: Of the vectors.
-        samples: How many vectors.
+        seed: The seed of the vectors.
+        samples: The number of vectors.
 
     Source:
         Hutchinson (1990), A stochastic estimator of the trace of the influence matrix.

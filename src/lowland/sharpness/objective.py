@@ -23,7 +23,7 @@ class Objective:
         loss: Computes a batch's mean loss at the present weights.
         parameters: The weights, each once.
         batches: The batches, one or more.
-        weights: What each batch's mean counts, its number of examples for example; 1 each by default.
+        weights: The weight of each batch's mean, for example its number of examples; 1 each by default.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Objective:
 
     @property
     def size(self) -> int:
-        """How many weights there are."""
+        """The number of weights."""
         return sum(parameter.numel() for parameter in self.parameters)
 
     def parts(self) -> list[Objective]:
@@ -98,7 +98,7 @@ def moved(parameters: Sequence[Tensor], offset: Tensor) -> Iterator[None]:
 
 
 def flat(pieces: Sequence[Tensor]) -> Tensor:
-    """Puts weights, or what has their shapes, in one row."""
+    """Concatenates tensors, each flattened, to one vector."""
     return torch.cat([piece.detach().reshape(-1) for piece in pieces])
 
 
