@@ -44,7 +44,6 @@ class Mean:
 
     difference: float
     half: float
-    tasks: int
     pairs: int
     better: int
     worse: int
@@ -73,7 +72,6 @@ def mean_over_tasks(differences: Sequence[Sequence[float]], higher: bool) -> Mea
     return Mean(
         difference=fmean(fmean(task) for task in told),
         half=half,
-        tasks=number,
         pairs=len(pairs),
         better=sum(one > 0 for one in pairs),
         worse=sum(one < 0 for one in pairs),
@@ -114,7 +112,7 @@ def run_task(
 
 
 def outcomes_of(directory: Path) -> Outcomes:
-    """Reads an experiment: outcome -> arm -> seed -> value at the last step; and `seconds`."""
+    """Reads an experiment: outcome -> arm -> seed -> value at the last step."""
     experiment = read_experiment(directory)
     found: dict[str, dict[str, dict[int, float]]] = {}
     for run in experiment.runs:

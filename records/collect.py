@@ -13,7 +13,10 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+
+from lowland.config.arms import flatten
 
 HERE = Path(__file__).parent
 SPLITS = {"evaluation": "test", "held_out": "validation"}
@@ -24,18 +27,10 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def flat(table: Mapping[str, Any], start: str = "") -> dict[str, Any]:
-    """Names nested settings by dots."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found |= flat(value, f"{start}{key}.") if isinstance(value, dict) else {f"{start}{key}": value}
-    return found
-
-
 def right(file: Path, examples: int) -> float:
     """Gives the share of right answers among the first rows of a file of predictions, in percent."""
     rows = lines(file)[:examples]
-    return 100 * sum(row["prediction"] == row["targets"] for row in rows) / len(rows)
+    return 100 * fmean(row["prediction"] == row["targets"] for row in rows)
 
 
 def outcomes(folder: Path, last: int) -> dict[str, float]:
@@ -78,9 +73,9 @@ def run_of(folder: Path) -> dict[str, Any]:
 def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str, Any]:
     """Gives the record of experiments that share their settings; only finished runs count."""
     read = [tomllib.loads((of / "experiment.toml").read_text(encoding="utf-8")) for of in experiments]
-    arms = {name: flat(arm) for of in read for name, arm in of.pop("arms").items()}
+    arms = {name: flatten(arm) for of in read for name, arm in of.pop("arms").items()}
     settings = read[0]
-    shared = {key: value for key, value in flat(settings).items() if key not in ("seeds", "model")}
+    shared = {key: value for key, value in flatten(settings).items() if key not in ("seeds", "model")}
     for key in ("data.custom.train", "data.custom.evaluation"):
         if key in shared:
             shared[key] = Path(shared[key]).name

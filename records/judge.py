@@ -80,7 +80,7 @@ def judge(
         what = "time of SAM by that of the baseline"
     elif rule == "trend":
         ends = claim["ends"]
-        measured = [differences(_mean(gains[-ends:]), _mean(gains[:ends]))]
+        measured = [differences(mean_of(gains[-ends:]), mean_of(gains[:ends]))]
         what = "gain in the first cells less that in the last"
     elif rule == "enough":
         measured = [differences(cells[reference][1], cells[cell][1]) for cell in claim["against"]]
@@ -88,7 +88,7 @@ def judge(
     elif rule == "every":
         measured, what = [gains[cell] for cell in chosen], "SAM minus baseline, the least"
     else:
-        measured, what = [_mean([gains[cell] for cell in chosen])], "SAM minus baseline"
+        measured, what = [mean_of([gains[cell] for cell in chosen])], "SAM minus baseline"
     found = [interval(list(of.values())) for of in measured]
     shown = min(found, key=lambda one: -one.value if rule == "enough" else one.value)
     confirmed, refuted = _decide(rule, found, claim.get("limit", np.nan))
@@ -110,7 +110,7 @@ def _decide(rule: str, found: Sequence[Interval], limit: float) -> tuple[bool, b
     }[rule]
 
 
-def _mean(cells: Sequence[Scores]) -> dict[int, float]:
-    """Averages over cells, for the seeds that all of them have."""
-    seeds = set.intersection(*(set(of_cell) for of_cell in cells))
-    return {seed: float(np.mean([of_cell[seed] for of_cell in cells])) for seed in sorted(seeds)}
+def mean_of(parts: Sequence[Scores]) -> dict[int, float]:
+    """Averages over cells or tasks, for the seeds that all of them have."""
+    seeds = set.intersection(*(set(part) for part in parts))
+    return {seed: float(np.mean([part[seed] for part in parts])) for seed in sorted(seeds)}

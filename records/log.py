@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from records import verdicts
@@ -22,7 +23,8 @@ BLOCK = re.compile(r"(<!-- figures of ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTA
 def pair(record: Record, comparison: Record, value: Callable[[Record], float]) -> tuple[Scores, Scores]:
     """Gives a comparison's values: of the reference and of the other arm."""
     seeds = comparison.get("seeds")
-    return tuple(by_seed(record, comparison[name], value, seeds) for name in ("reference", "arm"))
+    reference, arm = (by_seed(record, comparison[name], value, seeds) for name in ("reference", "arm"))
+    return reference, arm
 
 
 def signed(value: float) -> str:
@@ -60,7 +62,7 @@ def table(record: Record) -> str:
         found: dict[str, list[str]] = {}  # what a row says -> at which steps
         own = comparison.get("at")
         for at in (own,) if own else (VALIDATION, LAST) if VALIDATION in record["runs"][0] else (LAST,):
-            reference, arm = pair(record, comparison, lambda run, at=at: score(run, at))
+            reference, arm = pair(record, comparison, partial(score, at=at))
             gained = interval(list(differences(reference, arm).values()))
             shared = sorted(reference.keys() & arm.keys())
             means = [_spread([scores[seed] for seed in shared]) for scores in (reference, arm)]
@@ -83,11 +85,15 @@ def _chosen(record: Record, comparison: Record, key: str) -> str:
     return " / ".join(dict.fromkeys(f"{of[key]:g}" for of in settings if key in of))
 
 
+def _measured(measure: str, run: Record) -> float:
+    return float(run["values"][measure])
+
+
 def measures_table(record: Record) -> str:
     """Makes the table of measures of sharpness, to three digits."""
     rows = []
     for measure in record["runs"][0]["values"]:
-        of = [by_seed(record, arm, lambda run, m=measure: run["values"][m]) for arm in ("baseline", "sam")]
+        of = [by_seed(record, arm, partial(_measured, measure)) for arm in ("baseline", "sam")]
         arms = [[*scores.values()] for scores in of]
         gained = written(interval([*differences(*of).values()], equal=0.0), "{:+.3g}".format)
         means = [f"{np.mean(values):.3g} ± {np.std(values, ddof=1):.2g}" for values in arms]

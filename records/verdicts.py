@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from records.judge import interval
+from records.judge import interval, mean_of
 from records.runs import LAST, VALIDATION, Record, by_seed, score
 
 from lowland.statistics import Spread, Verdict, compare_pairs, decide, holm, power
@@ -123,12 +123,6 @@ def at_equal_score(record: Record, arms: Sequence[str]) -> list[dict[int, float]
     return found
 
 
-def mean_of(parts: Sequence[Mapping[int, float]]) -> dict[int, float]:
-    """Averages over tasks, for the seeds that all of them have."""
-    seeds = set.intersection(*(set(part) for part in parts))
-    return {seed: sum(part[seed] for part in parts) / len(parts) for seed in sorted(seeds)}
-
-
 def row(records: Sequence[Record], judged: Mapping[str, Any], adjusted_p: float | None = None) -> Row:
     """Judges one outcome, over the tasks of all these records together."""
     arms = [judged["reference"], judged["arm"]]
@@ -200,13 +194,14 @@ def of_record(found: Mapping[str, Record], name: str) -> list[Row]:
 
 
 def tuning_table(record: Record) -> str:
-    """Makes the table of the candidates of tuning; what was chosen is bold."""
+    """Makes the table of the candidates of tuning; what was chosen, of equal ones the first, is bold."""
     made = ["| arm | learning rate | rho | validation accuracy |", "|---|---|---|---:|"]
     tried: Sequence[Record] = record["tuning"]
     for of in tried:
-        best = max(fmean(other["validation"]) for other in tried if other["arm"] == of["arm"])
+        candidates = [other for other in tried if other["arm"] == of["arm"]]
+        chosen = max(candidates, key=lambda other: round(fmean(other["validation"]), 4))
         mean, settings = fmean(of["validation"]), of["settings"]
-        shown = f"**{mean:.1f}**" if mean == best else f"{mean:.1f}"
+        shown = f"**{mean:.1f}**" if of is chosen else f"{mean:.1f}"
         rate = f"{settings['train.learning_rate']:g}" if "train.learning_rate" in settings else "all"
         cells = [of["arm"], rate, f"{settings.get('sam.rho', 0):g}", shown]
         made.append(f"| {' | '.join(cells)} |")
