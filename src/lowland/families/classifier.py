@@ -110,10 +110,7 @@ class Classifier(Family):
 
     def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:
         """Gives each text its likeliest label, or a number. A score that is not finite gives ""."""
-        how = Reading(**reading)
-        scores, cut = self._scores(texts, how)
-        if cut:
-            how.on_cut(cut)
+        scores = self._scores(texts, Reading(**reading))
         if self._regression:
             return [f"{row[0]:.4f}" if math.isfinite(row[0]) else "" for row in scores]
         return [self.labels[int(row.argmax())] if np.isfinite(row).all() else "" for row in scores]
@@ -124,21 +121,23 @@ class Classifier(Family):
         """Gives the logarithm of each label's probability."""
         if self._regression:
             raise UserError("A model that gives numbers gives no probability to an answer.")
-        logarithms = torch.from_numpy(self._scores(texts, Reading(**reading))[0]).log_softmax(-1)
+        logarithms = torch.from_numpy(self._scores(texts, Reading(**reading))).log_softmax(-1)
         return [
             [float(row[self._number(answer)]) for answer in asked]
             for row, asked in zip(logarithms, answers, strict=True)
         ]
 
-    def _scores(self, texts: Sequence[str], reading: Reading) -> tuple[np.ndarray, int]:
-        """Gives the scores of the labels `# (texts, labels)`, and how many texts were cut."""
+    def _scores(self, texts: Sequence[str], reading: Reading) -> np.ndarray:
+        """Gives the scores of the labels. `# (texts, labels)`."""
         encoded, cut = self._inputs(texts, reading.input_length)
+        if cut:
+            reading.on_cut(cut)
         rows = [EncodedExample(ids, np.zeros(1, dtype=np.int32)) for ids in encoded]
         model: Any = self.loaded.model
         found = np.zeros((len(texts), model.config.num_labels), dtype=np.float32)
         for chosen, batch in self.in_batches(rows, reading):
             found[chosen] = self._forward(model, batch).cpu().numpy()
-        return found, cut
+        return found
 
     def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
         """Decodes the input, and names the label."""

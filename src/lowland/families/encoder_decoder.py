@@ -16,10 +16,10 @@ from lowland.families.base import Start
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
-from lowland.train.loss import BatchLoss, decoder_inputs, encoder_decoder_loss
+from lowland.train.loss import BatchLoss, decoder_inputs, encoder_decoder_loss, target_logits
 
 WHOLE = 64
-"""Tokens, more than stand around a text."""
+"""A length in tokens with room for all special tokens around a text."""
 
 
 class EncoderDecoder(Writer):
@@ -62,19 +62,13 @@ class EncoderDecoder(Writer):
         """Pads inputs and targets on the right."""
         return collate(rows, int(self.tokenizer.pad_token_id))
 
-    def loss(self, device: torch.device, **options: Any) -> BatchLoss:
+    def loss(self, device: torch.device, *, fast: bool = False, **options: Any) -> BatchLoss:
         """Computes real tokens only, where that is asked for and the model allows it."""
-        return encoder_decoder_loss(self.loaded.model, device, **{"fast": False, **options})
+        return encoder_decoder_loss(self.loaded.model, device, fast=fast, **options)
 
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Scores the target's tokens, each after those before it."""
-        output = module(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            decoder_input_ids=decoder_inputs(module)(batch["labels"]),
-            use_cache=False,
-        )
-        return output.logits, batch["labels"]
+        return target_logits(module, batch, decoder_inputs(module)), batch["labels"]
 
     def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
         """Decodes input and target."""

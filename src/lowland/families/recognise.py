@@ -88,7 +88,8 @@ def load_family(
     """
     settings = settings or FamilySettings()
     base, adapter = adapters.find(name, hub)
-    family, config = family_of(name, settings.name, hub)
+    config = adapters.config_of(name, base, hub)
+    family = recognise(config, settings.name)
     kind = adapters.completed(family.kind(config, start), adapter)
     seed = derive_seed(0 if start is None else start.seed, "initialisation")
     # New weights come from the run's seed, and nothing else does.

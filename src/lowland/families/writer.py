@@ -97,10 +97,6 @@ class Writer(Family):
     def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:
         """Lets the model write for each text, or choose the likeliest label where the settings say so."""
         if self.settings.rank and labels:
-            how = Reading(**reading)
-            _, cut = self.encode_inputs(texts, self.lengths(how.input_length, how.target_length)[0])
-            if cut:
-                how.on_cut(cut)
             found = self.likelihoods(texts, [labels] * len(texts), **reading)
             return [labels[int(np.argmax(row))] for row in found]
         longest = self.lengths(reading["input_length"], reading["target_length"])
@@ -113,7 +109,9 @@ class Writer(Family):
         """Adds up the logarithms of the probabilities of each answer's tokens, its end included."""
         how = Reading(**reading)
         input_length, target_length = self.lengths(how.input_length, how.target_length)
-        inputs, _ = self.encode_inputs(texts, input_length)
+        inputs, cut = self.encode_inputs(texts, input_length)
+        if cut:
+            how.on_cut(cut)
         known = list(dict.fromkeys(answer for row in answers for answer in row))
         targets = dict(zip(known, self.encode_targets(known, target_length)[0], strict=True))
         pairs = [

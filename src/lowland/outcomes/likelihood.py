@@ -22,15 +22,21 @@ TOKEN_LOSS = _loss(
     "loss of a token", "nats", 0.02, "mean negative log-likelihood of a token of the right answer"
 )
 BRIER = _loss(
-    *("Brier score", "", 0.005),
+    "Brier score",
+    "",
+    0.005,
     "mean squared distance of the labels' probabilities from the right ones, from 0 to 2",
 )
 CALIBRATION = _loss(
-    *("calibration error", "points", 0.5),
+    "calibration error",
+    "points",
+    0.5,
     "mean distance between confidence and share of right answers, over bins of confidence",
 )
 FORGETTING = _loss(
-    *("forgetting", "nats a token", 0.02),
+    "forgetting",
+    "nats a token",
+    0.02,
     "rise of the loss on general text over the model before fine-tuning",
     ceiling=None,
 )

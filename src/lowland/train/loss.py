@@ -15,10 +15,6 @@ from lowland.data import IGNORED, trim_padding
 from lowland.models import PackedT5, is_packable, pack
 
 
-def _as_it_is(module: nn.Module) -> nn.Module:
-    return module
-
-
 class BatchLoss:
     """A loss whose batches lose needless padding, go to a device, and are computed under autocast if asked.
 
@@ -46,7 +42,7 @@ class BatchLoss:
         self._compute, self._device, self._bf16, self._prepare = compute, device, bf16, prepare
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Computes the loss of a batch, best in the computer's own memory."""
+        """Computes the loss of a batch, which is best on the CPU, where it is packed or trimmed."""
         moved = {
             name: value.to(self._device, non_blocking=True) if isinstance(value, Tensor) else value
             for name, value in self._prepare(batch).items()
@@ -61,7 +57,7 @@ def encoder_decoder_loss(
     *,
     bf16: bool = False,
     fast: bool = True,
-    wrap: Callable[[nn.Module], nn.Module] = _as_it_is,
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
     **terms: Any,
 ) -> BatchLoss:
     """Makes the mean loss over a batch's real target tokens, in the cheapest way that the model allows.
@@ -89,15 +85,26 @@ def encoder_decoder_loss(
         return BatchLoss(wrap(PackedT5(model)), packed, device, bf16=bf16, prepare=prepare)
 
     def whole(module: Any, batch: dict[str, Any]) -> Tensor:
-        output = module(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            decoder_input_ids=shift(batch["labels"]),
-            use_cache=False,
-        )
-        return token_loss(output.logits, batch["labels"], **terms)
+        return token_loss(target_logits(module, batch, shift), batch["labels"], **terms)
 
     return BatchLoss(wrap(model), whole, device, bf16=bf16)
+
+
+def target_logits(module: Any, batch: Mapping[str, Tensor], shift: Callable[[Tensor], Tensor]) -> Tensor:
+    """Runs an encoder-decoder, wrapped or not, on a batch. `# (batch, target_len, vocabulary)`.
+
+    Args:
+        module: The module whose forward pass is called.
+        batch: `input_ids` and `attention_mask` `# (batch, input_len)`, `labels` `# (batch, target_len)`.
+        shift: Shifts labels to the right, as the model does it; see `decoder_inputs`.
+    """
+    logits: Tensor = module(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=shift(batch["labels"]),
+        use_cache=False,
+    ).logits
+    return logits
 
 
 def decoder_inputs(model: Any) -> Callable[[Tensor], Tensor]:
