@@ -138,7 +138,7 @@ def tokenize(
 
 
 def decode(rows: Iterable[Any], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Reads rows of ids as what a model writes is read: without special tokens, and as they are."""
+    """Decodes rows of ids to texts, without special tokens and without cleaning up spaces."""
     ids = [row.tolist() for row in rows]
     return tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 

@@ -177,7 +177,7 @@ class SAMTrainerMixin(_Trainer):
         if gradient is None or gradient.module is not model:
             gradient = SAMGradient(model, self.sam, count=self._weigh, scaler=self.accelerator.scaler)
             gradient.ascent_context = partial(figures_aside, self)
-            # Accelerate's is unwrapped.
+            # The optimizer inside of Accelerate's.
             gradient.optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
             self._sam_gradient = gradient
             size = sum(map(batch_size, micro_batches))

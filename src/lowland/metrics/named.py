@@ -1,4 +1,4 @@
-"""The metrics that a user chooses by name for data of his own."""
+"""The metrics that a user chooses by name for their own data."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ IGNORED = -100
 """Label of a padding position, as everywhere in Hugging Face's models."""
 
 KNOWN = ("torch.nn.modules.", "transformers.")
-"""Where the classes of the parts are defined that are called as they are."""
+"""Prefixes of the modules whose classes may be parts of a packed model: they are called as they are."""
 
 
 def is_packable(model: nn.Module) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 from lowland.settings import check, setting
 
 LARGE = 2.0
-"""A greater radius is hardly meant, but for ASAM, whose radius has another meaning."""
+"""A larger radius is most likely a mistake, except with ASAM, whose radius has another meaning."""
 
 Descent: TypeAlias = Literal["share", "full"]
 Direction: TypeAlias = Literal["ascent", "previous", "momentum", "noise", "adversary"]
@@ -123,7 +123,7 @@ class SAMConfig:
 
     @property
     def doubt(self) -> str:
-        """Says why the radius is hardly meant; empty where it may be."""
+        """A warning about a radius that is most likely too large; empty where it may be right."""
         if self.rho <= LARGE or self.adaptive or self.precondition:
             return ""
         return (

@@ -42,7 +42,7 @@ def be_deterministic() -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library to keep freed memory instead of handing it back; tells whether it could be told.
+    """Makes the C library keep freed memory instead of handing it back; returns whether it does.
 
     By default every large tensor on a CPU is fresh memory, which the system clears page by page. A training
     step makes and frees the same tensors again and again, so that keeping them saves a good part of the
