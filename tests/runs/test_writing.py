@@ -71,7 +71,9 @@ def test_labels_that_are_the_same_are_refused(tmp_path: Path) -> None:
 def test_every_group_of_equal_labels_is_named(tmp_path: Path) -> None:
     """Where several labels have twins, one refusal names them all."""
     rows = [("the cat", "true"), ("a dog", "true "), ("one", "false"), ("two", "false ")]
-    with pytest.raises(UserError, match=r"labels '(true|false)' .* So it is with '(true|false)' and '\2 '\."):
+    with pytest.raises(
+        UserError, match=r"labels '(true|false)' .* The same holds for '(true|false)' and '\2 '\."
+    ):
         check(tmp_path, rows)
 
 
@@ -81,6 +83,9 @@ def test_labels_that_differ_after_the_cut_are_refused(tmp_path: Path) -> None:
     assert check(tmp_path, rows) == []
     with pytest.raises(UserError, match=r"begin alike and are cut there\. Give a greater --target-length"):
         check(tmp_path, rows, lengths=(32, 5))
+    # Two of them have a twin in the same text, too: all three are named once.
+    with pytest.raises(UserError, match=r"cut there\. Give a greater --target-length\.$"):
+        check(tmp_path, [*rows, ("one", "the big cat sat ")], lengths=(32, 5))
 
 
 def test_targets_that_come_back_changed_are_counted(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from lowland.cli.console import console, say
 from lowland.cli.options import add
 from lowland.cli.parser import Pairs, at_least_one, launcher_and_options, number, own_arm, text_list
 from lowland.cli.publish import push
+from lowland.cli.trouble import disk_error
 from lowland.config.arms import KNOWN
 from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.errors import UserError
@@ -112,7 +113,6 @@ def run_one(
     arguments: argparse.Namespace, experiment: Experiment, verb: str, path: Path | None = None
 ) -> int:
     """Runs an experiment, and shows its plan and its report."""
-    from lowland.cli.trouble import disk_error
     from lowland.comparison.experiment import default_directory
     from lowland.comparison.session import Way, run_comparison, seeds_that_see
     from lowland.runs.store import store_of

@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lowland.cli.console import quiet_libraries
+from lowland.cli.doctor import Findings
 from lowland.cli.plan import sizes
+from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.errors import UserError
 from lowland.report.words import gigabytes
+
+if TYPE_CHECKING:
+    from lowland.families.base import Family
+    from lowland.runs.examples import ExperimentData
 
 SAMPLE = "What is the capital of France?"
 ROWS = "text,label\n" + f"{SAMPLE},question\nIt is Paris.,answer\n" * 200
 """Rows on which every family trains whose vocabulary has their words."""
 
 
-def look_at_model(name: str, hub: bool) -> Iterator[tuple[str, str, str]]:
-    """Loads a model as training does, and plans a comparison on short texts.
-
-    Returns:
-        Level, topic and text of each line.
-    """
+def look_at_model(name: str, hub: bool) -> Findings:
+    """Loads a model as training does, and plans a comparison on short texts."""
     quiet_libraries()
-    with TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows.csv"
-        rows.write_text(ROWS, encoding="utf-8")
-        own = {"custom": {"train": str(rows), "split": 0.5, "input": "{text}", "target": "{label}"}}
+    try:
+        config, data, family = _load(name, hub)
+    except UserError as error:
+        yield "problem", "model", str(error)
+        return
+    yield from _describe(name, family)
+    plans: list[tuple[ExperimentConfig, ExperimentData | None]] = [(config, data)]
+    if family.writes:  # answers to questions are no labels, which a vocabulary must tell apart
+        plans.append((build_config({"model": name, "data": {"tasks": ["facts/capitals"], "hub": hub}}), None))
+    for planned, examples in plans:
         try:
-            yield from _load(name, {**own, "hub": hub})
-        except UserError as error:
-            yield "problem", "model", str(error)
+            yield from _plan(planned, examples, family)
             return
-        for data in (own, {"tasks": ["facts/capitals"]}):  # which has no labels to tell apart
-            try:
-                yield from _plan(name, {**data, "hub": hub})
-                return
-            except UserError as error:
-                sentence = str(error)
-        yield "note", "training", sentence
+        except UserError as error:
+            sentence = str(error)
+    yield "note", "training", sentence
 
 
-def _load(name: str, data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    from lowland.config.experiment import build_config
-    from lowland.models.head import has_separate_head, is_t5
+def _load(name: str, hub: bool) -> tuple[ExperimentConfig, ExperimentData, Family]:
     from lowland.runs.examples import load_data
     from lowland.runs.prepared import start_model
 
-    config = build_config({"model": name, "data": data})
-    family = start_model(config.of(config.reference), load_data(config.data), 0)
+    with TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.csv"
+        rows.write_text(ROWS, encoding="utf-8")
+        own = {"train": str(rows), "split": 0.5, "input": "{text}", "target": "{label}"}
+        config = build_config({"model": name, "data": {"custom": own, "hub": hub}})
+        data = load_data(config.data)
+    return config, data, start_model(config.of(config.reference), data, config.seeds[0])
+
+
+def _describe(name: str, family: Family) -> Findings:
+    from lowland.models.head import has_separate_head, is_t5
+
     model, tokenizer = family.loaded.model, family.loaded.tokenizer
     weights = sum(parameter.numel() for parameter in model.parameters())
     kind = f"{model.config.model_type} ({family.name})"
@@ -65,13 +74,11 @@ def _load(name: str, data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "note", "", sentence
 
 
-def _plan(name: str, data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    from lowland.config.experiment import build_config
+def _plan(config: ExperimentConfig, data: ExperimentData | None, family: Family) -> Findings:
     from lowland.planning.plan import plan_experiment, refuse_oversized
     from lowland.planning.remaining import sam_passes
 
-    config = build_config({"model": name, "data": data})
-    plan = plan_experiment(config)
+    plan = plan_experiment(config, data, family)
     yield "ok", "memory", f"{sizes(plan.memory)}; {gigabytes(plan.available)} free"
     if plan.step_seconds is not None:
         steps = f"a step of {config.train.batch_size} short examples"

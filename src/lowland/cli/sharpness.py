@@ -1,4 +1,4 @@
-"""`lowland sharpness`: how flat the ground is in which the models of an experiment ended."""
+"""`lowland sharpness`: how flat the loss is around the models of an experiment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lowland.cli import options
 from lowland.cli.options import add, add_settings
 from lowland.cli.parser import one_of
 from lowland.cli.settings import given, settings_of
+from lowland.cli.trouble import disk_error
 from lowland.config.experiment import build_config
 from lowland.config.layers import build_section, read_layer
 from lowland.config.sharpness import SharpnessSettings
@@ -17,10 +18,10 @@ from lowland.errors import UserError
 HELP = "measure how flat the loss is around the models of an experiment"
 USAGE = "DIR [--option ...]"
 DESCRIPTION = """\
-Measures what SAM minimises, L(w+eps) - L(w), at several radii, and the largest
+Measures sharpness, L(w+eps) - L(w), at several radii, and the largest
 eigenvalue and the trace of the Hessian, on training and on held-out examples,
-for the finished runs of an experiment. Writes tables, a picture and a file of
-figures for each model to DIR/sharpness."""
+for the finished runs of an experiment. Writes tables, a figure and one file of
+numbers for each model to DIR/sharpness."""
 EPILOG = """\
 examples:
   lowland sharpness runs/compare-demo-1a2b3c4d
@@ -48,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.cli.console import console, note, quiet_libraries
-    from lowland.cli.trouble import disk_error
     from lowland.comparison.sharpness import FOLDER, Checkpoint, find_checkpoints, measure_all
     from lowland.report.sharpness import write_sharpness
 

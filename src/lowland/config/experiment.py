@@ -51,7 +51,7 @@ class RunConfig:
         None, "train adapters beside the weights, such as r=16 alpha=32", metavar="KEY=VALUE"
     )
     merge: bool = setting(
-        False, "add the adapters of the model to use to its weights in DIR/model, instead of adapters alone"
+        False, "merge the adapters into the weights of DIR/model, instead of saving the adapters alone"
     )
 
     def __post_init__(self) -> None:
@@ -81,7 +81,8 @@ class RunConfig:
 
 
 SEEDS = 5
-"""Seeds by default, and before the first look with `--until-decided`: three see half as well."""
+"""Seeds by default, and before the first look with `--until-decided`. With three, a difference must be twice
+as large to be detected."""
 
 MOST_SEEDS = 40
 """Seeds at most, where seeds are added until the score is decided."""

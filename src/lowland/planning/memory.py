@@ -126,7 +126,7 @@ def activation_bytes(
     base.set_attn_implementation("eager")
     try:
         return _kept(base, shapes, lengths, checkpointed)
-    except Exception:  # a pass that asks for numbers (experts, LED) runs with its own
+    except Exception:  # a pass that reads values of tensors (experts, LED) needs the weights
         return _kept(base, tensors, lengths, checkpointed)
     finally:
         base.set_attn_implementation(attention)

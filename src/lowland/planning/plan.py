@@ -121,20 +121,27 @@ class Plan:
         return train.steps * train.batch_size * sum(self.workload.shape)
 
 
-def plan_experiment(config: ExperimentConfig, data: ExperimentData | None = None) -> Plan:
+def plan_experiment(
+    config: ExperimentConfig, data: ExperimentData | None = None, family: Family | None = None
+) -> Plan:
     """Plans an experiment without running it; what is not on this machine is taken from publications.
+
+    Args:
+        config: The experiment.
+        data: Its examples; they are read where `None`.
+        family: The model that its reference starts from; it is loaded where `None`.
 
     Raises:
         UserError: If something the user gave is wrong, or the model is neither here nor one of the paper's.
     """
     first = config.of(config.reference)
-    if first.model in memory.PAPER_MODELS:
+    if family is None and first.model in memory.PAPER_MODELS:
         return make_plan(config, published_workload(config), memory.outline(first.model))
     if data is None:
         with contextlib.suppress(MissingFilesError):
             data = load_data(config.data)
     seed = config.seeds[0]
-    family = start_model(first, data, seed)
+    family = family or start_model(first, data, seed)
     if data is None:
         return make_plan(config, published_workload(config, family), family)
     encodings = Encodings(data, family, config.train)

@@ -1,4 +1,4 @@
-"""Guards around an experiment: a polite stop, and one process a directory."""
+"""Guards around an experiment: requests to stop, and one process for each directory."""
 
 from __future__ import annotations
 

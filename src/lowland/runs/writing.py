@@ -20,13 +20,13 @@ from lowland.families.writer import Writer
 from lowland.tasks.base import Example, Task
 
 LEAST_UNKNOWN = 0.1
-"""Share of the inputs' tokens that may be unknown without a word: a vocabulary without `?` loses less."""
+"""Share of the inputs' tokens that may be unknown without a warning: a vocabulary without `?` loses less."""
 
 MOST_SHOWN = 40
 """Characters of a text that a sentence shows."""
 
 WHOLE = 1_000_000
-"""Tokens that no text has."""
+"""A length in tokens that no text reaches."""
 
 
 class Vocabulary:
@@ -103,17 +103,17 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
     labels = task.labels(examples)
     words = sorted(set(labels) or set(counts))
     groups: dict[bytes | str, list[str]] = {}
-    encoded = vocabulary.encode(words, vocabulary.target_length)
-    for word, ids, text in zip(words, encoded, vocabulary.write(words), strict=True):
+    written = dict(zip(words, vocabulary.write(words), strict=True))
+    for word, ids in zip(words, vocabulary.encode(words, vocabulary.target_length), strict=True):
         # Ids that differ and are written alike (a blank at the end) cannot be told apart either.
         groups.setdefault(ids.tobytes(), []).append(word)
-        groups.setdefault(text, []).append(word)
+        groups.setdefault(written[word], []).append(word)
     same = max(groups.values(), key=len, default=[])
     if len(same) < (2 if labels else max(2, len(words))):
         return
     shown = ", ".join(f"{_shown(word, *same)} ({counts[word]})" for word in same[:5])
     shown += ", ..." * (len(same) > 5)
-    whole = set(vocabulary.write(same))
+    whole = {written[word] for word in same}
     remedy = "Give other words for them in the target, or take a model whose vocabulary has theirs."
     if len(whole) > 1:
         why, remedy = "they begin alike and are cut there", "Give a greater --target-length."
@@ -124,11 +124,11 @@ def _refuse_collisions(name: str, task: Task, examples: Sequence[Example], vocab
     if len({" ".join(normalize("NFKC", word).casefold().split()) for word in same}) == 1:
         remedy = "If they are one class in different spellings, correct the file; else give them other words."
     what = "labels" if labels else "targets"
-    others = {tuple(words) for words in groups.values() if len(words) > 1} - {tuple(same)}
+    # Words that are alike by their ids may be alike by their text, too, or be a part of those shown.
+    others = {tuple(group) for group in groups.values() if len(group) > 1 and not set(group) <= set(same)}
     if labels and others:
-        pairs = [[_shown(word, *words) for word in words[:2]] for words in sorted(others)]
-        listed = [" and ".join(pair) for pair in pairs]
-        remedy += f" So it is with {', '.join(listed[:5])}{', ...' * (len(listed) > 5)}."
+        listed = [" and ".join(_shown(word, *group) for word in group[:2]) for group in sorted(others)]
+        remedy += f" The same holds for {', '.join(listed[:5])}{', ...' * (len(listed) > 5)}."
     raise UserError(f"{name}: the {what} {shown} are the same for this model: {why}. {remedy}")
 
 
