@@ -1,4 +1,4 @@
-"""What the pages about TRL give to paste runs: with tiny models and rows in the place of the hub's."""
+"""What the page about TRL gives to paste runs: with tiny models and rows in the place of the hub's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import datasets
 import trl
 from tests.integrations.trl_runs import QUIET, data, loaded
 
-PAGES = Path(__file__).resolve().parents[2] / "docs"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "trl.md"
 MODEL = "Qwen/Qwen3-0.6B"
 ROWS = {
     "trl-lib/Capybara": "SFT",
@@ -34,10 +34,12 @@ def rows(name: str, split: str) -> Any:
     return data(ROWS[name])
 
 
-@pytest.mark.parametrize("page", ["trl.md", "trl-preferences.md", "trl-grpo.md"])
-def test_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each page's code trains for a step with SAM at the radius that it names, or without a direction."""
-    text = "\n".join(re.findall(r"```python\n(.*?)```", (PAGES / page).read_text(), re.DOTALL))
+@pytest.mark.parametrize("section", ["Supervised fine-tuning", "Preferences", "GRPO and RLOO"])
+def test_the_page_runs(section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each section's code trains for a step with SAM at the radius that it names, or without a direction."""
+    (found,) = re.findall(
+        rf"^## {section}\n.*?```python\n(.*?)```", PAGE.read_text(), re.DOTALL | re.MULTILINE
+    )
     for kind in ("SFT", "DPO", "Reward", "GRPO"):
         config = getattr(trl, f"{kind}Config")
         options = {"max_completion_length": 6} if kind == "GRPO" else {}
@@ -50,7 +52,7 @@ def test_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(datasets, "load_dataset", rows)
     loaded("SFT", tmp_path, 0.0)
     names: dict[str, Any] = {}
-    exec(compile(text.replace(MODEL, str(tmp_path / "model")), page, "exec"), names)  # noqa: S102
+    exec(compile(found.replace(MODEL, str(tmp_path / "model")), section, "exec"), names)  # noqa: S102
     for name in {"trainer", "reward"} & names.keys():
         logs = names[name].state.log_history
-        assert logs[0]["radius"] == pytest.approx(names[name].sam.rho, rel=1e-4) or page == "trl-grpo.md"
+        assert logs[0]["radius"] == pytest.approx(names[name].sam.rho, rel=1e-4) or section == "GRPO and RLOO"
