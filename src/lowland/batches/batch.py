@@ -77,13 +77,7 @@ def _holds_array(value: Any) -> bool:
 
 
 def _columns(batch: Any, size: int | None, top: bool = False) -> list[tuple[str, Any]] | None:
-    """Lists the parts of a container of columns; `None` for a column.
-
-    Args:
-        batch: The container or column.
-        size: As many items have lists and tuples that are columns; `None` if there are none such.
-        top: Whether it is the batch itself.
-    """
+    """Lists the parts of a container of columns; `None` for a column."""
     if isinstance(batch, Mapping):
         return [(f"[{key!r}]", value) for key, value in batch.items()]
     if (fields := _fields(batch, top)) is not None:
@@ -137,17 +131,7 @@ def _size(batch: Any) -> int | None:
 
 
 def batch_size(batch: Any) -> int:
-    """Counts the examples of a batch.
-
-    Args:
-        batch: See the module.
-
-    Returns:
-        The length of the first dimension that all parts share.
-
-    Raises:
-        ValueError: If nothing in the batch has rows, or two parts have different numbers of rows.
-    """
+    """Counts the examples of a batch: the length of the first dimension that all parts share."""
     if (found := packed.starts(batch)) is not None:
         return len(found)
     size: int | None = None
@@ -171,17 +155,7 @@ def batch_size(batch: Any) -> int:
 def rows(batch: Any, start: int, stop: int) -> Any:
     """Takes the examples from `start` up to `stop`, in the batch's own type.
 
-    Args:
-        batch: See the module.
-        start: First example.
-        stop: One past the last example.
-
-    Returns:
-        A batch of the same structure. Tensors are views; values without rows (numbers, strings, `None`,
-        0-d tensors) stay as they are.
-
-    Raises:
-        ValueError: If a part of the batch cannot be sliced.
+    Tensors are views; values without rows (numbers, strings, `None`, 0-d tensors) stay as they are.
     """
     if (found := packed.starts(batch)) is not None:
         bounds = packed.ends(batch, found)
@@ -235,16 +209,9 @@ def _slice(column: Any, start: int, stop: int) -> Any:
 
 
 def cut(micro_batches: Sequence[Any], start: int, stop: int) -> list[Any]:
-    """Takes a range of examples out of micro-batches that follow one another.
+    """Takes a range of examples out of the micro-batches of one batch, cut where these are cut.
 
-    Args:
-        micro_batches: The pieces of one batch, in order.
-        start: First example, counted over the whole batch.
-        stop: One past the last example.
-
-    Returns:
-        The pieces of the range, cut where the micro-batches are cut. A piece that is a whole
-        micro-batch is handed on untouched, not sliced.
+    A whole micro-batch is handed on untouched, not sliced.
     """
     taken: list[Any] = []
     offset = 0
@@ -258,14 +225,10 @@ def cut(micro_batches: Sequence[Any], start: int, stop: int) -> list[Any]:
 
 
 def target_count(batch: Any) -> Tensor:
-    """Counts what a batch's mean loss is a mean of.
+    """Counts what a batch's mean loss is a mean of, as a 0-d tensor.
 
-    Args:
-        batch: See the module.
-
-    Returns:
-        A 0-d tensor: the target tokens (labels other than -100) where the batch is a mapping with
-        integer `labels` of two dimensions or more, as in Hugging Face's models; the examples elsewhere.
+    The target tokens (labels other than -100) where the batch is a mapping with integer `labels` of two
+    dimensions or more, as in Hugging Face's models; the examples elsewhere.
     """
     labels = batch.get("labels") if isinstance(batch, Mapping) else None
     if isinstance(labels, Tensor) and labels.dim() > 1 and not labels.is_floating_point():

@@ -1,8 +1,7 @@
 """Batches whose examples stand one after another in a single row of tokens (padding-free, packed).
 
-Hugging Face's `DataCollatorWithFlattening`, TRL's `padding_free` and `packing`
-give them: `input_ids` of shape (1, tokens), and `position_ids` that begin
-again at 0 with each sequence. The sequences are the examples.
+TRL's `padding_free` and `packing` give them: `input_ids` of shape (1, tokens), and `position_ids` that begin
+again at 0 with each sequence.
 """
 
 from __future__ import annotations
@@ -14,14 +13,7 @@ from torch import Tensor
 
 
 def starts(batch: Any) -> list[int] | None:
-    """Finds where the sequences of a packed batch begin.
-
-    Args:
-        batch: Anything.
-
-    Returns:
-        The first token of each sequence; `None` where the batch is not packed into one row.
-    """
+    """Finds the first token of each sequence; `None` where the batch is not packed into one row."""
     if not isinstance(batch, Mapping):
         return None
     position_ids = batch.get("position_ids")
@@ -45,16 +37,9 @@ def _no_target(labels: Any, token: int) -> bool:
 
 
 def tokens(batch: Mapping[str, Any], start: int, stop: int) -> dict[str, Any]:
-    """Takes a range of tokens out of a packed batch.
+    """Takes a range of tokens, from where a sequence begins to where one ends, out of a packed batch.
 
-    Args:
-        batch: One in which `starts` finds sequences.
-        start: First token, where a sequence begins.
-        stop: One past the last token, where a sequence ends.
-
-    Returns:
-        The same keys: what has a place for each token is cut, and `cu_seq_lens_q`, `max_length_q` and
-        their like are computed anew.
+    What has a place for each token is cut; `cu_seq_lens_q`, `max_length_q` and their like are computed anew.
     """
     length = batch["position_ids"].shape[1]
     taken: dict[str, Any] = {}

@@ -22,14 +22,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 def find(name: str, hub: bool) -> tuple[str, Path | None]:
-    """Tells a directory of adapters from one of a model.
-
-    Returns:
-        The name of the model itself, and the directory of its adapters, if there are any.
-
-    Raises:
-        UserError: If the adapters cannot be read.
-    """
+    """Gives the name of the model itself, and the directory of its adapters, if there are any."""
     folder = Path(name).expanduser()
     try:
         if not (folder / ADAPTER).is_file():
@@ -77,11 +70,7 @@ def completed(kind: Kind, folder: Path | None) -> Kind:
 
 
 def quantized(kind: Kind, settings: FamilySettings) -> Kind:
-    """Lets matrices be held in 4 bits, where that is asked for.
-
-    Raises:
-        UserError: If there is no CUDA or no bitsandbytes.
-    """
+    """Lets matrices be held in 4 bits, where that is asked for."""
     if not settings.load_in_4bit:
         return kind
     try:
@@ -112,19 +101,7 @@ def attach(
     *,
     trainable: bool,
 ) -> LoadedModel:
-    """Puts adapters beside a model: those of a directory, new ones, or the latter on the former merged.
-
-    Args:
-        loaded: The model.
-        name: The name by which it was asked for.
-        folder: The directory of adapters.
-        lora: New adapters.
-        settings: How the model is used.
-        trainable: Whether it is trained.
-
-    Raises:
-        UserError: If PEFT is missing, or finds no place for the adapters.
-    """
+    """Puts adapters beside a model: those of a directory, new ones, or the latter on the former merged."""
     if settings.load_in_4bit and trainable and lora is None and folder is None:
         raise UserError("Weights in 4 bits cannot be trained; give --lora to train adapters beside them.")
     if folder is None and lora is None:

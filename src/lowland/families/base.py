@@ -25,12 +25,7 @@ TaskExamples = Mapping[str, tuple[Task, Sequence[Example]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a family may need to know of a training to load a model for it.
-
-    Attributes:
-        tasks: Gives the tasks and their training examples.
-        seed: The run's seed, from which new weights are drawn.
-    """
+    """What a family may need to know of a training: its tasks with their training examples, and the seed."""
 
     tasks: Callable[[], TaskExamples]
     seed: int = 0
@@ -38,15 +33,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a finished model reads and writes.
-
-    Attributes:
-        input_length: Most tokens of an input; longer ones are cut.
-        target_length: Most tokens that are written.
-        batch_size: Inputs at a time.
-        bf16: Whether to compute under bf16 autocast.
-        on_cut: Called with the number of inputs that were cut, where there are any.
-    """
+    """How a finished model reads and writes; `on_cut` is told how many inputs were cut, if any."""
 
     input_length: int
     target_length: int
@@ -57,10 +44,6 @@ class Reading:
 
 class Family(ABC):
     """A model with its tokenizer, and all that is particular of models of its kind.
-
-    Args:
-        loaded: The model and its tokenizer.
-        settings: How it is used.
 
     Attributes:
         name: The name of the family.
@@ -88,11 +71,7 @@ class Family(ABC):
     @classmethod
     @abstractmethod
     def kind(cls, config: PreTrainedConfig, start: Start | None) -> Kind:
-        """Says how such a model is loaded; `start` is `None` where nothing is trained.
-
-        Raises:
-            UserError: If such a model cannot be trained on the tasks.
-        """
+        """Says how such a model is loaded; `start` is `None` where nothing is trained."""
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -105,11 +84,7 @@ class Family(ABC):
 
     @abstractmethod
     def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
-        """Encodes examples for training, each input and each target by itself.
-
-        Raises:
-            UserError: If a target cannot be learnt by such a model.
-        """
+        """Encodes examples for training, each input and each target by itself."""
 
     @abstractmethod
     def collate(self, rows: Sequence[EncodedExample]) -> dict[str, Tensor]:
@@ -128,7 +103,7 @@ class Family(ABC):
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
         **terms: Any,
     ) -> BatchLoss:
-        """Makes the training loss of the model; see `lowland.train.loss.encoder_decoder_loss`."""
+        """Makes the training loss of the model, whose module `wrap` wraps; terms as in `token_loss`."""
         return BatchLoss(
             wrap(self.loaded.model),
             lambda module, batch: self.mean_loss(module, batch, **terms),
@@ -138,23 +113,13 @@ class Family(ABC):
 
     @abstractmethod
     def predict(self, texts: Sequence[str], *, labels: Sequence[str] = (), **reading: Any) -> list[str]:
-        """Answers each text.
-
-        Args:
-            texts: The inputs.
-            labels: Labels of which the answer is one, where there are some.
-            **reading: See `Reading`.
-        """
+        """Answers each text, with one of the labels where there are some; see `Reading` for the rest."""
 
     @abstractmethod
     def likelihoods(
         self, texts: Sequence[str], answers: Sequence[Sequence[str]], **reading: Any
     ) -> list[list[float]]:
-        """Computes the logarithm of the probability of each given answer to each text; see `Reading`.
-
-        Raises:
-            UserError: If the model gives no probability to an answer.
-        """
+        """Computes the logarithm of the probability of each given answer to each text; see `Reading`."""
 
     def answer_tokens(self, texts: Sequence[str], length: int) -> list[int] | None:
         """Counts the tokens of written answers, the end included; `None` of a model that writes none."""
@@ -197,13 +162,7 @@ def plain_module(module: Any) -> Any:
 
 
 def most_positions(model: nn.Module) -> tuple[int | None, int | None]:
-    """Finds the most tokens of an input and of a target for which a model has positions.
-
-    Models without a table (relative or rotary positions, sinusoids that are computed) have no limit here.
-
-    Returns:
-        The least of the tables that see inputs, and of those that see targets; `None` where there is none.
-    """
+    """Finds the most tokens of an input and of a target that a model has positions for; `None` where any."""
     inputs: list[int] = []
     targets: list[int] = []
     for name, module in model.named_modules():

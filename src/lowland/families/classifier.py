@@ -50,11 +50,7 @@ class Classifier(Family):
         return kind_of(config, {} if start is None else start.tasks())
 
     def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
-        """Encodes inputs, and gives each target its number.
-
-        Raises:
-            UserError: If a target is none of the labels.
-        """
+        """Encodes inputs, and gives each target its number."""
         inputs, cut = self._inputs([example.inputs for example in examples], input_length)
         return EncodedSet(
             inputs=inputs,

@@ -91,9 +91,6 @@ def set_languages(loaded: LoadedModel, settings: FamilySettings) -> list[str]:
 
     The model's first written token becomes the target's language. Where the settings name no languages, the
     tokenizer's own hold.
-
-    Raises:
-        UserError: If a language is missing or unknown, or the tokenizer has none.
     """
     tokenizer: Any = loaded.tokenizer
     wanted = {"src_lang": settings.source_language, "tgt_lang": settings.target_language}

@@ -20,11 +20,7 @@ MOST_SHOWN = 8
 
 
 def kind_of(config: PreTrainedConfig, tasks: TaskExamples) -> Kind:
-    """Says how a classifier is loaded: with a new head where its own is not of the tasks' labels.
-
-    Raises:
-        UserError: If there is no trained head and nothing to train one on.
-    """
+    """Says how a classifier is loaded: with a new head where its own is not of the tasks' labels."""
     auto = AutoModelForSequenceClassification
     known: Any = auto._model_mapping
     prefix = f"{known[type(config)].base_model_prefix}." if type(config) in known else ""
@@ -83,11 +79,7 @@ def _listed(labels: tuple[str, ...]) -> str:
 
 
 def head_of(tasks: TaskExamples) -> tuple[str, ...]:
-    """Lists the labels of tasks, in their order; none where the targets are numbers.
-
-    Raises:
-        UserError: If a task has neither labels nor numbers, or some have labels and others numbers.
-    """
+    """Lists the labels of tasks, in their order; none where the targets are numbers."""
     labels: dict[str, None] = {}
     numeric: list[str] = []
     for name, (task, examples) in tasks.items():

@@ -28,11 +28,7 @@ FAMILIES: dict[str, type[Family]] = {family.name: family for family in (EncoderD
 
 
 def recognise(config: PreTrainedConfig, name: str = "auto") -> type[Family]:
-    """Tells the family of a model from its configuration, or gives the one of a name that is not `auto`.
-
-    Raises:
-        UserError: If transformers knows no such use of the model.
-    """
+    """Tells the family of a model from its configuration, or gives the one of a name that is not `auto`."""
     if name != "auto":
         return FAMILIES[name]
     kind = type(config)
@@ -54,11 +50,7 @@ def recognise(config: PreTrainedConfig, name: str = "auto") -> type[Family]:
 
 
 def family_of(name: str, family: str = "auto", hub: bool = False) -> tuple[type[Family], PreTrainedConfig]:
-    """Tells the family of a model or of adapters by its name, and gives its configuration.
-
-    Raises:
-        UserError: If it cannot be read, or is of no family.
-    """
+    """Tells the family of a model or of adapters by its name, and gives its configuration."""
     base, _ = adapters.find(name, hub)
     config = adapters.config_of(name, base, hub)
     return recognise(config, family), config
@@ -73,18 +65,9 @@ def load_family(
     dropout: float | None = None,
     hub: bool = False,
 ) -> Family:
-    """Loads a model with all that is particular of its family.
+    """Loads a model or adapters by name, with all that is particular of its family.
 
-    Args:
-        name: `embedded`, a directory of a model or of adapters, or a name on the hub.
-        settings: How it is used.
-        lora: Adapters that are trained instead of its weights; `None` for none.
-        start: What is to be trained; `None` for a finished model.
-        dropout: As in `lowland.models.load_model`.
-        hub: As in `lowland.models.load_model`.
-
-    Raises:
-        UserError: If the model cannot be loaded, or not be used so.
+    `lora` is trained instead of the weights; `start` is `None` for a finished model; see `load_model`.
     """
     settings = settings or FamilySettings()
     base, adapter = adapters.find(name, hub)
@@ -105,10 +88,7 @@ def load_family(
 
 
 def family_defaults(model: str, settings: Mapping[str, Any], lora: bool, hub: bool) -> dict[str, Any]:
-    """Gives the defaults of training that differ from T5's, in sections.
-
-    There are none where the model cannot be read, which its loading will say.
-    """
+    """Gives the defaults of training that differ from T5's, in sections; none if the model cannot be read."""
     if model == EMBEDDED:
         return {}
     try:

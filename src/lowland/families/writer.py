@@ -51,11 +51,7 @@ class Writer(Family):
         return None
 
     def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
-        """Encodes examples for training, each input and each target by itself.
-
-        Raises:
-            UserError: If a target has no token beside the special ones: there is nothing to learn from it.
-        """
+        """Encodes examples for training, each input and each target by itself."""
         input_length, target_length = self.lengths(input_length, target_length)
         inputs, cut_inputs = self.encode_inputs([example.inputs for example in examples], input_length)
         targets, cut_targets = self.encode_targets([example.targets for example in examples], target_length)
@@ -133,13 +129,7 @@ def agree(loaded: LoadedModel, first_read: int | None) -> list[str]:
     """Lets generation begin and end with the tokens that targets begin and end with in training.
 
     A generation configuration with others lets a model go on after its answer, or begin as it never did.
-
-    Args:
-        loaded: The model; its generation_config is changed in place.
-        first_read: The token before a target; `None` where that is the input.
-
-    Returns:
-        A sentence for each token that was another one.
+    Returns a sentence for each token that was another one.
     """
     config, tokenizer = cast(Any, loaded.model.generation_config), loaded.tokenizer
     end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id

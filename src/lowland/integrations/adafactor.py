@@ -17,9 +17,6 @@ def t5_adafactor(model: nn.Module, learning_rate: float = 1e-3) -> Adafactor:
     steps themselves, and not relative to the size of each weight. T5 also keeps it constant
     (`lr_scheduler_type="constant"`) and does not clip the gradient (`max_grad_norm=0`).
 
-    Raises:
-        ValueError: If the learning rate is negative.
-
     Source:
         Shazeer and Stern (2018); T5's fine-tuning settings.
     """

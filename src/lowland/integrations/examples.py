@@ -55,8 +55,7 @@ class Whole(Examples):
 class Pairs(Examples):
     """A batch of pairs in two halves: all chosen, then all rejected.
 
-    What has a row for each text is cut in both halves, and what has one for each pair (margins, the reference
-    model's likelihoods) once.
+    What has a row for each text is cut in both halves, and what has one for each pair (margins) once.
     """
 
     inputs: Mapping[str, Any]
@@ -88,8 +87,7 @@ class Pairs(Examples):
 def examples_of(trainer: Any, inputs: Any) -> Any:
     """Tells what the examples of a micro-batch are: its rows, or an `Examples`.
 
-    The classes of the Trainer and of its collator are known by their names, also those that Unsloth makes of
-    TRL's.
+    Trainers and collators are known by the names of their classes, also those that Unsloth makes of TRL's.
     """
     line = (*type(trainer).__mro__, *type(getattr(trainer, "data_collator", None)).__mro__)
     if any(_is_paired(one) for one in line) and isinstance(inputs, Mapping) and "input_ids" in inputs:
@@ -105,12 +103,7 @@ def _is_paired(one: type) -> bool:
 
 
 class Mixed(Sampler[int]):
-    """Gives the indices of another sampler, those of each batch in a random order.
-
-    Args:
-        sampler: The other one, whose batches are sorted by length.
-        size: Examples of a batch of SAM: those of an optimizer step, on all devices.
-    """
+    """Gives the indices of another sampler, those of each `size` (a batch of SAM) in a random order."""
 
     def __init__(self, sampler: Sampler[int], size: int) -> None:
         self.sampler = sampler

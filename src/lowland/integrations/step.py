@@ -33,18 +33,11 @@ DEEP = 3
 
 
 class LaterLoss:
-    """While it is open, a Trainer's `compute_loss` hands its arguments on, and gives a loss of nothing.
+    """While it is open, a Trainer's `compute_loss` hands its arguments to `take` and gives a loss of nothing.
 
     What `training_step` does with that loss (dividing, scaling, `accelerator.backward`) changes nothing.
     The methods are replaced on the Trainer itself, so that those of every class are reached, also of
     classes in front of SAM's.
-
-    Args:
-        trainer: The Trainer.
-        take: Called with the model, the inputs, and what computes the loss of such inputs.
-
-    Attributes:
-        loss: What `take` gave; `None` until then.
     """
 
     def __init__(self, trainer: Any, take: Callable[[nn.Module, Any, LossOf], Tensor]) -> None:
@@ -89,11 +82,7 @@ class LaterLoss:
 
 @contextmanager
 def figures_aside(trainer: Any) -> Iterator[None]:
-    """Runs a block after which a Trainer's figures are what they were, and in which it logs nothing.
-
-    Figures are numbers, strings, small tensors, and dictionaries, lists, sets and deques of such, in the
-    Trainer's attributes and in its state's.
-    """
+    """Runs a block after which a Trainer's figures are what they were, and in which it logs nothing."""
     undo: list[Callable[[], None]] = []
     for owner in (trainer, trainer.state):
         kept = dict(vars(owner))

@@ -151,11 +151,7 @@ class SAMTrainerMixin(_Trainer):
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Runs the Trainer's own step on a micro-batch; that of the last one of a batch fills `.grad`.
 
-        Returns:
-            The batch's mean loss at w_adv; 0 while micro-batches are being kept.
-
-        Raises:
-            UserError: If the Trainer's step does not get its loss by one call of `compute_loss`.
+        Returns the batch's mean loss at w_adv; 0 while micro-batches are being kept.
         """
         try:
             with LaterLoss(self, self._take) as later:
@@ -251,11 +247,7 @@ class SAMTrainerMixin(_Trainer):
 
     @contextmanager
     def _each_batch_its_own(self) -> Iterator[None]:
-        """Makes `compute_loss` give a micro-batch's own mean, whatever normalisation it is written for.
-
-        The gradient weighs micro-batches and devices itself. T5, which takes the number of items and ignores
-        it, would give the sum of k means: k times the gradient, and once more the number of devices.
-        """
+        """Makes `compute_loss` give a micro-batch's own mean, since the gradient weighs them itself."""
         kept = self.args.average_tokens_across_devices, self.current_gradient_accumulation_steps
         self.args.average_tokens_across_devices, self.current_gradient_accumulation_steps = False, 1
         try:
@@ -271,14 +263,7 @@ def _inputs(micro_batch: Any) -> Any:
 
 
 def sam_trainer(trainer_class: type[Any]) -> type[Any]:
-    """Makes a Trainer class with SAM of a Trainer class: `sam_trainer(Seq2SeqTrainer)(model, args, sam=...)`.
-
-    Returns:
-        A subclass that takes `sam=` as well; see `SAMTrainerMixin`.
-
-    Raises:
-        UserError: If the class is no Trainer.
-    """
+    """Makes a Trainer class with SAM of another: `sam_trainer(Seq2SeqTrainer)(model, args, sam=...)`."""
     from transformers import Trainer
 
     if not (isinstance(trainer_class, type) and issubclass(trainer_class, Trainer)):

@@ -29,14 +29,6 @@ class Adversary:
     B at zero, so that the first step is the baseline's. The ascent is AdamW's, with the learning rate of the
     optimizer's first group.
 
-    Args:
-        module: A model of PEFT with LoRA on linear layers, which may be quantized.
-        replicas: The processes that train together.
-        scaler: What scales the loss.
-
-    Raises:
-        ValueError: If the model has no such adapters.
-
     Source:
         Liu et al. (2025), "Bi-LoRA: Efficient Sharpness-Aware Minimization for Fine-Tuning Large-Scale
         Models", arXiv 2508.19564: equations 9 and 10.
@@ -104,11 +96,7 @@ class Adversary:
         return found
 
     def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it is another direction's.
-        """
+        """Goes on from what `state_dict` gave."""
         if not state:
             self.factors, self._ascent = [], None
             return

@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 class Methods:
     """What differs from Algorithm 1: direction, radius, and the gradient that is taken at w_adv.
 
-    Args:
-        config: The settings.
-        module: The model as its forward pass is called, where it is known.
-        replicas: The processes that train together.
-        scaler: What scales the loss, by a factor that changes.
-
-    Raises:
-        ValueError: If the methods do not go with that.
-
     Attributes:
         perturb: Which parameters are perturbed.
         past: A direction without an ascent pass.
@@ -87,11 +78,7 @@ class Methods:
     def arrived(
         self, rho: float, ascent_loss: Tensor | None, loss: Callable[[], float], undo: Undo
     ) -> float | None:
-        """Is told that the weights are at w_adv, where `loss` computes that of the ascent examples.
-
-        Returns:
-            The length of a perturbation that is not of the weights, where there is one.
-        """
+        """Is told that the weights are at w_adv; gives the length of a perturbation beside the weights."""
         if self.rise is not None:
             self.rise.follow(ascent_loss, loss)
         if self.logits is not None:
@@ -103,11 +90,7 @@ class Methods:
         return {} if self._memory is None else self._memory.state_dict(named)
 
     def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it is another method's.
-        """
+        """Goes on from what `state_dict` gave."""
         if self._memory is not None:
             self._memory.load_state_dict(state, named)
         elif state:

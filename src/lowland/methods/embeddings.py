@@ -124,12 +124,7 @@ def unit(slope: Tensor) -> Tensor:
 
 
 def divergence(left: Tensor, right: Tensor) -> Tensor:
-    """Computes the mean symmetric Kullback-Leibler divergence of logits; of numbers, the squared difference.
-
-    Args:
-        left: Logits. `# (..., classes)`
-        right: Logits of the same shape.
-    """
+    """Computes the mean symmetric Kullback-Leibler divergence of logits; of numbers the squared error."""
     if left.shape[-1] == 1:
         return mse_loss(left, right)
     p, q = (one.flatten(0, -2).float().log_softmax(-1) for one in (left, right))

@@ -14,8 +14,7 @@ def mask_smallest(parameters: Sequence[Tensor], gradients: list[Tensor], share: 
     """Sets ascent gradients to zero, in place, but for the `share` of all weights where they are largest.
 
     The empirical Fisher information is the squared gradient. The paper takes it of single examples and renews
-    the mask every 50 to 200 steps; here it is that of the ascent examples together, of every step, so that
-    there is nothing to keep between steps.
+    the mask every 50 to 200 steps; here it is that of the ascent examples together, of every step.
 
     Source:
         Zhong et al. (2022), "Improving Sharpness-Aware Minimization with Fisher Mask for Better

@@ -19,15 +19,8 @@ class MergedNoise(Noise):
     """Gaussian noise on the frozen matrices under LoRA's adapters; the adapters themselves stay.
 
     A row's noise is as long as the row of the merged matrix, and all of it together is rho. The paper adds
-    and subtracts noise that its seed makes again, without a copy; here the matrices are copied and put back,
-    since subtracting leaves rounding: one copy of the adapted matrices.
-
-    Args:
-        module: A model of PEFT with LoRA.
-        replicas: The processes that train together.
-
-    Raises:
-        ValueError: If it has no such matrices, or they are quantized.
+    and subtracts noise that its seed makes again; here the matrices are copied and put back, since
+    subtracting leaves rounding.
 
     Source:
         Li et al. (2024), "Flat-LoRA: Low-Rank Adaptation over a Flat Loss Landscape", arXiv 2409.14396.
@@ -52,11 +45,7 @@ class MergedNoise(Noise):
 
 
 def adapted_layers(module: nn.Module | None) -> list[Any]:
-    """Lists the layers of a model that have adapters of PEFT, each around its `base_layer`.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """Lists the layers of a model that have adapters of PEFT, each around its `base_layer`."""
     layers = [part for part in module.modules() if hasattr(part, "get_delta_weight")] if module else []
     if not layers:
         raise ValueError("perturb='merged' needs a model with LoRA adapters of PEFT: hand it to SAM.")

@@ -13,11 +13,7 @@ LogitsOf = Callable[[Any], Tensor]
 
 
 def logits_of(output: Any) -> Tensor:
-    """Gives the logits of a model's output: the output itself, or its `logits`.
-
-    Raises:
-        ValueError: If it is neither.
-    """
+    """Gives the logits of a model's output: the output itself, or its `logits`."""
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if not isinstance(logits, Tensor) or logits.dim() == 0:
         raise ValueError(
@@ -31,15 +27,10 @@ def logits_of(output: Any) -> Tensor:
 class FixedLogits:
     """The gradient of the loss with respect to the logits, recorded at w and put in its place at w_adv.
 
-    The loss is any: it must reach the weights through the logits of `module`'s forward pass. What it takes
-    from elsewhere, such as a loss of balanced experts, is descended on at w_adv as in SAM.
-
     SAM's gradient at w_adv is J(w_adv)^T dL/dlogits(w_adv). The second factor makes a model that is sure of
     itself look sharp, and SAM spends itself on it; here it is dL/dlogits(w). It costs one more forward pass
-    of the batch, and holds one gradient of the batch's logits.
-
-    Args:
-        module: The model as its forward pass is called.
+    of the batch, and holds one gradient of the batch's logits. What the loss takes from elsewhere than the
+    logits, such as a loss of balanced experts, is descended on at w_adv as in SAM.
 
     Attributes:
         found: The logits of the last call of the loss.

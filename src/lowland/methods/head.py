@@ -13,16 +13,7 @@ HEAD = "head"
 
 
 def head_of(module: nn.Module) -> list[Tensor]:
-    """Finds the parameters of the layer that gives the logits.
-
-    Args:
-        module: A model with `get_output_embeddings()` that gives one, such as T5 or Llama; or one whose
-            output layer is its last `nn.Linear`, such as a classifier.
-
-    Raises:
-        ValueError: If there is none, or it shares its weights with the token embeddings, through which the
-            perturbation would reach all layers.
-    """
+    """Finds the parameters of the layer that gives the logits: the model's own, else its last `nn.Linear`."""
     inner = owner_of(module, "get_output_embeddings")
     head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
     if head is None:
@@ -41,11 +32,7 @@ def head_of(module: nn.Module) -> list[Tensor]:
 
 
 def only_head(module: nn.Module | None) -> Callable[[str, Tensor], bool]:
-    """Makes the choice of `perturb` that is the output layer.
-
-    Raises:
-        ValueError: If the module is not known.
-    """
+    """Makes the choice of `perturb` that is the output layer."""
     if module is None:
         raise ValueError("perturb='head' needs the module: hand it to SAM instead of its parameters.")
     chosen = {id(parameter) for parameter in head_of(module)}

@@ -47,11 +47,7 @@ class Noise:
         return {} if self._stream is None else {"noise": self._stream.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it is another direction's.
-        """
+        """Goes on from what `state_dict` gave."""
         if not set(state) <= {"noise"}:
             raise ValueError(f"The state of direction='noise' is its stream, but was given {sorted(state)}.")
         self._stream = None

@@ -29,15 +29,7 @@ class Past:
         self.known: dict[Tensor, Tensor] = {}
 
     def take(self, parameters: Sequence[Tensor], *, written: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """Gives the direction.
-
-        Args:
-            parameters: The weights that are perturbed.
-            written: Whether the perturbation writes to the direction's memory.
-
-        Returns:
-            The parameters that have a direction, and the directions.
-        """
+        """Gives the parameters that have a direction, and the directions; copies where `written` is true."""
         known = [parameter for parameter in parameters if parameter in self.known]
         directions = [self.known[parameter] for parameter in known]
         if not self.decay:
@@ -69,11 +61,7 @@ class Past:
         return {name: self.known[parameter] for name, parameter in named if parameter in self.known}
 
     def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it names a parameter that is not there.
-        """
+        """Goes on from what `state_dict` gave."""
         parameters = dict(named)
         unknown = set(state) - set(parameters)
         if unknown:

@@ -17,13 +17,6 @@ EPSILON = 1e-8
 def second_moment(optimizer: Optimizer, parameter: Tensor) -> Tensor | None:
     """Gives the running mean of a weight's squared gradients, up to a factor that all weights share.
 
-    Args:
-        optimizer: AdamW or another with `exp_avg_sq`, or AdaFactor, whose factors are multiplied out.
-        parameter: The weight.
-
-    Returns:
-        A tensor of the weight's shape; `None` before the first step.
-
     Source:
         AdaFactor's factors: Shazeer and Stern (2018), Algorithm 4.
     """
@@ -39,15 +32,12 @@ def second_moment(optimizer: Optimizer, parameter: Tensor) -> Tensor | None:
 def precondition(optimizer: Optimizer | None, parameters: Sequence[Tensor], gradients: list[Tensor]) -> None:
     """Divides ascent gradients, in place, by the roots of the optimizer's second moments.
 
-    The perturbation then has the direction of Adam's step instead of the gradient's, and its length is rho
-    all the same. Before the optimizer's first step it is the gradient's.
+    The perturbation then has the direction of Adam's step instead of the gradient's. Before the optimizer's
+    first step it is the gradient's.
 
     Source:
         The preconditioned perturbation of Singh et al. (2025), arXiv 2502.02407. That its L2 norm stays rho
         is our choice: a radius then means the same with and without.
-
-    Raises:
-        ValueError: If there is no optimizer, or it keeps no second moments.
     """
     if optimizer is None:
         raise ValueError("precondition=True needs the optimizer: set sam.optimizer = optimizer.")

@@ -25,9 +25,6 @@ class Rise:
     A rho does not transfer between models: at 0.05 the loss of one rises by 93%, that of another by 8%. The
     rise is of the loss itself, under the same dropout masks at both points.
 
-    Args:
-        share: The rise that is wanted, as a fraction of the loss at w.
-
     Attributes:
         factor: What the radius of the settings is multiplied by.
     """
@@ -38,12 +35,7 @@ class Rise:
         self._step = 0
 
     def follow(self, at_w: Tensor | None, at_w_adv: Callable[[], float]) -> None:
-        """Sets the factor of the steps that come.
-
-        Args:
-            at_w: The loss of the ascent examples at w.
-            at_w_adv: Computes it at w_adv; called in one of `EVERY` steps.
-        """
+        """Sets the factor of the steps that come; `at_w_adv` is called in one of `EVERY` steps."""
         self._step += 1
         if (self._step - 1) % EVERY or at_w is None:
             return
@@ -60,11 +52,7 @@ class Rise:
         return {"rise": torch.tensor([self.factor, self._step], dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it is another method's.
-        """
+        """Goes on from what `state_dict` gave."""
         if set(state) != {"rise"}:
             raise ValueError(f"The state of rise= is its factor, but was given {sorted(state)}.")
         self.factor, step = state["rise"].tolist()

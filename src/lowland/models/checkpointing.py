@@ -13,9 +13,6 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     """Lets a model that is trained whole keep only the inputs of its layers, and compute the rest again.
 
     The recomputation is not reentrant: SAM refuses the reentrant kind, which hides weights from its ascent.
-
-    Raises:
-        UserError: If the model's class cannot do it.
     """
     if not model.supports_gradient_checkpointing:
         name = type(model).__name__

@@ -28,11 +28,7 @@ def has_separate_head(model: PreTrainedModel) -> bool:
 
 
 def keep_head_separate(model: PreTrainedModel) -> None:
-    """Records in a T5 model that its output matrix is its own, so that nothing ties it again.
-
-    The saved `config.json` then says `tie_word_embeddings: false`, which is what official T5.1.1
-    checkpoints say and what releases 4 and 5 of transformers both read rightly.
-    """
+    """Records in a T5 model that its output matrix is its own, as official T5.1.1 checkpoints say it."""
     model.config.tie_word_embeddings = False
     model.all_tied_weights_keys.pop("lm_head.weight", None)
 
@@ -40,10 +36,8 @@ def keep_head_separate(model: PreTrainedModel) -> None:
 def build_model(config: PreTrainedConfig) -> PreTrainedModel:
     """Builds a sequence-to-sequence model with random weights, in fp32 and evaluation mode.
 
-    A T5 configuration whose decoder outputs are not scaled (T5.1.1: it was made with
-    `tie_word_embeddings=False`), mT5 and UMT5 get an output matrix of their own, which transformers
-    5 does not give them. Its standard deviation is d_model ** -0.5, so that the first logits have
-    unit variance.
+    A T5.1.1 (`tie_word_embeddings=False`), mT5 or UMT5 gets an output matrix of its own, which transformers 5
+    does not give it, with standard deviation d_model ** -0.5: the first logits have unit variance.
     """
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)
     if is_t5(model) and not getattr(model.config, "scale_decoder_outputs", False):

@@ -55,13 +55,9 @@ DROPOUT_SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model and its tokenizer.
+    """A language model in evaluation mode on the CPU, its tokenizer, and the name by which it was loaded.
 
-    Attributes:
-        model: A language model, in evaluation mode, on the CPU.
-        tokenizer: The tokenizer of its vocabulary.
-        name: The name by which it was loaded.
-        fresh: Names of weights that the checkpoint lacks, and that were drawn anew.
+    `fresh` names the weights that the checkpoint lacks, and that were drawn anew.
     """
 
     model: PreTrainedModel
@@ -107,22 +103,15 @@ def load_model(
 ) -> LoadedModel:
     """Loads a checkpoint: T5, T5.1.1, mT5, UMT5, ByT5, BART, encoder-decoder pairs, or one of another kind.
 
-    Only safetensors are read, and code that comes with a checkpoint is never run.
+    Only safetensors are read, and code that comes with a checkpoint is never run. The model is in fp32, and a
+    separate output matrix (T5.1.1) stays separate.
 
     Args:
         name: `embedded`, a directory as `save_pretrained` writes it, or a name on the hub.
-        dropout: One rate for every dropout of the network, as T5's `dropout_rate` is; `None` keeps
-            the checkpoint's own rates. (T5.1.1 was pre-trained without dropout and says 0.)
+        dropout: One rate for every dropout of the network; `None` keeps the checkpoint's own rates.
         hub: Whether a name that is no directory may be looked up on the hub (or in its local cache).
         kind: What it is loaded as; a sequence-to-sequence model by default.
         config: Its configuration, where it is another than the checkpoint's; changed in place.
-
-    Returns:
-        The model in fp32, whose separate output matrix (T5.1.1) stays separate, and its tokenizer.
-
-    Raises:
-        UserError: If the checkpoint is missing, incomplete, not in safetensors, of another kind, or
-            does not fit its tokenizer.
     """
     if dropout is not None and not 0 <= dropout < 1:
         raise UserError(f"Invalid {dropout=}. Must be at least 0 and less than 1.")
@@ -193,11 +182,7 @@ def load_model(
 
 
 def read_config(name: str, hub: bool = False) -> PreTrainedConfig:
-    """Reads the configuration of a checkpoint.
-
-    Raises:
-        UserError: If there is none, or it asks for code.
-    """
+    """Reads the configuration of a checkpoint."""
     source, local = resolve(name, hub)
     with quiet_transformers(), _as_user_error(name):
         config: PreTrainedConfig = AutoConfig.from_pretrained(
@@ -212,11 +197,7 @@ def read_config(name: str, hub: bool = False) -> PreTrainedConfig:
 
 
 def resolve(name: str, hub: bool) -> tuple[str, bool]:
-    """Returns where to read and whether that is this machine's disk.
-
-    Raises:
-        UserError: If nothing there can be read.
-    """
+    """Returns where to read and whether that is this machine's disk."""
     if name == EMBEDDED:
         return str(Path(__file__).parent / "embedded"), True
     path = Path(name).expanduser()

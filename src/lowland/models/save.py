@@ -18,15 +18,7 @@ from lowland.models.quiet import quiet_transformers
 
 
 def save_model(loaded: LoadedModel, directory: str | Path, *, overwrite: bool = False) -> None:
-    """Writes model, tokenizer and generation settings to a directory, all or nothing.
-
-    Everything is written beside the directory first, with checksums, and then renamed into place, so that
-    an interrupted save never leaves half a checkpoint under the final name.
-
-    Raises:
-        UserError: If the directory holds something and `overwrite` is false.
-        OSError: If it cannot be written.
-    """
+    """Writes model, tokenizer and generation settings to a directory, with checksums, all or nothing."""
     directory = Path(directory)
     occupied = directory.exists() and not (directory.is_dir() and not any(directory.iterdir()))
     if occupied and not overwrite:
@@ -51,11 +43,7 @@ def save_model(loaded: LoadedModel, directory: str | Path, *, overwrite: bool = 
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """Fingerprints all parameters and buffers of a model's state; the device does not matter.
-
-    Names, types, shapes and bytes are hashed in the order of the names; tied weights count under each of
-    their names. Two hashes are equal if and only if the states are equal bit for bit.
-    """
+    """Fingerprints the names, types, shapes and bytes of a model's parameters and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

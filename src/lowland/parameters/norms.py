@@ -13,14 +13,7 @@ from lowland.parameters.parallel import local, shard_sums
 
 
 def global_norm(tensors: Sequence[Tensor]) -> float:
-    """Computes one L2 norm over all tensors together, across shards, in fp32 at least.
-
-    Args:
-        tensors: Any shapes, types and devices; DTensors count with all their shards.
-
-    Returns:
-        The norm; not finite where an element is not.
-    """
+    """Computes one L2 norm over all tensors together, across shards; not finite where an element is not."""
 
     def squares(group: list[Tensor]) -> Tensor:
         # The sums of fp16 would overflow, and those of bf16 know two digits.

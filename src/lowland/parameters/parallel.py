@@ -1,8 +1,4 @@
-"""Where the parameters live: one device, replicas (DDP) or shards (FSDP2).
-
-SAM needs little of this: the local storage to write to, sums over shards for
-norms, counts over ranks for means, and a way to leave gradients unsynchronised.
-"""
+"""Where the parameters live: one device, replicas (DDP) or shards (FSDP2)."""
 
 from __future__ import annotations
 
@@ -41,12 +37,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def owner_of(module: nn.Module, method: str) -> Any:
-    """Finds what has a method of transformers' models: what was wrapped, or the model inside of it.
-
-    Args:
-        module: The model as its forward pass is called.
-        method: Name of the method; where nothing has it, the innermost model is given.
-    """
+    """Finds what has a method of transformers' models: what was wrapped, or the model inside of it."""
     inner: Any = unwrapped(module)
     while not hasattr(inner, method) and hasattr(inner, "model"):
         inner = inner.model
@@ -54,15 +45,7 @@ def owner_of(module: nn.Module, method: str) -> Any:
 
 
 def shard_sums(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
-    """Adds up figures that were computed on the local shards of tensors.
-
-    Args:
-        values: One row of figures a tensor, on the CPU. `# (tensors, ...)`
-        owners: The tensors; a plain tensor is whole on every process and its row stays.
-
-    Returns:
-        The sums, the same on every process that shares the shards. `# (tensors, ...)`
-    """
+    """Adds up figures of the local shards of tensors, one row each; the row of a plain tensor stays."""
     if not dist.is_available() or not any(isinstance(owner, DTensor) for owner in owners):
         return values
     sums = values.clone()
@@ -80,10 +63,6 @@ def shard_sums(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
 
 class Replicas:
     """The processes that train one model together, seen from the module that was handed to SAM.
-
-    Args:
-        module: The model as its forward pass is called (the `DistributedDataParallel`, the module that
-            `fully_shard` was applied to, or a plain one), or `None` where only parameters are known.
 
     Raises:
         ValueError: For FSDP1 and DeepSpeed, under which the radius could not be right.
@@ -128,11 +107,7 @@ class Replicas:
             )
 
     def refuse_unfinished(self, setting: str) -> None:
-        """Refuses a setting whose passes do not reach the parameters, where each pass is waited for.
-
-        Raises:
-            ValueError: Under FSDP2, and under DDP with a static graph.
-        """
+        """Refuses, under FSDP2 and static graphs, a setting whose passes do not reach the parameters."""
         if self.sharded or (self.ddp is not None and self.ddp.static_graph):
             wrapper = "fully_shard" if self.sharded else "DistributedDataParallel(static_graph=True)"
             raise ValueError(f"{setting} does not run under {wrapper}. Use DistributedDataParallel.")
@@ -140,9 +115,8 @@ class Replicas:
     def unsynchronised(self) -> AbstractContextManager[None]:
         """Opens a block whose forward and backward passes keep their gradients to themselves.
 
-        Under DDP `no_sync` must cover the forward pass too. Shards have nowhere to keep a whole
-        gradient, so that FSDP2 goes on reducing every pass, which gives the same sum; and so does
-        the one pass in which a static graph is recorded.
+        Under DDP `no_sync` must cover the forward pass too. FSDP2 goes on reducing every pass, which gives
+        the same sum; and so does the one pass in which a static graph is recorded.
         """
         if self.ddp is None:
             return nullcontext()
@@ -197,11 +171,7 @@ class Replicas:
 
 
 def refuse_flattened(parameters: Iterable[Tensor], module: nn.Module | None = None) -> None:
-    """Refuses the wrappers that hide the parameters SAM would have to measure.
-
-    Raises:
-        ValueError: If the parameters belong to FSDP1 or to DeepSpeed ZeRO.
-    """
+    """Refuses FSDP1 and DeepSpeed ZeRO, which hide the parameters that SAM would have to measure."""
     kinds = {type(part).__name__ for part in (module.modules() if module is not None else ())}
     parameters = list(parameters)
     if "FullyShardedDataParallel" in kinds or any(hasattr(p, "_is_flat_param") for p in parameters):
@@ -217,10 +187,6 @@ def refuse_flattened(parameters: Iterable[Tensor], module: nn.Module | None = No
 
 
 def refuse_sharded(parameters: Iterable[Tensor], setting: str) -> None:
-    """Refuses a setting that has to see whole tensors.
-
-    Raises:
-        ValueError: If a parameter is sharded.
-    """
+    """Refuses a setting that has to see whole tensors."""
     if dist.is_available() and any(isinstance(parameter, DTensor) for parameter in parameters):
         raise ValueError(f"{setting} does not run under fully_shard. Use DistributedDataParallel.")

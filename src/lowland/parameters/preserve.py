@@ -1,8 +1,7 @@
 """What the ascent must leave as it found it: gradients, random streams and buffers.
 
-The ascent pass is a measurement. Dropout masks drawn in it must not shift the
-masks of the descent, and BatchNorm must not count its examples twice; else
-rho = 0 would not be the baseline.
+Dropout masks drawn in the ascent must not shift those of the descent, and BatchNorm must not count its
+examples twice; else rho = 0 would not be the baseline.
 """
 
 from __future__ import annotations
@@ -20,13 +19,7 @@ from lowland.parameters.undo import Undo
 
 
 def gradients(parameters: Sequence[Tensor], undo: Undo, *, copy: bool = False) -> None:
-    """Takes the gradients away that are there, until `undo` puts them back.
-
-    Args:
-        parameters: Whose gradients.
-        undo: Puts them back, in place of those that came meanwhile.
-        copy: Whether their memory is written to meanwhile, as where gradients are views of DDP's buckets.
-    """
+    """Takes the gradients away, until `undo` puts them back; copies where their memory is written to."""
     held = [None if p.grad is None else p.grad.clone() if copy else p.grad for p in parameters]
 
     def back() -> None:
@@ -56,12 +49,7 @@ def found_gradients(parameters: Sequence[Tensor], undo: Undo) -> None:
 
 
 def random_streams(devices: Iterable[torch.device], undo: Undo) -> None:
-    """Keeps every global random stream that a forward pass may draw from, for `undo` to restore.
-
-    Args:
-        devices: The devices of the parameters; the streams of those that are not CPUs are kept, too.
-        undo: Restores them.
-    """
+    """Keeps every global random stream that a forward pass may draw from, for `undo` to restore."""
     accelerators = sorted({device for device in devices if device.type not in ("cpu", "meta")}, key=str)
     python_state = random.getstate()
     numpy_random = sys.modules.get("numpy.random")  # if nothing imported it, nothing draws from it
@@ -83,10 +71,7 @@ def random_streams(devices: Iterable[torch.device], undo: Undo) -> None:
 def buffers(module: nn.Module | None, undo: Undo) -> None:
     """Keeps every buffer that the next passes may write to or replace, for `undo` to restore.
 
-    Args:
-        module: The model. Without one, every module that runs is watched instead, through a global hook;
-            a compiled model needs the module, since hooks do not see inside it.
-        undo: Restores the buffers.
+    Without a module, every one that runs is watched by a global hook, which does not see compiled ones.
     """
     saved: dict[tuple[int, str], tuple[nn.Module, Tensor | None, Tensor | None]] = {}
 

@@ -15,11 +15,7 @@ REENTRANT = (
 
 
 def refuse_reentrant(node: Any) -> None:
-    """Refuses a graph that hides parameters from `backward(inputs=...)`, which would leave them at w.
-
-    Raises:
-        ValueError: If there is reentrant activation checkpointing in the graph.
-    """
+    """Refuses a graph that hides parameters from `backward(inputs=...)`, which would leave them at w."""
     waiting, seen = [node], {None}
     while waiting:
         node = waiting.pop()

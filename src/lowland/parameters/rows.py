@@ -13,8 +13,7 @@ MANY = 1000
 def is_table(module: nn.Module) -> TypeGuard[nn.Embedding]:
     """Says whether a module is a table of which a batch uses few rows, with weights of its own.
 
-    Weights that are computed from others (adapters, parametrisations), sharded ones, and those with a hook
-    on their gradient do not take sparse gradients.
+    Computed or sharded weights, and those with a hook on their gradient, do not take sparse gradients.
     """
     if type(module) is not nn.Embedding or module.num_embeddings < MANY or module.scale_grad_by_freq:
         return False
@@ -26,11 +25,7 @@ def is_table(module: nn.Module) -> TypeGuard[nn.Embedding]:
 def dense_tables(module: nn.Module) -> list[nn.Embedding]:
     """Lists the large tables of a module whose gradients are dense and could be sparse.
 
-    One that is used otherwise, too, such as by tied embeddings for the scores of the vocabulary, gets a dense
-    gradient all the same.
-
-    Args:
-        module: Any module. A compiled one has none: it would be compiled twice, with sparse gradients.
+    A compiled module has none: it would be compiled twice.
     """
     if any(hasattr(part, "_orig_mod") for part in module.modules()):
         return []
@@ -50,16 +45,7 @@ def by_rows(gradient: Tensor) -> Tensor:
 
 
 class Rows:
-    """Some rows of a table, taken out to be worked with.
-
-    Args:
-        table: The weights of the table. `# (rows of the table, width)`
-        index: Which rows, each once.
-
-    Attributes:
-        index: Which rows. `# (rows,)`
-        weight: The rows. `# (rows, width)`
-    """
+    """Some rows of a table, taken out to be worked with."""
 
     def __init__(self, table: Tensor, index: Tensor) -> None:
         self._table, self.index = table, index

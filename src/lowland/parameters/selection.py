@@ -16,15 +16,8 @@ Parameters: TypeAlias = nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tenso
 class Selection:
     """The parameters that SAM was given, asked anew at every step.
 
-    Frozen parameters are left alone from the step at which they are frozen, and parameters that are
-    added to a module or to an optimizer's `param_groups` take part from the step at which they appear.
-
-    Args:
-        parameters: A module, parameters, named parameters, or an optimizer's `param_groups`.
-        perturb: A predicate of name and parameter, name patterns, or `None` for all.
-
-    Raises:
-        ValueError: If there is nothing to train, or names are asked for that are not known.
+    What is frozen is left alone from then on, and what is added to a module or to an optimizer's
+    `param_groups` takes part from then on.
     """
 
     def __init__(
@@ -87,11 +80,7 @@ class Selection:
         return [parameter for _, parameter in self.named()]
 
     def perturbed(self) -> list[Tensor]:
-        """Lists the parameters that the perturbation moves.
-
-        Raises:
-            ValueError: If none is left.
-        """
+        """Lists the parameters that the perturbation moves."""
         named = self.named()
         perturb = self._perturb
         if perturb is None:
@@ -109,11 +98,7 @@ class Selection:
         return chosen
 
     def refuse_hooks(self) -> None:
-        """Refuses hooks that act as soon as a gradient is there: they would run in the ascent, at w.
-
-        Raises:
-            ValueError: If a parameter has one, as with an optimizer that steps inside the backward pass.
-        """
+        """Refuses hooks that act as soon as a gradient is there: they would run in the ascent, at w."""
         for name, parameter in self.named():
             if getattr(parameter, "_post_accumulate_grad_hooks", None):
                 raise ValueError(

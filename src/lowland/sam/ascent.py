@@ -14,18 +14,10 @@ from lowland.sam.config import SAMConfig
 
 
 def ascent_size(config: SAMConfig, size: int, processes: int = 1) -> int:
-    """Computes a, the number of ascent examples.
+    """Computes a, the number of ascent examples of a batch of `size` examples on this process.
 
-    Args:
-        config: The fraction or number of ascent examples, and m.
-        size: Examples of the batch on this process.
-        processes: Processes that share the number of ascent examples.
-
-    Returns:
-        The multiple of m nearest to what the configuration asks for, from m up to the batch.
-
-    Raises:
-        ValueError: If the batch has fewer examples than m.
+    The multiple of m nearest to what the settings ask for, at least m and at most the batch; a number of
+    ascent examples is shared by the processes.
     """
     m = config.m
     if size < m:
@@ -41,13 +33,7 @@ def points(
     count: Callable[[Any], Tensor | int | float],
     replicas: Replicas,
 ) -> Iterator[tuple[list[Any], list[Any], float]]:
-    """Cuts a batch for the points of m-sharpness.
-
-    Args:
-        config: How many points there are, and what each descends on.
-        pieces: The micro-batches of the batch B.
-        count: What a micro-batch's mean loss is a mean of.
-        replicas: The processes that share the batch.
+    """Cuts the micro-batches of a batch for the points of m-sharpness.
 
     Yields:
         For each point the micro-batches of its ascent examples M, those that it descends on, and its share of

@@ -21,14 +21,7 @@ SILENT = 3
 
 @contextmanager
 def explained(examples: int) -> Iterator[None]:
-    """Runs an ascent pass; notes on any error that it came from the ascent.
-
-    Args:
-        examples: How many examples the ascent has on this process.
-
-    Raises:
-        ValueError: Instead of torch's error, where the cause is the ascent's size or reentrant checkpointing.
-    """
+    """Runs an ascent pass; notes on any error that it came from the ascent, which has so many examples."""
     try:
         yield
     except Exception as error:
@@ -56,16 +49,7 @@ class Silence:
     def __call__(
         self, done: Perturbation, w: Sequence[Tensor], rho: float, examples: int, size: int, scaled: bool
     ) -> None:
-        """Looks at a step.
-
-        Args:
-            done: What was done to the weights.
-            w: The weights that were perturbed.
-            rho: Radius.
-            examples: Examples of the ascent on this process.
-            size: Examples of the batch on this process.
-            scaled: Whether a scaler looks for its scale, and skips steps that overflow.
-        """
+        """Looks at a step; `scaled` where a gradient scaler skips steps that overflow."""
         silent = not done.taken and rho > 0 and not scaled
         self._unperturbed = self._unperturbed + 1 if silent else 0
         if self._unperturbed == SILENT:

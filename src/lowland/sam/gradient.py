@@ -51,10 +51,10 @@ class SAMGradient(StandardGradient):
         rho: The radius of the next step; `at` sets it by the schedule.
         active: While false, the gradient is the baseline's, at the baseline's price; `at` sets it, too.
         optimizer: Where its second moments are read, for `precondition`.
-        measure: Whether radius, share of moved weights and cosine are measured, which costs about twice as
-            much as moving the weights. A loop may measure only in the steps that it logs.
-        ascent_context: Opened around each ascent pass. A loop whose loss keeps figures, such as a count of
-            tokens, may put them back there: `sam.ascent_context = my_context_manager`.
+        measure: Whether radius, share of moved weights and cosine are measured, at about the cost of moving
+            the weights. A loop may measure only in the steps that it logs.
+        ascent_context: A context manager that is opened around each ascent pass, so that a loss that counts
+            something can leave the ascent out.
 
     Source:
         Algorithm 1 of Bahri, Mobahi and Tay (2022).
@@ -113,8 +113,7 @@ class SAMGradient(StandardGradient):
         Args:
             loss_fn: As in `StandardGradient`. It sees the ascent examples first, then the batch.
             batch: As in `StandardGradient`.
-            micro_batches: As in `StandardGradient`; the ascent examples are the first of the whole batch,
-                wherever it is cut.
+            micro_batches: As in `StandardGradient`; the ascent examples are the first of the whole batch.
 
         Returns:
             What was seen; means over the points where m > 1.

@@ -25,11 +25,7 @@ def must_measure(parameters: Sequence[Tensor], rho: float) -> bool:
 
 
 def measured(weights: Weights, gradients: list[Tensor], adaptive: bool) -> tuple[float, float]:
-    """Measures what arrived, in the gradients' own memory: in bf16 most of epsilon rounds away.
-
-    Returns:
-        Its norm, by the weights' size where adaptive, and the share of the weights that moved.
-    """
+    """Measures the norm of what arrived and the share of the weights that moved, in the gradients' memory."""
     epsilons = [local(gradient) for gradient in gradients]
     torch._foreach_copy_(epsilons, weights.now)
     torch._foreach_sub_(epsilons, weights.saved)
@@ -42,17 +38,10 @@ def measured(weights: Weights, gradients: list[Tensor], adaptive: bool) -> tuple
 
 
 def descent_cosine(weights: Weights) -> float | None:
-    """Computes the cosine between w_adv - w and the gradient at w_adv, while the weights are there.
+    """Computes the cosine between w_adv - w and the gradient at w_adv, `.grad`, while the weights are there.
 
-    w_adv - w is along the ascent gradient unless the perturbation is adaptive. Near 1, the ascent and the
-    descent see one slope. Around 0 or below, the perturbation steps over what the descent could follow:
-    rho is large beside the gradient over the curvature.
-
-    Args:
-        weights: The perturbed weights, whose parameters' `.grad` is the descent gradient and nothing else.
-
-    Returns:
-        The cosine over all perturbed weights together; `None` where either is zero or not finite.
+    Near 1, the ascent and the descent see one slope. Around 0 or below, the perturbation steps over what the
+    descent could follow. `None` where either is zero or not finite.
     """
     figures = []
     for index, (now, saved) in enumerate(zip(weights.now, weights.saved, strict=True)):

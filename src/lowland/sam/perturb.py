@@ -19,15 +19,14 @@ from lowland.sam.weights import Weights
 
 @dataclass(frozen=True, kw_only=True)
 class Perturbation:
-    """What was really done to the weights.
+    """What was done to the weights.
 
     Attributes:
         norm: Global L2 norm of the ascent gradient, of |w| g where adaptive.
-        radius: Measured ||w_adv - w||_2, of (w_adv - w) / |w| where adaptive; rho up to rounding, 0 where the
-            gradient gave no direction; `None` where it was not measured.
+        radius: Measured ||w_adv - w||_2, of (w_adv - w) / |w| where adaptive; 0 where the gradient gave no
+            direction; `None` where it was not measured.
         moved: Share of the weights that differ from w at w_adv, from 0 to 1; `None` where not measured.
-        taken: Whether the step to w_adv was taken: the gradient gave a direction, and the weights' type
-            can hold where it leads. Rounding may still have lost all of it.
+        taken: Whether there was a direction, and the weights' type can hold w_adv.
         weights: The weights at w_adv, until they are put back.
     """
 
@@ -55,16 +54,13 @@ def perturb(
 
     Args:
         parameters: The weights that are perturbed.
-        gradients: Their ascent gradients, one each; of a table a sparse one by rows, in which case only these
-            rows are moved and saved. The list is emptied, so that its memory is free for the descent.
+        gradients: Their ascent gradients; a sparse one moves and saves only its rows. The list is emptied, so
+            that its memory is free for the descent.
         rho: Radius, >= 0.
         adaptive: Whether each weight's part of the perturbation is scaled by the weight's size.
-        measure: Whether to measure what reached the weights, which costs as much again as moving them.
-            Weights of 16 bits are measured in any case, since they may not hold w_adv.
+        measure: Whether to measure what reached the weights. Weights of 16 bits are measured in any case,
+            since they may not hold w_adv.
         undo: Gets the action that puts the weights back.
-
-    Returns:
-        The perturbation as it was done.
 
     Source:
         Algorithm 1, line "w_adv": one global norm over all parameters together. Adaptive: equation 4 of Kwon
@@ -106,6 +102,6 @@ def perturbed(
     adaptive: bool = False,
     measure: bool = True,
 ) -> Iterator[Perturbation]:
-    """Moves the weights as `perturb` does for the block of a `with` statement."""
+    """Moves the weights as `perturb` does, for the block of a `with` statement."""
     with undoing() as undo:
         yield perturb(parameters, gradients, rho, adaptive=adaptive, measure=measure, undo=undo)

@@ -39,15 +39,7 @@ class PlateauWatch:
         self._said = False
 
     def __call__(self, loss: float, cosine: float) -> bool:
-        """Takes one measured step.
-
-        Args:
-            loss: The mean loss at w of the ascent examples; at w_adv where there is no ascent.
-            cosine: `GradientInfo.cosine`.
-
-        Returns:
-            True once, when SAM is found to hold training.
-        """
+        """Takes the loss at w and the cosine of a measured step; true once, when SAM holds training."""
         if len(self._first) < WINDOW:
             self._first.append(loss)
             return False

@@ -8,16 +8,7 @@ from lowland.sam.config import SAMConfig
 
 
 def scheduled_rho(config: SAMConfig, step: int, steps: int) -> float | None:
-    """Computes the radius of a step.
-
-    Args:
-        config: Start, warm-up, interval and final radius.
-        step: The step, from 0.
-        steps: Steps of the whole training.
-
-    Returns:
-        The radius, or `None` for a baseline step. The warm-up's first step has a radius above 0, and the
-        first step after it the full one.
+    """Computes the radius of a step, counted from 0; `None` for a baseline step.
 
     Source:
         The warm-up is that of learning rates (Goyal et al., 2017), applied to rho. Normalised SAM is held at

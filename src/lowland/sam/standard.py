@@ -1,8 +1,6 @@
 """The gradient of standard training: the loss's own, in pieces where the batch comes in pieces.
 
-A step is: gradient fills `.grad`, then clip, optimizer, schedule, `zero_grad`.
-`StandardGradient` and `SAMGradient` are the first word of it and share the
-rest, down to the line that calls `backward`.
+`SAMGradient` shares everything with it but what comes before the descent, down to the call of `backward`.
 """
 
 from __future__ import annotations
@@ -87,11 +85,7 @@ class StandardGradient:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from what `state_dict` gave.
-
-        Raises:
-            ValueError: If it is another gradient's.
-        """
+        """Goes on from what `state_dict` gave; raises a `ValueError` if that is another gradient's."""
         if state:
             raise ValueError(
                 f"{type(self).__name__} has no state, but was given some for {next(iter(state))!r}."
@@ -122,10 +116,7 @@ class StandardGradient:
         together: bool = True,
         **options: Any,
     ) -> Tensor:
-        """Adds `share` times the gradient of the pieces' mean loss to `.grad`; returns that mean loss.
-
-        `together` averages over the ranks; `options` go to `backward`.
-        """
+        """Adds `share` times the gradient of the pieces' mean loss to `.grad`; returns that mean loss."""
         weighted = self._weighted(pieces, together)
         losses: list[Tensor] = []
         for index, (piece, weight) in enumerate(weighted):

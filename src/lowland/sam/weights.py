@@ -18,13 +18,8 @@ from lowland.parameters.rows import Rows
 class Weights:
     """Weights that are moved and put back.
 
-    Args:
-        parameters: The weights that are perturbed.
-        gradients: Their gradients, one each. Sparse ones of tables are replaced by those of the rows
-            that occur.
-
     Attributes:
-        now: The weights to move, without autograd, then w_adv; of tables the rows that occur.
+        now: The weights to move, without autograd, then w_adv; of tables with a sparse gradient its rows.
         saved: w, as soon as they are moved.
     """
 

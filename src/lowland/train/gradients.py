@@ -23,15 +23,7 @@ def build_loss(
     bf16: bool,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
 ) -> Any:
-    """Builds the loss that a step of training descends on: that of the model, with noise if asked for.
-
-    Args:
-        make: Makes the loss of the model, as `Family.loss` does.
-        device: Where it is computed.
-        train: Its terms, and noise on the embeddings.
-        bf16: Whether under bf16 autocast.
-        wrap: See `lowland.train.loss.encoder_decoder_loss`.
-    """
+    """Builds the loss that a step descends on: what `make` makes of the model, with noise if asked for."""
     kind = train.embedding_noise
     loss = make(
         device,
@@ -47,11 +39,7 @@ def build_loss(
 
 
 def build_gradient(model: nn.Module, train: TrainSettings, sam: SAMConfig) -> StandardGradient:
-    """Builds what fills `.grad` in the training loop: SAM, or the baseline's gradient where the radius is 0.
-
-    Raises:
-        UserError: If the model has no parameter of the names that are to be perturbed.
-    """
+    """Builds what fills `.grad` in the training loop: SAM, or at radius 0 the baseline's gradient."""
     if sam.rho == 0:
         return StandardGradient(model, micro_batch_size=train.micro_batch_size)
     try:

@@ -14,23 +14,17 @@ from lowland.sam import GradientInfo
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """What the log says of the steps since its last line.
+    """What the log says of the steps since its last line; a figure is `None` where there is none.
 
     Attributes:
-        step: The last step covered, from 1.
-        loss: Mean training loss over the steps (at w_adv under SAM), those left out that were skipped; `None`
-            where all were.
-        learning_rate: Of the last step.
-        gradient_norm: Global norm of the last step's gradient, before clipping; `None` where it was skipped.
+        loss: Mean training loss over the steps (at w_adv under SAM), those left out that were skipped.
+        gradient_norm: Global norm of the last step's gradient, before clipping.
         examples: Examples seen since the start.
         target_tokens: Real target tokens seen since the start.
         seconds: Time of the steps covered, evaluation left out.
         skipped: Updates left out since the start, because the loss or the gradient was not finite.
-        ascent_loss: Mean loss of the ascent examples at w; `None` without SAM.
-        ascent_norm: Mean norm of the ascent gradient; `None` without SAM.
-        radius: Measured radius of the last step of SAM; `None` without SAM.
-        moved: Share of perturbed weights that this step moved at all; `None` without SAM.
-        cosine: Cosine between its perturbation and its descent gradient; `None` where it was not measured.
+        ascent_loss: Mean loss of the ascent examples at w, as `ascent_norm` a mean over the steps.
+        radius: Measured radius of the last step of SAM, as `moved` and `cosine` are of one step.
     """
 
     step: int

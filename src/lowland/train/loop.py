@@ -43,7 +43,7 @@ class Training:
     Args:
         model: A language model on the accelerator's device. It is trained in place, its weights in fp32.
         batches: Endless whole batches; `state_dict` gives their place as JSON values.
-        loss: Makes the loss of the model on a device; `encoder_decoder_loss` by default.
+        loss: Makes the loss of the model on a device.
         settings: How it is trained.
         sam: SAM's settings; the baseline's gradient where the radius is 0.
         accelerator: Device and processes.
@@ -150,10 +150,6 @@ class Training:
             on_evaluation: Called with the step every `evaluate_every` steps and at the last; also first of
                 all where training goes on at such a step.
             stop: Asked after every step.
-
-        Raises:
-            TrainingError: If the loss or the gradient is not finite, and the settings say to stop there, or
-                it was so for `MOST_IN_A_ROW` steps.
         """
         settings, sam = self._settings, isinstance(self._gradient, SAMGradient) and self._gradient
         # Dealt out like cards, so that the first examples of all processes are the first of the batch.

@@ -32,8 +32,7 @@ def cpu_has_bf16() -> bool:
 def be_deterministic() -> None:
     """Makes torch refuse operations whose result depends on the order in which threads finish.
 
-    To be called before anything is computed on a GPU: cuBLAS reads its setting only once. The number of
-    threads matters, too, and is left as it is: see `torch.set_num_threads`.
+    To be called before anything is computed on a GPU: cuBLAS reads its setting only once.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
@@ -44,10 +43,8 @@ def be_deterministic() -> None:
 def keep_freed_memory() -> bool:
     """Makes the C library keep freed memory instead of handing it back; returns whether it does.
 
-    By default every large tensor on a CPU is fresh memory, which the system clears page by page. A training
-    step makes and frees the same tensors again and again, so that keeping them saves a good part of the
-    optimizer's step and of SAM's copy of the weights (`benchmarks/bench_overhead.py --keep-memory`). The
-    process holds its peak until it ends. This is for programs, not for libraries: it concerns the process.
+    A training step makes and frees the same large tensors again and again, which otherwise are fresh memory
+    that the system clears page by page. For programs, not for libraries: it concerns the process.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -12,11 +12,7 @@ from lowland.train.settings import TrainSettings
 
 
 def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
-    """Builds the optimizer over the model's trainable parameters.
-
-    Returns:
-        AdaFactor as T5 uses it, or AdamW that decays matrices only.
-    """
+    """Builds the optimizer: AdaFactor as T5 uses it, or AdamW that decays matrices only."""
     if settings.optimizer == "adafactor":
         return t5_adafactor(model, settings.learning_rate)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

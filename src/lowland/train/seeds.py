@@ -11,11 +11,7 @@ Stream: TypeAlias = Literal[
 
 
 def derive_seed(seed: int, stream: Stream) -> int:
-    """Derives a stream's own seed, in [0, 2**63), from the run's seed, which is 0 or more.
-
-    Streams are independent: taking more numbers from one does not shift another. All arms of a seed share
-    all of them.
-    """
+    """Derives a stream's own seed, in [0, 2**63), from the run's seed, which all its arms share."""
     digest = hashlib.sha256(f"{stream}:{seed}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

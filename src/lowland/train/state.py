@@ -36,19 +36,16 @@ def save_state(
     streams: Mapping[str, Tensor],
     gradient: Mapping[str, Tensor],
 ) -> None:
-    """Writes the state of training to a folder.
+    """Writes the state of training to a new folder, which the caller puts in its place.
 
     Args:
-        folder: Where to; it must be new. Whoever calls puts it in its place.
+        folder: Where to.
         model: The model; of its weights those are written that training changes.
         optimizer: Its optimizer.
         schedule: The learning-rate schedule.
         values: Plain JSON values of the caller's, given back by `load_state`.
         streams: What `stream_rows` gives, of all processes, one row each.
         gradient: What the gradient remembers, by parameter.
-
-    Raises:
-        OSError: If the state cannot be written.
     """
     folder.mkdir(parents=True)
     tensors = {f"random/{name}": rows for name, rows in streams.items()}
@@ -90,11 +87,7 @@ def stream_rows() -> dict[str, Tensor]:
 
 
 def read_values(folder: Path) -> dict[str, Any]:
-    """Checks a saved state and reads its values.
-
-    Raises:
-        DamagedStateError: If a file is missing or not as it was written.
-    """
+    """Checks a saved state and reads its values; raises a `DamagedStateError` if a file has changed."""
     try:
         check_sums(folder)
         return dict(json.loads((folder / VALUES).read_text(encoding="utf-8"))["values"])
@@ -105,17 +98,9 @@ def read_values(folder: Path) -> dict[str, Any]:
 def load_state(
     folder: Path, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler, process: int = 0
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Puts model, optimizer, schedule and random streams where a saved state has them.
+    """Puts model, optimizer, schedule and random streams where a checked state has them.
 
-    Args:
-        folder: What `save_state` wrote, checked by `read_values`.
-        model: The model.
-        optimizer: An optimizer of the same kind over the same parameters.
-        schedule: A schedule of the same kind.
-        process: Whose random streams are taken.
-
-    Returns:
-        The caller's values, and what the gradient remembered.
+    Returns the caller's values, and what the gradient remembered.
     """
     state = json.loads((folder / VALUES).read_text(encoding="utf-8"))
     weights, tensors = model.state_dict(), load_file(folder / TENSORS)
