@@ -16,7 +16,6 @@ pytestmark = pytest.mark.slow
 
 QUICK = [
     *("--radii", "0.05", "--examples", "8", "--batch-size", "8", "--hessian-examples", "4"),
-    *("--probes", "2", "--steps", "2"),
 ]
 
 
@@ -25,7 +24,7 @@ QUICK = [
     [("llama", []), ("bert", []), ("llama", ["--lora", "r=2"]), ("bert", ["--lora", "r=2"])],
 )
 def test_sharpness(kind: str, extra: list[str], tmp_path: Path) -> None:
-    """Loss, ascent, Hessian and the way from the start are finite numbers for each family, adapters too."""
+    """Loss, rise and eigenvalue are finite numbers for each family, adapters too."""
     options = write_rows(tmp_path)
     model = write_model(tmp_path / "start", kind)
     out = tmp_path / "out"
@@ -34,11 +33,9 @@ def test_sharpness(kind: str, extra: list[str], tmp_path: Path) -> None:
     files = sorted((out / "sharpness").glob("*-seed0*.json"))
     assert len(files) == 2
     for file in files:
-        found = json.loads(file.read_text())
-        figures = found["splits"]["train"]
+        figures = json.loads(file.read_text())["splits"]["train"]
         assert figures["loss"] > 0 and figures["gradient_norm"] > 0
-        assert math.isfinite(figures["trace"]["mean"]) and math.isfinite(figures["eigenvalue"])
-        assert found["distance"] > 0
+        assert math.isfinite(figures["rises"][0][1]) and math.isfinite(figures["eigenvalue"])
 
 
 @pytest.mark.parametrize("kind", ["llama", "bert"])

@@ -19,7 +19,8 @@ from lowland.config.sharpness import SharpnessSettings
 from lowland.data import collate, encode_texts
 from lowland.data.encode import EncodedExample
 from lowland.errors import UserError
-from lowland.report.sharpness import read_records, write_sharpness
+from lowland.files import SUMS, sha256
+from lowland.report.sharpness import read_records
 from lowland.sharpness import Objective, moved
 from lowland.train.loss import encoder_decoder_loss
 
@@ -27,7 +28,6 @@ pytestmark = pytest.mark.timeout(600)  # the first one waits for four runs and s
 
 QUICK = [
     *("--radii", "0.05,0.2", "--examples", "16", "--batch-size", "8", "--hessian-examples", "8"),
-    *("--probes", "3", "--steps", "2"),
 ]
 
 
@@ -64,30 +64,20 @@ def record(folder: Path, name: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_everything_is_measured_and_written(measured: Path) -> None:
-    """Each arm and seed has its figures on both kinds of examples, and tables and pictures are there."""
+    """Each arm and seed has its figures on both kinds of examples, and tables are there."""
     names = {f"{arm}-seed{seed}" for arm in ("baseline", "sam") for seed in (0, 1)}
     assert {path.stem for path in measured.glob("*-seed*.json")} == names
     for name in names:
         found = record(measured, name)
-        assert found["weights"] == sum(p.numel() for p in tiny_loaded("t5.1.1").model.parameters())
-        assert found["distance"] > 0
         assert found["splits"].keys() == {"train", "held_out"}
         assert found["splits"]["train"]["examples"] == 16
         assert found["splits"]["held_out"]["examples"] == 6
         for split in found["splits"].values():
-            assert [(c["radius"], c["steps"]) for c in split["ascent"]] == [
-                (0.05, 1),
-                (0.05, 2),
-                (0.2, 1),
-                (0.2, 2),
-            ]
-            one, two, wide, _ = (climbed["mean"] for climbed in split["ascent"])
-            assert 0 < one <= two and one < wide
+            (narrow, rise), (wide, more) = split["rises"]
+            assert (narrow, wide) == (0.05, 0.2) and 0 < rise < more
             assert split["eigenvalue"] > 0
-            assert split["line"]["losses"][8] == pytest.approx(split["loss"], rel=1e-6)  # the middle is w
     page = (measured / "sharpness.md").read_text()
-    assert "minus Baseline" in page and "largest eigenvalue" in page and "figures/line.png" in page
-    assert all((measured / "figures" / f"line.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+    assert "minus Baseline" in page and "largest eigenvalue" in page
     assert "flatter" in page or "sharper" in page or "no difference detected" in page
 
 
@@ -97,7 +87,7 @@ def test_the_arms_are_measured_on_the_same_examples(finished: Path, tmp_path: Pa
     config = build_config(read_layer(finished / "experiment.toml"))
     folder = find_checkpoints(finished, config, best=False)[0].folder
     alike = [Checkpoint(arm=arm, seed=seed, folder=folder) for arm, seed in (("baseline", 0), ("sam", 1))]
-    settings = SharpnessSettings(examples=16, batch_size=8, hessian_examples=4, probes=1)
+    settings = SharpnessSettings(examples=16, batch_size=8, hessian_examples=4)
     measure_all(config, alike, tmp_path, settings, lambda checkpoint, done: None)
     one, other = (record(tmp_path, checkpoint.name) for checkpoint in alike)
     assert one["splits"] == other["splits"]
@@ -124,7 +114,7 @@ def test_figures_are_the_same_for_the_same_seed(finished: Path, measured: Path, 
     )  # fmt: skip
     other = record(tmp_path / "other", "sam-seed0")
     assert other["splits"]["train"]["loss"] != record(measured, "sam-seed0")["splits"]["train"]["loss"]
-    assert other["splits"]["train"]["trace"] is None
+    assert other["splits"]["train"]["eigenvalue"] is None
     assert "Hessian" not in (tmp_path / "other" / "sharpness.md").read_text()
 
 
@@ -163,18 +153,6 @@ def test_figures_by_other_settings_are_not_mixed(measured: Path, tmp_path: Path)
         read_records(tmp_path)
 
 
-@pytest.mark.slow
-def test_without_a_chart_library_the_tables_are_written(
-    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where matplotlib is missing, the page says so and holds the tables."""
-    (tmp_path / "sam-seed0.json").write_text((measured / "sam-seed0.json").read_text())
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    write_sharpness(tmp_path, ["baseline", "sam"])
-    page = (tmp_path / "sharpness.md").read_text()
-    assert "matplotlib" in page and "trace of the Hessian" in page
-
-
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -190,7 +168,7 @@ def test_mistakes_are_one_sentence(words: list[str], sentence: str) -> None:
     assert result.code == 2 and sentence in result.err and result.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("change", [{"radii": ()}, {"radii": (0.0,)}, {"examples": 0}, {"steps": 0}])
+@pytest.mark.parametrize("change", [{"radii": ()}, {"radii": (0.0,)}, {"examples": 0}])
 def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
     """Settings that measure nothing are an error."""
     with pytest.raises(ValueError, match=next(iter(change))):
@@ -199,6 +177,6 @@ def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_what_is_measured_is_the_checkpoint(finished: Path, measured: Path) -> None:
-    """The weights that were measured are those of the run, by their hash."""
-    status = json.loads((finished / "sam-seed0" / "status.json").read_text())
-    assert record(measured, "sam-seed0")["weights_sha256"] == status["weights_sha256"]
+    """The figures name the checkpoint of the run by the checksums of its files."""
+    (checkpoint,) = (finished / "sam-seed0" / "checkpoints").glob("step-6")
+    assert record(measured, "sam-seed0")["checkpoint"] == sha256(checkpoint / SUMS)

@@ -19,9 +19,9 @@ HELP = "measure how flat the loss is around the models of an experiment"
 USAGE = "DIR [--option ...]"
 DESCRIPTION = """\
 Measures sharpness, L(w+eps) - L(w), at several radii, and the largest
-eigenvalue and the trace of the Hessian, on training and on held-out examples,
-for the finished runs of an experiment. Writes tables, a figure and one file of
-numbers for each model to DIR/sharpness."""
+eigenvalue of the Hessian, on training and on held-out examples, for the
+finished runs of an experiment. Writes tables and one file of numbers for each
+model to DIR/sharpness."""
 EPILOG = """\
 examples:
   lowland sharpness runs/compare-demo-1a2b3c4d

@@ -20,13 +20,8 @@ class SharpnessSettings:
         unset="the experiment's, or 32",
     )
     radii: tuple[float, ...] = setting((0.02, 0.05, 0.1, 0.2), "radii of the ascent", metavar="X,X")
-    steps: int = setting(3, "steps of the longer ascent; 1 for SAM's alone", least=1)
     hessian_examples: int = setting(64, "examples for the Hessian; 0 leaves it out", least=0)
-    probes: int = setting(8, "random vectors for estimating the Hessian's trace", least=1)
-    points: int = setting(8, "points of the line to each side", least=1)
-    seed: int = setting(
-        0, "seed for choosing examples and drawing the vectors", least=0, option="random-seed"
-    )
+    seed: int = setting(0, "seed for choosing examples", least=0, option="random-seed")
 
     def __post_init__(self) -> None:
         check(self)

@@ -1,4 +1,4 @@
-"""Tables and a figure of sharpness, out of the files of figures that measuring leaves."""
+"""Tables of sharpness, out of the files of figures that measuring leaves."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from lowland.errors import UserError
 from lowland.report.comparison import pair_seeds
-from lowland.report.figures import PANEL_WIDTH, draw, draw_line
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.result import Written
 from lowland.report.runs import title_of
 from lowland.report.tables import DIFFERENCE, NONE, paired_record
-from lowland.report.words import count
 from lowland.report.write import write_together
 from lowland.statistics import summarize
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Record = Mapping[str, Any]  # the figures of one checkpoint, as they are in its file
 
@@ -32,11 +25,10 @@ SPLITS: Mapping[str, str] = {
     "evaluation": "evaluation examples",
 }
 WORDS = {"better": "sharper", "worse": "flatter"}  # more or less of a sharpness; other verdicts stay
-CAPTION = "The rise of the loss along the direction of steepest ascent, each model's own."
 
 
 def write_sharpness(directory: Path, arms: Sequence[str]) -> Written:
-    """Reads a directory with a JSON file of each checkpoint; writes tables, page and figure beside them.
+    """Reads a directory with a JSON file of each checkpoint; writes tables and a page beside them.
 
     Args:
         directory: The directory.
@@ -45,15 +37,8 @@ def write_sharpness(directory: Path, arms: Sequence[str]) -> Written:
     places = {arm: place for place, arm in enumerate(arms)}
     records = sorted(read_records(directory), key=lambda one: places.get(one["arm"], len(places)))
     splits = [split for split in SPLITS if all(split in record["splits"] for record in records)]
-    titles = {split: f"Sharpness on {SPLITS[split]}" for split in splits} | {"weights": "The weights"}
-    return write_together(
-        directory / "sharpness.md",
-        _head(records),
-        [_table(name, title, arms[0], records) for name, title in titles.items()],
-        lambda: draw("line", lambda figure: _draw_lines(figure, records, splits)),
-        captions={"line.png": CAPTION},
-        own=("figures/line.*",),
-    )
+    tables = [_table(split, arms[0], records) for split in splits]
+    return write_together(directory / "sharpness.md", _head(records), tables, dict)
 
 
 def read_records(directory: Path) -> list[Record]:
@@ -78,35 +63,30 @@ def read_records(directory: Path) -> list[Record]:
     return records
 
 
-def _measures(record: Record, table: str) -> dict[tuple[str, bool], float | None]:
-    """Gives a checkpoint's figures for a table: name, and whether more of it is sharper -> value."""
-    if table == "weights":
-        lengths = {"length of the weights": "weight_norm", "distance from the start": "distance"}
-        return {(name, False): record[key] for name, key in lengths.items()}
-    found = record["splits"][table]
+def _measures(record: Record, split: str) -> dict[tuple[str, bool], float | None]:
+    """Gives a checkpoint's figures on a split: name, and whether more of it is sharper -> value."""
+    found = record["splits"][split]
     measures = {("loss L(w)", False): found["loss"], ("norm of the gradient", False): found["gradient_norm"]}
-    for climbed in found["ascent"]:
-        name = f"L(w+ε) - L(w), ρ = {climbed['radius']:g}, {count(climbed['steps'], 'step')}"
-        measures[name, True] = climbed["mean"]
+    for radius, rise in found["rises"]:
+        measures[f"L(w+ε) - L(w), ρ = {radius:g}", True] = rise
     if record["settings"]["hessian_examples"]:
         measures["largest eigenvalue of the Hessian", True] = found["eigenvalue"]
-        measures["trace of the Hessian", True] = found["trace"]["mean"]
     return measures
 
 
-def _table(name: str, title: str, reference: str, records: Sequence[Record]) -> Table:
+def _table(split: str, reference: str, records: Sequence[Record]) -> Table:
     """Makes a table with a row for every measure and arm, each compared with the reference, seed by seed."""
     values: dict[tuple[str, bool], dict[str, dict[int, float]]] = {}
     for record in records:
-        for measure, value in _measures(record, name).items():
+        for measure, value in _measures(record, split).items():
             of_arm = values.setdefault(measure, {}).setdefault(record["arm"], {})
             if value is not None:
                 of_arm[record["seed"]] = float(value)
     several = len({record["seed"] for record in records}) > 1
     note = f"Mean ± standard deviation over seeds. Difference: minus {title_of(reference)}, paired by seed."
     return make_table(
-        name,
-        title,
+        split,
+        f"Sharpness on {SPLITS[split]}",
         f"Measure, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict",
         [row for measure, of_arms in values.items() for row in _rows(*measure, reference, of_arms)],
         [note] if several else [],
@@ -143,33 +123,5 @@ def _head(records: Sequence[Record]) -> str:
         f"of {settings['batch_size']}, each by itself.",
     ]
     if settings["hessian_examples"]:
-        lines.append(
-            f"The Hessian is that of the first {settings['hessian_examples']} of them, its trace an estimate "
-            f"with {settings['probes']} random vectors."
-        )
+        lines.append(f"The Hessian is that of the first {settings['hessian_examples']} of them.")
     return "\n".join(["# Sharpness\n", *lines, ""])
-
-
-def _draw_lines(figure: Figure, records: Sequence[Record], splits: Sequence[str]) -> None:
-    """Draws the rise of the loss along the ascent, a panel for each kind of examples, mean and error."""
-    arms = list(dict.fromkeys(record["arm"] for record in records))
-    figure.set_size_inches(PANEL_WIDTH * len(splits), 2.5)
-    panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
-    seeds = 0
-    for axes, split in zip(panels, splits, strict=True):
-        for place, arm in enumerate(arms):
-            lines = [record["splits"][split] for record in records if record["arm"] == arm]
-            rises = np.array([np.array(line["line"]["losses"], dtype=float) - line["loss"] for line in lines])
-            error = rises.std(axis=0, ddof=1) / math.sqrt(len(rises)) if len(rises) > 1 else None
-            draw_line(axes, place, lines[0]["line"]["distances"], rises.mean(axis=0), error, markevery=2)
-            seeds = max(seeds, len(rises))
-        axes.set(title=SPLITS[split], xlabel="distance along the ascent")
-        axes.locator_params(axis="x", nbins=5)
-    panels[0].set_ylabel("rise of the loss")
-    figure.legend(
-        panels[0].get_lines(),
-        [title_of(arm) for arm in arms],
-        loc="outside lower center",
-        ncols=len(arms),
-        title=f"mean over {seeds} seeds; band: ± 1 standard error" if seeds > 1 else None,
-    )

@@ -166,8 +166,8 @@ class RunDirectory:
             remove(folder)
 
     def checkpoints(self) -> list[Path]:
-        """Lists the checkpoints, in the order of their names."""
-        return sorted((self.path / "checkpoints").glob("step-*"))
+        """Lists the checkpoints, in the order of their steps."""
+        return sorted((self.path / "checkpoints").glob("step-*"), key=step_of)
 
     @writing
     def keep_checkpoints(self, steps: Collection[int]) -> None:

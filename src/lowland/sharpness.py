@@ -1,23 +1,32 @@
-"""A loss over fixed batches as a function of the weights: its value, gradient and Hessian.
+"""Sharpness: how much worse a loss gets around given weights, and how it curves there.
 
-A vector in the space of the weights is one flat tensor.
+It works on any loss over any weights, and leaves the weights bit for bit as they were.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
+
+__all__ = ["Objective", "moved", "rises", "top_eigenvalue"]
+
+LANCZOS_VECTORS = 12
+"""How many vectors of the weights' size Lanczos keeps; more need more memory and fewer restarts."""
 
 
 class Objective:
-    """The weighted mean of a loss over batches.
+    """The weighted mean of a loss over fixed batches, as a function of the weights.
 
-    For the same value every time, dropout must be off. For Hessian-vector products the loss must be
-    differentiable twice, which fused attention kernels are not.
+    A vector in the space of the weights is one flat tensor. For the same value every time, dropout must be
+    off. For the Hessian the loss must be differentiable twice, which fused attention kernels are not.
 
     Args:
         loss: Computes a batch's mean loss at the present weights.
@@ -57,7 +66,7 @@ class Objective:
 
     def gradient(self) -> tuple[float, Tensor]:
         """Computes the loss and its gradient at the present weights."""
-        value, total = 0.0, torch.zeros_like(flat(self.parameters))
+        value, total = 0.0, self.parameters[0].new_zeros(self.size)
         for share, loss in self._losses():
             value += share * float(loss.detach())
             total += share * self._slope(loss)
@@ -97,11 +106,53 @@ def moved(parameters: Sequence[Tensor], offset: Tensor) -> Iterator[None]:
         torch._foreach_copy_(weights, saved)
 
 
-def flat(pieces: Sequence[Tensor]) -> Tensor:
-    """Concatenates tensors, each flattened, to one vector."""
-    return torch.cat([piece.detach().reshape(-1) for piece in pieces])
+def rises(objective: Objective, radii: Sequence[float]) -> dict[float, float]:
+    """Computes what SAM minimises: L(w + radius * g / ||g||) - L(w) for each radius.
+
+    Args:
+        objective: The loss; SAM's own sharpness is that of single batches.
+        radii: Distances > 0, L2 over all weights.
+
+    Source:
+        Algorithm 1 of the paper.
+    """
+    if any(not radius > 0 for radius in radii):
+        raise ValueError(f"Invalid {radii=}. Must be > 0.")
+    here, gradient = objective.gradient()
+    direction = gradient / (float(gradient.double().norm()) or 1.0)
+    found = {}
+    for radius in radii:
+        with moved(objective.parameters, radius * direction):
+            found[radius] = objective.value() - here
+    return found
 
 
-def norm(vector: Tensor) -> float:
-    """Computes the L2 norm of a vector, summed in double precision."""
-    return float(vector.double().norm())
+def top_eigenvalue(objective: Objective, seed: int, tolerance: float = 0.01) -> float:
+    """Computes the largest (most positive) eigenvalue of the Hessian by restarted Lanczos.
+
+    Args:
+        objective: The loss.
+        seed: The seed of the starting vector.
+        tolerance: Relative accuracy at which to stop.
+
+    Returns:
+        The eigenvalue; nan if the iteration has not converged.
+
+    Source:
+        ARPACK, through `scipy.sparse.linalg.eigsh`.
+    """
+    like, size = objective.parameters[0], objective.size
+
+    def times(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        flat = torch.from_numpy(np.ascontiguousarray(vector).reshape(-1)).to(like)
+        return objective.hessian_times(flat).cpu().numpy()
+
+    kind = np.float64 if like.dtype == torch.float64 else np.float32
+    start = np.random.default_rng(seed).standard_normal(size).astype(kind)
+    operator = LinearOperator((size, size), matvec=times, dtype=kind)
+    vectors = min(LANCZOS_VECTORS, size)
+    try:
+        values, _ = eigsh(operator, k=1, which="LA", v0=start, ncv=vectors, maxiter=20, tol=tolerance)
+    except ArpackNoConvergence:
+        return math.nan
+    return float(values[0])
