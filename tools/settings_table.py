@@ -16,14 +16,14 @@ BEGIN, END = "<!-- settings of SAM -->", "<!-- end -->"
 
 
 def table() -> str:
-    """Makes the table: one line a setting, with its option, default, limits and help."""
+    """Makes the table: one line a setting, with its option, default and help."""
     defaults = {item.name: item.default for item in fields(SAMConfig)}
-    lines = ["| in files | option | default | limits | |", "|---|---|---|---|---|"]
+    lines = ["| option | default | |", "|---|---|---|"]
     for name, said in described(SAMConfig).items():
         default = defaults[name]
         shown = "" if default is None else str(default).lower() if isinstance(default, bool) else f"{default}"
         option = f"`--{said.option or name.replace('_', '-')}`"
-        lines.append(f"| `sam.{name}` | {option} | {shown} | {said.limits()} | {said.help} |")
+        lines.append(f"| {option} | {shown} | {said.help} |")
     return "\n".join(lines)
 
 

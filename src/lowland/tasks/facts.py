@@ -5,7 +5,7 @@ table in `facts_data` seen through one relation, for example France -> capital -
 several phrasings. Those marked `train` become training examples; those marked `evaluation` are never trained
 on, so that an evaluation set asks for known facts in unseen words.
 
-How the facts were chosen and checked is told in `docs/facts.md`.
+How the facts were chosen and checked is told in `docs/recipes.md`.
 """
 
 from __future__ import annotations
