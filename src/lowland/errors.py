@@ -1,7 +1,6 @@
-"""The one exception for a user's mistakes, and the sentence for an unknown name.
+"""The one exception for a user's mistakes, and what its sentences are made with.
 
-Everything that a user can get wrong ends here: the command line prints the
-message of a `UserError` as it is and exits with 2. No traceback is shown.
+The command line prints the message of a `UserError` as it is, without a traceback, and exits with 2.
 """
 
 from __future__ import annotations
@@ -25,17 +24,13 @@ class UserError(ValueError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Builds the error for a name that is not registered, with the nearest known names.
-
-    Args:
-        kind: What the name stands for, for example `"task"`.
-        name: The name as the user gave it.
-        known: All names that would have been right.
-
-    Returns:
-        The error, to be raised by the caller.
-    """
+    """Builds the error for a name that is not registered, with the nearest known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
     return UserError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def shorten(text: str, most: int = 40) -> str:
+    """Cuts a text to a number of characters, for a message."""
+    return text if len(text) <= most else f"{text[: most - 4]} ..."

@@ -21,7 +21,7 @@ from lowland.families.settings import FamilySettings
 from lowland.sam import SAMConfig
 from lowland.tasks import get_task
 from lowland.tasks.base import Example, Pair
-from lowland.tasks.template import Template
+from lowland.tasks.fields import Template
 
 CPU = torch.device("cpu")
 PAIRS = [("the big cat", "one"), ("a", "three"), ("", "two"), ("the small dog sat on the mat", "false"),

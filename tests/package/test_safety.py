@@ -21,7 +21,7 @@ from lowland.cli.trouble import redact
 from lowland.data import encode_texts
 from lowland.errors import UserError
 from lowland.models import load_model
-from lowland.tasks.template import Template
+from lowland.tasks.fields import Template
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\nclass Config: pass\n"

@@ -40,6 +40,9 @@ def rows(path: Path) -> list[dict[str, object]]:
         ("a.json", '[{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]'),
         ("a.json", '{"data": [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}], "version": 1}'),
         ("a.json", '{"0": {"text": "x", "label": "1"}, "1": {"text": "y", "label": "0"}}'),
+        ("a.json", '{"rows": [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]}'),
+        ("a.json", '{"text": ["x", "y"], "label": ["1", "0"]}'),
+        ("a.json", '{"text": "x", "label": "1"}\n{"text": "y", "label": "0"}\n'),
         ("a.csv", 'text,label\n"x",1\ny,0\n'),
         ("a.tsv", "text\tlabel\nx\t1\ny\t0\n"),
         ("A.TSV", "text\tlabel\r\nx\t1\r\n\r\ny\t0\r\n"),
@@ -59,77 +62,37 @@ ROWS = [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
 @pytest.mark.parametrize(
     ("name", "content", "note"),
     [
-        ("a.json", '{"text": "x", "label": "1"}\n{"text": "y", "label": "0"}\n', "read as JSON lines"),
-        ("a.json", '{"text": "x",\n "label": "1"}\n{"text": "y", "label": "0"}\n', "read as JSON lines"),
-        ("a.jsonl", '[{"text": "x", "label": "1"},\n {"text": "y", "label": "0"}]\n', "read as one list"),
-        ("a.jsonl", ' \n[\n{"text": "x", "label": "1"}, {"text": "y", "label": "0"}\n]', "read as one list"),
-        ("a.jsonl", '{"text": "x",\n "label": "1"}\n{"text": "y",\n "label": "0"}\n', None),
-        ("a.jsonl", '{"data": [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]}', "holds all rows"),
-        ("a.jsonl", '{"text": ["x", "y"], "label": ["1", "0"]}', "read as columns"),
-        (
-            "a.json",
-            '{"rows": [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]}',
-            "list under 'rows'",
-        ),
-        ("a.jsonl", '{"text": "x", "label": "1"},\n{"text": "y", "label": "0"}\n', None),
-        ("a.json", '{"text": ["x", "y"], "label": ["1", "0"]}', "read as columns"),
-        ("a.json", '{"text": {"0": "x", "1": "y"}, "label": {"0": "1", "1": "0"}}', "read as columns"),
-        (
-            "a.json",
-            '{"columns": ["text", "label"], "index": [0, 1], "data": [["x", "1"], ["y", "0"]]}',
-            "names of",
-        ),
-        ("a.json", '{"r": {"text": "x", "label": "1"}, "s": {"text": "y", "label": "0"}}', None),
         ("a.csv", "text;label\nx;1\ny;0\n", "has semicolons between its fields, not commas"),
         ("a.csv", "text\tlabel\nx\t1\ny\t0\n", "has tabs between its fields, not commas"),
         ("a.csv", "text|label\nx|1\ny|0\n", "has vertical bars"),
         ("a.tsv", 'text,label\n"x",1\ny,0\n', "has commas between its fields, not tabs"),
-        ("a.csv", "sep=;\r\ntext;label\r\nx;1\r\ny;0\r\n", None),
-        ("a.csv", "text, label\nx, 1\ny, 0\n", "' label' is read as 'label', and a blank after commas"),
-        ("a.csv", "text ,label\nx,1\ny,0\n", "'text ' is read as 'text'."),
-        ("a.csv", 'text, label\n"x", "1"\n"y", "0"\n', "a blank after commas"),
-        ("a.csv", "text,label\rx,1\ry,0\r", "lines end in a carriage return alone"),
-        ("a.csv", "text,label\rx,1\ry,0", "lines end in a carriage return alone"),
-        ("a.csv", "text,label\rx,1\ry,0\n", "lines end in a carriage return alone"),
-        ("a.csv", "text,label\rx,1\r\ny,0\n", "lines end in a carriage return alone"),
-        ("a.tsv", "text\tlabel\rx\t1\ry\t0\r", "lines end in a carriage return alone"),
-        (
-            "a.csv",
-            "text,label\r\r\nx,1\r\r\ny,0\r\r\n",
-            "line 1: a carriage return before a line end is read",
-        ),
-        ("a.tsv", '"text"\t"label"\n"x"\t"1"\n"y"\t"0"\n', "has its columns' names in quotes"),
-        ("a.csv", "\ufeff\ufefftext,label\nx,1\ny,0\n", r"the column '\ufefftext' is read as 'text'"),
-        ("a.csv", "text,\u200blabel\nx,1\ny,0\n", r"the column '\u200blabel' is read as 'label'"),
-        ("a.csv", "text,\u00a0label\nx,1\ny,0\n", r"the column '\xa0label' is read as 'label'"),
-        ("a.csv", gzip.compress(b"text,label\nx,1\ny,0\n", mtime=0), "is packed by gzip"),
+        ("a.csv", "text, label\nx, 1\ny, 0\n", None),
+        ("a.csv", "text ,label\nx,1\ny,0\n", None),
+        ("a.csv", 'text, label\n"x", "1"\n"y", "0"\n', None),
+        ("a.csv", "text,label\rx,1\ry,0\r", None),
+        ("a.csv", "text,label\rx,1\ry,0", None),
+        ("a.csv", "text,label\rx,1\r\ny,0\n", None),
+        ("a.tsv", "text\tlabel\rx\t1\ry\t0\r", None),
+        ("a.csv", "text,label\r\r\nx,1\r\r\ny,0\r\r\n", None),
+        ("a.csv", "\ufeff\ufefftext,\u200blabel\nx,1\ny,0\n", None),
+        ("a.csv", "text,\u00a0label\nx,1\ny,0\n", None),
         ("a.csv.gz", gzip.compress(b"text,label\nx,1\ny,0\n", mtime=0), None),
         (
             "a.JSONL.GZ",
             gzip.compress(b'{"text": "x", "label": "1"}\n{"text": "y", "label": "0"}\n', mtime=0),
             None,
         ),
-        ("a.ndjson", '{"text": "x", "label": "1"}\n{"text": "y", "label": "0"}\n', None),
     ],
 )
 def test_what_can_only_be_meant_is_read(
     tmp_path: Path, name: str, content: str | bytes, note: str | None
 ) -> None:
-    """A file that is written otherwise than its suffix says is read where that is sure, with a note."""
+    """Tables are read whatever stands between fields and ends lines; a mark against the suffix is noted."""
     notes: list[str] = []
     path = write(tmp_path, name, content)
     found = [dict(row) for _, row in read_rows(path, wanted=("text", "label"), notes=notes)]
     assert found == ROWS
     assert (len(notes) == 1 and note in notes[0]) if note else not notes
-
-
-def test_a_carriage_return_inside_a_line_is_text(tmp_path: Path) -> None:
-    """A carriage return that ends no line stays in its field, in quotes or not; only the first is told."""
-    notes: list[str] = []
-    path = write(tmp_path, "a.csv", 'text,label\nx\ry,1\n"x\rz",0\n\ufdd0,1\n'.replace("\ufdd0", "plain"))
-    found = [row["text"] for _, row in read_rows(path, wanted=("text", "label"), notes=notes)]
-    assert found == ["x\ry", "x\rz", "plain"]
-    assert notes == [f"{path}, line 2: a carriage return inside a line is read as part of the text."]
 
 
 def test_only_wanted_columns_must_be_told_apart(tmp_path: Path) -> None:
@@ -146,11 +109,9 @@ def test_only_wanted_columns_must_be_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_name_in_another_form_of_unicode_is_the_same_name(tmp_path: Path) -> None:
-    """A column whose letters are written in two characters each is found, and a note writes them out."""
-    notes: list[str] = []
+    """A column whose letters are written in two characters each is found."""
     path = write(tmp_path, "a.csv", "Gro\u0308\u00dfe,label\nx,1\n")
-    assert [row["Größe"] for _, row in read_rows(path, wanted=("Größe", "label"), notes=notes)] == ["x"]
-    assert notes == [rf"{path}: the column 'Gro\u0308\xdfe' is read as 'Größe'."]
+    assert [row["Größe"] for _, row in read_rows(path, wanted=("Größe", "label"))] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -174,17 +135,12 @@ def test_the_first_line_is_looked_at_first(tmp_path: Path, content: str, words: 
     assert all(word in str(error.value) for word in words)
 
 
-def test_lines_of_a_list_are_numbered(tmp_path: Path) -> None:
-    """Rows of a list under .jsonl have the numbers of the lines that they begin in."""
-    path = write(tmp_path, "a.jsonl", '\n[\n  {"a": 1},\n\n  {"a":\n 2}, {"a": 3}\n]\n')
-    assert list(read_rows(path)) == [(3, {"a": 1}), (5, {"a": 2}), (6, {"a": 3})]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("a.jsonl", '["x", "1"]\n["y", "0"]\n', ["a.jsonl, line 1", "a list"]),
-        ("a.jsonl", '[{"text": "x", "label": "1"},\n{"text": "y"', ["a.jsonl, line 1", "too soon"]),
+        ("a.jsonl", '[{"text": "x", "label": "1"},\n{"text": "y"', ["a.jsonl, line 1", "not valid JSON"]),
+        ("a.jsonl", '[{"text": "x", "label": "1"}]', ["a.jsonl, line 1", "a list"]),
         ("a.json", '{"text": ["x", "y"], "label": ["1"]}', ["a.json", "list of objects"]),
         ("a.json", '{"text": "x", "label": "1"}\n[1]', ["a.json, item 2", "a list"]),
         ("a.csv.gz", gzip.compress(b"text,label\nx,1\n", mtime=0)[:-9], ["a.csv.gz", "cut off or damaged"]),
@@ -292,7 +248,7 @@ def test_csv_and_jsonl_give_back_what_was_written(tmp_path: Path, fields: list[t
         ("a.tsv", "text\tlabel\tlabel\nx\t1\t2\n", ["a.tsv, line 1", "'label' occurs more than once"]),
         ("a.csv", b"text,label\nx\0,1\n", ["a.csv, line 2", "NUL"]),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', ["a.jsonl, line 2", "byte 8", "UTF-8"]),
-        ("a.tsv", "text\tlabel\n".encode("utf-16"), ["a.tsv is UTF-16"]),
+        ("a.tsv", "text\tlabel\n".encode("utf-16"), ["a.tsv, line 1", "byte 1 is not UTF-8", "UTF-16"]),
         ("a.xlsx", b"PK", ["a.xlsx", "CSV"]),
         ("a.doc", b"", ["a.doc", ".jsonl, .json, .csv, .tsv and .parquet"]),
     ],

@@ -15,10 +15,9 @@ from lowland.families.base import Family
 from lowland.files import write_atomic
 from lowland.runs.usage import FILE, Usage
 from lowland.tasks.base import Row, Task
-from lowland.tasks.lines import read_lines
+from lowland.tasks.fields import Template
 from lowland.tasks.registry import get_task, task_names
-from lowland.tasks.rows import SUFFIXES, kind_of, place, read_rows, unknown_suffix
-from lowland.tasks.template import Template
+from lowland.tasks.rows import SUFFIXES, kind_of, place, read_rows, read_text, unknown_suffix
 
 OUTPUT_SUFFIXES = (".jsonl", ".csv", ".tsv")
 CHUNK = 16
@@ -113,8 +112,8 @@ class InputWriter:
                 f"{path} has one text a line, but the template needs {len(names)} fields "
                 f"({', '.join(names)}). Give a file with these columns."
             )
-        for _, line in read_lines(path):
-            text = line.rstrip("\r\n")
+        for line in read_text(path).split("\n"):
+            text = line.rstrip("\r")
             if text.strip():
                 row = {names[0]: text}
                 yield NewRow(row=row, inputs=(self.template.fill(row) if self.template else text,))

@@ -20,7 +20,6 @@ from lowland.errors import UserError
 from lowland.tasks import fields
 from lowland.tasks.base import UNLABELLED, DataSet, Example, Row, Task
 from lowland.tasks.rows import place, read_rows
-from lowland.tasks.table_rows import read_table
 
 ANSWERS = ("answer", "answers", "Answer", "targetValue")
 """Names of the field that holds the right answers."""
@@ -93,7 +92,7 @@ def read_questions(path: Path) -> Iterator[tuple[int, Row]]:
     if path.suffix.lower() != ".tsv":
         yield from read_rows(path)
         return
-    for number, row in read_table(path, "\t", ("question", "answer")):
+    for number, row in read_rows(path, columns=("question", "answer"), quoted=True):
         try:
             answers = ast.literal_eval(row["answer"])
         except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -17,9 +17,9 @@ from lowland.metrics.text import check_installed
 from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
 from lowland.tasks.closed_book import all_answers
+from lowland.tasks.fields import Template
 from lowland.tasks.rows import place, read_rows
 from lowland.tasks.subsample import hold_out
-from lowland.tasks.template import Template
 
 MOST_SHOWN = 8
 """Classes, or numbers of lines, that a message lists."""

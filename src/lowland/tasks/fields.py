@@ -1,25 +1,32 @@
-"""Typed fields of a row, with errors that name the field; whoever reads the file adds file and line."""
+"""Fields of a row: typed, or written into a template, with errors that name the field.
+
+Whoever reads the file adds file and line.
+"""
 
 from __future__ import annotations
 
 import difflib
-import unicodedata
+import math
+import string
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lowland.errors import UserError
-from lowland.tasks.base import Row
+from lowland.errors import UserError, shorten
+from lowland.tasks.base import Pair, Row
 
-MOST_SHOWN = 40
-"""Characters of a value, or of a field's name, that a message shows."""
+KINDS: Mapping[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    bool: "a truth value",
+    bytes: "bytes",
+    type(None): "empty (null)",
+}
 
 
 def find(row: Row, *names: str) -> Any:
-    """Takes the first of several fields that the row has.
-
-    Raises:
-        UserError: If the row has none; the message names the nearest fields it has.
-    """
+    """Takes the first of several fields that the row has, and refuses a row without any."""
     for name in names:
         if name in row:
             return row[name]
@@ -27,23 +34,19 @@ def find(row: Row, *names: str) -> Any:
 
 
 def missing(name: str, row: Row) -> UserError:
-    """Builds the error for a field that a row lacks."""
-    # Blanks around a name are shown: they may be all that is wrong.
-    names = map(str, row)
-    known = [key if len(key) <= MOST_SHOWN else f"{key[: MOST_SHOWN - 4]} ..." for key in names]
+    """Builds the error for a field that a row lacks, with the nearest fields that it has."""
+    known = [shorten(str(key)) for key in row]  # with their blanks, which may be all that is wrong
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    shown = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
-    same = unicodedata.normalize("NFC", name)
-    quoted = [ascii(key) if unicodedata.normalize("NFC", key) == same else repr(key) for key in near]
-    hint = f"did you mean {' or '.join(quoted)}?" if near else f"the row has {shown or 'none'}."
+    shown = ", ".join(map(repr, known[:8])) + ", ..." * (len(known) > 8)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the row has {shown or 'none'}."
     return UserError(f"the field {name!r} is missing; {hint}")
 
 
 def text(row: Row, *names: str) -> str:
-    """Takes a text field."""
+    """Takes a text."""
     value = find(row, *names)
     if not isinstance(value, str):
-        raise _wrong(_present(row, names), "text", value)
+        raise wrong(_present(row, names), "text", value)
     return value
 
 
@@ -55,13 +58,13 @@ def integer(row: Row, name: str) -> int:
             return int(value)
     except ValueError:
         pass
-    raise _wrong(name, "a whole number", value)
+    raise wrong(name, "a whole number", value)
 
 
 def mapping(value: Any, name: str) -> Row:
     """Checks an object inside a row."""
     if not isinstance(value, Mapping):
-        raise _wrong(name, "an object", value)
+        raise wrong(name, "an object", value)
     return value
 
 
@@ -69,7 +72,7 @@ def mappings(row: Row, name: str) -> list[Row]:
     """Takes a list of objects."""
     value = find(row, name)
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise _wrong(name, "a list of objects", value)
+        raise wrong(name, "a list of objects", value)
     return value
 
 
@@ -77,26 +80,17 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
     """Checks a list of texts, for example right answers; one text is a list of one."""
     value = [value] if isinstance(value, str) else value
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-        raise _wrong(name, "a list of texts", value)
+        raise wrong(name, "a list of texts", value)
     return tuple(value)
 
 
 def class_id(
     row: Row, words: Sequence[str], names: Sequence[str] = ("label",), booleans: bool = False
 ) -> int | None:
-    """Takes the number of a class, written as its word, its number or a truth value.
-
-    Args:
-        row: The row.
-        words: The class words in the order of the class numbers.
-        names: Names that the field may have.
-        booleans: Whether true means class 1.
+    """Takes the number of a class, written as its word, its number or (`booleans`) a truth value.
 
     Returns:
         The class number; `None` where the row has no label (no such field, or -1).
-
-    Raises:
-        UserError: If the label is none of these.
     """
     value = next((row[name] for name in names if name in row), -1)
     label: Any = value.strip().lower() if isinstance(value, str) else value
@@ -122,23 +116,78 @@ def has_none(row: Row, *names: str) -> bool:
 
 
 def describe(value: Any) -> str:
-    """Describes a value for a message: its type, and a short value itself."""
-    shown = repr(value)
-    kinds: dict[type, str] = {
-        dict: "an object",
-        list: "a list",
-        str: "text",
-        type(None): "empty (null)",
-        bool: "a truth value",
-        bytes: "bytes",
-    }
-    kind = kinds.get(type(value), "a number")
-    return f"{kind} ({shown})" if len(shown) <= MOST_SHOWN and value is not None else kind
+    """Describes a value for a message: its type, and the value itself if it is short."""
+    kind, shown = KINDS.get(type(value), "a number"), repr(value)
+    return f"{kind} ({shown})" if value is not None and shorten(shown) == shown else kind
+
+
+def wrong(name: str, wanted: str, value: Any) -> UserError:
+    """Builds the error for a field that holds something else than it must."""
+    return UserError(f"the field {name!r} must be {wanted}, but it is {describe(value)}.")
 
 
 def _present(row: Row, names: Sequence[str]) -> str:
     return next((name for name in names if name in row), names[0])
 
 
-def _wrong(name: str, wanted: str, value: Any) -> UserError:
-    return UserError(f"the field {name!r} must be {wanted}, but it is {describe(value)}.")
+@dataclass(frozen=True)
+class Template:
+    """A text with fields of a row in braces, for example `review: {text}`; `{{` and `}}` write a brace.
+
+    Nothing but plain field names is understood, and nothing of the user's is ever evaluated.
+
+    Attributes:
+        text: The template as the user wrote it.
+
+    Raises:
+        UserError: If a brace is unbalanced, or holds more than a field's name.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        for _, name, format_spec, conversion in self._pieces():
+            what = None
+            if name is not None and not name.strip():
+                what = "has empty braces"
+            elif format_spec or conversion:
+                what = f"has a ':' or '!' after the field {name!r}"
+            elif name is not None and any(character in name for character in ".[]{"):
+                what = f"reaches into a field with {name!r}"
+            if what:
+                raise UserError(
+                    f"The template {self.text!r} {what}; only plain names such as {{text}} are understood."
+                )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields, each once, in order."""
+        return tuple(dict.fromkeys(name for _, name, _, _ in self._pieces() if name is not None))
+
+    def fill(self, row: Row) -> str:
+        """Writes a row's fields into the template; two fields make a `Pair`, which classifiers read as one.
+
+        Raises:
+            UserError: If a field is missing, empty (null), or neither text, number nor truth value.
+        """
+        pieces, values = [], []
+        for literal, name, _, _ in self._pieces():
+            pieces.append(literal)
+            if name is not None:
+                value = find(row, name)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise UserError(f"the field {name!r} is a number that is too large; write it as text.")
+                if not isinstance(value, (str, int, float)):
+                    raise wrong(name, "text or a number", value)
+                pieces.append(str(value))
+                values.append(str(value))
+        whole = "".join(pieces)
+        return Pair(whole, *values) if len(values) == len(self.fields) == 2 else whole
+
+    def _pieces(self) -> list[tuple[str, str | None, str | None, str | None]]:
+        try:
+            return list(string.Formatter().parse(self.text))
+        except ValueError as error:
+            raise UserError(
+                f"The template {self.text!r} has unbalanced braces ({error}); write {{{{ for a plain brace."
+            ) from None

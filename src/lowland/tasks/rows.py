@@ -1,110 +1,97 @@
 """Files of rows: JSONL, JSON, CSV, TSV and Parquet, read with errors that name the place.
 
-- `.jsonl`: one JSON object a line; blank lines are skipped.
-- `.json`: a list of objects, an object of objects, an object that holds the list under `data`, or a list
-  for each column.
-- `.csv`: the csv module's rules, with quotes; the first row names the columns.
-- `.tsv`: tab-separated as in GLUE: quotes are plain characters and a field holds no tab and no line
-  end; the first row names the columns.
-- `.parquet`: read by pyarrow, which comes with the package datasets.
-
-Texts are UTF-8, with or without a byte order mark, with either kind of line end, and packed by gzip or not
-(`.csv.gz`). What a file holds against its suffix is read where there is only one way to read it.
+- `.jsonl` holds one JSON object a line; `.json` a list of objects, or an object with such a list, or with a
+  list for each column.
+- `.csv` and `.tsv` begin with the names of the columns. In TSV quotes are plain characters, as in GLUE.
+- Text is UTF-8, and packed by gzip where its name ends in `.gz`.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lowland.errors import UserError
+from lowland.tasks import fields
 from lowland.tasks.base import Row
-from lowland.tasks.json_rows import read_json
-from lowland.tasks.lines import cannot_read, is_packed
-from lowland.tasks.table_rows import read_table
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
-SYNONYMS = {".ndjson": ".jsonl", ".tab": ".tsv", ".pq": ".parquet"}
-"""Other suffixes of the same kinds."""
+MARKS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+"""What can stand between the fields of a table."""
+
+INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
+"""Characters that are no part of a column's name at its ends, as blanks are not."""
+
+NO_TEXT = (
+    "Save text as UTF-8 (not UTF-16) and a spreadsheet as CSV, unpack an archive, and name a file by what it "
+    "is: .gz if gzip has packed it, or .parquet."
+)
 
 
 def kind_of(path: Path) -> str:
-    """Gives the suffix that says what kind of rows a file holds, in lower case and without `.gz`."""
-    name = Path(path.stem) if path.suffix.lower() == ".gz" else path
-    suffix = name.suffix.lower()
-    return SYNONYMS.get(suffix, suffix)
+    """Gives the suffix that says what a file holds, in lower case and without `.gz`."""
+    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
 
 
 def read_rows(
     path: Path,
     *,
     columns: Sequence[str] | None = None,
+    quoted: bool | None = None,
     short_rows: list[int] | None = None,
     wanted: Sequence[str] = (),
     notes: list[str] | None = None,
 ) -> Iterator[tuple[int, Row]]:
-    """Reads a file of rows by its suffix.
+    """Reads a file of rows by its suffix, each with the number that `place` takes.
 
     Args:
         path: The file.
-        columns: Column names of a CSV or TSV file that has no header.
-        short_rows: Where given, rows of a TSV file that lack fields are left out and their line
-            numbers are added to this list; otherwise they are an error.
-        wanted: Fields that rows must have, where they are known. They tell columns from rows in JSON, and
-            what stands between the fields of a table.
-        notes: Where sentences are added on what is read in another way than the suffix says.
-
-    Yields:
-        The number of the row's line (in a `.json` or `.parquet` file the number of the item, from 1) and
-        the row.
+        columns: Column names of a table that has no header.
+        quoted: Whether fields of a table may be in quotes; in CSV they may.
+        short_rows: Where given, lines of a table that lack fields are listed here; else they are an error.
+        wanted: Columns that a table must have, which tell what stands between its fields.
+        notes: Where a sentence is added if that is not what the suffix says.
 
     Raises:
         UserError: If the file cannot be read, is empty or malformed; the message names the place.
     """
-    notes = [] if notes is None else notes
     kind = kind_of(path)
-    if kind not in SUFFIXES:
-        raise unknown_suffix(path, SUFFIXES)
-    if path.suffix.lower() != ".gz" and is_packed(path):
-        notes.append(f"{path} is packed by gzip, though its name does not say so, and is unpacked.")
     if kind == ".parquet":
-        rows = _parquet(path)
+        rows = _parquet_rows(path)
     elif kind in (".json", ".jsonl"):
-        rows = read_json(path, kind == ".jsonl", wanted, notes)
+        rows = _json_rows(path, kind == ".jsonl")
+    elif kind in (".csv", ".tsv"):
+        quoted, notes = quoted if quoted is not None else kind == ".csv", [] if notes is None else notes
+        rows = _table_rows(path, columns, quoted, short_rows, wanted, notes)
     else:
-        tabs = kind == ".tsv"
-        options: Any = {"quoted": not tabs, "short_rows": short_rows, "wanted": wanted, "notes": notes}
-        rows = read_table(path, "\t" if tabs else ",", columns, **options)
-    empty = True
-    for number_and_row in rows:
-        empty = False
-        yield number_and_row
-    if empty:
-        table = kind in (".csv", ".tsv") and path.stat().st_size > 0
-        below = " below its first line, which names the columns" if table else ""
-        raise UserError(f"{path} is empty: it holds no rows{below}.")
+        raise unknown_suffix(path, SUFFIXES)
+    number = None
+    for number, row in rows:
+        yield number, row
+    if number is None:
+        raise UserError(f"{path} is empty: it holds no rows.")
 
 
 def unknown_suffix(path: Path, known: Sequence[str]) -> UserError:
     """Builds the error for a file whose suffix says nothing that can be read."""
+    what = f"has the suffix {path.suffix!r}" if path.suffix else "has no suffix"
     listed = f"{', '.join(known[:-1])} and {known[-1]}"
-    if path.is_dir():
-        return UserError(f"{path} is a folder; give a file in it: {listed} are read.")
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        return UserError(f"{path}: the name does not say what is packed in it; name it .csv.gz, for example.")
-    if suffix in (".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".7z"):
-        return UserError(f"{path} is an archive that is not opened here; unpack it first.")
-    if suffix in (".xlsx", ".xls", ".ods"):
-        return UserError(f"{path} is a spreadsheet; save the sheet as CSV.")
-    what = f"the suffix {path.suffix!r}" if suffix else "no suffix to tell what it holds"
-    return UserError(f"{path} has {what}; rows are read from {listed} files.")
+    return UserError(
+        f"{path} {'is a folder' if path.is_dir() else what}; rows are read from {listed} files, packed ones "
+        "from .csv.gz and so on. Save a spreadsheet as CSV, and unpack other archives."
+    )
 
 
 def task_name(path: str | Path) -> str:
@@ -119,7 +106,183 @@ def place(path: Path, number: int) -> str:
     return f"{path}, {'item' if kind_of(path) in ('.json', '.parquet') else 'line'} {number}"
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
+def read_text(path: Path) -> str:
+    """Reads a text file whole, its line ends as they are.
+
+    Raises:
+        UserError: If it cannot be read, is not UTF-8 or holds a NUL character; the message names the line.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"{path} cannot be unpacked; it is cut off or damaged.") from None
+    except OSError as error:
+        raise _cannot_read(path, error) from None
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]
+        line, byte = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise UserError(f"{path}, line {line}: byte {byte} is not UTF-8. {NO_TEXT}") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path}, line {line}: a NUL character. {NO_TEXT}")
+    return text
+
+
+def _cannot_read(path: Path, error: OSError) -> UserError:
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{path} does not exist.")
+    if isinstance(error, IsADirectoryError):
+        return UserError(f"{path} is a folder; give a file.")
+    return UserError(f"{path} cannot be read: {error.strerror or error}.")
+
+
+def _json_rows(path: Path, lines: bool) -> Iterator[tuple[int, Row]]:
+    text = read_text(path)
+    first, _, rest = text.strip().partition("\n")
+    rows: Iterable[tuple[int, Any]]
+    if lines or (rest and first.startswith("{") and first.rstrip().endswith("}")):
+        filled = ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+        rows = ((number, _parse(line, f"{path}, line {number}")) for number, line in filled)
+        # In a .json file, rows are counted.
+        rows = rows if lines else enumerate((value for _, value in rows), start=1)
+    else:
+        rows = enumerate(_items(path, _parse(text, str(path))) if text.strip() else [], start=1)
+    for number, value in rows:
+        if not isinstance(value, dict):
+            what = f'a row is an object such as {{"text": "..."}}, but this is {fields.describe(value)}'
+            raise UserError(f"{place(path, number)}: {what}.")
+        yield number, value
+
+
+def _items(path: Path, document: Any) -> list[Any]:
+    """Finds the rows of a document: a list, an object of objects, or a list for each column."""
+    if isinstance(document, list):
+        return document
+    values = list(document.values()) if isinstance(document, dict) else []
+    rows = [value for value in values if value and isinstance(value, list) and isinstance(value[0], dict)]
+    if len(rows) == 1:
+        return rows[0]
+    if values and all(isinstance(value, dict) for value in values):
+        return values
+    if all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1:
+        return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
+    raise UserError(
+        f"{path}: expected a list of objects, or an object that holds one or has a list for each column; a "
+        "file with one object a line is named .jsonl."
+    )
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+        if "\\ud" in text.lower():  # an escape can name half a character, which no file can hold
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except RecursionError:
+        reason = "lists or objects are nested too deeply"
+    except UnicodeEncodeError:
+        reason = "a \\u escape names half a character, a lone surrogate"
+    except ValueError as error:
+        reason = str(error)
+    raise UserError(f"{where}: not valid JSON ({reason}).")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number; write null, or leave the row out")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {double!r} occurs more than once in one object")
+    return value
+
+
+def _table_rows(
+    path: Path,
+    columns: Sequence[str] | None,
+    quoted: bool,
+    short_rows: list[int] | None,
+    wanted: Sequence[str],
+    notes: list[str],
+) -> Iterator[tuple[int, Row]]:
+    text = read_text(path)
+    mark = "," if kind_of(path) == ".csv" else "\t"
+    head = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    best = max((mark, *MARKS), key=lambda mark: len({*wanted} & {*_names(head, mark)}))
+    if best != mark and columns is None:
+        notes.append(f"{path} has {MARKS[best]} between its fields, not {MARKS[mark]}, and is read that way.")
+        mark, quoted = best, True
+    csv.field_size_limit(2**31 - 1)  # the default refuses fields of more than 128 KiB
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=mark,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        skipinitialspace=columns is None and f"{mark} " in head,  # as in the header, so in the rows
+        strict=True,
+    )
+    rows = _cells(path, reader)
+    names = list(columns or _header(path, *next(rows, (1, wanted)), wanted))
+    for number, cells in rows:
+        if len(cells) == len(names):
+            yield number, dict(zip(names, cells, strict=True))
+            continue
+        last = reader.line_num > text.count("\n")
+        if len(cells) < len(names) and short_rows is not None and not last:
+            short_rows.append(number)
+            continue
+        missing = f"; {names[len(cells)]!r} is missing" if len(cells) < len(names) else ""
+        hint = " (the last line has no line end: is the file cut off?)" if last else ""
+        found = f"{len(cells)} field{'s' * (len(cells) != 1)} where the first line has {len(names)}"
+        raise UserError(f"{path}, line {number}: {found}{missing}{hint}.")
+
+
+def _cells(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {number}: not valid CSV ({error}); a field with quotes, commas or line ends "
+                'is in double quotes, and quotes inside it are doubled ("").'
+            ) from None
+        if cells is None:
+            return
+        if cells:
+            yield number, cells
+
+
+def _names(head: str, mark: str) -> list[str]:
+    try:
+        return [_name(cell) for cell in next(csv.reader([head], delimiter=mark), [])]
+    except csv.Error:
+        return []
+
+
+def _name(cell: str) -> str:
+    """Reads a column's name: blanks and what nobody sees at its ends are no part of it."""
+    return unicodedata.normalize("NFC", cell).strip(INVISIBLE).strip()
+
+
+def _header(path: Path, number: int, cells: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    names = [_name(cell) for cell in cells]
+    where = f"{path}, line {number}"
+    for name in wanted:
+        if name not in names:
+            missing = fields.missing(name, dict.fromkeys(names))
+            raise UserError(f"{where}, which must name the columns: {missing}")
+    # Columns without a name, and those that nobody wants, may be several.
+    for name in wanted or filter(None, names):
+        if names.count(name) > 1:
+            raise UserError(f"{where}: the column {name!r} occurs more than once; rename one of them.")
+    return names
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
@@ -129,13 +292,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
         ) from None
     try:
         with ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if len(set(names)) < len(names):
-                double = next(name for name in names if names.count(name) > 1)
-                raise UserError(f"{path}: the column {double!r} occurs more than once; rename one of them.")
             rows = file.read().to_pylist()
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise cannot_read(path, error) from None
+        raise _cannot_read(path, error) from None
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or ["it is damaged"])[0].rstrip(".")
         raise UserError(f"{path}: not a Parquet file that can be read ({reason}).") from None

@@ -17,7 +17,7 @@ from lowland import metrics
 from lowland.errors import UserError
 from lowland.tasks import fields
 from lowland.tasks.base import DataSet, Example, Row, Task
-from lowland.tasks.lines import read_lines
+from lowland.tasks.rows import read_text
 
 # fmt: off
 DETERMINERS = frozenset([
@@ -92,7 +92,7 @@ def _write_dpr(row: Row, split: str) -> list[Example]:
 
 def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
     """Reads DPR's blocks of lines with blank lines between; each row holds its lines under `block`."""
-    lines = ((number, line.rstrip("\r\n")) for number, line in read_lines(path))
+    lines = enumerate((line.rstrip("\r") for line in read_text(path).split("\n")), start=1)
     for filled, block in groupby(lines, key=lambda line: bool(line[1].strip())):
         if filled:
             (first, text), *rest = block
