@@ -173,12 +173,26 @@ def few(rows: Sequence[Row]) -> list[Row]:
     return [row for of in classes.values() for row in of[:FEW]]
 
 
+def typos(rows: Sequence[Row]) -> list[Row]:
+    """Swaps two neighbouring inner letters in a quarter of the words of four letters or more."""
+    draw = random.Random(0)
+
+    def swap(word: str) -> str:
+        if len(word) < 4 or draw.random() >= 0.25:
+            return word
+        at = draw.randrange(1, len(word) - 2)
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+    return [(*(" ".join(map(swap, text.split(" "))) for text in row[:-1]), row[-1]) for row in rows]
+
+
 def cut(task: str, data: Path) -> dict[str, list[Row]]:
-    """Gives a task's training rows, a few of them, and test rows; of SST-2 also training rows and more."""
+    """Gives training rows, a few of them, test rows, these with typos; of SST-2 training rows and more, too."""
     rows = list(dict.fromkeys(TASKS[task](data)))
     random.Random(0).shuffle(rows)
     end = TRAIN + TEST
-    parts = {"train": rows[:TRAIN], "few": few(rows[:TRAIN]), "test": rows[TRAIN:end]}
+    test = rows[TRAIN:end]
+    parts = {"train": rows[:TRAIN], "few": few(rows[:TRAIN]), "test": test, "typos": typos(test)}
     return parts | ({"train-more": rows[:TRAIN] + rows[end : end + MORE]} if task == "sst2" else {})
 
 
