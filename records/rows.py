@@ -187,7 +187,7 @@ def typos(rows: Sequence[Row]) -> list[Row]:
 
 
 def cut(task: str, data: Path) -> dict[str, list[Row]]:
-    """Gives training rows, a few of them, test rows, these with typos; of SST-2 training rows and more, too."""
+    """Gives training rows, a few of them, test rows, these with typos; of SST-2 more training rows, too."""
     rows = list(dict.fromkeys(TASKS[task](data)))
     random.Random(0).shuffle(rows)
     end = TRAIN + TEST

@@ -125,6 +125,19 @@ def test_likelihoods(tmp_path: Path, kind: str) -> None:
     assert family.predict(texts, labels=labels, **lengths) == best
 
 
+def test_each_input_is_encoded_once(tmp_path: Path) -> None:
+    """An encoder-decoder encodes an input once, however many answers to it stand in a batch."""
+    family = load_family(str(write_model(tmp_path, "t5")))
+    encoded: list[int] = []
+    model: Any = family.loaded.model
+    model.get_encoder().register_forward_hook(lambda _module, _args, out: encoded.append(len(out[0])))
+    texts = [text for text, _ in PAIRS if text]
+    family.likelihoods(
+        texts, [["one", "true", "false"]] * len(texts), batch_size=60, input_length=64, target_length=16
+    )
+    assert encoded == [len(texts)]
+
+
 @pytest.mark.parametrize("kind", ["bert", "deberta-v2", "modernbert", "roberta"])
 def test_a_classifiers_loss_is_the_librarys(tmp_path: Path, kind: str) -> None:
     """Loss, labels and head are those of transformers' own model; the head is the seed's."""

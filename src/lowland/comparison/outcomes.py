@@ -17,17 +17,19 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lowland.comparison.general import OWN, general_loss, read_text
 from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.config.outcomes import LEAST, MOST, SHARE
 from lowland.content import examples_hash
 from lowland.errors import UserError
-from lowland.evaluate import evaluate_sets
 from lowland.families.base import Family
 from lowland.families.recognise import family_of, load_family
 from lowland.families.settings import FamilySettings
@@ -38,7 +40,7 @@ from lowland.runs.directory import RunDirectory, agrees, write_json
 from lowland.runs.examples import ExperimentData
 from lowland.runs.prepared import processes
 from lowland.tasks import checks
-from lowland.tasks.base import Example
+from lowland.tasks.base import Example, Task
 from lowland.train import resolve_precision
 
 FOLDER = "outcomes"
@@ -136,14 +138,14 @@ class Measured:
             name: {"examples": len(examples), "outcomes": {}, "bins": None}
             for name, examples in (self._sets | self._also).items()
         }
-        self._add_scores(family, config, found, self._also, "")
-        if "likelihood" in self._kinds:
-            self._add_likelihoods(family, config, found, self._sets | self._also, "")
+        likelihood = "likelihood" in self._kinds
+        if likelihood:
+            self._add(family, config, found, self._sets, score=False)
+        self._add(family, config, found, self._also, likelihood=likelihood)
         quantized = "quantized" in self._kinds and bool(linear_weights(family.loaded.model))
         for rounding in ROUNDINGS if quantized else ():
             with rounded_weights(family.loaded.model, rounding):
-                self._add_scores(family, config, found, self._sets, f" after {rounding.name}")
-                self._add_likelihoods(family, config, found, self._sets, f" after {rounding.name}")
+                self._add(family, config, found, self._sets, f" after {rounding.name}")
         if self._text and (loss := general_loss(family, self._text)) is not None:
             before = self._loss_before(config.model, config.family)
             if before is not None:
@@ -155,61 +157,46 @@ class Measured:
         family.loaded.model.to(processes().device)
         return family
 
-    def _add_scores(
+    def _add(
         self,
         family: Family,
         config: RunConfig,
         found: Mapping[str, Any],
         sets: Mapping[str, Sequence[Example]],
-        after: str,
+        after: str = "",
+        *,
+        score: bool = True,
+        likelihood: bool = True,
     ) -> None:
-        scored = evaluate_sets(
-            family,
-            self._scorers,
-            sets,
-            input_length=config.train.input_length,
-            target_length=config.train.target_length,
-            labels=self._labels,
-            **_reading(config),
-        )
-        for name, result in scored.items():
-            found[name]["outcomes"] |= {f"{key}{after}": value for key, value in result.metrics.items()}
-
-    def _add_likelihoods(
-        self,
-        family: Family,
-        config: RunConfig,
-        found: Mapping[str, Any],
-        sets: Mapping[str, Sequence[Example]],
-        after: str,
-    ) -> None:
-        """Adds the likelihood of the right answers: among the labels where there are some, else alone."""
+        """Adds scores and likelihoods of right answers: among the labels where there are some, else alone."""
         for name, examples in sets.items():
             task, labels = self._scorers[name], self._labels[name]
-            inputs, most = family.lengths(
-                config.train.input_length or task.input_length,
-                config.train.target_length or task.target_length,
-            )
+            reading = _reading(config, family, task)
+            inputs = [example.inputs for example in examples]
             targets = [example.targets for example in examples]
             among = _among(labels, targets)
-            try:
-                logarithms = family.likelihoods(
-                    [example.inputs for example in examples],
-                    [labels] * len(targets) if among else [[target] for target in targets],
-                    input_length=inputs,
-                    target_length=most,
-                    **_reading(config),
+            measured: dict[str, float] = {}
+            predictions: Sequence[str] | None = None
+            logarithms: list[list[float]] = []
+            if likelihood:
+                answers = [labels] * len(targets) if among else [[target] for target in targets]
+                with suppress(UserError):  # of a model that gives numbers, which is scored all the same
+                    logarithms = family.likelihoods(inputs, answers, **reading)
+            if logarithms:
+                tokens = family.answer_tokens(list(labels if among else targets), reading["target_length"])
+                if among:
+                    numbers = [list(labels).index(target) for target in targets]
+                    measured, bins = measure_labels(logarithms, numbers, tokens)
+                    found[name]["bins"] = found[name]["bins"] if after else bins
+                else:
+                    measured = measure_answers([row[0] for row in logarithms], tokens)
+                if among and family.chooses:  # its answers follow without another pass
+                    predictions = [labels[int(np.argmax(row))] for row in logarithms]
+            if score:
+                predictions = predictions or family.predict(
+                    inputs, labels=labels or task.labels(examples), **reading
                 )
-            except UserError:  # of a model that gives numbers, whose scores are measured all the same
-                continue
-            tokens = family.answer_tokens(list(labels if among else targets), most)
-            if among:
-                numbers = [list(labels).index(target) for target in targets]
-                measured, bins = measure_labels(logarithms, numbers, tokens)
-                if not after:
-                    found[name]["bins"] = bins
-            else:
-                measured = measure_answers([row[0] for row in logarithms], tokens)
+                measured = task.evaluate(examples, predictions) | measured
             found[name]["outcomes"] |= {f"{key}{after}": value for key, value in measured.items()}
 
     def _further(self, name: str, file: Path, data: ExperimentData) -> Sequence[Example]:
@@ -239,6 +226,7 @@ class Measured:
         """
         config, train = self._config, self._config.train
         writes = family_of(config.model, config.family.name, config.data.hub)[0].writes
+        chooses = not writes or config.family.rank  # the label whose likelihood is taken anyway
         predict = GENERATION if writes else 1.0
         scored = sum(map(len, data.evaluation.values()))
         evaluations = math.ceil(train.steps / train.evaluate_every)
@@ -249,7 +237,7 @@ class Measured:
             labels = self._labels[name]
             among = writes and _among(labels, [example.targets for example in examples])
             answers = len(labels) if among else 1
-            cost += answers + roundings * (predict + answers)
+            cost += answers + roundings * (answers + predict * (not chooses))
         checkpoints = 2 if config.data.held_out and config.data.held_out_limit else 1
         return max(LEAST, min(MOST, int(SHARE * run / (checkpoints * cost))))
 
@@ -259,11 +247,17 @@ def _among(labels: Sequence[str], targets: Sequence[str]) -> bool:
     return 1 < len(labels) <= MOST_LABELS and set(targets) <= set(labels)
 
 
-def _reading(config: RunConfig) -> dict[str, Any]:
-    """Returns the batch size, which is that of training but at most 64, and the precision."""
+def _reading(config: RunConfig, family: Family, task: Task) -> dict[str, Any]:
+    """Returns lengths, the batch size, which is that of training but at most 64, and the precision."""
+    train = config.train
+    inputs, targets = family.lengths(
+        train.input_length or task.input_length, train.target_length or task.target_length
+    )
     return {
-        "batch_size": min(64, config.train.micro_batch_size or config.train.batch_size),
-        "bf16": resolve_precision(config.train.precision, processes().device) == "bf16",
+        "input_length": inputs,
+        "target_length": targets,
+        "batch_size": min(64, train.micro_batch_size or train.batch_size),
+        "bf16": resolve_precision(train.precision, processes().device) == "bf16",
     }
 
 

@@ -52,6 +52,7 @@ class Family(ABC):
         defaults: Settings of training that differ from T5's.
         writes: Whether it writes its answers token by token.
         labels: The labels that it can give; none where it writes, or gives numbers.
+        chooses: Whether it answers with the likeliest of a task's labels.
         notes: What the user should know of the model: what of the checkpoint was set aside.
     """
 
@@ -66,6 +67,7 @@ class Family(ABC):
         self.settings = settings or FamilySettings()
         self.notes: tuple[str, ...] = ()
         self.labels: tuple[str, ...] = ()
+        self.chooses = not self.writes or self.settings.rank
         self._most = most_positions(loaded.model)
 
     @classmethod
@@ -133,7 +135,8 @@ class Family(ABC):
         self, rows: Sequence[EncodedExample], reading: Reading
     ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
         """Gives rows in batches of like length, with their numbers; the model is to evaluate them at once."""
-        order = np.argsort([len(row.inputs) + len(row.targets) for row in rows], kind="stable")
+        lengths = [self.longest(len(row.inputs), len(row.targets))[0] for row in rows]
+        order = np.argsort(lengths, kind="stable")  # rows of one input stay together
         model: Any = self.loaded.model
         autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=reading.bf16)
         with evaluation_mode(model), torch.inference_mode(), autocast:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
@@ -12,7 +13,7 @@ from transformers import PreTrainedConfig
 from lowland.data import IGNORED, EncodedExample, collate, encode_texts
 from lowland.data.encode import TokenIds, special_tokens
 from lowland.errors import UserError
-from lowland.families.base import Start
+from lowland.families.base import Start, plain_module
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
@@ -69,6 +70,23 @@ class EncoderDecoder(Writer):
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Scores the target's tokens, each after those before it."""
         return target_logits(module, batch, decoder_inputs(module)), batch["labels"]
+
+    def answer_scores(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Encodes each input once, however many answers it has in the batch."""
+        model: Any = self.loaded.model
+        inputs = batch["input_ids"].cpu().numpy()
+        _, first, row = np.unique(inputs, axis=0, return_index=True, return_inverse=True)
+        encoded = plain_module(model).get_encoder()(
+            input_ids=batch["input_ids"][first], attention_mask=batch["attention_mask"][first]
+        )
+        encoded.last_hidden_state = encoded.last_hidden_state[row.reshape(-1)]
+        logits: Tensor = model(
+            encoder_outputs=encoded,
+            attention_mask=batch["attention_mask"],
+            decoder_input_ids=decoder_inputs(model)(batch["labels"]),
+            use_cache=False,
+        ).logits
+        return logits, batch["labels"]
 
     def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
         """Decodes input and target."""

@@ -86,6 +86,10 @@ class Writer(Family):
             `# (batch, target_len, vocabulary)` and `# (batch, target_len)`, with `IGNORED` where none is.
         """
 
+    def answer_scores(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Runs the model on inputs that may stand several times in the batch, as `scores` does."""
+        return self.scores(self.loaded.model, batch)
+
     def mean_loss(self, module: Any, batch: Mapping[str, Tensor], **terms: Any) -> Tensor:
         """Computes the mean loss over the targets' tokens."""
         return token_loss(*self.scores(module, batch), **terms)
@@ -117,7 +121,7 @@ class Writer(Family):
         ]
         found = np.zeros(len(pairs))
         for chosen, batch in self.in_batches(pairs, how):
-            scores, labels = self.scores(self.loaded.model, batch)
+            scores, labels = self.answer_scores(batch)
             logarithms = scores.float().log_softmax(-1)
             each = logarithms.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
             found[chosen] = (each * (labels != IGNORED)).sum(-1).cpu().numpy()
