@@ -1,0 +1,117 @@
+"""README and docs/: what they name exists, and their examples run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import lowland
+from lowland.cli import VERBS, build_verb_parser
+from lowland.config.arms import KNOWN
+from lowland.sam import SAMConfig
+from lowland.train.settings import TrainSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OF_OTHERS = {
+    "--keep-memory",  # benchmarks/bench_overhead.py
+    "--nproc-per-node",  # torchrun
+    "--num_processes",  # accelerate launch
+    "--standalone",  # torchrun
+    "--strict",  # mypy
+}
+over_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+parser = cache(build_verb_parser)
+
+
+@over_pages
+def test_options_exist(page: Path) -> None:
+    """Every option that a page names is one of lowland's or of another program that is listed here."""
+    own = {option for name in VERBS for option in parser(name)._option_string_actions}
+    named = set(re.findall(r"(?<![\w-])--[a-z0-9][\w-]*", page.read_text(encoding="utf-8")))
+    assert named <= own | OF_OTHERS
+
+
+@over_pages
+def test_commands_parse(page: Path) -> None:
+    """Every command in a block of a page is understood; `...` stands for words of one's own."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for command in re.findall(r"^(?: {4})?(?:.*-m )?(lowland [a-z]+ [^#\n]+)", text, re.MULTILINE):
+        name, *words = shlex.split(command)[1:]
+        if name in VERBS:
+            parser(name).parse_words([word for word in words if word != "..."])
+
+
+@over_pages
+def test_names_exist(page: Path) -> None:
+    """Every name in the package that a page writes with dots can be imported."""
+    text = re.sub(r"lowland\.json", "", page.read_text(encoding="utf-8"))
+    for found in set(re.findall(r"\blowland((?:\.[A-Za-z]\w*)+)", text)):
+        if found.startswith(".integrations.axolotl.SAM"):
+            continue  # needs axolotl; tests/integrations has it
+        value: Any = import_module("lowland")
+        path = "lowland"
+        for name in found.split(".")[1:]:
+            path = f"{path}.{name}"
+            value = getattr(value, name, None) or import_module(path)
+
+
+@over_pages
+def test_files_exist(page: Path) -> None:
+    """Every file that a page names by its folder is in the repository or in the package."""
+    text = page.read_text(encoding="utf-8")
+    bases = (ROOT, ROOT / "src", ROOT / "src" / "lowland")
+    folders = {path.name for base in bases for path in base.iterdir() if path.is_dir()} - {"runs"}
+    kinds = "py|md|toml|sh|tsv|yml|jsonl"
+    for name in set(re.findall(rf"(?<![\w/.-])((?:{'|'.join(folders)})/[\w/.-]+\.(?:{kinds}))\b", text)):
+        assert any((base / name).exists() for base in bases), name
+
+
+@over_pages
+def test_settings_exist(page: Path) -> None:
+    """Every setting or attribute that a page writes as `train.NAME` or `sam.NAME` exists."""
+    owners = {"train": TrainSettings(), "sam": lowland.SAM(torch.nn.Linear(2, 2))}
+    text = page.read_text(encoding="utf-8")
+    for section, name in set(re.findall(r"(?<![\w./-])(train|sam)\.([a-z_]+)", text)):
+        assert hasattr(owners[section], name) or hasattr(SAMConfig(), name), name
+
+
+def test_every_arm_is_told_about() -> None:
+    """methods.md names every arm that the package has."""
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert set(KNOWN) - {"baseline", "sam"} <= set(re.findall(r"`([a-z0-9-]+)`", text))
+
+
+def run(page: str, **names: Any) -> dict[str, Any]:
+    """Runs the Python of a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)  # noqa: S102
+    return names
+
+
+def test_statistics_say_what_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of statistics.md prints the sentence that stands below it."""
+    run("statistics.md")
+    assert f"# {capsys.readouterr().out}" in (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+
+def test_sharpness_of_a_loss_of_ones_own() -> None:
+    """The example of sharpness.md runs for a module and a loss, and leaves the weights as they were."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    before = [weight.clone() for weight in model.parameters()]
+    run(
+        "sharpness.md",
+        model=model,
+        batches=[torch.ones(2, 3)],
+        loss_fn=lambda batch: model(batch).square().mean(),
+    )
+    assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
