@@ -49,32 +49,16 @@ def test_model_loads_with_transformers(own_experiment: Path, tmp_path: Path) -> 
     assert result.err == ""
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
-def test_predict_table(own_experiment: Path, tmp_path: Path, suffix: str) -> None:
+def test_predict_table(own_experiment: Path, tmp_path: Path) -> None:
     """Rows come back in the columns of the file with one more, and no cell is changed, '=1+1' neither."""
     source = tmp_path / "new.csv"
     source.write_text('text,note\n"warm, ""good""",=1+1\ncold,\n', encoding="utf-8")
-    output = tmp_path / f"done{suffix}"
+    output = tmp_path / "done.csv"
     result = succeed("predict", "--model", own_experiment / "model", "--input", source, "--output", output)
     assert result.out == ""
-    if suffix == ".csv":
-        rows = list(csv.reader(output.read_text().splitlines()))
-    else:
-        rows = [line.split("\t") for line in output.read_text().splitlines()]
+    rows = list(csv.reader(output.read_text().splitlines()))
     assert rows[0] == ["text", "note", "prediction"]
     assert [row[:2] for row in rows[1:]] == [['warm, "good"', "=1+1"], ["cold", ""]]
-
-
-def test_predict_lines_of_text(own_experiment: Path, tmp_path: Path) -> None:
-    """A line of a .txt file fills the template's field, and gets what the same row in JSONL gets."""
-    text, rows = tmp_path / "new.txt", tmp_path / "new.jsonl"
-    text.write_text("the river was warm\r\n\r\nthe river was cold\n", encoding="utf-8")
-    write_rows(rows, [{"text": "the river was warm"}, {"text": "the river was cold"}])
-    model = own_experiment / "model"
-    assert (
-        succeed("predict", "--model", model, "--input", text).out
-        == succeed("predict", "--model", model, "--input", rows).out
-    )
 
 
 def test_predict_reads_what_comparisons_read(own_experiment: Path, tmp_path: Path) -> None:
@@ -99,8 +83,7 @@ def test_predict_by_task(experiment: Path, tmp_path: Path) -> None:
     """A model of one registered task writes its inputs as the task does, and needs no answers in the rows."""
     question = "on which continent is Chad?"
     rows = write_rows(tmp_path / "new.jsonl", [{"question": question}])
-    written = tmp_path / "written.txt"
-    written.write_text(f"continents question: {question}\n")
+    written = write_rows(tmp_path / "written.jsonl", [{"x": f"continents question: {question}"}])
     model = experiment / "model"
     (by_task,) = succeed("predict", "--model", model, "--input", rows).out.splitlines()
     (by_hand,) = succeed(

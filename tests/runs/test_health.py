@@ -12,7 +12,6 @@ import torch
 
 from lowland.config.data import DataSettings
 from lowland.config.experiment import RunConfig
-from lowland.families.base import Family
 from lowland.families.recognise import load_family
 from lowland.runs.directory import RunDirectory
 from lowland.runs.health import Health, find_cause
@@ -38,7 +37,7 @@ class Run:
     def begin(self) -> None:
         """Begins, or goes on with the log as it is."""
         self.health = Health(self.directory, self._config, self.notes.append)
-        self.health.begin()
+        self.health.read_again()
 
     def log(self, report: StepReport) -> list[str]:
         """Takes a line of the log; returns what was said of it."""
@@ -126,13 +125,6 @@ def test_inactive_sam(
         assert words in found[0] and "step 10" in found[0]
 
 
-def test_known_beforehand(run_of: Callable[..., Run]) -> None:
-    """A warm-up that never ends is said before the first step."""
-    assert run_of(0.1).directory.status()["warnings"] == []
-    (sentence,) = run_of(warmup_steps=100, learning_rate=0.1).directory.status()["warnings"]
-    assert "never reaches 0.1" in sentence
-
-
 @pytest.mark.parametrize(("cosine", "loss", "words"), [(0.1, 1.0, 1), (0.6, 1.0, 0), (0.1, 0.5, 0)])
 def test_plateau(run_of: Callable[..., Run], cosine: float, loss: float, words: int) -> None:
     """A loss at w that stands while the cosine is low is said once to be held by SAM."""
@@ -146,34 +138,27 @@ def test_plateau(run_of: Callable[..., Run], cosine: float, loss: float, words: 
 
 
 def test_constant_predictions(run_of: Callable[..., Run]) -> None:
-    """One prediction for all examples is warned of at the last step, where their targets differ."""
-    run = run_of(steps=20)
+    """One prediction for all examples is warned of where their targets differ."""
+    run = run_of()
     mixed = [Example(inputs=str(n), targets="yes" if n % 2 else "no") for n in range(12)]
     alike = [Example(inputs=str(n), targets="yes") for n in range(12)]
     look = run.health.on_predictions
-    look("a", 10, mixed, ["no"] * 12)
-    look("a", 15, mixed, ["no"] * 12)
-    assert len(run.notes) == 1 and run.directory.status()["warnings"] == []
-    look("a", 20, mixed, ["no"] * 12)
-    look("b", 20, alike, ["yes"] * 12)
-    look("c", 20, mixed, ["no"] * 11 + ["yes"])
-    look("d", 20, mixed, [""] * 12)
+    look("a", mixed, ["no"] * 12)
+    look("b", alike, ["yes"] * 12)
+    look("c", mixed, ["no"] * 11 + ["yes"])
+    look("d", mixed, [""] * 12)
     warnings = run.directory.status()["warnings"]
     assert [warning[:2] for warning in warnings] == ["a:", "d:"]
     assert "'no' for all 12 examples" in warnings[0] and "nothing for all" in warnings[1]
 
 
-def failing(*texts: str) -> tuple[dict[str, torch.Tensor], Family]:
-    """A batch of these texts, and the embedded model."""
+def test_the_layer_of_a_failure_is_named() -> None:
+    """Where a layer overflows for one example of a batch, the layer is told."""
     family = load_family("embedded")
+    texts = ("what is the capital of france", "a strange river", "what is what")
     rows = family.encode([Example(inputs=text, targets="paris") for text in texts], 32, 8)
-    return family.collate([rows[number] for number in range(len(texts))]), family
-
-
-def test_the_example_and_the_layer_of_a_failure_are_named() -> None:
-    """Where one example overflows in a layer, both are told; where none does, that of the largest loss is."""
-    batch, family = failing("what is the capital of france", "a strange river", "what is what")
-    assert "every layer is finite" in find_cause(batch, family)
+    batch = family.collate([rows[number] for number in range(3)])
+    assert find_cause(batch, family) == " Without dropout every layer is finite."
     model = family.loaded.model
     odd = min(set(batch["input_ids"][1].tolist()) - set(batch["input_ids"][[0, 2]].reshape(-1).tolist()))
 
@@ -181,9 +166,4 @@ def test_the_example_and_the_layer_of_a_failure_are_named() -> None:
         return output * (float("nan") if bool((inputs[0] == odd).any()) else 1.0)
 
     model.get_encoder().get_input_embeddings().register_forward_hook(overflow)
-    said = find_cause(batch, family)
-    assert "is the first layer whose output is not finite" in said
-    assert "the largest loss of its 3 examples is nan, of 'a strange river' with the target 'paris'" in said
-    with torch.no_grad():
-        model.lm_head.weight[0] = float("inf")
-    assert find_cause(batch, family) == " Its weights lm_head.weight were not finite before."
+    assert " is the first layer whose output is not finite." in find_cause(batch, family)

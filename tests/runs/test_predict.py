@@ -40,10 +40,3 @@ def test_predict_reads_what_training_reads(tmp_path: Path, name: str, content: b
     trained = CustomTask("mine", None, path, "{text}", "{label}").load()
     assert [row.inputs for row in writer.read(path)] == [(e.inputs,) for e in trained.evaluation["mine"]]
     assert len(writer.notes) == told and set(writer.notes) <= set(trained.warnings)
-
-
-def test_packed_lines_of_text_are_unpacked(tmp_path: Path) -> None:
-    """A `.txt.gz` file is read as the `.txt` file that it holds."""
-    path = tmp_path / "a.txt.gz"
-    path.write_bytes(gzip.compress(b"x\n\ny\n"))
-    assert [row.inputs for row in InputWriter("model", None, "{text}", None).read(path)] == [("x",), ("y",)]

@@ -14,6 +14,7 @@ from lowland.cli.generation import add_generation, check_model, generation_of, l
 from lowland.cli.options import add, add_settings
 from lowland.config.data import DataSettings
 from lowland.errors import UserError
+from lowland.files import write_atomic
 
 HELP = "apply a model to new rows of a file"
 USAGE = "--model DIR --input FILE [--option ...]"
@@ -25,10 +26,7 @@ EPILOG = """\
 examples:
   lowland predict --model runs/my-run/model --input new.csv --output done.csv
   lowland predict --model DIR --input new.jsonl --template "review: {text}"
-  lowland predict --model DIR --input questions.txt | head
-
-A .txt file has one text a line, which fills the only field of the template;
-without a template it is the whole input."""
+"""
 COMMON = (
     *("input", "template", "task", "output", "field", "model", "data.hub"),
     *("generation.batch_size", "generation.precision"),
@@ -39,11 +37,11 @@ COMMON = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's options."""
     rows = parser.add_argument_group("rows")
-    add(rows, "--input", "FILE", "rows in JSONL, JSON, CSV or TSV, or text in .txt", required=True)
+    add(rows, "--input", "FILE", "rows in JSONL, JSON, CSV, TSV or Parquet", required=True)
     template = 'the input text, such as "review: {text}" (default: as in the training)'
     add(rows, "--template", "TEMPLATE", template)
     add(rows, "--task", "NAME", "write rows as this task does (default: that of the training)")
-    output = "file to write: .jsonl, .csv or .tsv (default: standard output, as JSONL)"
+    output = "file to write: .jsonl or .csv (default: standard output, as JSONL)"
     add(rows, "--output", "FILE", output)
     add(rows, "--field", "NAME", "name of the new field (default: prediction)")
     model = parser.add_argument_group("model")
@@ -54,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
-    from lowland.runs.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines, write_text
+    from lowland.runs.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines
     from lowland.runs.usage import read_usage
 
     source = Path(arguments.input).expanduser()
@@ -62,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     field = getattr(arguments, "field", "prediction")
     if output is not None:
         if output.suffix.lower() not in OUTPUT_SUFFIXES:
-            raise UserError(f"--output {output} must end in {', '.join(OUTPUT_SUFFIXES[:-1])} or .tsv.")
+            raise UserError(f"--output {output} must end in {' or '.join(OUTPUT_SUFFIXES)}.")
         if output.is_dir() or not output.absolute().parent.is_dir():
             raise UserError(f"--output {output} must be a file in a directory that exists.")
         if output.exists() and output.samefile(source):
@@ -109,7 +107,10 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     else:
-        write_text(output, text)
+        try:
+            write_atomic(output, text.encode())
+        except OSError as error:
+            raise UserError(f"{output} cannot be written: {error.strerror or error}.") from None
         note(f"{len(rows)} rows: {output}")
     dropped = sum(prediction is None for prediction in predictions)
     if dropped:

@@ -127,10 +127,6 @@ class Family(ABC):
         """Counts the tokens of written answers, the end included; `None` of a model that writes none."""
         return None
 
-    @abstractmethod
-    def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
-        """Reads one example of a batch back: its input and its target, as far as the model sees them."""
-
     def in_batches(
         self, rows: Sequence[EncodedExample], reading: Reading
     ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:

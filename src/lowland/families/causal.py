@@ -84,16 +84,6 @@ class Causal(Writer):
         output = module(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
         return output.logits[:, :-1], batch["labels"][:, 1:]
 
-    def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
-        """Decodes input and target."""
-        ids, labels = row["input_ids"], row["labels"]
-        inputs = ids[(row["attention_mask"] != 0) & (labels == IGNORED)]
-        read: Any = self.tokenizer.decode
-        return (
-            str(read(inputs, skip_special_tokens=True)),
-            str(read(labels[labels != IGNORED], skip_special_tokens=True)),
-        )
-
     def longest(self, inputs: int, targets: int) -> tuple[int, int]:
         """Gives the length of both together."""
         return inputs + targets, 0

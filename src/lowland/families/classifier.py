@@ -135,13 +135,6 @@ class Classifier(Family):
             found[chosen] = self._forward(model, batch).cpu().numpy()
         return found
 
-    def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
-        """Decodes the input, and names the label."""
-        read: Any = self.tokenizer.decode
-        inputs = str(read(row["input_ids"][row["attention_mask"] != 0], skip_special_tokens=True))
-        label = row["labels"].reshape(()).item()
-        return inputs, f"{label:g}" if self._regression else self.labels[int(label)]
-
 
 def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) -> tuple[list[TokenIds], int]:
     """Encodes pairs of texts as the tokenizer puts two together; the longer one is cut first. Counts cuts."""

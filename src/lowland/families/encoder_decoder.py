@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from lowland.data import IGNORED, EncodedExample, collate, encode_texts
+from lowland.data import EncodedExample, collate, encode_texts
 from lowland.data.encode import TokenIds, special_tokens
 from lowland.errors import UserError
 from lowland.families.base import Start, plain_module
@@ -87,13 +87,6 @@ class EncoderDecoder(Writer):
             use_cache=False,
         ).logits
         return logits, batch["labels"]
-
-    def texts(self, row: Mapping[str, Tensor]) -> tuple[str, str]:
-        """Decodes input and target."""
-        inputs = row["input_ids"][row["attention_mask"] != 0]
-        targets = row["labels"][row["labels"] != IGNORED]
-        read: Any = self.tokenizer.decode
-        return str(read(inputs, skip_special_tokens=True)), str(read(targets, skip_special_tokens=True))
 
     def shape(self, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         """Gives the widths of inputs and targets."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,9 +29,6 @@ FAR_BELOW = 0.5
 FEW = 10
 """Fewer predictions than this may well be the same by chance."""
 
-MOST_SHOWN = 40
-"""Characters of a text that are shown."""
-
 
 class Health:
     """Reads a run's log and predictions, and says what is wrong, to `on_note` and in the run's status.
@@ -42,8 +38,7 @@ class Health:
     """
 
     def __init__(self, directory: RunDirectory, config: RunConfig, on_note: Callable[[str], None]) -> None:
-        self.on_note = on_note
-        self._directory = directory
+        self._on_note, self._directory = on_note, directory
         self._train, self._sam = config.train, config.sam
         self._losses: list[tuple[float, int]] = []  # with their steps: the first one, and the lowest so far
         self._high = 0
@@ -52,44 +47,26 @@ class Health:
         share = self._sam.ascent if number is None else min(1.0, number / self._train.batch_size)
         self._plateau = PlateauWatch(share if self._sam.direction == "ascent" else 0.0)
 
-    def begin(self) -> None:
-        """Begins with what the settings tell, and with the log of a run that goes on."""
+    def read_again(self) -> None:
+        """Reads the log of a run that goes on."""
         sam = {line["step"]: line for line in read_log(self._directory.path / "sam.jsonl")}
         for line in read_log(self._directory.path / "train.jsonl"):
             self._read(StepReport(**{"seconds": 0.0, **line, **sam.get(line["step"], {})}))
-        train = self._train
-        if train.warmup_steps >= train.steps:
-            self._directory.warn(
-                [
-                    f"The learning rate never reaches {train.learning_rate:g}: its warm-up of "
-                    f"{train.warmup_steps} steps is as long as the training or longer."
-                ]
-            )
 
     def on_log(self, report: StepReport) -> None:
         """Reads a line of the log."""
         self.say(self._read(report))
 
-    def on_predictions(
-        self, name: str, step: int, examples: Sequence[Example], predictions: Sequence[str]
-    ) -> None:
+    def on_predictions(self, name: str, examples: Sequence[Example], predictions: Sequence[str]) -> None:
         """Looks whether a model writes the same for all examples of a set, though their targets differ."""
         different = {example.targets for example in examples}
-        if len(predictions) < FEW or len(different) < 2 or len(set(predictions)) > 1:
-            return
-        shown = _shown(predictions[0]) if plain(predictions[0]) else "nothing"
-        sentence = (
-            f"{name}: at step {step} the model writes {shown} for all "
-            f"{len(predictions)} examples, whose targets differ."
-        )
-        if step == self._train.steps:
-            self.say([sentence])
-        elif name not in self._said:  # early in a training that is no cause for alarm
-            self.on_note(sentence)
-        self._said.add(name)
+        if len(predictions) >= FEW and len(different) > 1 and len(set(predictions)) == 1:
+            shown = repr(plain(predictions[0])[:40]) if plain(predictions[0]) else "nothing"
+            number = len(predictions)
+            self.say([f"{name}: the model writes {shown} for all {number} examples, whose targets differ."])
 
-    def end(self, skipped: Sequence[int]) -> None:
-        """Ends with the number of updates that were left out."""
+    def on_end(self, skipped: Sequence[int]) -> None:
+        """Takes the steps whose updates were left out."""
         if skipped:
             self.say(
                 [
@@ -105,7 +82,7 @@ class Health:
         if new:
             self._directory.warn(new)
         for sentence in new:
-            self.on_note(f"Warning: {sentence}")
+            self._on_note(f"Warning: {sentence}")
 
     def _read(self, report: StepReport) -> list[str]:
         """Reads a line of the log; returns what it tells for the first time."""
@@ -156,17 +133,14 @@ class Health:
 
 
 def find_cause(batch: Mapping[str, Tensor], family: Family, **loss: Any) -> str:
-    """Says in which example and layer a loss or gradient that is not finite shows, without dropout.
+    """Says in which layer a loss or gradient that is not finite shows, without dropout; spoils the model.
 
     Args:
         batch: The examples of the step.
-        family: The model, with the weights before the step; it is not trained any more.
+        family: The model, with the weights before the step.
         **loss: How its loss is computed, as in `Family.loss`.
     """
     model = family.loaded.model.eval()
-    for name, weight in model.named_parameters():
-        if not bool(weight.isfinite().all()):
-            return f" Its weights {name} were not finite before."
     compute = family.loss(model.device, **loss)
     found: list[str] = []
 
@@ -182,19 +156,8 @@ def find_cause(batch: Mapping[str, Tensor], family: Family, **loss: Any) -> str:
     for name, module in model.named_modules():
         if name:
             module.register_forward_hook(look(name))
-    number = len(batch["labels"])
-    rows = [{name: column[row : row + 1] for name, column in batch.items()} for row in range(number)]
     with torch.no_grad():
-        losses = [float(compute(row)) for row in rows]
-    worst = max(range(number), key=lambda row: losses[row] if math.isfinite(losses[row]) else math.inf)
-    text, target = family.texts({name: column[0] for name, column in rows[worst].items()})
+        for row in range(len(batch["labels"])):
+            compute({name: column[row : row + 1] for name, column in batch.items()})
     layer = f"{found[0]} is the first layer whose output is not finite" if found else "every layer is finite"
-    return (
-        f" Without dropout {layer}, and the largest loss of its {number} examples is {losses[worst]:.3g}, of "
-        f"{_shown(text)} with the target {_shown(target)}."
-    )
-
-
-def _shown(text: str) -> str:
-    text = plain(text)
-    return repr(text[:MOST_SHOWN]) + (" ..." if len(text) > MOST_SHOWN else "")
+    return f" Without dropout {layer}."

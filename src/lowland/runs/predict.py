@@ -5,21 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lowland.errors import UserError
 from lowland.families.base import Family
-from lowland.files import write_atomic
 from lowland.runs.usage import FILE, Usage
 from lowland.tasks.base import Row, Task
 from lowland.tasks.fields import Template
 from lowland.tasks.registry import get_task, task_names
-from lowland.tasks.rows import SUFFIXES, kind_of, place, read_rows, read_text, unknown_suffix
+from lowland.tasks.rows import place, read_rows
 
-OUTPUT_SUFFIXES = (".jsonl", ".csv", ".tsv")
+OUTPUT_SUFFIXES = (".jsonl", ".csv")
 CHUNK = 16
 """Batches that are sorted by length together."""
 
@@ -48,47 +46,46 @@ class InputWriter:
         notes: What is read in another way than a file's suffix says.
 
     Raises:
-        UserError: If the template is wrong or the task unknown.
+        UserError: If the template is wrong, the task unknown, or neither known.
     """
 
     def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
-        self._model, self._usage = model, usage
+        self._usage = usage
         self.notes: list[str] = []
         self._trained = [name for name in usage.tasks if name in task_names()] if usage else []
         if template is None and task is None and usage is not None:
             template = usage.template
             if template is None and len(self._trained) == 1:
                 task = self._trained[0]
+        if template is None and task is None:
+            raise UserError(
+                f"How rows become inputs is not known: {model} has no {FILE} that names one template or "
+                'task. Give a template, such as --template "review: {text}", or a task with --task NAME.'
+            )
         self.template = None if template is None else Template(template)
         self.task = None if task is None or template is not None else get_task(task)
 
     def read(self, path: Path) -> list[NewRow]:
-        """Reads a file of rows, or a `.txt` file with one text a line.
-
-        A line of text fills the only field of the template; without a template it is the whole input.
+        """Reads a file of rows.
 
         Raises:
             UserError: If the file cannot be read, or a row lacks what the input needs.
         """
-        if kind_of(path) == ".txt":
-            rows = list(self._read_lines(path))
-            if not rows:
-                raise UserError(f"{path} is empty: it holds no text.")
-            return rows
-        if kind_of(path) not in SUFFIXES:
-            raise unknown_suffix(path, (*SUFFIXES, ".txt"))
-        if self.template is None and self.task is None:
-            raise self._unknown()
         rows = []
         wanted = self.template.fields if self.template is not None else ()
         for number, row in read_rows(path, wanted=wanted, notes=self.notes):
             try:
-                rows.append(NewRow(row=row, inputs=self._inputs(row)))
+                if self.template is not None:
+                    inputs: tuple[str, ...] = (self.template.fill(row),)
+                else:
+                    examples = self.task.examples(row, "test") if self.task else ()
+                    inputs = tuple(example.inputs for example in examples)
             except UserError as error:
                 hint = ""
                 if self.task:
                     hint = f" Rows are read as {self.task.name} has them; --template takes others."
                 raise UserError(f"{place(path, number)}: {error}{hint}") from None
+            rows.append(NewRow(row=row, inputs=inputs))
         return rows
 
     def lengths(self) -> tuple[int, int]:
@@ -99,35 +96,6 @@ class InputWriter:
         if self._usage is None:
             return inputs, targets
         return self._usage.input_length or inputs, self._usage.target_length or targets
-
-    def _inputs(self, row: Row) -> tuple[str, ...]:
-        if self.template is not None:
-            return (self.template.fill(row),)
-        return tuple(example.inputs for example in self.task.examples(row, "test")) if self.task else ()
-
-    def _read_lines(self, path: Path) -> Iterator[NewRow]:
-        names = self.template.fields if self.template is not None else ("input",)
-        if len(names) != 1:
-            raise UserError(
-                f"{path} has one text a line, but the template needs {len(names)} fields "
-                f"({', '.join(names)}). Give a file with these columns."
-            )
-        for line in read_text(path).split("\n"):
-            text = line.rstrip("\r")
-            if text.strip():
-                row = {names[0]: text}
-                yield NewRow(row=row, inputs=(self.template.fill(row) if self.template else text,))
-
-    def _unknown(self) -> UserError:
-        if len(self._trained) > 1:
-            return UserError(
-                f"{self._model} was trained on {len(self._trained)} tasks ({', '.join(self._trained)}). "
-                'Say which one writes the rows with --task NAME, or give --template "review: {text}".'
-            )
-        return UserError(
-            f"How rows become inputs is not known: {self._model} has no {FILE} that says it. "
-            'Give a template, such as --template "review: {text}", or a task with --task NAME.'
-        )
 
 
 def predict(
@@ -156,32 +124,24 @@ def predict(
 
 
 def to_lines(rows: Sequence[NewRow], predictions: Sequence[Any], field: str, suffix: str) -> str:
-    """Writes the rows' fields and the predictions as text: JSON lines, CSV or TSV by the suffix.
+    """Writes the rows' fields and the predictions as JSON lines, or as CSV with the columns of all rows.
 
-    CSV and TSV get the columns of all rows, in the order in which they come up. In TSV, which has no
-    quotes, a tab or line end inside a field becomes a space. Lists and objects are written as JSON.
+    In CSV lists and objects are written as JSON.
     """
     done = [{**row.row, field: prediction} for row, prediction in zip(rows, predictions, strict=True)]
     if suffix == ".jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done)
-    columns = [*dict.fromkeys(column for row in rows for column in row.row), field]
-    table = [columns, *([_cell(row.get(column)) for column in columns] for row in done)]
-    if suffix == ".tsv":
-        return "".join("\t".join(re.sub(r"[\t\r\n]+", " ", cell) for cell in line) + "\n" for line in table)
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(table)
+    columns = [*dict.fromkeys(column for row in rows for column in row.row), field]
+    table = csv.DictWriter(file, columns, lineterminator="\n")
+    table.writeheader()
+    for row in done:
+        table.writerow(
+            {
+                column: cell
+                if cell is None or isinstance(cell, str)
+                else json.dumps(cell, ensure_ascii=False)
+                for column, cell in row.items()
+            }
+        )
     return file.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file, whole or not at all; says in a sentence why it cannot be written."""
-    try:
-        write_atomic(path, text.encode())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

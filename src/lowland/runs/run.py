@@ -70,7 +70,8 @@ class Evaluator:
                 path = self._directory.path / "predictions" / f"{name}-{step}.jsonl"
                 write_predictions(path, examples[name], result.predictions)
                 self._health.say(result.warnings)
-                self._health.on_predictions(name, step, examples[name], result.predictions)
+                if step == settings.steps:  # early in a training that is no cause for alarm
+                    self._health.on_predictions(name, examples[name], result.predictions)
         return {name: result.metrics for name, result in results.items()}
 
 
@@ -113,7 +114,7 @@ def run(
         directory.start(config.to_toml(), resumable.environment, settings.steps)
         directory.warn([*data.warnings, *encodings.warnings, *parted.warnings])
         seed_dropout(seed, accelerator.process_index)
-    health.begin()
+    health.read_again()
 
     def on_log(report: StepReport) -> None:
         directory.log(report)
@@ -139,7 +140,7 @@ def run(
     except TrainingError as error:
         observer.on_failure(str(error))
         return
-    health.end(training.skipped)
+    health.on_end(training.skipped)
     directory.keep_checkpoints({*resumable.best_step, settings.steps})
     directory.finish(weights_sha256=weights_sha256(model), realised_rates=batches.realised_rates())
     accelerator.wait_for_everyone()
