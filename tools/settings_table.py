@@ -1,6 +1,6 @@
-"""Writes the table of SAM's settings in docs/command-line.md from the settings themselves.
+"""Writes the list of SAM's settings in docs/command-line.md from the settings themselves.
 
-python tools/settings_table.py          # puts the table into the page
+python tools/settings_table.py          # puts the list into the page
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ BEGIN, END = "<!-- settings of SAM -->", "<!-- end -->"
 
 
 def table() -> str:
-    """Makes the table: one line a setting, with its option, default and help."""
+    """Makes the list: one line a setting, with its option, default and help."""
     defaults = {item.name: item.default for item in fields(SAMConfig)}
-    lines = ["| option | default | |", "|---|---|---|"]
+    lines = []
     for name, said in described(SAMConfig).items():
         default = defaults[name]
-        shown = "" if default is None else str(default).lower() if isinstance(default, bool) else f"{default}"
+        shown = "" if default is None or default is False else f" ({default})"
         option = f"`--{said.option or name.replace('_', '-')}`"
-        lines.append(f"| {option} | {shown} | {said.help} |")
+        lines.append(f"- {option}{shown}: {said.help}")
     return "\n".join(lines)
 
 
 def placed(page: str) -> str:
-    """Puts the table between its marks in the text of a page."""
+    """Puts the list between its marks in the text of a page."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"

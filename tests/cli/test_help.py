@@ -127,6 +127,6 @@ def test_a_comma_makes_a_number_of_seeds_a_seed() -> None:
 
 
 def test_the_page_has_the_settings_of_sam() -> None:
-    """The table of SAM's settings in the documentation is the one that the settings make."""
+    """The list of SAM's settings in the documentation is the one that the settings make."""
     page = PAGE.read_text(encoding="utf-8")
     assert placed(page) == page, "run python tools/settings_table.py"
