@@ -39,11 +39,16 @@ def outcomes(folder: Path, last: int) -> dict[str, float]:
     for file in (folder / "outcomes").glob("step-*.json"):
         step = int(file.stem.removeprefix("step-"))
         at = "" if step == last else " at the chosen step"
-        for task, of in json.loads(file.read_text(encoding="utf-8"))["sets"].items():
-            found |= {f"{key}{at}": value for key, value in of["outcomes"].items() if value is not None}
-            if "accuracy after int4" in of["outcomes"]:
-                before = right(folder / "predictions" / f"{task}-{step}.jsonl", of["examples"])
-                found[f"accuracy kept by int4{at}"] = of["outcomes"]["accuracy after int4"] - before
+        sets = json.loads(file.read_text(encoding="utf-8"))["sets"]
+        task = next(name for name in sets if (folder / "eval" / f"{name}.jsonl").exists())
+        for name, of in sets.items():
+            measured = {key: value for key, value in of["outcomes"].items() if value is not None}
+            on = f" on {name}" if "accuracy" in measured else ""  # a further test set's
+            found |= {f"{key}{on}{at}": value for key, value in measured.items()}
+            for what, key in (("by int4", "accuracy after int4"), (f"on {name}", "accuracy")):
+                if key in measured:
+                    before = right(folder / "predictions" / f"{task}-{step}.jsonl", of["examples"])
+                    found[f"accuracy kept {what}{at}"] = measured[key] - before
     return {key: round(value, 6) for key, value in sorted(found.items())}
 
 
