@@ -62,8 +62,7 @@ def measure(options: argparse.Namespace, sizes: tuple[int, ...]) -> list[dict[st
     device = torch.device(options.device)
     size, *lengths = sizes
     model = model_of(options.shape, device)
-    fast = options.operations == "fast"
-    loss_fn = loss_of(model, precision_of(options) == "bf16", fast)
+    loss_fn = loss_of(model, precision_of(options) == "bf16")
     optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
     gradients = gradients_of(loss_fn.module, size)
     if options.only:
@@ -128,7 +127,6 @@ def main() -> None:
         default=20,
         help=f"measured rounds, after {WARM_UP} to {MOST_WARM_UP} that are not",
     )
-    parser.add_argument("--operations", choices=("fast", "library"), default="fast")
     parser.add_argument("--only", nargs="+", metavar="GRADIENT", help='such as "a = b/4" "previous"')
     options = parser.parse_args()
     if options.keep_memory:
@@ -139,7 +137,7 @@ def main() -> None:
         size, inputs, targets = sizes
         table = Table(
             title=f"{options.shape}, batch {size}, {inputs}/{targets} tokens, {precision_of(options)}, "
-            f"{options.operations}, {options.device}: times standard training"
+            f"{options.device}: times standard training"
         )
         for column in ("gradient", "passes", "whole step", "quartiles", "shortest", "floor"):
             table.add_column(column, justify="right")

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from common import SHAPES, batch_of, finish, model_of, parser_of, precision_of, timed
+from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, precision_of, timed
 from rich.console import Console
 from rich.table import Table
 
 from lowland import SAM, StandardGradient
 from lowland.train import TrainSettings, keep_freed_memory
-from lowland.train.loss import BatchLoss, encoder_decoder_loss
+from lowland.train.loss import BatchLoss
 from lowland.train.optimizers import build_optimizer
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     rows = []
     for shape in options.shape:
         model = model_of(shape, device)
-        loss = encoder_decoder_loss(model, device, bf16=bf16, fast=True, z_loss=1e-4)
+        loss = loss_of(model, bf16)
         optimizer = build_optimizer(model, TrainSettings(learning_rate=1e-4))
         gradients = {
             "standard": StandardGradient(loss.module),

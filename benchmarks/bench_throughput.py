@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from common import SHAPES, finish, model_of, parser_of, precision_of
+from common import SHAPES, finish, loss_maker, model_of, parser_of, precision_of
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -42,7 +42,6 @@ from lowland.train import (
     keep_freed_memory,
     seed_dropout,
 )
-from lowland.train.loss import encoder_decoder_loss
 
 WARM_UP = 5
 RATE = 1e-3
@@ -106,6 +105,7 @@ def lowland_run(
     training = Training(
         model,
         batches,
+        loss_maker(model),
         settings=settings,
         sam=SAMConfig(rho=0.0),
         accelerator=Accelerator(cpu=device.type == "cpu"),
@@ -170,7 +170,7 @@ def loss_on(model: PreTrainedModel, examples: list[EncodedExample]) -> float:
     """The mean loss a target token in fp32, without dropout."""
     model.eval()
     with torch.inference_mode():
-        return float(encoder_decoder_loss(model, model.device, fast=False)(collate(examples, 0)))
+        return float(loss_maker(model)(model.device)(collate(examples, 0)))
 
 
 def main() -> None:

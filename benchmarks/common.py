@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, T5Config
 
 from lowland import SAMConfig, SAMGradient
+from lowland.families.encoder_decoder import target_logits
 from lowland.models import build_model, load_model
 from lowland.runs.environment import describe_environment
 from lowland.train import resolve_precision
-from lowland.train.loss import BatchLoss, encoder_decoder_loss
+from lowland.train.loss import BatchLoss, token_loss
 from lowland.train.settings import Precision
 
 SHAPES = ("embedded", "t5-v1_1-small", "mt5-small")
@@ -59,9 +60,21 @@ def batch_of(
     }
 
 
-def loss_of(model: PreTrainedModel, bf16: bool, fast: bool = True) -> BatchLoss:
+def loss_of(model: PreTrainedModel, bf16: bool) -> BatchLoss:
     """The training loss as `lowland compare` computes it; its `module` is the model to hand to a gradient."""
-    return encoder_decoder_loss(model, model.device, bf16=bf16, fast=fast, z_loss=1e-4)
+    return loss_maker(model)(model.device, bf16=bf16, z_loss=1e-4)
+
+
+def loss_maker(model: PreTrainedModel) -> Callable[..., BatchLoss]:
+    """What makes the loss of an encoder-decoder without a tokenizer, as `EncoderDecoder.loss` does."""
+
+    def make(device: torch.device, *, bf16: bool = False, wrap: Any = None, **terms: Any) -> BatchLoss:
+        def compute(module: Any, batch: dict[str, Tensor]) -> Tensor:
+            return token_loss(target_logits(model, module, batch), batch["labels"], **terms)
+
+        return BatchLoss(wrap(model) if wrap else model, compute, device, bf16=bf16)
+
+    return make
 
 
 def sam_of(module: nn.Module | list[nn.Parameter], measure: bool = False, **settings: Any) -> SAMGradient:

@@ -116,7 +116,7 @@ def test_freelb() -> None:
 def test_families(family: str, kind: Any, tmp_path: Path) -> None:
     """On models of all families the loss is the plain one but for the noise, and plain in evaluation."""
     made_family = made(tmp_path, family)
-    loss_fn = made_family.loss(CPU, fast=True)
+    loss_fn = made_family.loss(CPU)
     rows = batch_of(made_family, EXAMPLES)
     loss_fn.module.eval()
     plain = float(loss_fn(rows).detach())

@@ -51,7 +51,7 @@ def close(model: Any, expected: list[Tensor]) -> None:
     """The model's gradients are as expected."""
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         assert parameter.grad is not None
-        # 1e-5: float32, summed in another order by packed and padded computation.
+        # 1e-5: float32, summed in another order by trimmed and padded batches.
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_logits_sam(kind: str, tmp_path: Path) -> None:
     """perturb="head" is the gradient after the head's weights are moved by hand, and they alone."""
     family = made(tmp_path, kind)
     model, batch = family.loaded.model, batch_of(family, EXAMPLES)
-    loss_fn = family.loss(CPU, fast=True)
+    loss_fn = family.loss(CPU)
     sam = lowland.SAM(loss_fn.module, SAMConfig(rho=0.3, ascent_examples=A, perturb="head"))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     sam(loss_fn, batch)
@@ -83,10 +83,10 @@ def test_logits_sam(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_functional(kind: str, tmp_path: Path) -> None:
-    """Functional SAM is J(w_adv)^T dL/dlogits(w) of the library's model, through packed batches, too."""
+    """Functional SAM is J(w_adv)^T dL/dlogits(w) of the library's model."""
     family = made(tmp_path, kind)
     model, batch = family.loaded.model, batch_of(family, EXAMPLES)
-    loss_fn = family.loss(CPU, fast=True)
+    loss_fn = family.loss(CPU)
     lowland.SAM(loss_fn.module, SAMConfig(rho=0.3, ascent_examples=A, functional=True))(loss_fn, batch)
 
     parameters = list(model.parameters())

@@ -23,7 +23,7 @@ from lowland.train import seed_dropout
 
 @pytest.mark.parametrize("arm", ["baseline", "sam"])
 def test_a_loop_of_ones_own_ends_at_the_same_weights(tmp_path: Path, arm: str) -> None:
-    """Three steps by the library's operations give a hand-written loop's weights, dropout on, bit for bit."""
+    """Three steps give a hand-written loop's weights, dropout on, bit for bit."""
     command = [
         *(
             "train",
@@ -42,8 +42,6 @@ def test_a_loop_of_ones_own_ends_at_the_same_weights(tmp_path: Path, arm: str) -
             "0",
             "--precision",
             "fp32",
-            "--operations",
-            "library",
             "--batch-size",
             "8",
             "--z-loss",

@@ -19,10 +19,14 @@ from lowland.config.sharpness import SharpnessSettings
 from lowland.data import collate, encode_texts
 from lowland.data.encode import EncodedExample
 from lowland.errors import UserError
+<<<<<<< HEAD
 from lowland.files import SUMS, sha256
 from lowland.report.sharpness import read_records
+=======
+from lowland.families.encoder_decoder import EncoderDecoder
+from lowland.report.sharpness import read_records, write_sharpness
+>>>>>>> 0b296d3 (Run T5 and mT5 by transformers' own forward pass)
 from lowland.sharpness import Objective, moved
-from lowland.train.loss import encoder_decoder_loss
 
 pytestmark = pytest.mark.timeout(600)  # the first one waits for four runs and six measurements
 
@@ -127,7 +131,7 @@ def test_every_kind_of_model_can_be_differentiated_twice(kind: str) -> None:
     ids, _ = encode_texts(["the cat sat on the mat", "a big dog"], loaded.tokenizer, 24)
     batch = collate([EncodedExample(ids[0], ids[1]), EncodedExample(ids[1], ids[0])], 0)
     weights = [p for p in model.parameters() if p.requires_grad]
-    objective = Objective(encoder_decoder_loss(model, torch.device("cpu")), weights, [batch])
+    objective = Objective(EncoderDecoder(loaded).loss(torch.device("cpu")), weights, [batch])
     generator = torch.Generator().manual_seed(0)
     vector = torch.randn(objective.size, generator=generator, dtype=torch.float64)
     step = 1e-4

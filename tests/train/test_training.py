@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fixtures.models import tiny_config
+from tests.fixtures.models import loss_maker, tiny_config
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -76,9 +76,11 @@ def training_of(
     arm: str = "sam", steps: int = 7, rho: float = 0.1, sam: Mapping[str, Any] | None = None, **changes: Any
 ) -> Training:
     """A training of it that has not begun."""
+    model = model_of()
     return Training(
-        model_of(),
+        model,
         NumberedBatches(),
+        loss_maker(model),
         settings=TrainSettings(
             steps=steps,
             **{"learning_rate": 1e-2, "evaluate_every": 100, "log_every": 3, "precision": "fp32", **changes},
@@ -107,6 +109,30 @@ def test_sam_at_rho_zero_is_the_baseline(monkeypatch: pytest.MonkeyPatch) -> Non
         hashes[arm] = weights_sha256(training._model)
     assert logs["baseline"] == logs["sam"]
     assert hashes["baseline"] == hashes["sam"]
+
+
+@pytest.mark.parametrize("arm", ["baseline", "sam"])
+def test_gradient_checkpointing_changes_no_bit(arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With dropout on, training that computes each layer again ends at the weights of one that keeps it."""
+    calls = 0
+    softmax = torch.nn.functional.softmax
+
+    def counted(*arguments: Any, **options: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return softmax(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "softmax", counted)
+    runs = []
+    for checkpointed in (False, True):
+        calls = 0
+        training = training_of(arm, steps=3, gradient_checkpointing=checkpointed)
+        training._model.set_attn_implementation("eager")  # the other one calls no softmax that can be counted
+        seed_dropout(0)
+        trajectory(training)
+        runs.append((weights_sha256(training._model), calls))
+    assert runs[0][0] == runs[1][0]
+    assert runs[1][1] == 2 * runs[0][1] > 0  # it did compute them again
 
 
 CHEAPER: dict[str, dict[str, Any]] = {

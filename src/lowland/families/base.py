@@ -101,7 +101,6 @@ class Family(ABC):
         device: torch.device,
         *,
         bf16: bool = False,
-        fast: bool = False,
         wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
         **terms: Any,
     ) -> BatchLoss:

@@ -17,7 +17,6 @@ from lowland.families.base import Start, plain_module
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
 from lowland.models import Kind, LoadedModel
-from lowland.train.loss import BatchLoss, decoder_inputs, encoder_decoder_loss, target_logits
 
 WHOLE = 64
 """A length in tokens with room for all special tokens around a text."""
@@ -49,7 +48,7 @@ class EncoderDecoder(Writer):
     def first_read(self) -> int | None:
         """Gives what the model itself puts in front of its targets in training."""
         ids, _ = self.encode_targets([""], WHOLE)
-        return int(decoder_inputs(self.loaded.model)(torch.from_numpy(ids[0]).long()[None])[0, 0])
+        return int(decoder_inputs(self.loaded.model, torch.from_numpy(ids[0]).long()[None])[0, 0])
 
     def encode_inputs(self, texts: Sequence[str], length: int) -> tuple[tuple[TokenIds, ...], int]:
         """Encodes inputs."""
@@ -63,13 +62,9 @@ class EncoderDecoder(Writer):
         """Pads inputs and targets on the right."""
         return collate(rows, int(self.tokenizer.pad_token_id))
 
-    def loss(self, device: torch.device, *, fast: bool = False, **options: Any) -> BatchLoss:
-        """Computes real tokens only, where that is asked for and the model allows it."""
-        return encoder_decoder_loss(self.loaded.model, device, fast=fast, **options)
-
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Scores the target's tokens, each after those before it."""
-        return target_logits(module, batch, decoder_inputs(module)), batch["labels"]
+        return target_logits(self.loaded.model, module, batch), batch["labels"]
 
     def answer_scores(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Encodes each input once, however many answers it has in the batch."""
@@ -95,6 +90,30 @@ class EncoderDecoder(Writer):
     def longest(self, inputs: int, targets: int) -> tuple[int, int]:
         """Gives both lengths."""
         return inputs, targets
+
+
+def target_logits(model: Any, module: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Runs a model, called as `module` if it is wrapped. `# (batch, target_len, vocabulary)`."""
+    logits: Tensor = module(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=decoder_inputs(model, batch["labels"]),
+        use_cache=False,
+    ).logits
+    return logits
+
+
+def decoder_inputs(model: Any, labels: Tensor) -> Tensor:
+    """Shifts labels to the right to a model's decoder inputs: by its own method, if it has one.
+
+    M2M100, NLLB and Blenderbot have none; their `forward` does the same as the lines here.
+    """
+    if (own := getattr(model, "prepare_decoder_input_ids_from_labels", None)) is not None:
+        shifted: Tensor = own(labels)
+        return shifted
+    start = labels.new_full((len(labels), 1), model.config.decoder_start_token_id)
+    shifted = torch.cat([start, labels[:, :-1]], dim=1)
+    return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)
 
 
 def set_languages(loaded: LoadedModel, settings: FamilySettings) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import torch
@@ -53,7 +53,11 @@ class EmbeddingNoise:
         self.module = module
         self._loss_fn, self._kind, self._weight = loss_fn, kind, weight
         self._size = SIZES[kind] if size is None else size
-        self._table: nn.Module = owner_of(module, "get_input_embeddings").get_input_embeddings()
+        inner = owner_of(module, "get_input_embeddings")
+        table = inner.get_input_embeddings()
+        parts = [part for part in inner.modules() if isinstance(part, nn.Embedding)]
+        # T5's encoder and decoder have a module each, with one weight.
+        self._tables = [part for part in parts if part.weight is table.weight] or [table]
 
     def __call__(self, batch: Any) -> Tensor:
         """Computes the loss of a batch; outside of training, the loss alone."""
@@ -101,19 +105,13 @@ class EmbeddingNoise:
             seen.append(output.detach())
             return output + moves[len(seen) - 1] if moves else None
 
-        with hooked(self._table, move), hooked(self.module, lambda m, i, out: logits.append(logits_of(out))):
+        with ExitStack() as hooks:
+            for table in self._tables:
+                hooks.callback(table.register_forward_hook(move).remove)
+            keep = self.module.register_forward_hook(lambda m, i, out: logits.append(logits_of(out)))
+            hooks.callback(keep.remove)
             loss = self._loss_fn(batch)
         return loss, logits[-1], seen
-
-
-@contextmanager
-def hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
-    """Adds a forward hook for a block."""
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def unit(slope: Tensor) -> Tensor:

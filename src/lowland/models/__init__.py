@@ -1,9 +1,8 @@
-"""Language models: load a checkpoint, build one, save one, and run one fast in training."""
+"""Language models: load a checkpoint, build one, and save one."""
 
 from lowland.models.checkpointing import checkpoint_layers
 from lowland.models.head import build_model
 from lowland.models.load import EMBEDDED, Kind, LoadedModel, load_model, read_config, resolve
-from lowland.models.packed import PackedT5, is_packable, pack
 from lowland.models.quiet import quiet_transformers
 from lowland.models.save import save_model, weights_sha256
 
@@ -11,12 +10,9 @@ __all__ = [
     "EMBEDDED",
     "Kind",
     "LoadedModel",
-    "PackedT5",
     "build_model",
     "checkpoint_layers",
-    "is_packable",
     "load_model",
-    "pack",
     "quiet_transformers",
     "read_config",
     "resolve",

@@ -61,7 +61,7 @@ def step_seconds(family: Family, batch: Mapping[str, Tensor], train: TrainSettin
     device, size = PartialState().device, len(batch["labels"])
     bf16 = resolve_precision(train.precision, device) == "bf16"
     model = family.loaded.model.to(device).train()
-    loss = family.loss(device, bf16=bf16, fast=train.operations != "library", z_loss=train.z_loss)
+    loss = family.loss(device, bf16=bf16, z_loss=train.z_loss)
 
     def seconds(examples: int) -> float:
         started = time.perf_counter()

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ from transformers import PreTrainedModel
 
 from lowland.data import IGNORED
 from lowland.errors import UserError
+from lowland.methods.embeddings import EmbeddingNoise
 from lowland.models import checkpoint_layers
 from lowland.sam import GradientInfo, SAMConfig, SAMGradient
 from lowland.train.average import Average
-from lowland.train.gradients import build_gradient, build_loss
+from lowland.train.gradients import build_gradient
 from lowland.train.log import StepReport, figures, from_plain, to_plain
-from lowland.train.loss import encoder_decoder_loss
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.settings import TrainSettings
 from lowland.train.state import load_state, save_state, stream_rows, under
@@ -43,7 +42,7 @@ class Training:
     Args:
         model: A language model on the accelerator's device. It is trained in place, its weights in fp32.
         batches: Endless whole batches; `state_dict` gives their place as JSON values.
-        loss: Makes the loss of the model on a device.
+        loss: Makes the loss of the model, as `Family.loss` does.
         settings: How it is trained.
         sam: SAM's settings; the baseline's gradient where the radius is 0.
         accelerator: Device and processes.
@@ -55,7 +54,7 @@ class Training:
         self,
         model: PreTrainedModel,
         batches: Any,
-        loss: Callable[..., Any] | None = None,
+        loss: Callable[..., Any],
         *,
         settings: TrainSettings,
         sam: SAMConfig,
@@ -75,13 +74,16 @@ class Training:
             checkpoint_layers(model)
         if settings.embedding_noise != "none" and accelerator.num_processes > 1:
             raise UserError("--embedding-noise runs in one process. Leave it out, or start only one.")
-        self._loss = build_loss(
-            loss or partial(encoder_decoder_loss, model),
+        self._loss = loss(
             accelerator.device,
-            settings,
             bf16=bf16,
+            z_loss=settings.z_loss,
+            label_smoothing=settings.label_smoothing,
             wrap=accelerator.prepare_model,
         )
+        if settings.embedding_noise != "none":
+            kind, weight = settings.embedding_noise, settings.embedding_weight
+            self._loss = EmbeddingNoise(self._loss, self._loss.module, kind, weight=weight)
         self._optimizer = build_optimizer(model, settings)
         self._schedule = build_schedule(self._optimizer, settings)
         self._gradient = build_gradient(self._loss.module, settings, sam)

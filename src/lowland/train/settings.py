@@ -11,7 +11,6 @@ OptimizerName: TypeAlias = Literal["adafactor", "adamw"]
 ScheduleName: TypeAlias = Literal["constant", "linear", "cosine"]
 EmbeddingNoiseName: TypeAlias = Literal["none", "r3f", "smart", "freelb"]
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
-Operations: TypeAlias = Literal["auto", "fast", "library"]
 NonFinite: TypeAlias = Literal["stop", "skip"]
 
 
@@ -46,11 +45,6 @@ class TrainSettings:
         "auto",
         "fp32, bf16 (fp32 weights under bf16 autocast) or auto; auto takes bf16 where the machine computes "
         "it well",
-    )
-    operations: Operations = setting(
-        "auto",
-        "library computes as transformers does, bit for bit; fast differs by rounding and draws other "
-        "dropout masks; auto is fast",
     )
     label_smoothing: float = setting(
         0.0, "part of each target's probability that all classes or tokens share", least=0, below=1
