@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from lowland.errors import UserError
-from lowland.metrics import by_name, metric_names
-from lowland.metrics.domain import Domain
-from lowland.metrics.text import PACKAGES
+from lowland.metrics import Domain, by_name, metric_names
+from lowland.metrics.texts import PACKAGES
 from lowland.tasks.custom import CustomTask
 
 TARGETS = ["The cat sat on the mat.", "A dog ran."]

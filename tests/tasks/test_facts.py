@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lowland.metrics.qa import normalize_squad
+from lowland.metrics import normalize_squad
 from lowland.tasks import facts, get_task
 from lowland.tasks.base import Example, Source, TaskData
 

@@ -12,7 +12,7 @@ from tests.tasks.scoring import score
 
 from lowland.errors import UserError
 from lowland.tasks import get_task
-from lowland.tasks.similarity import round_to_fifth
+from lowland.tasks.classification import round_to_fifth
 
 NAMES = {
     **{

@@ -1,15 +1,78 @@
-"""The metrics that a user chooses by name for their own data."""
+"""The metrics that a user chooses by name for their own data, and what they are computed from.
+
+What targets can be (classes, a positive class, a range of numbers) belongs to a task, not to the rows that
+happen to be scored: held-out rows may lack a class. A `Limit` says what their scores then cannot tell.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lowland.errors import UserError, unknown_name
-from lowland.metrics import classification, domain, qa, regression, text
-from lowland.metrics.domain import Domain, Limit
+from lowland.metrics import texts, values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """What the targets of a task can be.
+
+    Attributes:
+        classes: The different targets, sorted.
+        positive: The positive class of F1: the one that is named, else the one that sorts last.
+        named: Whether the user named it.
+        outside: The number for a prediction that is not a number: below the targets' range by a fifth of it,
+            as the T5 library's -1 for the numbers from 0 to 5 of STS-B.
+    """
+
+    classes: tuple[str, ...]
+    positive: str
+    named: bool = False
+    outside: float = -1.0
+
+    @classmethod
+    def of(cls, targets: Sequence[str], positive: str | None = None) -> Domain:
+        """Finds out what all targets of a task are; the user may name the positive class."""
+        classes = tuple(sorted(set(targets)))
+        found = [number for text in classes if (number := values.finite_number(text)) is not None] or [0.0]
+        return cls(
+            classes=classes,
+            positive=positive if positive is not None else "".join(classes[-1:]),
+            named=positive is not None,
+            outside=min(found) - ((max(found) - min(found)) / 5 or 1.0),
+        )
+
+
+class Limit(NamedTuple):
+    """Why a score says less than it seems to (a clause), and whether it is `nan` whatever a model writes."""
+
+    text: str
+    undefined: bool = False
+
+
+def find_limit(key: str, targets: Sequence[str], domain: Domain) -> Limit | None:
+    """Says what the number of this name cannot tell of examples with such targets."""
+    numbers = key in ("pearson_corrcoef", "spearman_corrcoef")
+    different: set[Any] = {*map(values.parse_number, targets)} if numbers else {*targets}
+    if key.endswith("_corrcoef") and len(different) < 2:
+        return Limit(f"all its targets are the same, so that {key} is not defined there", True)
+    if key == "f1" and domain.positive not in different:
+        none = f"none of its {len(targets)} targets is {domain.positive!r}"
+        return Limit(f"{none}, so that f1 is not defined there", True)
+    if key in ("accuracy", "f1") and len(targets) > 1 and len(different) == 1:
+        return Limit(f"all its {len(targets)} targets are {targets[0]!r}: a constant answer scores 100")
+    missing = sorted({*domain.classes} - different)
+    if key in ("macro_f1", "mean_3class_f1") and missing:
+        lacks = f"it lacks examples of {len(missing)} of {len(domain.classes)} classes ({listed(missing)})"
+        return Limit(f"{lacks}: macro F1 leaves them out, or counts them as 0 where a model writes them")
+    return None
+
+
+def listed(classes: Sequence[str]) -> str:
+    """Lists classes for a message, the first five."""
+    return ", ".join(map(repr, classes[:5])) + ", ..." * (len(classes) > 5)
 
 
 class Scored(NamedTuple):
@@ -18,18 +81,22 @@ class Scored(NamedTuple):
     targets: Sequence[str]
     predictions: Sequence[str]
     answers: Sequence[Sequence[str]]
-    task: Domain
+    domain: Domain
 
     def classes(self) -> tuple[list[int], list[int]]:
         """Numbers the classes of targets and predictions; what is no class of the task is -1."""
-        ids = {label: number for number, label in enumerate(self.task.classes)}
+        ids = {label: number for number, label in enumerate(self.domain.classes)}
         return [ids.get(word, -1) for word in self.targets], [ids.get(word, -1) for word in self.predictions]
 
-    def numbers(self) -> tuple[list[float], list[float]]:
-        """Reads targets and predictions; what is no number counts as less than all numbers."""
-        sides = [map(regression.finite_number, side) for side in (self.targets, self.predictions)]
-        right, written = ([self.task.outside if n is None else n for n in side] for side in sides)
-        return right, written
+    def correlation(self, function: Callable[[Sequence[float], Sequence[float]], float]) -> float:
+        """Correlates numbers; what is no number counts as less than all numbers.
+
+        The same prediction for all rows correlates with nothing, and is 0: a bad run has a score.
+        """
+        sides = [map(values.finite_number, side) for side in (self.targets, self.predictions)]
+        right, written = ([self.domain.outside if n is None else n for n in side] for side in sides)
+        constant = len(set(written)) == 1 and len(set(right)) > 1
+        return 0.0 if constant else function(right, written)
 
 
 @dataclass(frozen=True)
@@ -40,14 +107,12 @@ class Metric:
         name: The name by which it is chosen.
         kind: What the targets must be: `class`, `text`, or `number`.
         compute: Gives its numbers, in percent.
-        limit: Says what a set with such targets cannot tell; `None` where it is good for the metric.
         numbers: The names of its numbers, where they differ from its own.
     """
 
     name: str
     kind: str
     compute: Callable[[Scored], float | dict[str, float]]
-    limit: Callable[[Sequence[str], Domain], Limit | None] = lambda targets, task: None
     numbers: tuple[str, ...] = ()
 
     @property
@@ -55,43 +120,39 @@ class Metric:
         """The names of its numbers."""
         return self.numbers or (self.name,)
 
+    def limit(self, targets: Sequence[str], domain: Domain) -> Limit | None:
+        """Says what a set with such targets cannot tell; `None` where it is good for the metric."""
+        return None if self.kind == "text" else find_limit(self.keys[0], targets, domain)
+
     def score(
         self,
         targets: Sequence[str],
         predictions: Sequence[str],
         answers: Sequence[Sequence[str]],
-        task: Domain,
+        domain: Domain,
     ) -> dict[str, float]:
         """Maps targets, predictions, all right answers of each example and what targets can be to numbers."""
-        limit = self.limit(targets, task)
+        limit = self.limit(targets, domain)
         if limit is not None and limit.undefined:
             return dict.fromkeys(self.keys, math.nan)
-        found = self.compute(Scored(targets, predictions, answers, task))
+        found = self.compute(Scored(targets, predictions, answers, domain))
         return {key: found[key] for key in self.keys} if isinstance(found, dict) else {self.keys[0]: found}
 
-    def check(self, targets: Sequence[str], task: Domain) -> None:
-        """Refuses targets that the metric cannot be of.
-
-        Raises:
-            UserError: If they are not numbers, or not of two classes.
-        """
-        if self.name == "f1" and len(task.classes) > 2 and not task.named:
+    def check(self, targets: Sequence[str], domain: Domain) -> None:
+        """Refuses targets that the metric cannot be of: not numbers, or not of two classes."""
+        if self.name == "f1" and len(domain.classes) > 2 and not domain.named:
             raise UserError(
-                f"The metric 'f1' needs two classes, but the targets have {len(task.classes)};"
+                f"The metric 'f1' needs two classes, but the targets have {len(domain.classes)};"
                 " take 'macro_f1', or name one class with --positive, as in --positive spam."
             )
         if self.kind == "number":
-            strange = next((text for text in targets if regression.finite_number(text) is None), None)
+            strange = next((text for text in targets if values.finite_number(text) is None), None)
             if strange is not None:
                 raise UserError(f"The metric {self.name!r} needs numbers, but a target is {strange!r}.")
 
 
 def by_name(name: str) -> Metric:
-    """Looks up a metric of `metric_names()`.
-
-    Raises:
-        UserError: If the name is unknown; the message names the nearest ones.
-    """
+    """Looks up a metric of `metric_names()`."""
     if name.startswith("f1:"):
         raise UserError(f"Unknown metric {name!r}; give --metric f1, and its class with --positive.")
     if name not in _METRICS:
@@ -106,54 +167,30 @@ def metric_names() -> tuple[str, ...]:
 
 def _f1(scored: Scored) -> float:
     # An invalid prediction is no class of the task: it stays -1 and counts against its target.
-    label, valid = scored.task.positive, {*scored.task.classes, scored.task.positive}
+    label, valid = scored.domain.positive, {*scored.domain.classes, scored.domain.positive}
     numbers = [int(text == label) if text in valid else -1 for text in scored.predictions]
-    return classification.binary_f1([int(target == label) for target in scored.targets], numbers)
+    return values.binary_f1([int(target == label) for target in scored.targets], numbers)
 
 
 def _macro_f1(scored: Scored) -> float:
     right, written = scored.classes()
     # As scikit-learn's average: a class that occurs on neither side has no F1.
-    return classification.macro_f1(right, written, sorted({*right, *written} - {-1}))
-
-
-def _exact_match(scored: Scored) -> float:
-    return qa.max_over_answers(lambda right, text: float(right == text), scored.answers, scored.predictions)
+    return values.macro_f1(right, written, sorted({*right, *written} - {-1}))
 
 
 _ALL = (
-    Metric(
-        "accuracy", "class", lambda s: classification.accuracy(s.targets, s.predictions), domain.one_class
-    ),
-    Metric("f1", "class", _f1, domain.positives),
-    Metric("macro_f1", "class", _macro_f1, domain.all_classes),
-    Metric(
-        "matthews",
-        "class",
-        lambda scored: classification.matthews(*scored.classes()),
-        domain.several_classes,
-        ("matthews_corrcoef",),
-    ),
-    Metric("exact_match", "text", _exact_match),
-    Metric("qa", "text", lambda s: qa.squad(s.answers, s.predictions), numbers=("em", "f1")),
-    Metric("qa_f1", "text", lambda s: qa.squad(s.answers, s.predictions), numbers=("f1",)),
-    Metric("trivia_qa", "text", lambda s: qa.trivia_qa(s.answers, s.predictions), numbers=("em", "f1")),
-    Metric("rouge", "text", lambda s: text.rouge(s.answers, s.predictions), numbers=text.ROUGE_KEYS),
-    Metric("bleu", "text", lambda s: text.corpus("bleu", s.answers, s.predictions)),
-    Metric("chrf", "text", lambda s: text.corpus("chrf", s.answers, s.predictions)),
-    Metric(
-        "pearson",
-        "number",
-        lambda scored: regression.of_predictions(regression.pearson, *scored.numbers()),
-        domain.several_numbers,
-        ("pearson_corrcoef",),
-    ),
-    Metric(
-        "spearman",
-        "number",
-        lambda scored: regression.of_predictions(regression.spearman, *scored.numbers()),
-        domain.several_numbers,
-        ("spearman_corrcoef",),
-    ),
+    Metric("accuracy", "class", lambda s: values.accuracy(s.targets, s.predictions)),
+    Metric("f1", "class", _f1),
+    Metric("macro_f1", "class", _macro_f1),
+    Metric("matthews", "class", lambda s: values.matthews(*s.classes()), ("matthews_corrcoef",)),
+    Metric("exact_match", "text", lambda s: texts.exact_match(s.answers, s.predictions)),
+    Metric("qa", "text", lambda s: texts.squad(s.answers, s.predictions), ("em", "f1")),
+    Metric("qa_f1", "text", lambda s: texts.squad(s.answers, s.predictions), ("f1",)),
+    Metric("trivia_qa", "text", lambda s: texts.trivia_qa(s.answers, s.predictions), ("em", "f1")),
+    Metric("rouge", "text", lambda s: texts.rouge(s.answers, s.predictions), texts.ROUGE_KEYS),
+    Metric("bleu", "text", lambda s: texts.corpus("bleu", s.answers, s.predictions)),
+    Metric("chrf", "text", lambda s: texts.corpus("chrf", s.answers, s.predictions)),
+    Metric("pearson", "number", lambda s: s.correlation(values.pearson), ("pearson_corrcoef",)),
+    Metric("spearman", "number", lambda s: s.correlation(values.spearman), ("spearman_corrcoef",)),
 )
 _METRICS = {metric.name: metric for metric in _ALL}

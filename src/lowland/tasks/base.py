@@ -1,8 +1,7 @@
 """What a task is: rows become examples, and predictions become scores.
 
-A text-to-text task is data, not code that trains: where its rows come from, how a row is written as an input
-and a target text, and how the model's raw output strings are scored. Nothing here knows about tokens or
-tensors.
+A text-to-text task is data: where its rows come from, how a row is written as an input and a target text, and
+how what a model writes is scored. Nothing here knows about tokens or tensors.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowland.metrics import Domain, Limit, domain
+from lowland.metrics import Domain, Limit, find_limit
 
 Row = Mapping[str, Any]
 """One row of a data set, as in its official file: column or key -> value."""
@@ -22,18 +21,15 @@ UNLABELLED = "<unk>"
 
 
 class Pair(str):
-    """An input text that is made of two, which an encoder such as BERT reads as a pair.
+    """An input text made of two, `texts`, which an encoder such as BERT reads as a pair.
 
-    Args:
-        whole: The text as text-to-text models read it.
-        first: The first of the two texts, as in the row.
-        second: The second one.
+    Only the whole text counts where texts are compared, counted or written down.
     """
 
     texts: tuple[str, str]
 
     def __new__(cls, whole: str, first: str = "", second: str = "") -> Pair:
-        """Makes it; only the whole text counts where texts are compared, counted or written down."""
+        """Makes it of the whole text and of the two that it is made of."""
         made = super().__new__(cls, whole)
         made.texts = (first, second)
         return made
@@ -46,8 +42,8 @@ class Example:
     Attributes:
         inputs: The input text, exactly as it is tokenised (before EOS); where it is made of two, a `Pair`.
         targets: The target text.
-        answers: All answers that count as right, for question answering; `None` elsewhere.
-        ids: What groups examples in evaluation, for example MultiRC's question; `None` elsewhere.
+        answers: All answers that count as right, for question answering.
+        ids: What groups examples in evaluation, for example MultiRC's question.
         label: The class of the row where `targets` alone does not tell it (WSC, WNLI).
     """
 
@@ -102,12 +98,9 @@ class DataSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a task reads its rows.
+    """Where a task reads its rows: a folder with the official files, and else the hub if it may be asked.
 
-    Attributes:
-        data_dir: A directory with the official files; `None` for the hub or for what the package carries.
-        hub: Whether the hub may be asked when the files are not in `data_dir`.
-        train: Whether the training examples are wanted; scoring a finished model needs none.
+    Scoring a finished model needs no training examples (`train`).
     """
 
     data_dir: Path | None = None
@@ -127,16 +120,6 @@ class TaskData:
     warnings: tuple[str, ...] = ()
 
 
-LIMITS: Mapping[str, Callable[[Sequence[str], Domain], Limit | None]] = {
-    "accuracy": domain.one_class,
-    "f1": domain.positives,
-    "matthews_corrcoef": domain.several_classes,
-    "mean_3class_f1": domain.all_classes,
-    "pearson_corrcoef": domain.several_numbers,
-}
-"""Metric of a benchmark -> what says what a set of targets cannot tell."""
-
-
 @dataclass(kw_only=True, eq=False)
 class Task:
     """A text-to-text task.
@@ -151,7 +134,6 @@ class Task:
         carried: Gives the training and the evaluation rows of a task that the package carries.
         sample_row: A short made-up row in the official format, for showing the task without its data.
         classes: The class words, where every target is one.
-        limited_by: Metrics of which it is said what they cannot tell (`LIMITS`).
         companions: Fields that examples must have to be scored (`ids`, `answers`, `label`).
         exchanges: Whether a wrong target can be another example's, where there are no classes.
         evaluated: Whether a mixture evaluates it; T5 only trains on DPR, beside WSC.
@@ -169,7 +151,6 @@ class Task:
     carried: Callable[[], tuple[Sequence[Row], Sequence[Row]]] | None = None
     sample_row: Row | None = None
     classes: tuple[str, ...] = ()
-    limited_by: tuple[str, ...] = ()
     companions: tuple[str, ...] = ()
     exchanges: bool = False
     evaluated: bool = True
@@ -208,8 +189,10 @@ class Task:
     def limits(self, examples: Sequence[Example]) -> list[Limit]:
         """Says what scores of examples that are scored together cannot tell."""
         targets = [example.targets for example in examples]
-        task = Domain.of(self.classes, self.classes[1] if self.classes else None)
-        found = [LIMITS[name](targets, task) for name in self.limited_by]
+        domain = Domain.of(self.classes, self.classes[1] if self.classes else None)
+        # Without classes there are answers, of which no set lacks any, or numbers.
+        names = self.metrics if self.classes else [key for key in self.metrics if key.startswith("pearson")]
+        found = [find_limit(name, targets, domain) for name in names]
         return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:

@@ -19,10 +19,9 @@ from importlib import resources
 from typing import Any
 
 from lowland.tasks.base import DataSet, Split, Task
-from lowland.tasks.classification import classification
+from lowland.tasks.classification import classification, similarity
 from lowland.tasks.closed_book import closed_book
 from lowland.tasks.passages import multirc, record
-from lowland.tasks.similarity import similarity
 from lowland.tasks.tydiqa import tydiqa
 from lowland.tasks.winograd import dpr, wsc
 from lowland.tasks.wnli import wnli

@@ -1,13 +1,29 @@
-"""The shape that most tasks share: a few fields in, the word of a class out."""
+"""The shape that most tasks share: a few fields in, the word of a class out; and STS-B, a number out.
+
+Source: the preprocessors `glue` and `stsb` and the postprocessor `string_label_to_class_id` of the T5 library
+0.9.4.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from lowland import metrics
 from lowland.tasks import fields
 from lowland.tasks.base import UNLABELLED, Example, Pair, Row, Task
+
+SENTENCE1 = ("sentence1", "#1 String", "text_a")
+SENTENCE2 = ("sentence2", "#2 String", "text_b")
+
+_METRICS: dict[str, Callable[[Sequence[int], Sequence[int]], float]] = {
+    "accuracy": metrics.accuracy,
+    "f1": metrics.binary_f1,
+    "matthews_corrcoef": metrics.matthews,
+    "mean_3class_f1": lambda targets, predictions: metrics.macro_f1(targets, predictions, range(3)),
+}
 
 
 def classification(entry: Mapping[str, Any], **common: Any) -> Task:
@@ -15,15 +31,6 @@ def classification(entry: Mapping[str, Any], **common: Any) -> Task:
 
     The pieces are joined by single spaces; the fields' own spaces stay as they are. A row whose label or text
     is empty is dropped, as T5 does. A prediction that is no class word, character for character, is wrong.
-
-    Args:
-        entry: `prefix`, the first word of the input; `features`, its fields in order, each with the columns
-            in which it may be; `classes`, the words in the order of the class numbers; `labels`, columns of
-            the label; `metrics`.
-        **common: What any task has.
-
-    Source:
-        The preprocessor `glue` and the postprocessor `string_label_to_class_id` of the T5 library.
     """
     features: Mapping[str, Sequence[str]] = entry["features"]
     labels, names = entry.get("labels", ["label"]), tuple(entry.get("metrics", ["accuracy"]))
@@ -52,12 +59,42 @@ def classification(entry: Mapping[str, Any], **common: Any) -> Task:
         written = [numbers.get(prediction, -1) for prediction in predictions]
         return {name: _METRICS[name](right, written) for name in names}
 
-    return Task(metrics=names, limited_by=names, write=write, scorer=score, classes=classes, **common)
+    return Task(metrics=names, write=write, scorer=score, classes=classes, **common)
 
 
-_METRICS: dict[str, Callable[[Sequence[int], Sequence[int]], float]] = {
-    "accuracy": metrics.accuracy,
-    "f1": metrics.binary_f1,
-    "matthews_corrcoef": metrics.matthews,
-    "mean_3class_f1": lambda targets, predictions: metrics.macro_f1(targets, predictions, range(3)),
-}
+def similarity(entry: Mapping[str, Any], **common: Any) -> Task:
+    """Makes STS-B: a similarity from 0 to 5 in steps of 0.2; a prediction that is no number counts as -1."""
+
+    def score(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+        right = [metrics.parse_number(example.targets) for example in examples]
+        written = [metrics.parse_number(prediction) for prediction in predictions]
+        return {
+            "pearson_corrcoef": metrics.pearson(right, written),
+            "spearman_corrcoef": metrics.spearman(right, written),
+        }
+
+    return Task(
+        metrics=("pearson_corrcoef", "spearman_corrcoef"), write=_write_similarity, scorer=score, **common
+    )
+
+
+def _write_similarity(row: Row, split: str) -> list[Example]:
+    if fields.has_none(row, *SENTENCE1, *SENTENCE2, "score", "label"):
+        return []
+    one, two = fields.text(row, *SENTENCE1), fields.text(row, *SENTENCE2)
+    inputs = Pair(f"stsb sentence1: {one} sentence2: {two}", one, two)
+    name = "score" if "score" in row else "label"
+    value = row.get(name, -1)
+    try:
+        score = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError, OverflowError):
+        score = float("nan")
+    if score != -1 and not 0 <= score <= 5:
+        raise fields.wrong(name, "a number from 0 to 5", value)
+    return [Example(inputs=inputs, targets="-1.0" if score == -1 else round_to_fifth(score))]
+
+
+def round_to_fifth(score: float) -> str:
+    """Rounds to the nearest fifth, in single precision with halves to even as T5 does: 2.5 gives `2.4`."""
+    fifths = np.round(np.float32(score) * np.float32(5))
+    return f"{float(fifths / np.float32(5)):.1f}"

@@ -5,35 +5,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowland import metrics
 from lowland.errors import UserError
-from lowland.metrics import Domain, Limit
-from lowland.metrics.domain import listed
-from lowland.metrics.named import Metric
-from lowland.metrics.text import check_installed
+from lowland.metrics.named import Domain, Limit, listed
+from lowland.metrics.texts import check_installed
 from lowland.tasks import checks, fields
 from lowland.tasks.base import Example, Row, Source, Task, TaskData
-from lowland.tasks.closed_book import all_answers
 from lowland.tasks.fields import Template
 from lowland.tasks.rows import place, read_rows
 from lowland.tasks.subsample import hold_out
 
-MOST_SHOWN = 8
-"""Classes, or numbers of lines, that a message lists."""
-
 SPLIT_SEED = 0
 """Of the rows that are split off for evaluation: every seed of an experiment is scored on the same ones."""
-
-
-class EmptyTargetError(UserError):
-    """A row has no target."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        named = " and ".join(map(repr, names))
-        super().__init__(f"the target is empty (the field {named}): there is nothing to learn.")
 
 
 class CustomTask(Task):
@@ -80,21 +66,17 @@ class CustomTask(Task):
             )
         self.train = None if train is None else Path(train).expanduser()
         self.evaluation = None if evaluation is None else Path(evaluation).expanduser()
-        self.split = split
-        self.skip_empty = skip_empty
-        self.input_template = Template(input_template)
-        self.target_template = Template(target_template)
-        self.answers = answers
-        self.positive = positive
+        self.split, self.skip_empty, self.answers, self.positive = split, skip_empty, answers, positive
+        self.input_template, self.target_template = Template(input_template), Template(target_template)
         self.domain: Domain | None = None
         self.scores = _metrics(metrics or ("accuracy",))
         file = self.train or self.evaluation
-        if file is None or (self.evaluation is None) == (split is None):
+        both_or_none = (self.evaluation is None) == (split is None)
+        if file is None or both_or_none or not (split is None or 0 < split < 1):
             raise UserError(
-                "Own data needs an evaluation file, or the fraction of the training file to split off."
+                f"Invalid split={split!r}. Give an evaluation file, or split a part of the training file off "
+                "by a fraction between 0 and 1, such as 0.2."
             )
-        if split is not None and not 0 < split < 1:
-            raise UserError(f"Invalid split={split!r}. Must be a fraction between 0 and 1, such as 0.2.")
         for what, template in (("input", self.input_template), ("target", self.target_template)):
             if not template.fields:
                 raise UserError(
@@ -114,7 +96,7 @@ class CustomTask(Task):
         return self._domain(examples).classes if self._of_kind("class") else ()
 
     def limits(self, examples: Sequence[Example]) -> list[Limit]:
-        """Says for which metrics the examples lack a class, or are too few."""
+        """Says for which metrics the examples lack a class, or are all the same."""
         targets = [example.targets for example in examples]
         found = [metric.limit(targets, self._domain(examples)) for metric in self.scores]
         return list(dict.fromkeys(limit for limit in found if limit is not None))
@@ -139,14 +121,14 @@ class CustomTask(Task):
         if self.positive is not None and all(metric.name != "f1" for metric in self.scores):
             raise UserError("--positive names the class of the metric f1; give --metric f1 with it.")
         if self.positive is not None and self.positive not in self.domain.classes:
-            raise UserError(f"--positive {self.positive!r} is no target; {listed(self.domain.classes)}.")
+            known = listed(self.domain.classes)
+            raise UserError(f"--positive {self.positive!r} is no target; the targets are {known}.")
         for metric in self.scores:
             metric.check([example.targets for example in (*train, *evaluation)], self.domain)
-        warnings += [
-            *checks.own_data(self.name, train, evaluation, self._of_kind("class")),
-            *checks.limits(f"{self.name}, evaluation", self.limits(evaluation)),
-            *self._wrong_targets(evaluation),
-        ]
+        warnings += [*checks.torn(self.name, train), *checks.shared(self.name, train, evaluation)]
+        if train and self._of_kind("class"):
+            warnings += checks.unseen(self.name, {example.targets for example in train}, evaluation)
+        warnings += checks.limits(f"{self.name}, evaluation", self.limits(evaluation))
         return TaskData(train=train, evaluation={self.name: evaluation}, warnings=tuple(warnings))
 
     def _of_kind(self, kind: str) -> bool:
@@ -158,10 +140,16 @@ class CustomTask(Task):
         return self.domain or Domain.of([*targets, *self.classes], self.positive)
 
     def _write(self, row: Row, split: str) -> list[Example]:
-        null = any(fields.find(row, name) is None for name in self.target_template.fields)
+        names = self.target_template.fields
+        null = any(fields.find(row, name) is None for name in names)
         targets = "" if null else self.target_template.fill(row)
-        if not any(unicodedata.category(character)[0] not in "CZ" for character in targets):
-            raise EmptyTargetError(self.target_template.fields)  # nothing visible
+        if not any(unicodedata.category(character)[0] not in "CZ" for character in targets):  # none visible
+            if self.skip_empty:
+                return []
+            raise UserError(
+                f"the target is empty (the field {' and '.join(map(repr, names))}): there is nothing to "
+                "learn. Leave such rows out of the file, or give --skip-empty."
+            )
         answers = None
         if self._of_kind("text"):
             answers = (targets,) if self.answers is None else _right_answers(row, self.answers)
@@ -169,68 +157,29 @@ class CustomTask(Task):
 
     def _score(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         """Scores with the chosen metrics, whose classes are those of the loaded data."""
+        targets = [example.targets for example in examples]
+        answers = [example.answers or (example.targets,) for example in examples]
         numbers: dict[str, float] = {}
         for metric in self.scores:
-            numbers |= self._of(metric, examples, predictions)
+            numbers |= metric.score(targets, predictions, answers, self._domain(examples))
         return numbers
 
-    def _of(
-        self, metric: Metric, examples: Sequence[Example], predictions: Sequence[str]
-    ) -> Mapping[str, float]:
-        targets = [example.targets for example in examples]
-        return metric.score(targets, predictions, all_answers(examples), self._domain(examples))
-
     def _read(self, path: Path, split: str, warnings: list[str]) -> list[Example]:
-        wanted = (*self.input_template.fields, *self.target_template.fields)
-        wanted += () if self.answers is None else (self.answers,)
+        wanted = [*self.input_template.fields, *self.target_template.fields]
+        wanted += [] if self.answers is None else [self.answers]
         examples: list[Example] = []
-        empty: list[int] = []
+        rows = 0
         for number, row in read_rows(path, wanted=tuple(dict.fromkeys(wanted)), notes=warnings):
+            rows += 1
             try:
                 examples += self.examples(row, split)
-            except EmptyTargetError:
-                empty.append(number)
             except UserError as error:
                 raise UserError(f"{place(path, number)}: {error}") from None
-        if empty and not self.skip_empty:
-            raise _empty_targets(path, empty, self.target_template.fields)
         if not examples:
             raise UserError(f"{path}: every row has an empty target, so that there is nothing to learn.")
-        if empty:
-            first = place(path, empty[0]).removeprefix(f"{path}, ")
-            warnings.append(
-                f"{path}: {len(empty)} rows have an empty target and are left out, the first at {first}."
-            )
+        if len(examples) < rows:
+            warnings.append(f"{path}: {rows - len(examples)} rows have an empty target and are left out.")
         return examples
-
-    def _wrong_targets(self, examples: Sequence[Example]) -> list[str]:
-        """Reports targets that are none of their questions' right answers: writing them scores nothing."""
-        for metric in self.scores if self.answers is not None else ():
-            wrong = [
-                example
-                for example in (examples if metric.kind == "text" else ())
-                if min(self._of(metric, [example], [example.targets]).values()) < 100
-            ]
-            if wrong:
-                right = (wrong[0].answers or ("",))[0]
-                return [
-                    f"{self.name}: {len(wrong)} of {len(examples)} evaluation targets are none of their "
-                    f"right answers (such as {wrong[0].targets!r}, where {right!r} is right): a model that "
-                    f"learned them does not get a full score in {metric.name}."
-                ]
-        return []
-
-
-def _empty_targets(path: Path, numbers: Sequence[int], names: Sequence[str]) -> UserError:
-    """Builds the error for rows without a target, which names the first of them."""
-    where = place(path, numbers[0])
-    if len(numbers) > 1:
-        more = ", ..." if len(numbers) > MOST_SHOWN else ""
-        unit = "items" if ", item " in where else "lines"
-        where = f"{path}, {unit} {', '.join(map(str, numbers[:MOST_SHOWN]))}{more} ({len(numbers)} rows)"
-    return UserError(
-        f"{where}: {EmptyTargetError(names)} Leave such rows out of the file, or give --skip-empty."
-    )
 
 
 def _metrics(names: Sequence[str]) -> tuple[metrics.Metric, ...]:
@@ -247,7 +196,7 @@ def _metrics(names: Sequence[str]) -> tuple[metrics.Metric, ...]:
 
 def _right_answers(row: Row, name: str) -> tuple[str, ...]:
     value = fields.find(row, name)
-    answers = tuple(value.split("|")) if isinstance(value, str) else fields.texts(value, name)
+    answers = value.split("|") if isinstance(value, str) else fields.texts(value, name)
     answers = tuple(answer for answer in answers if answer.strip())
     if not answers:
         raise UserError(f"the field {name!r} holds no right answer.")

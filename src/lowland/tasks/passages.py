@@ -23,7 +23,6 @@ def multirc(entry: Mapping[str, Any], **common: Any) -> Task:
         metrics=("f1", "exact_match"),
         write=_write_multirc,
         scorer=_score_multirc,
-        limited_by=("f1",),
         classes=FALSE_TRUE,
         companions=("ids",),
         **common,
