@@ -19,13 +19,9 @@ from lowland.config.sharpness import SharpnessSettings
 from lowland.data import collate, encode_texts
 from lowland.data.encode import EncodedExample
 from lowland.errors import UserError
-<<<<<<< HEAD
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.files import SUMS, sha256
 from lowland.report.sharpness import read_records
-=======
-from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.report.sharpness import read_records, write_sharpness
->>>>>>> 0b296d3 (Run T5 and mT5 by transformers' own forward pass)
 from lowland.sharpness import Objective, moved
 
 pytestmark = pytest.mark.timeout(600)  # the first one waits for four runs and six measurements

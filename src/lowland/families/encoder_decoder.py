@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from lowland.data import EncodedExample, collate, encode_texts
+from lowland.data import IGNORED, EncodedExample, collate, encode_texts
 from lowland.data.encode import TokenIds, special_tokens
 from lowland.errors import UserError
 from lowland.families.base import Start, plain_module
@@ -78,7 +78,7 @@ class EncoderDecoder(Writer):
         logits: Tensor = model(
             encoder_outputs=encoded,
             attention_mask=batch["attention_mask"],
-            decoder_input_ids=decoder_inputs(model)(batch["labels"]),
+            decoder_input_ids=decoder_inputs(model, batch["labels"]),
             use_cache=False,
         ).logits
         return logits, batch["labels"]
