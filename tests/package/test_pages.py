@@ -90,11 +90,29 @@ def test_every_arm_is_told_about() -> None:
     assert set(KNOWN) - {"baseline", "sam"} <= set(re.findall(r"`([a-z0-9-]+)`", text))
 
 
-def run(page: str, **names: Any) -> dict[str, Any]:
-    """Runs the Python of a page."""
+def run(page: str, blocks: int | None = None, **names: Any) -> dict[str, Any]:
+    """Runs the Python of a page, or its first blocks."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)  # noqa: S102
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:blocks]), names)  # noqa: S102
     return names
+
+
+def test_the_loop_of_the_first_page_trains() -> None:
+    """The loop in the README takes steps, with the radius that it names."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = model.weight.clone()
+    names = run(
+        "../README.md",
+        blocks=1,
+        model=model,
+        loader=[torch.ones(4, 3)] * 2,
+        loss_fn=lambda batch: model(batch).square().mean(),
+        optimizer=optimizer,
+    )
+    assert names["info"].radius == pytest.approx(0.05, rel=1e-4)  # in fp32
+    assert not torch.equal(model.weight, before)
 
 
 def test_statistics_say_what_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
