@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from transformers import Seq2SeqTrainer, Trainer
 
 import lowland
 from lowland.cli import VERBS, build_verb_parser
@@ -55,8 +58,6 @@ def test_names_exist(page: Path) -> None:
     """Every name in the package that a page writes with dots can be imported."""
     text = re.sub(r"lowland\.json", "", page.read_text(encoding="utf-8"))
     for found in set(re.findall(r"\blowland((?:\.[A-Za-z]\w*)+)", text)):
-        if found.startswith(".integrations.axolotl.SAM"):
-            continue  # needs axolotl; tests/integrations has it
         value: Any = import_module("lowland")
         path = "lowland"
         for name in found.split(".")[1:]:
@@ -133,3 +134,34 @@ def test_sharpness_of_a_loss_of_ones_own() -> None:
         loss_fn=lambda batch: model(batch).square().mean(),
     )
     assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
+
+
+def test_recipes_for_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What trl.md gives for axolotl and LLaMA-Factory makes Trainers with SAM out of these programs' own."""
+    started: list[Any] = []
+    theirs = {
+        "axolotl.core.trainers": {"AxolotlTrainer": type("AxolotlTrainer", (Trainer,), {})},
+        "llamafactory.train.sft": {},
+        "llamafactory.train.sft.workflow": {
+            "CustomSeq2SeqTrainer": type("CustomSeq2SeqTrainer", (Seq2SeqTrainer,), {})
+        },
+        "llamafactory.train.tuner": {"run_exp": lambda: started.append(workflow.CustomSeq2SeqTrainer)},
+    }
+    for path, members in theirs.items():
+        for end in range(1, path.count(".") + 2):
+            name = ".".join(path.split(".")[:end])
+            monkeypatch.setitem(sys.modules, name, sys.modules.get(name, ModuleType(name)))
+        vars(sys.modules[path]).update(members)
+    workflow: Any = sys.modules["llamafactory.train.sft.workflow"]
+    vars(sys.modules["llamafactory.train.sft"])["workflow"] = workflow
+    text = (ROOT / "docs" / "trl.md").read_text(encoding="utf-8")
+    made = []
+    for program in ("axolotl", "LLaMA-Factory"):
+        (code,) = re.findall(rf"^## {program}\n[^#]*?```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+        names: dict[str, Any] = {}
+        exec(code, names)  # noqa: S102
+        made.append(names["SAMTrainer"])
+    assert started == made[1:]
+    for trainer, own in zip(made, (Trainer, Seq2SeqTrainer), strict=True):
+        assert issubclass(trainer, lowland.SAMTrainerMixin) and issubclass(trainer, own)
+        assert trainer.sam == SAMConfig(rho=0.05)
