@@ -54,7 +54,7 @@ def test_every_arm_has_six_tries_and_gets_the_best(tmp_path: Path) -> None:
             ]
             runs += [Run(arm=arm, seed=s, state="done", evaluations=tuple(found)) for s in tries.seeds]
         return Experiment(
-            directory=tmp_path, name=stage, command="", model="", tasks=(), arms=tuple(tries.arms),
+            directory=tmp_path, name=stage, command="", model="", tasks=(), changes=tries.arms,
             seeds=tries.seeds, steps=30, metrics={}, runs=tuple(runs),
         )  # fmt: skip
 
@@ -81,7 +81,7 @@ def test_an_arm_that_always_fails_is_not_compared(tmp_path: Path) -> None:
             for seed in tries.seeds
         ]
         return Experiment(
-            directory=tmp_path, name=stage, command="", model="", tasks=(), arms=tuple(tries.arms),
+            directory=tmp_path, name=stage, command="", model="", tasks=(), changes=tries.arms,
             seeds=tries.seeds, steps=10, metrics={}, runs=tuple(runs),
         )  # fmt: skip
 

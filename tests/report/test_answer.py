@@ -114,9 +114,3 @@ def test_seeds_added_after_looking_show_the_interval_that_holds() -> None:
     assert "(" not in describe(
         decide(compare_pairs([80.0, 81, 82, 80], [83.0, 84.5, 85, 83.2], sequential=True))
     )
-
-
-def test_one_outcome_is_needed() -> None:
-    """An answer about nothing, or about two outcomes at once, is refused."""
-    with pytest.raises(ValueError, match="one outcome"):
-        answer("Standard", [])

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tests.fixtures.reports import write_experiment, write_lines, write_run
 
 from lowland.errors import UserError
 from lowland.report.comparison import compare
-from lowland.report.examples import read_examples
+from lowland.report.examples import AnsweredSet, read_examples
 from lowland.report.runs import read_experiment
+from lowland.report.tables import class_table
 from lowland.report.write import write_report
 from lowland.statistics import crossed_interval
 
@@ -87,7 +91,7 @@ def test_nothing_learned_is_said_of_constant_answers(tmp_path: Path) -> None:
     """Runs that always answer the commonest class have learned nothing, whatever their score is."""
     always = [number for number, target in enumerate(TARGETS) if target == "yes"]
     report = write_report(write_predicted(tmp_path / "x", {arm: [always] * 3 for arm in ARMS}))
-    assert report.headline.startswith("SAM: nothing learned in accuracy on a")
+    assert report.headline.startswith("SAM learned nothing, nor did the reference")
     assert report.scores[0].rows[1][-1] == "nothing learned"
     assert "no run is better than 62.5" in report.answer[1]
     console = Console(file=io.StringIO(), width=200)
@@ -109,11 +113,11 @@ def test_nothing_is_said_where_it_does_not_follow(tmp_path: Path, change: str) -
 
 
 def test_a_damaged_file_is_named(predicted: Path) -> None:
-    """A line that is no prediction is named with its file and line, and what to do."""
+    """A line that is no prediction is named with its file, its line and what is wrong."""
     file = predicted / "sam-seed1" / "predictions" / "a-200.jsonl"
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[0], '{"inputs": 3}', *lines[2:]]))
-    with pytest.raises(UserError, match=r"a-200\.jsonl, line 2: this is no prediction.*Remove the file"):
+    with pytest.raises(UserError, match=r"a-200\.jsonl, line 2: 'inputs' must be a text, not 3"):
         write_report(predicted)
 
 
@@ -126,3 +130,61 @@ def test_seeds_that_differ_by_luck_are_told(tmp_path: Path) -> None:
     row = report.beyond[0].records[0]
     assert float(str(row["interval_low"])) < 10 < 15 < float(str(row["interval_high"]))
     assert report.comparison.scored[0].rows[0].paired["sam"].equal_differences
+
+
+def answered(reference: list[list[str]], arm: list[list[str]], targets: list[str]) -> AnsweredSet:
+    """A set of examples and what two arms wrote for them in each seed."""
+    told = {"baseline": reference, "sam": arm}
+    return AnsweredSet(
+        name="a",
+        metric="accuracy",
+        inputs=tuple(f"text {place}" for place in range(len(targets))),
+        targets=tuple(targets),
+        predictions={name: dict(enumerate(map(tuple, seeds))) for name, seeds in told.items()},
+    )
+
+
+def test_flips_by_hand() -> None:
+    """Two seeds and four examples, worked by hand: the example that flips in both seeds comes first."""
+    one = answered([list("ynyn"), list("ynny")], [list("yynn"), list("yyyy")], list("yyyy"))
+    gained, lost = one.flips("sam")
+    assert (gained.sum(1).tolist(), lost.sum(1).tolist()) == ([1, 2], [1, 0])
+    rows = one.telling("sam")
+    assert [(row["example"], row["gained"], row["lost"]) for row in rows] == [(1, 2, 0), (2, 1, 1)]
+    assert (rows[0]["inputs"], rows[0]["reference"], rows[0]["arm"]) == ("text 1", ["n", "n"], ["y", "y"])
+    assert len(one.telling("sam", most=1)) == 1
+
+
+def test_flips_add_up_to_the_difference_of_accuracies() -> None:
+    """Gained minus lost is the difference of right answers, and the most telling examples come first."""
+    rng = np.random.default_rng(0)
+    reference, arm = (np.where(rng.random((5, 40)) < 0.7, "y", "n").tolist() for _ in range(2))
+    one = answered(reference, arm, ["y"] * 40)
+    gained, lost = one.flips("sam")
+    assert gained.sum() - lost.sum() == one.right["sam"].sum() - one.right["baseline"].sum()
+    telling = [abs(int(str(row["gained"])) - int(str(row["lost"]))) for row in one.telling("sam")]
+    assert telling == sorted(telling, reverse=True)
+
+
+LABELS = ["maybe", "no", "yes"]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from([*LABELS, "x"])), min_size=1))
+def test_classes_are_those_of_scikit_learn(answers: list[tuple[str, str]]) -> None:
+    """Precision, recall, F1 and confusion of each class, of odd answers too, by scikit-learn."""
+    # Every class is a target, in a set that is large enough to have classes.
+    answers = [*answers, *((label, label) for label in LABELS * 2)]
+    targets, given_ = [pair[0] for pair in answers], [pair[1] for pair in answers]
+    one = answered([given_], [given_], targets)
+    found = one.confusion("sam")
+    assert found is not None
+    columns, counts = found
+    assert columns == LABELS + ["(other)"] * ("x" in given_)
+    named = [text if text in LABELS else "(other)" for text in given_]
+    assert counts.tolist() == confusion_matrix(targets, named, labels=columns)[:3].tolist()
+    scores = precision_recall_fscore_support(targets, named, labels=LABELS, zero_division=0.0)
+    rows = [row for row in class_table([one]).records if row["arm"] == "sam"]
+    for place, kind in enumerate(("precision", "recall", "f1")):
+        assert [row[kind] for row in rows] == pytest.approx(100 * scores[place])
+    assert [row["examples"] for row in rows] == scores[3].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_bins_of_seeds_count_by_their_answers() -> None:
     """A bin of several seeds is the mean over its answers, and one without any is left out."""
     seeds = [
         [
-            {"low": 0.0, "answers": 0, "confidence": None, "right": None},
+            {"low": 0.0, "answers": 0, "confidence": math.nan, "right": math.nan},
             {"low": 0.5, "answers": 10, "confidence": 0.6, "right": 0.5},
         ],
         [{"low": 0.5, "answers": 30, "confidence": 0.7, "right": 0.9}],

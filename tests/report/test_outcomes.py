@@ -127,8 +127,8 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     assert "not all measured alike" in report.caveats[-1]
     bins = {"a": {"outcomes": {}, "bins": [{"low": "x"}]}}
     file.write_text(json.dumps({"settings": {}, "sets": bins}))
-    with pytest.raises(UserError, match=r"step-200\.json: these are no outcomes"):
+    with pytest.raises(UserError, match=r"step-200\.json: 'low' must be a number, not 'x'"):
         write_report(directory)
     file.write_text("{")
-    with pytest.raises(UserError, match=r"step-200\.json: these are no outcomes"):
+    with pytest.raises(UserError, match=r"step-200\.json: this is not valid JSON"):
         write_report(directory)

@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
+from lowland.report.comparison import compare
 from lowland.report.runs import read_experiment
 
 SCORES = {"facts/capitals": {100: {"em": 40.0}, 200: {"em": 50.0}}}
@@ -34,7 +35,6 @@ def test_reads_what_was_written(experiment: Path) -> None:
         ("facts/capitals", "evaluation", 100, {"em": 40.0}),
         ("facts/capitals", "evaluation", 200, {"em": 50.0}),
     ]
-    assert run.notes == ()
 
 
 def test_missing_unfinished_and_failed_runs_are_data(tmp_path: Path) -> None:
@@ -48,14 +48,13 @@ def test_missing_unfinished_and_failed_runs_are_data(tmp_path: Path) -> None:
     assert found.runs[-1].error == "Out of memory."
 
 
-def test_a_cut_last_line_is_ignored_with_a_note(experiment: Path) -> None:
-    """What a kill leaves of a last line, even within a letter, is dropped and named."""
+def test_a_cut_last_line_is_ignored(experiment: Path) -> None:
+    """What a kill leaves of a last line, even within a letter, is dropped."""
     file = experiment / "sam-seed0" / "eval" / "facts" / "capitals.jsonl"
     with file.open("ab") as stream:
         stream.write('{"step": 300, "split": "é'.encode()[:-1])
     run = read_experiment(experiment).finished("sam")[0]
     assert [evaluation.step for evaluation in run.evaluations] == [100, 200]
-    assert run.notes == ("sam-seed0/eval/facts/capitals.jsonl ends in a cut line, which is ignored.",)
 
 
 def test_a_step_scored_again_counts_once(experiment: Path) -> None:
@@ -108,8 +107,8 @@ def test_a_malformed_line_is_named(experiment: Path, line: str, problem: str) ->
         ("arms", {"../sam": {}}, "'arms' holds a name that no arm can have"),
         ("seeds", [0, 0], "'seeds' must be a list of different whole numbers"),
         ("seeds", ["../x"], "'seeds' must be a list of different whole numbers"),
-        ("metrics", {}, "'metrics' names no evaluation set"),
-        ("metrics", {"a": "em"}, "'metrics' must give a list of names for 'a'"),
+        ("metrics", {}, "'metrics' must give a list of names for each evaluation set"),
+        ("metrics", {"a": "em"}, "'metrics' must give a list of names for each evaluation set"),
         ("steps", "many", "'steps' must be a whole number, not 'many'"),
     ],
 )
@@ -130,12 +129,10 @@ def test_a_directory_of_something_else_is_refused(experiment: Path, tmp_path: Pa
         read_experiment(experiment / "sam-seed0")
 
 
-def test_what_is_not_planned_is_named(experiment: Path) -> None:
-    """A run or a score that experiment.json does not list is left out and named."""
+def test_what_is_not_planned_is_left_out(experiment: Path) -> None:
+    """A run or a set of scores that experiment.json does not list is in no table."""
     write_run(experiment, "sam", 7, SCORES)
     write_run(experiment, "sam", 0, SCORES | {"other": {200: {"em": 1.0}}})
-    found = read_experiment(experiment)
-    assert found.notes == ("sam-seed7 is not a run that experiment.json plans; it is left out.",)
-    assert found.finished("sam")[0].notes == (
-        "sam-seed0/eval/other.jsonl is not listed in experiment.json; it is left out.",
-    )
+    found = compare(read_experiment(experiment))
+    assert [run.title for run in found.runs["sam"]] == ["SAM seed 0"]
+    assert [row.evaluation_set for row in found.scored[0].rows] == ["facts/capitals"]

@@ -72,11 +72,12 @@ def test_page_is_as_expected(pair: Path) -> None:
 
 
 def test_headline_when_nothing_is_detected(tmp_path: Path) -> None:
-    """The first sentence says verdict, difference, interval, seeds and time in plain words."""
+    """The first sentence says verdict, difference, interval and seeds in plain words."""
     report = write_report(one_score(tmp_path / "x", [(50, 51), (60, 63), (55, 54)]))
     # Differences 1, 3, -1: mean 1, sd 2, standard error 2 / sqrt(3), t(2) = 4.3027.
     assert report.headline == (
-        "SAM: undecided in em on a (+1.0 points, 95% interval -4.0 to +6.0, 3 seeds, at the last step)."
+        "SAM is undecided: +1.0 points (-4.0 to +6.0), better in 2 of 3 seeds; "
+        "it would take more than 40 seeds (em on a, last step)."
     )
     assert printed(report, 300).splitlines()[0] == report.headline
 
@@ -84,13 +85,13 @@ def test_headline_when_nothing_is_detected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scores", "start"),
     [
-        ([(50, 52.0), (60, 62.1), (55, 57.2)], "SAM: better in em on a (+2.1 points"),
-        ([(50, 48.0), (60, 57.9), (55, 52.8)], "SAM: worse in em on a (-2.1 points"),
+        ([(50, 52.0), (60, 62.1), (55, 57.2)], "SAM is better: +2.1 points ("),
+        ([(50, 48.0), (60, 57.9), (55, 52.8)], "SAM is worse: -2.1 points ("),
         (
             [(50, 52), (60, 62)],
-            "SAM: undecided in em on a (+2.0 points, the same for every seed",
+            "SAM is undecided: +2.0 points, better in 2 of 2 seeds; about 6 seeds would decide",
         ),
-        ([(50, 52)], "SAM: too few seeds in em on a (+2.0 points, 1 seed, at the last step)"),
+        ([(50, 52)], "SAM cannot be judged by one seed: +2.0 points (em on a, last step)"),
     ],
 )
 def test_headline_verdicts(tmp_path: Path, scores: list[tuple[float, float]], start: str) -> None:
@@ -107,11 +108,11 @@ def test_the_step_chosen_on_held_out_data_gives_the_headline(tmp_path: Path) -> 
             held_out = {"t": {100: {"loss": 9.0}, 200: {"loss": 1.0}}}
             write_run(directory, arm, seed, {"a": scores}, held_out=held_out)
     report = write_report(directory)
-    assert "at the step chosen on held-out training data" in report.headline
+    assert "step chosen on held-out training data" in report.headline
     assert [scored.selection.value for scored in report.comparison.scored] == ["held-out", "last-step"]
     assert report.comparison.scored[0].steps["sam"] == {0: 100, 1: 100, 2: 100}
     assert report.comparison.scored[0].rows[0].arms["sam"].mean == 41
-    assert "Last step: undecided" in printed(report)
+    assert "Last step: SAM is undecided" in printed(report)
 
 
 def test_unpaired_and_failed_runs_are_named(pair: Path) -> None:
@@ -191,7 +192,7 @@ def test_half_an_experiment_is_summed_up_without_a_verdict(tmp_path: Path) -> No
     directory = write_experiment(tmp_path / "x", metrics={"a": ["em"]}, seeds=[0])
     write_run(directory, "baseline", 0, {"a": {200: {"em": 50.0}}})
     report = write_report(directory)
-    assert report.headline == "SAM: not enough seeds, because no seed has a score in both arms yet."
+    assert report.headline == "SAM cannot be judged: no seed has finished in both arms (em on a, last step)."
     assert report.scores[0].rows == (
         ("a", "em", "Baseline", "50.0", "-", "1", "-"),
         ("a", "em", "SAM", "-", "-", "0", "too few seeds"),
@@ -259,12 +260,6 @@ def test_several_experiments_have_one_summary(tmp_path: Path) -> None:
     assert reports.summary.columns[:3] == ("Experiment", "rho", "Evaluation set")
     assert [row[:2] for row in reports.summary.rows[::2]] == [("rho0.05", "0.05"), ("rho0.15", "0.15")]
     shown = printed(reports)
-    assert shown.count("SAM: undecided") == 2
+    assert shown.count("SAM is undecided") == 4  # a headline and an answer each
     assert "Experiments: score in percent" in shown
     assert report_many(directories[:1]).summary is None
-
-
-def test_no_experiment_is_a_mistake() -> None:
-    """An empty list is refused."""
-    with pytest.raises(UserError, match="give at least one"):
-        report_many([])

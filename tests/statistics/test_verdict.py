@@ -75,7 +75,7 @@ def test_verdict_follows_from_the_interval(found: list[tuple[float, float]], mar
     if decided.kind is Kind.EQUAL:
         assert max(-comparison.low, comparison.high) <= margin
     elif decided.kind in (Kind.BETTER, Kind.WORSE):
-        assert comparison.verdict == decided.kind.value
+        assert comparison.sign == (1 if decided.kind is Kind.BETTER else -1)
     assert decided.decided == (decided.kind not in (Kind.UNDECIDED, Kind.TOO_FEW_SEEDS))
 
 

@@ -1,4 +1,1 @@
-"""Outcomes: what is measured on a finished run, one file each.
-
-The numbers are computed from predictions and likelihoods, without torch. Only `quantized` needs a model.
-"""
+"""Outcomes: what is measured on a finished run, without torch but for `quantized`, which needs a model."""

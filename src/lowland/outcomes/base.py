@@ -1,4 +1,4 @@
-"""What an outcome is."""
+"""What an outcome is, and that of every metric."""
 
 from __future__ import annotations
 
@@ -10,25 +10,14 @@ from lowland.statistics import PairedComparison, Verdict, decide
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Something that is measured on a finished run.
+    """Something that is measured on a finished run."""
 
-    Attributes:
-        name: What it is called in tables.
-        unit: What its numbers are called, for example `points`.
-        better: Whether `higher` or `lower` is better.
-        margin: Difference within which two arms count as equal, in its unit.
-        description: One line for a reader who does not know it.
-        floor: Its value for the best answer that ignores the input; `None` where there is none.
-        ceiling: Its value for a perfect model; `None` where there is none.
-    """
-
-    name: str
-    unit: str
+    name: str  # as in tables
+    unit: str  # what its numbers are called, for example `points`
     better: Literal["higher", "lower"]
-    margin: float
-    description: str
-    floor: float | None = None
-    ceiling: float | None = None
+    margin: float  # difference within which two arms count as equal, in its unit
+    floor: float | None = None  # for the best answer that ignores the input; `None` where there is none
+    ceiling: float | None = None  # for a perfect model; `None` where there is none
 
     def judge(self, comparison: PairedComparison, adjusted_p: float | None = None) -> Verdict:
         """Decides between two arms whose pairs were compared; see `lowland.statistics.decide`."""
@@ -41,3 +30,8 @@ class Outcome:
             adjusted_p=adjusted_p,
             unit=self.unit,
         )
+
+
+def score(metric: str, floor: float = 0.0) -> Outcome:
+    """Returns the outcome of a metric in percent; `floor` is what one and the same answer to all reaches."""
+    return Outcome(name=metric, unit="points", better="higher", margin=0.5, floor=floor, ceiling=100.0)

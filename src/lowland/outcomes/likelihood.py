@@ -11,35 +11,16 @@ from scipy.special import softmax
 from lowland.outcomes.base import Outcome
 
 
-def _loss(name: str, unit: str, margin: float, description: str, ceiling: float | None = 0.0) -> Outcome:
-    return Outcome(
-        name=name, unit=unit, better="lower", margin=margin, description=description, ceiling=ceiling
-    )
+def _loss(name: str, unit: str, margin: float, ceiling: float | None = 0.0) -> Outcome:
+    return Outcome(name=name, unit=unit, better="lower", margin=margin, ceiling=ceiling)
 
 
-ANSWER_LOSS = _loss("loss of an answer", "nats", 0.02, "mean negative log-likelihood of the right answer")
-TOKEN_LOSS = _loss(
-    "loss of a token", "nats", 0.02, "mean negative log-likelihood of a token of the right answer"
-)
-BRIER = _loss(
-    "Brier score",
-    "",
-    0.005,
-    "mean squared distance of the labels' probabilities from the right ones, from 0 to 2",
-)
-CALIBRATION = _loss(
-    "calibration error",
-    "points",
-    0.5,
-    "mean distance between confidence and share of right answers, over bins of confidence",
-)
-FORGETTING = _loss(
-    "forgetting",
-    "nats a token",
-    0.02,
-    "rise of the loss on general text over the model before fine-tuning",
-    ceiling=None,
-)
+ANSWER_LOSS = _loss("loss of an answer", "nats", 0.02)  # mean negative log-likelihood of the right answer
+TOKEN_LOSS = _loss("loss of a token", "nats", 0.02)  # the same of one of its tokens
+BRIER = _loss("Brier score", "", 0.005)  # mean squared distance of the labels' probabilities, from 0 to 2
+CALIBRATION = _loss("calibration error", "points", 0.5)  # distance of confidence and share of right answers
+# The rise of the loss on general text over the model before fine-tuning.
+FORGETTING = _loss("forgetting", "nats a token", 0.02, ceiling=None)
 OUTCOMES = (ANSWER_LOSS, TOKEN_LOSS, BRIER, CALIBRATION)
 
 BINS = 15
@@ -74,8 +55,7 @@ def measure_labels(
         tokens: Tokens of each label, the end included; `None` for a model that writes none. `# (labels,)`
 
     Returns:
-        Outcome -> value, for `OUTCOMES`, without the loss of a token where there are none; and the bins of
-        the reliability diagram.
+        Outcome -> value, and the bins of the reliability diagram.
 
     Source:
         Brier, "Verification of forecasts expressed in terms of probability" (1950): the sum over labels,
@@ -105,7 +85,7 @@ def calibration(
         bins: Number of bins.
 
     Returns:
-        The error in points, 0 to 100, and the bins from low to high confidence.
+        The error in points, and the bins from low to high confidence.
 
     Source:
         Guo et al., "On calibration of modern neural networks" (2017).
@@ -120,20 +100,13 @@ def calibration(
     confidences = np.bincount(place, weights=confidence, minlength=bins) / filled
     shares = np.bincount(place, weights=right, minlength=bins) / filled
     distance = np.nan_to_num(np.abs(confidences - shares))
-    columns = {
-        "low": edges[:-1],
-        "high": edges[1:],
-        "answers": counts,
-        "confidence": confidences,
-        "right": shares,
-    }
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    columns = ("low", "high", "answers", "confidence", "right")
+    rows = zip(*(of.tolist() for of in (edges[:-1], edges[1:], counts, confidences, shares)), strict=True)
     error = 100 * float((counts * distance).sum() / len(values))
     return error, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _filled(values: ArrayLike, dimensions: int) -> np.ndarray:
-    """Takes numbers as an array of fp64, and refuses an empty one or another shape."""
     array = np.asarray(values, dtype=float)
     if array.ndim != dimensions or array.size == 0:
         raise ValueError(

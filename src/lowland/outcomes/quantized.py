@@ -18,19 +18,12 @@ from transformers.pytorch_utils import Conv1D
 
 @dataclass(frozen=True, kw_only=True)
 class Rounding:
-    """How weights are rounded.
-
-    Attributes:
-        name: What it is called.
-        bits: Bits of a weight.
-        group: Neighbouring inputs of an output that share a scale; `None` for all of them (per channel).
-        symmetric: Whether the grid is symmetric around 0; if not, it spans the group's range.
-    """
+    """How weights are rounded."""
 
     name: str
-    bits: int
-    group: int | None
-    symmetric: bool
+    bits: int  # of a weight
+    group: int | None  # neighbouring inputs of an output that share a scale; `None` for all (per channel)
+    symmetric: bool  # a grid symmetric around 0; if not, it spans the group's range
 
 
 INT8 = Rounding(name="int8", bits=8, group=None, symmetric=True)
@@ -86,12 +79,7 @@ def rounded_weights(model: nn.Module, rounding: Rounding) -> Iterator[int]:
     """Rounds the weights of a model's linear layers for as long as the context lasts.
 
     Afterwards every weight is bit for bit what it was: a copy of those of linear layers is kept meanwhile.
-
-    Yields:
-        How many numbers were rounded.
-
-    Raises:
-        ValueError: If the model has no linear layer to round.
+    Yields how many numbers were rounded.
     """
     weights = linear_weights(model)
     if not weights:

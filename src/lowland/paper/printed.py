@@ -25,9 +25,15 @@ class Layout:
     shown: bool = True  # whether the columns are printed; Table 3 prints the averages only
 
     @property
-    def average_metrics(self) -> tuple[str, ...]:
-        """The metrics of the average."""
-        return ("f1", "em") if self.average == "avg" else ("average",)
+    def averages(self) -> dict[str, list[str]]:
+        """The column of the average, if there is one, and its metrics."""
+        metrics = ["f1", "em"] if self.average == "avg" else ["average"]
+        return {} if self.average is None else {self.average: metrics}
+
+    @property
+    def heads(self) -> dict[str, list[str]]:
+        """The columns that are printed, the average first, and their metrics."""
+        return self.averages | {name: list(of) for name, of in self.columns.items() if self.shown}
 
 
 @dataclass(frozen=True, kw_only=True)

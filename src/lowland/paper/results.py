@@ -14,8 +14,10 @@ from lowland.report.formats import Value
 from lowland.report.points import Point
 from lowland.report.selection import Scores, Selection, keys_of
 from lowland.sam.config import SAMConfig
+from lowland.statistics import Summary, summarize
 
 Columns = dict[str, dict[str, float]]  # column -> metric -> percent
+Cells = Mapping[tuple[str, str], Summary]  # column and metric -> mean and spread over seeds
 
 DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fields(SAMConfig)}
 """The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
@@ -24,6 +26,18 @@ VARIED = ("sam.rho", "sam.ascent", "sam.ascent_examples", "sam.m", "sam.descent"
 """What the paper varies. Any other kind of SAM has no line in its tables."""
 
 LOW = 0.05  # the training fraction of Tables 6 and 7
+
+# Benchmark, whether on several tasks, and whether on all data -> tables.
+TABLES: Mapping[tuple[str, bool, bool], tuple[int, ...]] = {
+    ("superglue", True, True): (1, 9),
+    ("superglue", True, False): (6,),
+    ("glue", True, True): (2,),
+    ("cbqa", True, True): (4,),
+    ("cbqa", True, False): (7,),
+    ("cbqa", False, True): (5,),
+    ("tydiqa", True, True): (3, 8),
+    ("tydiqa", False, True): (3, 8),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +53,7 @@ class Result:
     def rho(self) -> float:
         """SAM's radius; 0 for the baseline."""
         value = self.settings.get("sam.rho")
-        return float(value) if isinstance(value, (int, float)) else math.nan
+        return float(value) if isinstance(value, int | float) else math.nan
 
     @property
     def plain(self) -> bool:
@@ -56,33 +70,41 @@ class Result:
             share = number / batch
         return share in (None, DEFAULTS["sam.ascent"]) and m == DEFAULTS["sam.m"] and self.plain
 
+    @property
+    def cells(self) -> Cells:
+        """The means over seeds."""
+        values: dict[tuple[str, str], list[float]] = {}
+        for columns in self.runs.values():
+            for column, metrics in columns.items():
+                for metric, value in metrics.items():
+                    values.setdefault((column, metric), []).append(value)
+        return {key: summarize(of_key) for key, of_key in values.items()}
 
-def find_results(points: Sequence[Point], table: int) -> list[Result]:
+
+def find_results(points: Sequence[Point], layout: Layout) -> list[Result]:
     """Finds what belongs in a table.
 
     Table 5 has in one row what was trained on one data set at a time, so results that differ in their tasks
     only are put together.
     """
-    groups: dict[str, list[tuple[Point, dict[int, Scores]]]] = {}
+    groups: dict[str, list[Point]] = {}
     for number, point in enumerate(points):
-        if table in tables_of_point(point) and (runs := point.scores(Selection.BEST)):
+        if layout.number in tables_of_point(point) and point.scores(Selection.BEST):
             rest = {key: value for key, value in point.settings.items() if key != "data.tasks"}
-            groups.setdefault(repr(sorted(rest.items())) if table == 5 else str(number), []).append(
-                (point, runs)
-            )
+            key = repr(sorted(rest.items())) if layout.number == 5 else str(number)
+            groups.setdefault(key, []).append(point)
     found = []
     for group in groups.values():
         scores: dict[int, Scores] = {}
-        for _, runs in group:
-            for seed, of_seed in runs.items():
+        for point in group:
+            for seed, of_seed in point.scores(Selection.BEST).items():
                 scores.setdefault(seed, {}).update(of_seed)
-        first = group[0][0]
         found.append(
             Result(
-                name=" + ".join(dict.fromkeys(point.name for point, _ in group)),
-                model=paper_model(first.model) or PurePath(first.model).name or first.model,
-                settings=first.settings,
-                runs={seed: columns_of(one, layouts()[table]) for seed, one in scores.items()},
+                name=" + ".join(dict.fromkeys(point.name for point in group)),
+                model=paper_model(group[0].model) or PurePath(group[0].model).name or group[0].model,
+                settings=group[0].settings,
+                runs={seed: columns_of(one, layout) for seed, one in scores.items()},
             )
         )
     return found
@@ -110,23 +132,14 @@ def columns_of(scores: Scores, layout: Layout) -> Columns:
     """Puts a run's scores in a table's columns, the average among them; what it lacks is left out."""
     columns: Columns = {}
     for column, metrics in layout.columns.items():
-        values = {
-            printed: scores[key]
-            for printed, key in metrics.items()
-            if key in scores and not math.isnan(scores[key])
-        }
+        known = {printed: scores.get(key, math.nan) for printed, key in metrics.items()}
+        values = {printed: value for printed, value in known.items() if not math.isnan(value)}
         # Half a column would be averaged as if it were the whole.
         if len(values) == len(metrics) or (column == "MNLI" and values):
             columns[column] = values
     if layout.average is not None and columns:
         columns[layout.average] = average_columns(columns, by_metric=layout.average == "avg")
     return columns
-
-
-def is_partial(columns: Columns, layout: Layout) -> bool:
-    """Says whether columns are missing, so that the average is not the paper's."""
-    cells = sum(len(columns.get(column, {})) for column in layout.columns)
-    return cells < sum(len(metrics) for metrics in layout.columns.values())
 
 
 def paper_model(name: str) -> str | None:
@@ -149,17 +162,7 @@ def tables_of_point(point: Point) -> tuple[int, ...]:
     benchmarks = {name.partition("/")[0] for name in point.metrics} - {"dpr"}
     if fraction not in (1, LOW) or len(benchmarks) != 1:
         return ()
-    tables: dict[tuple[str, bool, bool], tuple[int, ...]] = {
-        ("superglue", True, True): (1, 9),
-        ("superglue", True, False): (6,),
-        ("glue", True, True): (2,),
-        ("cbqa", True, True): (4,),
-        ("cbqa", True, False): (7,),
-        ("cbqa", False, True): (5,),
-        ("tydiqa", True, True): (3, 8),
-        ("tydiqa", False, True): (3, 8),
-    }
-    found = tables.get((benchmarks.pop(), several, fraction == 1), ())
+    found = TABLES.get((benchmarks.pop(), several, fraction == 1), ())
     columns = layouts()[found[0]].columns.values() if found else ()
     ours = {key for column in columns for key in column.values()}
     return found if ours & set(keys_of(point.metrics)) else ()

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland.paper.printed import Layout, PrintedRow, layouts, printed_rows
-from lowland.paper.results import (
-    DEFAULTS,
-    Result,
-    as_in_paper,
-    find_results,
-    is_partial,
-    tables_of_point,
-)
+from lowland.paper.results import DEFAULTS, Cells, Result, as_in_paper, find_results, tables_of_point
 from lowland.report.along import draw_panels, setting_figures
-from lowland.report.comparison import pair_seeds
-from lowland.report.figures import PANELS_PER_ROW, draw
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.points import Point, beside_sam, find_lines, find_points
-from lowland.report.result import Written
 from lowland.report.runs import Experiment
 from lowland.report.selection import AVERAGE, Selection
-from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
+from lowland.report.tables import NONE
 from lowland.report.words import count, spread
-from lowland.report.write import write_together
-from lowland.statistics import Summary, summarize
+from lowland.report.write import Written, write_together
+from lowland.statistics import Summary
 
 METRICS: Mapping[str, str] = {
     "f1": "F1",
@@ -43,17 +32,6 @@ METRICS: Mapping[str, str] = {
 }
 GAINS = (1, 2, 3, 4, 5, 6, 7)  # tables 8 and 9 repeat what these say, in more detail
 SENSITIVITY: Mapping[str, str] = {"sam.rho": "rho", "sam.ascent": "a", "sam.m": "m"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One line of a table, the paper's or ours."""
-
-    label: str  # the model, and SAM with its radius
-    source: str  # `paper`, or the experiment
-    cells: Mapping[tuple[str, str], Summary]  # column and metric -> mean and spread over seeds
-    partial: bool = False  # whether columns are missing, so that the average is not the paper's
-    swept: str = ""  # the setting and value of a line of Table 9
 
 
 def write_paper(experiments: Sequence[Experiment], out: Path) -> Written:
@@ -72,127 +50,97 @@ def write_paper(experiments: Sequence[Experiment], out: Path) -> Written:
 def _figures(points: Sequence[Point]) -> dict[str, bytes]:
     """Draws Figure 1, closed-book questions along the fraction of the data, and Figure 2, SAM's settings."""
     lines = find_lines(points)
-    questions = [line for line in lines if line.setting == "data.fraction"]
-    files = {
-        name.replace("fraction", "figure-1"): content
-        for name, content in setting_figures(questions, Selection.BEST).items()
-    }
+    fraction = setting_figures([one for one in lines if one.setting == "data.fraction"], Selection.BEST)
+    files = {name.replace("fraction", "figure-1"): content for name, content in fraction.items()}
     of_table = [line for line in lines if 9 in tables_of_point(next(iter(line.points.values())))]
     along = [[line for line in of_table if line.setting == setting] for setting in SENSITIVITY]
-    panels = [("", "average score", found, (AVERAGE, "all")) for found in along if found]
-    if panels:
-        columns = min(len(panels), PANELS_PER_ROW)
-        files |= draw("figure-2", lambda figure: draw_panels(figure, panels, Selection.BEST, columns))
-    return files
+    panels = [(found, (AVERAGE, "all")) for found in along if found]
+    return files | (draw_panels("figure-2", panels, Selection.BEST) if panels else {})
 
 
-def paper_tables(points: Sequence[Point]) -> tuple[Table, ...]:
+def paper_tables(points: Sequence[Point]) -> list[Table]:
     """Makes those of the paper's tables that any point belongs to, and one of the relative gains."""
     tables = [*(_table(points, layout) for layout in layouts().values()), gains_table(points)]
-    return tuple(table for table in tables if table.rows)
+    return [table for table in tables if table.rows]
 
 
 def _table(points: Sequence[Point], layout: Layout) -> Table:
-    number = layout.number
-    lines = _sensitivity(points) if number == 9 else _lines(find_results(points, number), layout)
-    heads: dict[str, Sequence[str]] = {layout.average: layout.average_metrics} if layout.average else {}
-    heads |= {column: list(metrics) for column, metrics in layout.columns.items() if layout.shown}
-    swept = number == 9
+    swept = layout.number == 9
+    rows = _sensitivity(points, layout) if swept else _rows(find_results(points, layout), layout)
     notes = [
         "Every score is the best of all checkpoints, for each task and metric on its own, as in the paper."
     ]
-    if any(line.partial for line in lines):
+    if any(record["partial"] == "true" for _, record in rows):
         notes.append("* The average of the columns that are there, which is not the paper's.")
-    if any(summary.n > 1 for line in lines for summary in line.cells.values()):
+    if any(len(point.runs) > 1 for point in points):
         notes.append("Means over seeds; the paper has one run of each.")
-    labelled = [(*([line.swept] if swept else []), line.label, line.source) for line in lines]
-    return Table(
-        name=f"table-{number}",
-        title=f"Table {number}: {layout.title}",
-        columns=(
-            *(["Setting"] if swept else []),
-            *("Model", "Source"),
-            *(f"{head} {' / '.join(METRICS[one] for one in of)}".strip() for head, of in heads.items()),
-        ),
-        align="l" * (2 + swept) + "r" * len(heads),
-        rows=tuple(
-            (*labels, *(_cell(line, head, metrics, layout) for head, metrics in heads.items()))
-            for labels, line in zip(labelled, lines, strict=True)
-        ),
-        notes=tuple(notes),
-        records=tuple(
-            _record(layout, line, head, metric)
-            for line in lines
-            for head, metrics in heads.items()
-            for metric in metrics
-        ),
+    metrics = {head: " / ".join(METRICS[one] for one in of) for head, of in layout.heads.items()}
+    heads = [f">{head} {of}".strip() for head, of in metrics.items()]
+    columns = [*(["Setting"] if swept else []), "Model", "Source", *heads]
+    return make_table(
+        f"table-{layout.number}", f"Table {layout.number}: {layout.title}", columns, rows, notes
     )
 
 
-def _cell(line: Line, column: str, metrics: Sequence[str], layout: Layout) -> str:
-    found = [line.cells.get((column, metric)) for metric in metrics]
-    if not any(found):
-        return NONE
-    starred = "*" if line.partial and column == layout.average else ""
-    return " / ".join(f"{one.mean:.1f}" if one else NONE for one in found) + starred
+def _row(
+    layout: Layout, label: str, source: str, cells: Cells, *, partial: bool = False, swept: str = ""
+) -> Row:
+    """Makes one line of a table, the paper's or ours; `partial` where columns are missing."""
+    record: dict[str, Value] = {"model": label, "source": source, "partial": str(partial).lower()}
+    texts = [label, source]
+    if layout.number == 9:
+        texts, record = [swept, *texts], {"setting": swept, **record}
+    for column, metrics in layout.heads.items():
+        means = {metric: cells[column, metric].mean for metric in metrics if (column, metric) in cells}
+        record |= {f"{column} {metric}": means.get(metric) for metric in metrics}
+        text = " / ".join(f"{means[metric]:.1f}" if metric in means else NONE for metric in metrics)
+        starred = "*" if partial and column == layout.average else ""
+        texts.append(text + starred if means else NONE)
+    return tuple(texts), record
 
 
-def _record(layout: Layout, line: Line, column: str, metric: str) -> dict[str, Value]:
-    summary = line.cells.get((column, metric))
-    return {
-        "table": layout.number,
-        "setting": line.swept,
-        "model": line.label,
-        "source": line.source,
-        "column": column,
-        "metric": metric,
-        "value": summary.mean if summary else None,
-        "sd": summary.sd if summary else None,
-        "seeds": summary.n if summary else None,
-        "partial": str(line.partial and column == layout.average).lower(),
-    }
-
-
-def _lines(results: Sequence[Result], layout: Layout) -> list[Line]:
+def _rows(results: Sequence[Result], layout: Layout) -> list[Row]:
     """Orders the lines as the paper does: by size, without SAM before with it, the paper's line first."""
     printed = [row for row in printed_rows() if row.table == layout.number]
-    order = list(dict.fromkeys([row.model for row in printed] + sorted({r.model for r in results})))
-    lines: list[Line] = []
-    for model in order:
-        rows = [row for row in printed if row.model == model]
-        of_model = [result for result in results if result.model == model]
-        if of_model:
-            lines += [_printed(row) for row in rows if row.sam_rho is None]
-            for result in (result for result in of_model if not result.rho):
-                lines += _ours(result, model, layout)
-            lines += [_printed(row) for row in rows if row.sam_rho is not None]
-            for result in as_in_paper(of_model, layout.number):
-                lines += _ours(result, f"{model} + SAM ({result.rho:g})", layout)
+    chosen = [*(one for one in results if not one.rho), *as_in_paper(results, layout.number)]
+    lines: list[Row] = []
+    for model in dict.fromkeys([row.model for row in printed] + sorted({one.model for one in results})):
+        if all(result.model != model for result in results):
+            continue
+        for with_sam in (False, True):
+            lines += [
+                _printed(row, layout)
+                for row in printed
+                if row.model == model and (row.sam_rho is not None) is with_sam
+            ]
+            for one in (
+                one for one in chosen if one.model == model and bool(one.rho) is with_sam and one.cells
+            ):
+                lines.append(_ours(one, f"{model} + SAM ({one.rho:g})" if with_sam else model, layout))
     return lines
 
 
-def _sensitivity(points: Sequence[Point]) -> list[Line]:
+def _sensitivity(points: Sequence[Point], layout: Layout) -> list[Row]:
     """Makes the three blocks of Table 9, along rho, a and m."""
     of_table = [point for point in points if 9 in tables_of_point(point) and point.with_sam]
-    lines: list[Line] = []
+    lines: list[Row] = []
     for along in (along for along in find_lines(of_table) if along.setting in SENSITIVITY):
         for value, point in along.points.items():
-            for result in (result for result in find_results([point], 9) if result.plain):
+            for result in (one for one in find_results([point], layout) if one.plain and one.cells):
                 swept, model = f"{SENSITIVITY[along.setting]} = {value:g}", result.model
-                usual = result.rho == DEFAULTS["sam.rho"]
-                if along.setting == "sam.rho":
-                    usual = result.usual_ascent
+                by_rho = along.setting == "sam.rho"
+                usual = result.usual_ascent if by_rho else result.rho == DEFAULTS["sam.rho"]
                 place = (9, model, along.setting, value)
                 lines += [
-                    _printed(row, swept)
+                    _printed(row, layout, swept)
                     for row in printed_rows()
                     if usual and (row.table, row.model, row.swept, row.swept_value) == place
                 ]
-                lines += _ours(result, f"{model} + SAM ({value:g})", layouts()[9], swept)
+                lines.append(_ours(result, f"{model} + SAM ({value:g})", layout, swept))
     return lines
 
 
-def _printed(row: PrintedRow, swept: str = "") -> Line:
+def _printed(row: PrintedRow, layout: Layout, swept: str = "") -> Row:
     radius = row.sam_rho if row.swept_value is None else row.swept_value
     cells = {
         (column, metric): Summary(mean=value, sd=math.nan, n=1)
@@ -200,21 +148,14 @@ def _printed(row: PrintedRow, swept: str = "") -> Line:
         for metric, value in metrics.items()
     }
     sam = "" if radius is None else f" + SAM ({radius:g})"
-    return Line(label=f"{row.model}{sam}", source="paper", cells=cells, swept=swept)
+    return _row(layout, f"{row.model}{sam}", "paper", cells, swept=swept)
 
 
-def _ours(result: Result, label: str, layout: Layout, swept: str = "") -> list[Line]:
-    values: dict[tuple[str, str], list[float]] = {}
-    for columns in result.runs.values():
-        for column, metrics in columns.items():
-            for metric, value in metrics.items():
-                values.setdefault((column, metric), []).append(value)
-    if not values:
-        return []
-    cells = {key: summarize(of_key) for key, of_key in values.items()}
+def _ours(result: Result, label: str, layout: Layout, swept: str = "") -> Row:
     source = f"{result.name}, {count(len(result.runs), 'seed')}"
-    partial = any(is_partial(columns, layout) for columns in result.runs.values())
-    return [Line(label=label, source=source, cells=cells, partial=partial, swept=swept)]
+    wanted = {column: len(metrics) for column, metrics in layout.columns.items()}
+    partial = any(len(of.get(one, ())) < n for of in result.runs.values() for one, n in wanted.items())
+    return _row(layout, label, source, result.cells, partial=partial, swept=swept)
 
 
 def relative_gain(standard: float, sam: float) -> float:
@@ -233,56 +174,27 @@ def gains_table(points: Sequence[Point]) -> Table:
     """Makes the table of gains: of the average where a table has one, else of every column and metric."""
     rows: list[Row] = []
     for number in GAINS:
-        layout, results = layouts()[number], find_results(points, number)
-        columns: Mapping[str, Iterable[str]] = layout.columns
-        if layout.average is not None:
-            columns = {layout.average: layout.average_metrics}
-        scores = [(column, metric) for column, metrics in columns.items() for metric in metrics]
-        baselines = [(beside_sam(one.settings), one) for one in results if one.rho == 0]
-        both = [
-            (one, baseline)
-            for one in as_in_paper(results, number)
-            for same, baseline in baselines
-            if same == beside_sam(one.settings)
-        ]
-        for result, baseline, column, metric in ((*pair, *score) for pair in both for score in scores):
-            standard, sam = (
-                {seed: of[column][metric] for seed, of in one.runs.items() if metric in of.get(column, {})}
-                for one in (baseline, result)
-            )
-            paired = pair_seeds(standard, sam)
-            if paired.n == 0:
-                continue
-            ours = relative_gain(paired.reference.mean, paired.arm.mean)
-            theirs = paper_gain(number, result.model, result.rho, column, metric)
-            cells = (
-                str(number),
-                f"{result.model} + SAM ({result.rho:g})",
-                f"{column} {metric}",
-                spread(paired.reference),
-                spread(paired.arm),
-                difference_cell(paired),
-                str(paired.n),
-                *(NONE if math.isnan(gain) else f"{gain:+.1f}%" for gain in (ours, theirs)),
-            )
-            record: dict[str, Value] = {
-                "table": number,
-                "model": result.model,
-                "rho": result.rho,
-                "experiment": result.name,
-                "column": column,
-                "metric": metric,
-                "baseline_mean": paired.reference.mean,
-                "sam_mean": paired.arm.mean,
-                **paired_record(paired),
-                "relative_gain": ours,
-                "relative_gain_in_the_paper": theirs,
-            }
-            rows.append((cells, record))
+        layout = layouts()[number]
+        results = find_results(points, layout)
+        scores = [(column, one) for column, of in (layout.averages or layout.columns).items() for one in of]
+        for sam in as_in_paper(results, number):
+            alike = [one for one in results if beside_sam(one.settings) == beside_sam(sam.settings)]
+            for baseline in (one for one in alike if one.rho == 0):
+                for column, metric in (key for key in scores if key in sam.cells and key in baseline.cells):
+                    before, after = baseline.cells[column, metric], sam.cells[column, metric]
+                    ours = relative_gain(before.mean, after.mean)
+                    theirs = paper_gain(number, sam.model, sam.rho, column, metric)
+                    gains = (NONE if math.isnan(gain) else f"{gain:+.1f}%" for gain in (ours, theirs))
+                    label = f"{sam.model} + SAM ({sam.rho:g})"
+                    cells = (label, f"{column} {metric}", spread(before), spread(after), *gains)
+                    record: dict[str, Value] = {"table": number, "model": sam.model, "rho": sam.rho}
+                    record |= {"experiment": sam.name, "column": column, "metric": metric}
+                    record |= {"baseline_mean": before.mean, "sam_mean": after.mean, "relative_gain": ours}
+                    rows.append(((str(number), *cells), record | {"relative_gain_in_the_paper": theirs}))
     return make_table(
         "gains",
         "What SAM gains",
-        f">Table, Model, Score, >Baseline, >SAM, >{DIFFERENCE}, >Seeds, >Gain, >Paper's gain",
+        ">Table, Model, Score, >Baseline, >SAM, >Gain, >Paper's gain",
         rows,
         ["Gain: in percent of the baseline's score, cut to one decimal as in the paper's text."],
     )
@@ -290,10 +202,9 @@ def gains_table(points: Sequence[Point]) -> Table:
 
 def paper_gain(table: int, model: str, rho: float, column: str, metric: str) -> float:
     """Returns the gain that follows from the paper's figures; nan where it has none."""
-    found: dict[bool, float] = {}
-    for row in printed_rows():
-        if (row.table, row.model) == (table, model) and row.sam_rho in (None, rho):
-            value = row.scores.get(column, {}).get(metric)
-            if value is not None:
-                found[row.sam_rho is not None] = value
-    return relative_gain(found[False], found[True]) if len(found) == 2 else math.nan
+    rows = [row for row in printed_rows() if (row.table, row.model) == (table, model)]
+    standard, sam = (
+        next((row.scores.get(column, {}).get(metric) for row in rows if row.sam_rho == radius), None)
+        for radius in (None, rho)
+    )
+    return math.nan if standard is None or sam is None else relative_gain(standard, sam)

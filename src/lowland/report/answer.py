@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lowland.report.comparison import Comparison, Measured, Scored
 from lowland.report.runs import title_of
 from lowland.report.words import count, duration, signed, spread
-from lowland.statistics import Kind, PairedComparison, Spread, Verdict, power, summarize
+from lowland.statistics import Kind, Spread, Verdict, power, summarize
 
 FIRST_SEEDS = 5  # seeds to begin with, where nothing is known of the spread
 FEASIBLE = 40  # more seeds than these are not advised
@@ -29,31 +29,21 @@ def headline(comparison: Comparison) -> str:
     if not comparison.scored:
         return f"{comparison.experiment.name}: no run has finished with a score yet."
     first = comparison.scored[0]
-    row, way = first.rows[0], f"at the {first.selection.step}"
-    if not row.paired:
-        ((arm, summary),) = row.arms.items()
-        took = summarize(list(comparison.seconds[arm].values())).mean
-        time = "" if math.isnan(took) else f"; training took {duration(took)} a run"
-        return f"{title_of(arm)}: {row.title} {spread(summary)} {way} ({count(summary.n, 'seed')}){time}."
-    reference = comparison.experiment.reference
-    against = "" if reference == "baseline" else f" against {title_of(reference)}"
-    return " ".join(
-        f"{title_of(arm)}: {row.verdicts[arm].words}{against} in {row.title} ({_figures(paired)}, {way})."
-        if paired.n
-        else f"{title_of(arm)}: not enough seeds, because no seed has a score in both arms yet."
-        for arm, paired in row.paired.items()
+    if first.rows[0].paired:
+        return told(first)
+    ((arm, summary),) = first.rows[0].arms.items()
+    took = duration(summarize(list(comparison.seconds[arm].values())).mean)
+    return (
+        f"{title_of(arm)}: {first.rows[0].title} {spread(summary)} at the {first.selection.step} "
+        f"({count(summary.n, 'seed')}); training took {took} a run."
     )
 
 
-def in_short(scored: Scored) -> list[str]:
-    """Says what came out under another selection; nothing where no two runs can be compared."""
-    compared = {arm: paired for arm, paired in scored.rows[0].paired.items() if paired.n}
-    parts = [
-        f"{f'{title_of(arm)} ' if len(compared) > 1 else ''}{scored.rows[0].verdicts[arm].words} "
-        f"({_figures(paired)})"
-        for arm, paired in compared.items()
-    ]
-    return [f"{scored.selection.label.capitalize()}: {'; '.join(parts)}."] if parts else []
+def told(scored: Scored) -> str:
+    """Says what came out for the score that decides under a selection."""
+    row = scored.rows[0]
+    found = "; ".join(f"{title_of(arm)} {describe(verdict)}" for arm, verdict in row.verdicts.items())
+    return f"{found} ({row.title}, {scored.selection.step})."
 
 
 def answer_of(comparison: Comparison, beside: Sequence[Measured]) -> tuple[str, ...]:
@@ -73,28 +63,13 @@ def answer_of(comparison: Comparison, beside: Sequence[Measured]) -> tuple[str, 
     return answer(reference, judged, others, f"at the {way.selection.step}")
 
 
-def _figures(paired: PairedComparison) -> str:
-    figures = [f"{signed(paired.difference)} points"]
-    if paired.equal_differences:
-        figures.append("the same for every seed")
-    elif math.isfinite(paired.low):
-        figures.append(f"95% interval {signed(paired.low)} to {signed(paired.high)}")
-    return ", ".join([*figures, count(paired.n, "seed")])
-
-
 def answer(
     reference: str, judged: Sequence[Judged], others: Sequence[Judged] = (), where: str = "at the last step"
 ) -> tuple[str, str, str, str]:
     """Says in four lines what was compared, the score, the strongest other verdict, and what to do.
 
-    Args:
-        reference: The arm with which the others are compared.
-        judged: The verdicts on the score that decides, one for each other arm.
-        others: The verdicts on whatever else was measured.
-        where: Where the scores are from.
+    `judged` are the verdicts on the score that decides, one for each other arm.
     """
-    if not judged or len({one.outcome for one in judged}) > 1:
-        raise ValueError("An answer needs one outcome, and a verdict on it for each arm.")
     seeds = max(one.verdict.comparison.n for one in judged)
     compared = (
         f"Compared: {', '.join(one.arm for one in judged)} with {reference} over {count(seeds, 'seed')}, "
@@ -148,13 +123,12 @@ def _beside(others: Sequence[Judged]) -> str:
     decided = [one for one in others if one.verdict.kind in (Kind.BETTER, Kind.WORSE)]
     if decided:
         return f"Other outcomes: {_told(min(decided, key=lambda one: one.verdict.p))}."
-    kinds = dict.fromkeys(one.verdict.kind.value for one in others)
-    said = f"Other outcomes: {count(len(others), 'verdict')}, none better or worse ({', '.join(kinds)})"
+    kinds = ", ".join(dict.fromkeys(one.verdict.kind.value for one in others))
+    said = f"Other outcomes: {count(len(others), 'verdict')}, none better or worse ({kinds})"
     open_ = [one for one in others if one.verdict.kind is Kind.UNDECIDED]
-    if len(others) > 1 and open_:
-        # So many verdicts are strict with each; what stands out is still worth a look.
-        said += f"; the closest: {_told(min(open_, key=lambda one: one.verdict.comparison.p))}"
-    return f"{said}."
+    # So many verdicts are strict with each; what stands out is still worth a look.
+    near = min(open_, key=lambda one: one.verdict.comparison.p) if len(others) > 1 and open_ else None
+    return f"{said}; the closest: {_told(near)}." if near else f"{said}."
 
 
 def _told(one: Judged) -> str:

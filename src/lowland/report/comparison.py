@@ -9,8 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lowland.outcomes.base import Outcome
-from lowland.outcomes.score import score
+from lowland.outcomes.base import Outcome, score
 from lowland.report.runs import Experiment, Run, title_of
 from lowland.report.selection import AVERAGE, Key, Scores, Selection, average, keys_of, score_run
 from lowland.report.words import count
@@ -75,11 +74,8 @@ def compare(experiment: Experiment, floors: Mapping[Key, float] = MappingProxyTy
     """Scores an experiment: at the step chosen on held-out data where there is some, and at the last step.
 
     Of an arm the seeds count that finished in it and in the reference. Where there is none in any arm, each
-    arm's finished runs are summed up on their own and nothing is compared.
-
-    Args:
-        experiment: The experiment.
-        floors: What a model scores that gives all examples the same answer, where it is known; else 0.
+    arm's finished runs are summed up on their own and nothing is compared. `floors` are what a model scores
+    that gives all examples the same answer, where it is known; else 0.
     """
     finished = {arm: experiment.finished(arm) for arm in experiment.arms}
     first, *others = finished.values()
@@ -223,9 +219,6 @@ def _caveats(
     for warning, titles in warnings.items():
         where = ", ".join(titles) if len(titles) <= 3 else f"{len(titles)} of {len(experiment.runs)} runs"
         yield f"{warning} ({where})"
-    yield from experiment.notes
-    for run in experiment.runs:
-        yield from run.notes
 
 
 def _rises(runs: Sequence[Run]) -> bool:

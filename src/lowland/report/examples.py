@@ -16,21 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lowland.errors import UserError
-from lowland.outcomes.flips import Flips, find_flips, flip_rows
-from lowland.outcomes.score import Classes, score_classes
 from lowland.report.comparison import Scored
-from lowland.report.runs import Experiment
+from lowland.report.runs import Experiment, parse, reading, take
 from lowland.statistics import CrossedInterval, crossed_interval
 
 MOST_CLASSES = 20  # a set with more different targets has no table of classes
-MOST_FLIPS = 50  # flips of an evaluation set and arm that are written, the most telling ones
+MOST_FLIPS = 50  # flips of an evaluation set and arm that are written
+OTHER = "(other)"  # the column of predictions that are no class
 
 SHARE_DIGITS = 1e-6
 """A share of right answers in percent, computed twice, agrees to far more than this; other metrics do not."""
 
 Texts = tuple[str, ...]
-NOTHING: tuple[Texts, Texts, Texts] = ((), (), ())
+Rows = tuple[Texts, Texts, Texts]  # inputs, targets and predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ class AnsweredSet:
         return 100 * max(Counter(self.targets).values()) / len(self.targets)
 
     def interval(self, arm: str) -> CrossedInterval | None:
-        """Computes the interval for an arm's difference on other examples of this kind, too, in points.
+        """Computes the interval of an arm's difference on other examples of this kind, too, in points.
 
         `None` for a single seed or example, and where the arms have the same examples right.
         """
@@ -77,23 +75,47 @@ class AnsweredSet:
             return None  # without a flip there is no spread to go by
         return crossed_interval(100.0 * reference, 100.0 * other)
 
-    def flips(self, arm: str) -> Flips:
-        """Finds the examples that an arm has right and the reference wrong, and the other way round."""
-        return find_flips(self.right[self.reference], self.right[arm])
+    def flips(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
+        """Says what the arm alone has right, and what the reference alone, each `# (seeds, examples)`."""
+        before, after = self.right[self.reference], self.right[arm]
+        return after & ~before, before & ~after
 
     def telling(self, arm: str, most: int = MOST_FLIPS) -> list[dict[str, object]]:
-        """Lists an arm's most telling flips, with what was asked, what is right and what each seed wrote."""
-        told = self.flips(arm).telling[:most]
-        wrote = [list(self.predictions[one].values()) for one in (self.reference, arm)]
-        return flip_rows(told, self.inputs, self.targets, *wrote)
+        """Lists the examples on which an arm differs, those that flip the same way in most seeds first."""
+        gained, lost = (flipped.sum(0) for flipped in self.flips(arm))  # (examples,)
+        order = np.argsort(-np.abs(gained - lost), kind="stable").tolist()
+        runs = {"reference": self.predictions[self.reference], "arm": self.predictions[arm]}
+        return [
+            {
+                "example": place,
+                "inputs": self.inputs[place],
+                "targets": self.targets[place],
+                "gained": int(gained[place]),
+                "lost": int(lost[place]),
+                "seeds": len(self.predictions[arm]),
+                **{name: [texts[place] for texts in of_arm.values()] for name, of_arm in runs.items()},
+            }
+            for place in [place for place in order if gained[place] or lost[place]][:most]
+        ]
 
-    def classes(self, arm: str) -> Classes | None:
-        """Scores each class over all seeds of an arm; `None` where the targets are no classes."""
+    def confusion(self, arm: str) -> tuple[list[str], np.ndarray] | None:
+        """Counts an arm's predictions over all seeds; `None` where the targets are no classes.
+
+        Returns:
+            What the columns stand for: the classes and, where it is needed, `(other)`. A row for each class:
+            how often it was predicted as each column.
+        """
         labels = sorted(set(self.targets))
         if not 1 < len(labels) <= MOST_CLASSES or len(labels) > len(self.targets) / 2:
             return None
-        runs = self.predictions[arm].values()
-        return score_classes(self.targets * len(runs), [text for of_seed in runs for text in of_seed], labels)
+        columns = [*labels, OTHER]
+        places = {label: place for place, label in enumerate(labels)}
+        counts = np.zeros((len(labels), len(columns)), dtype=int)
+        for texts in self.predictions[arm].values():
+            for target, text in zip(self.targets, texts, strict=True):
+                counts[places[target], places.get(text, -1)] += 1
+        shown = len(columns) if counts[:, -1].any() else len(labels)
+        return columns[:shown], counts[:, :shown]
 
 
 def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, ...]:
@@ -109,13 +131,12 @@ def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, 
             for arm, steps in scored.steps.items()
             for seed in seeds
         }
-        inputs, targets, _ = next(iter(read.values()), NOTHING)
+        inputs, targets, _ = next(iter(read.values()), ((), (), ()))
         if not targets or any(own[1] != targets for own in read.values()):
             continue
         share = {run: 100 * sum(map(str.__eq__, targets, own[2])) / len(targets) for run, own in read.items()}
         for metric in metrics:
-            values = {(arm, seed): scored.runs[arm][seed][name, metric] for arm, seed in read}
-            if all(abs(share[run] - values[run]) <= SHARE_DIGITS for run in read):
+            if all(abs(share[a, s] - scored.runs[a][s][name, metric]) <= SHARE_DIGITS for a, s in read):
                 told = {arm: {seed: read[arm, seed][2] for seed in seeds} for arm in scored.runs}
                 one = AnsweredSet(name=name, metric=metric, inputs=inputs, targets=targets, predictions=told)
                 found.append(one)
@@ -123,21 +144,15 @@ def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, 
     return tuple(found)
 
 
-def _read(file: Path) -> tuple[Texts, Texts, Texts]:
+def _read(file: Path) -> Rows:
     """Reads inputs, targets and predictions; none where there is no file."""
     rows = []
     for number, line in enumerate(file.read_bytes().splitlines() if file.is_file() else (), start=1):
-        try:
-            row = json.loads(line)
-            rows.append((row["inputs"], row["targets"], row["prediction"]))
-            if not all(isinstance(text, str) for text in rows[-1]):
-                raise TypeError
-        except (ValueError, KeyError, TypeError):
-            raise UserError(
-                f"{file}, line {number}: this is no prediction, which has the texts inputs, targets and "
-                "prediction. Remove the file to report without it."
-            ) from None
-    inputs, targets, predictions = zip(*rows, strict=True) if rows else NOTHING
+        where = f"{file}, line {number}"
+        with reading(where):
+            row = parse(line, where)
+            rows.append(tuple(take(row, name, str) for name in ("inputs", "targets", "prediction")))
+    inputs, targets, predictions = zip(*rows, strict=True) if rows else ((), (), ())
     return inputs, targets, predictions
 
 

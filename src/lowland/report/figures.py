@@ -16,7 +16,6 @@ from lowland.report.comparison import Comparison
 from lowland.report.formats import plain
 from lowland.report.runs import Metrics, Run, title_of
 from lowland.report.selection import AVERAGE, average, evaluated, scores_at
-from lowland.report.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +35,13 @@ STYLES = (
     ("#7F7F7F", "X", "-"),
 )
 INK, PAPER = "#1a1a1a", "#ffffff"  # of text and ground, for which a page may put its own
-PANEL_WIDTH, PANEL_HEIGHT, PANELS_PER_ROW = 2.3, 1.9, 3  # inches: three panels fill the width of a page
-SINGLE_WIDTH, SINGLE_HEIGHT = 3.4, 2.6  # and one alone a column
+PANELS_PER_ROW = 3  # they fill the width of a page
 LEAST_RANGE = 2.0  # percentage points that a scale of scores spans at least
+ERROR = "mean over seeds; band: ± 1 standard error"
 
 _STYLE: dict[Any, Any] = {
-    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
+    "font.size": 8,
+    **dict.fromkeys(("axes.titlesize", "axes.labelsize"), 8),
     **dict.fromkeys(("legend.fontsize", "legend.title_fontsize", "xtick.labelsize", "ytick.labelsize"), 7),
     "legend.frameon": False,
     "lines.linewidth": 1.2,
@@ -50,15 +50,14 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
-    "grid.linewidth": 0.5,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     # Names are data: a dollar sign in one is no formula.
     "text.parse_math": False,
 }
 
 
-def draw(name: str, draw_on: Callable[[Figure], None]) -> dict[str, bytes]:
-    """Draws a figure; returns the names and contents of a PNG and an SVG."""
+def draw(name: str, panels: int, draw_on: Callable[[Figure, list[Axes]], None]) -> dict[str, bytes]:
+    """Draws a figure of panels in rows; returns the names and contents of a PNG and an SVG."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -73,8 +72,13 @@ def draw(name: str, draw_on: Callable[[Figure], None]) -> dict[str, bytes]:
         matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": name})
         # A name in a script that the font lacks shows boxes; that is no reason to have no figure.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(layout="constrained")
-        draw_on(figure)
+        columns = min(panels, PANELS_PER_ROW)
+        rows = math.ceil(panels / columns)
+        figure = Figure(layout="constrained", figsize=(max(3.4, 2.3 * columns), 1.9 * rows + 0.7))
+        grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes in grid[panels:]:
+            axes.set_visible(False)
+        draw_on(figure, grid[:panels])
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": "lowland"})):
             file = io.BytesIO()
             figure.savefig(file, format=kind, dpi=200, metadata=metadata)
@@ -94,28 +98,19 @@ def draw_line(
         axes.fill_between(x, means - errors, means + errors, color=colour, alpha=0.2, lw=0)
 
 
-def panel_grid(figure: Figure, panels: int, columns: int, *, sharey: bool = False) -> list[Axes]:
-    """Makes a figure's panels in rows, and sizes it by them."""
-    rows = math.ceil(panels / columns)
-    width = SINGLE_WIDTH if columns == 1 else PANEL_WIDTH * columns
-    height = SINGLE_HEIGHT if rows == columns == 1 else PANEL_HEIGHT * rows + 0.4
-    figure.set_size_inches(width, height)
-    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
-    for axes in grid[panels:]:
-        axes.set_visible(False)
-    return grid[:panels]
+def add_legend(figure: Figure, grid: Sequence[Axes], title: str | None = None) -> None:
+    """Names the lines of all panels below them, each once."""
+    lines = {str(line.get_label()): line for axes in grid for line in axes.get_lines()}
+    shown = {name: line for name, line in lines.items() if not name.startswith("_")}
+    columns = 1 if max(map(len, shown)) > 15 else 3
+    figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=columns, title=title)
 
 
 def give_room(axes: Axes) -> None:
-    """Widens the scale of scores that hardly differ: no thousandths, and nothing below zero."""
+    """Widens the scale of scores that hardly differ: no thousandths."""
     low, high = axes.get_ylim()
-    if high - low >= LEAST_RANGE:
-        return
-    middle = (low + high) / 2
-    low, high = middle - LEAST_RANGE / 2, middle + LEAST_RANGE / 2
-    if low < 0 <= axes.dataLim.y0:
-        low, high = -LEAST_RANGE / 20, LEAST_RANGE  # a marker at zero is seen whole
-    axes.set_ylim(low, high)
+    room = max(0.0, LEAST_RANGE - (high - low)) / 2
+    axes.set_ylim(low - room, high + room)
 
 
 def score_figure(comparison: Comparison) -> dict[str, bytes]:
@@ -125,32 +120,21 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
     band is one standard error to each side. A set with several metrics shows their mean.
     """
     metrics = comparison.experiment.metrics
-    panels: list[tuple[str, Metrics, str]] = [
-        (name, {name: keys}, keys[0] if len(keys) == 1 else f"mean of {', '.join(keys)}")
-        for name, keys in metrics.items()
-    ]
-    if len(panels) > 1:
-        panels.insert(0, (AVERAGE, metrics, "mean score"))
+    panels: dict[str, Metrics] = {AVERAGE: metrics} if len(metrics) > 1 else {}
+    panels |= {name: {name: keys} for name, keys in metrics.items()}
 
-    def draw_on(figure: Figure) -> None:
-        grid = panel_grid(figure, len(panels), min(len(panels), PANELS_PER_ROW))
-        for axes, (title, listed, label) in zip(grid, panels, strict=True):
-            for place, of_arm in enumerate(comparison.runs.values()):
-                if of_arm:
-                    draw_line(axes, place, *curve(of_arm, listed))
-            axes.set(title=plain(title), ylabel=f"{plain(label)} (%)", xlabel="training steps")
+    def draw_on(figure: Figure, grid: list[Axes]) -> None:
+        for axes, (title, listed) in zip(grid, panels.items(), strict=True):
+            for place, (arm, runs) in enumerate(comparison.runs.items()):
+                if runs:
+                    draw_line(axes, place, *curve(runs, listed), label=plain(title_of(arm)))
+            label = "mean score" if len(listed) > 1 else plain(", ".join(*listed.values()))
+            axes.set(title=plain(title), ylabel=f"{label} (%)", xlabel="training steps")
             give_room(axes)
             axes.locator_params(axis="x", integer=True, nbins=5)
-        runs = {arm: len(of_arm) for arm, of_arm in comparison.runs.items() if of_arm}
-        figure.legend(
-            grid[0].get_lines(),
-            [f"{title_of(arm)}, {count(seeds, 'seed')}" for arm, seeds in runs.items()],
-            loc="outside lower center",
-            ncols=min(3, len(runs)),
-            title="mean over seeds; band: ± 1 standard error" if max(runs.values()) > 1 else None,
-        )
+        add_legend(figure, grid, ERROR)
 
-    return draw("scores", draw_on) if any(comparison.runs.values()) else {}
+    return draw("scores", len(panels), draw_on) if any(comparison.runs.values()) else {}
 
 
 def curve(runs: Sequence[Run], metrics: Metrics) -> tuple[Floats, Floats, Floats]:
@@ -170,8 +154,9 @@ def curve(runs: Sequence[Run], metrics: Metrics) -> tuple[Floats, Floats, Floats
     return np.array(steps, dtype=float), table.mean(axis=0), errors
 
 
-Bin = Mapping[str, float | None]
-"""A bin of a reliability diagram: `low`, `high`, `answers`, `confidence`, `right`."""
+BIN = ("low", "answers", "confidence", "right")
+Bin = Mapping[str, float]
+"""A bin of a reliability diagram; confidence and share of right answers are nan without answers."""
 
 Diagrams = Mapping[str, Mapping[str, Sequence[Sequence[Bin]]]]
 """Evaluation set -> arm -> for each seed the bins of its reliability diagram, from low to high confidence."""
@@ -180,32 +165,28 @@ Diagrams = Mapping[str, Mapping[str, Sequence[Sequence[Bin]]]]
 def reliability_figure(arms: Sequence[str], sets: Diagrams) -> dict[str, bytes]:
     """Draws the share of right answers against confidence, a panel for each evaluation set."""
 
-    def draw_on(figure: Figure) -> None:
-        grid = panel_grid(figure, len(sets), min(len(sets), PANELS_PER_ROW))
+    def draw_on(figure: Figure, grid: list[Axes]) -> None:
         for axes, (name, of_set) in zip(grid, sets.items(), strict=True):
             axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":")
             for arm, seeds in of_set.items():
                 confidence, right, answers = pool_bins(seeds)
                 place = arms.index(arm)
-                draw_line(axes, place, confidence, right, None, marker="", label=title_of(arm))
+                draw_line(axes, place, confidence, right, None, marker="", label=plain(title_of(arm)))
                 # A marker's area is the share of the answers.
                 colour, marker, _ = STYLES[place % len(STYLES)]
                 sizes = 4 + 60 * answers / answers.sum()
                 axes.scatter(confidence, right, s=sizes, color=colour, marker=marker)
             axes.set(title=plain(name), xlabel="confidence", ylabel="share of right answers", aspect="equal")
-        lines = {str(line.get_label()): line for axes in grid for line in axes.get_lines()[1:]}
-        figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3)
+        add_legend(figure, grid)
 
-    return draw("reliability", draw_on) if sets else {}
+    return draw("reliability", len(sets), draw_on) if sets else {}
 
 
 def pool_bins(seeds: Sequence[Sequence[Bin]]) -> tuple[Floats, Floats, Floats]:
     """Gives mean confidence, share of right answers and number of answers of each bin, over the seeds."""
     bins: dict[float, Floats] = {}
-    for one in (one for of_seed in seeds for one in of_seed):
-        low, answers = one["low"] or 0.0, one["answers"] or 0.0
-        sums = answers * np.array([one["confidence"] or 0.0, one["right"] or 0.0, 1.0])
-        bins[low] = bins.get(low, np.zeros(3)) + sums
-    table = np.array([bins[low] for low in sorted(bins)])
-    confidence, right, answers = table[table[:, 2] > 0].T
+    for one in (one for of_seed in seeds for one in of_seed if one["answers"]):
+        sums = one["answers"] * np.array([one["confidence"], one["right"], 1.0])
+        bins[one["low"]] = bins.get(one["low"], np.zeros(3)) + sums
+    confidence, right, answers = np.array([bins[low] for low in sorted(bins)]).T
     return confidence / answers, right / answers, answers

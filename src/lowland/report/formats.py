@@ -1,4 +1,4 @@
-r"""A table of texts, written as Markdown, LaTeX, CSV or for the terminal.
+"""A table of texts, written as Markdown, LaTeX, CSV or for the terminal.
 
 Names come from users' files and from other people's data sets. So every cell is escaped for
 the format that it goes into: a name may hold `|`, `$`, `=cmd()`, `[red]` or a control character.
@@ -11,10 +11,12 @@ import io
 import re
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -23,14 +25,8 @@ Value = str | int | float | None
 LEAST_WORD = 10  # letters of a word that a narrow terminal shows unbroken
 
 _LATEX = {
+    **{character: f"\\{character}" for character in "{}$&#_%"},
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "_": r"\_",
-    "%": r"\%",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -58,10 +54,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]  # the cells as a reader sees them
     notes: tuple[str, ...] = ()  # sentences below the table
     records: tuple[Mapping[str, Value], ...]  # the rows for programs: column -> value
-
-    def __post_init__(self) -> None:
-        if any(len(cells) != len(self.align) for cells in (self.columns, *self.rows)):
-            raise ValueError(f"Invalid {self.align=}. Every row must have as many cells.")
 
 
 def make_table(
@@ -118,28 +110,23 @@ def to_markdown(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """Writes a table for LaTeX; the document needs the package booktabs."""
-    head, *body = (
-        " & ".join(
-            # A number's hyphen is a minus sign.
+    # A number's hyphen is a minus sign.
+    cells = (
+        [
             re.sub(r"(?<![\w.])-(?=\d)", "$-$", escape_latex(cell)) if letter == "r" else escape_latex(cell)
             for cell, letter in zip(row, table.align, strict=True)
-        )
-        + r" \\"
+        ]
         for row in (table.columns, *table.rows)
     )
+    head, *body = (" & ".join(row) + r" \\" for row in cells)
     caption = " ".join(escape_latex(sentence) for sentence in (f"{table.title}.", *table.notes))
     lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{caption}}}",
-        rf"\begin{{tabular}}{{{table.align}}}",
-        r"\toprule",
+        rf"\begin{{table}}\centering\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{{table.align}}}\toprule",
         head,
         r"\midrule",
         *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
+        r"\bottomrule\end{tabular}\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -154,25 +141,21 @@ def to_csv(table: Table) -> str:
     return file.getvalue()
 
 
-def to_rich(table: Table, width: int) -> RichTable:
-    """Makes a table for a terminal of some width, without notes and the numbers of seeds.
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table and its notes, without the numbers of seeds; cells are text, never console mark-up.
 
-    Cells are plain text, never console mark-up. Words are broken where the terminal is narrow, numbers never.
-    A table that still does not fit is wider than the terminal rather than short of a column: print it with
-    `crop=False`.
+    Words are broken where the terminal is narrow, numbers never: a table that does not fit is wider.
     """
     made = RichTable(title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     shown = [index for index, column in enumerate(table.columns) if column != "Seeds"]
     needed = len(shown) + 1
     for index in shown:
         number = table.align[index] == "r"
-        cells = [Text(plain(row[index])) for row in table.rows]
-        longest = max((cell.cell_len for cell in cells), default=1)
         head = plain(table.columns[index])
-        least = max([longest if number else min(longest, LEAST_WORD), *map(len, head.split())])
-        # A column of numbers is as wide as its numbers, its head broken to fit.
+        longest = max((cell_len(plain(row[index])) for row in table.rows), default=0)
+        least = max(longest if number else min(longest, LEAST_WORD), *map(cell_len, head.split()))
         made.add_column(
-            Text(textwrap.fill(head, least) if number else head),
+            Text(textwrap.fill(head, least) if number else head),  # as wide as its numbers, its head broken
             justify="right" if number else "left",
             no_wrap=number,
             min_width=least,
@@ -181,6 +164,12 @@ def to_rich(table: Table, width: int) -> RichTable:
         needed += least
     for row in table.rows:
         made.add_row(*(Text(plain(row[index])) for index in shown))
-    if needed > width:
-        made.width = needed
-    return made
+    made.width = needed if needed > console.width else None
+    console.print(made, crop=False)
+    print_lines(console, table.notes, "dim")
+
+
+def print_lines(console: Console, lines: Iterable[str], style: str = "") -> None:
+    """Prints lines as they are, whatever they hold."""
+    for line in lines:
+        console.print(Text(plain(line), style=style), crop=False)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from lowland.errors import UserError
-from lowland.outcomes.base import Outcome
+from lowland.outcomes.base import Outcome, score
 from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
-from lowland.outcomes.score import score
 from lowland.report.comparison import Measured, Scored, against_first, decide_together
-from lowland.report.figures import Bin, Diagrams
-from lowland.report.runs import Experiment
+from lowland.report.figures import BIN, Bin, Diagrams
+from lowland.report.runs import Experiment, number, parse, reading, take
 
 ALIKE = (
     "These models' outcomes were not all measured alike, and are left out: the command of the experiment "
@@ -43,14 +38,17 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
         file = experiment.folder(arm, seed) / "outcomes" / f"step-{step}.json"
         if not file.is_file():
             continue
-        record = _read(file)
-        settings.append(record["settings"])
-        for name, of_set in record["sets"].items():
-            for outcome, value in of_set["outcomes"].items():
-                of_arms = values.setdefault((name, outcome), {experiment.reference: {}})
-                of_arms.setdefault(arm, {})[seed] = math.nan if value is None else float(value)
-            if of_set.get("bins"):
-                bins.setdefault(name, {}).setdefault(arm, []).append(of_set["bins"])
+        record = parse(file.read_bytes(), file)
+        with reading(file):
+            settings.append(record["settings"])
+            for name, of_set in take(record, "sets", dict).items():
+                outcomes = take(of_set, "outcomes", dict)
+                for outcome in outcomes:
+                    of_arms = values.setdefault((name, outcome), {experiment.reference: {}})
+                    of_arms.setdefault(arm, {})[seed] = number(outcomes, outcome)
+                if of_set.get("bins"):
+                    found = [{key: number(one, key) for key in BIN} for one in of_set["bins"]]
+                    bins.setdefault(name, {}).setdefault(arm, []).append(found)
     if any(one != settings[0] for one in settings):
         return Outcomes(bins={}, caveats=(ALIKE,))
     rows = []
@@ -59,11 +57,11 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
         rows.append(Measured(evaluation_set=name, outcome=outcome_named(outcome), arms=arms, paired=paired))
     # Those after rounding share the risk of a false verdict, and so do all others: copies of everything
     # would be strict with what they are copies of.
-    families: dict[bool, list[Measured]] = {False: [], True: []}
-    for row in rows:
-        families[ROUNDED in row.metric].append(row)
-    decided = {rounded: iter(decide_together(family)) for rounded, family in families.items()}
-    return Outcomes(rows=tuple(next(decided[ROUNDED in row.metric]) for row in rows), bins=bins)
+    families = ([row for row in rows if (ROUNDED in row.metric) is rounded] for rounded in (False, True))
+    decided = {
+        (row.evaluation_set, row.metric): row for family in families for row in decide_together(family)
+    }
+    return Outcomes(rows=tuple(decided[row.evaluation_set, row.metric] for row in rows), bins=bins)
 
 
 def outcome_named(name: str) -> Outcome:
@@ -71,18 +69,3 @@ def outcome_named(name: str) -> Outcome:
     base = name.partition(ROUNDED)[0]
     known = {outcome.name: outcome for outcome in (*OUTCOMES, FORGETTING)}
     return replace(known.get(base) or score(base), name=name)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        for of_set in record["sets"].values():
-            bins = of_set.get("bins") or ()
-            values = [one[name] for one in bins for name in ("low", "answers", "confidence", "right")]
-            for value in (*of_set["outcomes"].values(), *values):
-                if value is not None and not isinstance(value, int | float):
-                    raise TypeError
-        _ = record["settings"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{file}: these are no outcomes of a model. Remove the file.") from None
-    return record

@@ -54,7 +54,7 @@ class Line:
     setting: str
     points: Mapping[float, Point]  # by the setting's value, rising
     rest: Settings  # the other settings in which points differ, with the values that they have here
-    level: tuple[Point, ...]  # along a setting of SAM: the points without SAM of the same other settings
+    level: Sequence[Point]  # along a setting of SAM: the points without SAM of the same other settings
 
     @property
     def with_sam(self) -> bool:
@@ -68,10 +68,9 @@ def flatten(settings: Any, prefix: str = "") -> dict[str, Value]:
         dot = f"{prefix}." if prefix else ""
         flat = (flatten(value, f"{dot}{key}") for key, value in settings.items())
         return {key: value for one in flat for key, value in one.items()}
-    if isinstance(settings, (list, tuple)):
+    if isinstance(settings, list | tuple):
         return {prefix: ", ".join(map(str, settings))}
-    known = isinstance(settings, (str, int, float)) or settings is None
-    return {prefix: settings if known else str(settings)}
+    return {prefix: settings if isinstance(settings, str | int | float | None) else str(settings)}
 
 
 def beside_sam(settings: Settings) -> dict[str, Value]:
@@ -124,28 +123,20 @@ def find_lines(points: Sequence[Point]) -> list[Line]:
     lines = []
     for name in names:
         of_sam = name.startswith("sam.")
-        groups: dict[str, dict[float, Point]] = {}
-        rests: dict[str, Settings] = {}
+        groups: dict[str, tuple[dict[str, Value], dict[float, Point]]] = {}
         for point, own in zip(points, settings, strict=True):
             value = own.get(name) if point.with_sam or not of_sam else None
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if isinstance(value, int | float) and not isinstance(value, bool):
                 rest = {key: own.get(key) for key in names if key != name}
                 # What is scored on other sets is no point of the same line.
-                group = repr((rest, sorted(point.metrics)))
-                rests[group] = rest
-                groups.setdefault(group, {})[float(value)] = point
-        for group, of_line in groups.items():
+                group = groups.setdefault(repr((rest, sorted(point.metrics))), (rest, {}))
+                group[1][float(value)] = point
+        for rest, of_line in groups.values():
+            beside = beside_sam(next(iter(of_line.values())).settings)
+            level = [one for one in points if not one.with_sam and beside_sam(one.settings) == beside]
             if len(of_line) > 1:
-                beside = beside_sam(next(iter(of_line.values())).settings)
-                level = [one for one in points if not one.with_sam and beside_sam(one.settings) == beside]
-                lines.append(
-                    Line(
-                        setting=name,
-                        points=dict(sorted(of_line.items())),
-                        rest=rests[group],
-                        level=tuple(level) if of_sam else (),
-                    )
-                )
+                along = dict(sorted(of_line.items()))
+                lines.append(Line(setting=name, points=along, rest=rest, level=level if of_sam else ()))
     return lines
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,11 @@ from lowland.files import finite
 from lowland.report.comparison import Comparison
 from lowland.report.examples import AnsweredSet
 from lowland.report.figures import INK, PAPER, Diagrams
-from lowland.report.formats import Table, Value, escape_markdown, plain, to_markdown, to_rich
+from lowland.report.formats import Table, Value, escape_markdown, plain, print_lines, print_table, to_markdown
 from lowland.report.runs import title_of
 from lowland.report.tables import arms_table, settings_table
 
 SHOWN_FLIPS = 8  # flips of an evaluation set and arm that the page shows; the file has more
-
-GROUPED = ("scores", "outcomes", "beyond", "classes")  # tables whose first two columns are heads of groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,36 +62,6 @@ class Report:
         print_lines(console, [f"* {caveat}" for caveat in self.caveats], "yellow")
         console.print(Text(f"Report: {self.directory / 'report.html'} (or report.md)"), soft_wrap=True)
         print_lines(console, self.answer, "bold")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """Tables and figures that were written together, and a page of Markdown that shows them all."""
-
-    tables: tuple[Table, ...]
-    page: Path
-    figures: tuple[Path, ...]
-    notes: tuple[str, ...]  # what a reader must know, such as why there are no figures
-
-    def print(self, console: Console) -> None:
-        """Prints the tables and where everything is."""
-        for table in self.tables:
-            print_table(console, table)
-        print_lines(console, [f"* {note}" for note in self.notes], "yellow")
-        for kind, file in (("Report", self.page), *(("Figure", figure) for figure in self.figures)):
-            console.print(Text(f"{kind}: {file}"), soft_wrap=True)
-
-
-def print_lines(console: Console, lines: Iterable[str], style: str = "") -> None:
-    """Prints lines as they are, whatever they hold."""
-    for line in lines:
-        console.print(Text(plain(line), style=style), crop=False)
-
-
-def print_table(console: Console, table: Table) -> None:
-    """Prints a table and its notes."""
-    console.print(to_rich(table, console.width), crop=False)
-    print_lines(console, table.notes, "dim")
 
 
 def to_page(report: Report) -> str:
@@ -131,7 +100,7 @@ def _render(template: str, report: Report, *, escape: bool, **more: Any) -> str:
         finalize=lambda value: plain(value) if escape and type(value) is str else value,
     )
     page.filters |= {"md": escape_markdown, "plain": plain, "bullets": bullets, "table": to_markdown}
-    page.filters |= {"title_of": title_of, "figure_title": figure_title, "bars": _bars, "heads": _heads}
+    page.filters |= {"title_of": title_of, "figure_title": figure_title, "bars": _bars}
     experiment = report.comparison.experiment
     tables = {"arms": arms_table(experiment), "settings": settings_table(experiment)}
     return page.get_template(template).render(report=report, experiment=experiment, **tables, **more)
@@ -152,20 +121,20 @@ def bullets(sentences: Iterable[str]) -> str:
 def to_json(report: Report) -> str:
     """Writes `report.json`: everything in full precision, null where there is no number."""
     comparison, experiment = report.comparison, report.comparison.experiment
-    about = ("name", "command", "model", "tasks", "seeds", "steps", "metrics", "settings")
+
+    def chosen(of: object, *names: str) -> dict[str, Any]:
+        return {name: getattr(of, name) for name in names}
+
+    about = ("name", "command", "model", "tasks", "seeds", "steps", "metrics", "settings", "reference")
     content = {
-        **{name: getattr(report, name) for name in ("headline", "answer", "recommended", "caveats")},
-        "experiment": {
-            **{name: getattr(experiment, name) for name in about},
-            "arms": experiment.changes,
-            "reference": experiment.reference,
-        },
+        **chosen(report, "headline", "answer", "recommended", "caveats"),
+        "experiment": {**chosen(experiment, *about), "arms": experiment.changes},
         "seeds": comparison.seeds,
         # The same records as in the CSV files.
         "tables": {table.name: table.records for table in report.tables},
         "runs": [
             {
-                **{name: getattr(run, name) for name in ("arm", "seed", "state", "train_seconds", "error")},
+                **chosen(run, "arm", "seed", "state", "train_seconds", "error"),
                 "scores": {
                     scored.selection.value: {
                         "step": scored.steps[run.arm][run.seed],
@@ -184,44 +153,26 @@ def to_json(report: Report) -> str:
 def _inline(svg: bytes) -> Markup:
     """Makes a figure part of a page, with the page's colours for text and ground."""
     text = svg.decode()
-    text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-
-    def sized(size: re.Match[str]) -> str:
-        # On a wide screen a figure is half again as large as on paper; on a narrow one it scrolls.
-        width = float(size[1])
-        return f' style="min-width: {0.8 * width:.0f}pt; max-width: {1.5 * width:.0f}pt"'
-
-    text = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', sized, text, count=1)
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # On a wide screen no larger than on paper; on a narrow one it shrinks.
+    text = re.sub(r' width="([\d.]+pt)" height="[\d.]+pt"', r' style="max-width: \1"', text, count=1)
     return Markup(text.replace(INK, "currentColor").replace(PAPER, "transparent"))  # ours
 
 
-def _heads(table: Table) -> int:
-    return 2 if table.name.partition("-")[0] in GROUPED else 0
-
-
 def _bars(records: Sequence[Mapping[str, Value]]) -> list[dict[str, float] | None]:
-    """Places differences and intervals on a scale from -50 to 50, on which better is to the right.
-
-    Rows of the same unit share a scale; losses of an answer and of a token have one unit and not one size.
-    """
-    found: list[tuple[object, list[float]]] = []
-    for record in records:
-        figures = [record.get(key) for key in ("difference", "interval_low", "interval_high")]
-        known = [x for x in figures if isinstance(x, float) and math.isfinite(x)]
-        points = record.get("unit", "points") == "points"
-        found.append((None if points else record.get("outcome"), known))
-    ends = {
-        unit: max([abs(x) for one, known in found if one == unit for x in known], default=0.0)
-        for unit, _ in found
-    }
+    """Places differences and intervals from -50 to 50, better to the right, on one scale an outcome."""
+    keys = ("difference", "interval_low", "interval_high")
+    known = [
+        [x for key in keys if isinstance(x := record.get(key), float) and math.isfinite(x)]
+        for record in records
+    ]
+    ends: dict[Value, float] = defaultdict(float)
+    for record, figures in zip(records, known, strict=True):
+        ends[record.get("outcome")] = max([ends[record.get("outcome")], *map(abs, figures)])
     bars: list[dict[str, float] | None] = []
-    for record, (unit, known) in zip(records, found, strict=True):
-        if not known or not ends[unit]:
-            bars.append(None)
-            continue
-        scale = -50 / ends[unit] if record.get("better") == "lower" else 50 / ends[unit]
-        middle, *interval = [scale * x for x in known]
-        low, high = min(interval, default=middle), max(interval, default=middle)
-        bars.append({"middle": middle, "low": low, "high": high})
+    for record, figures in zip(records, known, strict=True):
+        end = ends[record.get("outcome")] or 1.0
+        placed = [(-50 if record.get("better") == "lower" else 50) * x / end for x in figures]
+        bar = {"middle": placed[0], "low": min(placed), "high": max(placed)} if placed else None
+        bars.append(bar)
     return bars

@@ -63,11 +63,9 @@ def scores_at(sets: Sets, metrics: Metrics) -> Scores:
 
 
 def score_run(run: Run, metrics: Metrics, selection: Selection) -> tuple[Scores, int | None] | None:
-    """Scores a run; step 0 is the model before training and is never selected.
+    """Gives a run's scores and the step that they are from: `None` where every score has its own.
 
-    Returns:
-        The scores and the step that they are from, which is `None` where every score has its own;
-        or `None` when the selection is not available: no held-out split, or nothing evaluated.
+    Step 0 is the model before training and is never selected. `None` where there is nothing to select from.
     """
     at = {
         step: scores_at(sets, metrics)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lowland.errors import UserError
-from lowland.report.comparison import pair_seeds
+from lowland.report.comparison import against_first
 from lowland.report.formats import Row, Table, Value, make_table
-from lowland.report.result import Written
-from lowland.report.runs import title_of
-from lowland.report.tables import DIFFERENCE, NONE, paired_record
-from lowland.report.write import write_together
-from lowland.statistics import summarize
+from lowland.report.runs import parse, reading, take, title_of
+from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
+from lowland.report.words import spread
+from lowland.report.write import Written, write_together
 
 Record = Mapping[str, Any]  # the figures of one checkpoint, as they are in its file
 
@@ -24,16 +22,11 @@ SPLITS: Mapping[str, str] = {
     "held_out": "held-out examples",
     "evaluation": "evaluation examples",
 }
-WORDS = {"better": "sharper", "worse": "flatter"}  # more or less of a sharpness; other verdicts stay
+VERDICTS = {1: "sharper", -1: "flatter", 0: "undecided"}  # by the sign of the interval
 
 
 def write_sharpness(directory: Path, arms: Sequence[str]) -> Written:
-    """Reads a directory with a JSON file of each checkpoint; writes tables and a page beside them.
-
-    Args:
-        directory: The directory.
-        arms: The arms in their order, the reference first.
-    """
+    """Reads a directory with a JSON file of each checkpoint; writes tables and a page beside them."""
     places = {arm: place for place, arm in enumerate(arms)}
     records = sorted(read_records(directory), key=lambda one: places.get(one["arm"], len(places)))
     splits = [split for split in SPLITS if all(split in record["splits"] for record in records)]
@@ -43,15 +36,11 @@ def write_sharpness(directory: Path, arms: Sequence[str]) -> Written:
 
 def read_records(directory: Path) -> list[Record]:
     """Reads the figures of all checkpoints in a directory, in the order of their names."""
-    records = []
+    records: list[Record] = []
     for file in sorted(directory.glob("*-seed*.json")):
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            found = (record["arm"], record["seed"], record["splits"], record["settings"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{file}: this file holds no sharpness figures. Remove it.") from None
-        if not isinstance(found[0], str) or not isinstance(found[1], int):
-            raise UserError(f"{file}: 'arm' must be a text and 'seed' a number, not {found[:2]}.")
+        record = parse(file.read_bytes(), file)
+        with reading(file):
+            _ = take(record, "arm", str), take(record, "seed", int), record["splits"], record["settings"]
         records.append(record)
     if not records:
         raise UserError(f"{directory} holds no figures of sharpness.")
@@ -79,39 +68,22 @@ def _table(split: str, reference: str, records: Sequence[Record]) -> Table:
     values: dict[tuple[str, bool], dict[str, dict[int, float]]] = {}
     for record in records:
         for measure, value in _measures(record, split).items():
-            of_arm = values.setdefault(measure, {}).setdefault(record["arm"], {})
-            if value is not None:
-                of_arm[record["seed"]] = float(value)
-    several = len({record["seed"] for record in records}) > 1
+            of_arm = values.setdefault(measure, {reference: {}}).setdefault(record["arm"], {})
+            of_arm[record["seed"]] = math.nan if value is None else float(value)
+    rows: list[Row] = []
+    for (what, sharpness), of_arms in values.items():
+        arms, compared = against_first(of_arms, sequential=False)
+        for arm, summary in ((arm, summary) for arm, summary in arms.items() if summary.n):
+            about: dict[str, Value] = {"measure": what, "arm": arm, "mean": summary.mean, "sd": summary.sd}
+            cells, n = [NONE, str(summary.n), ""], compared[arm].n if arm in compared else 0
+            if n:
+                verdict = VERDICTS[compared[arm].sign] if sharpness and n > 1 else ""
+                cells = [difference_cell(compared[arm], ".3g"), str(n), verdict]
+                about |= paired_record(compared[arm]) | {"verdict": verdict}
+            rows.append(((what, title_of(arm), spread(summary, ".3g"), *cells), about))
     note = f"Mean ± standard deviation over seeds. Difference: minus {title_of(reference)}, paired by seed."
-    return make_table(
-        split,
-        f"Sharpness on {SPLITS[split]}",
-        f"Measure, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict",
-        [row for measure, of_arms in values.items() for row in _rows(*measure, reference, of_arms)],
-        [note] if several else [],
-    )
-
-
-def _rows(
-    measure: str, sharpness: bool, reference: str, values: Mapping[str, Mapping[int, float]]
-) -> Iterator[Row]:
-    for arm, of_arm in ((arm, of_arm) for arm, of_arm in values.items() if of_arm):
-        summary = summarize(list(of_arm.values()))
-        spread = "" if math.isnan(summary.sd) else f" ± {summary.sd:.2g}"
-        cells = (measure, title_of(arm), f"{summary.mean:.3g}{spread}")
-        record: dict[str, Value] = {"measure": measure, "arm": arm, "mean": summary.mean, "sd": summary.sd}
-        if arm == reference or not values.get(reference):
-            yield (*cells, NONE, str(summary.n), ""), record
-            continue
-        paired = pair_seeds(values[reference], of_arm)
-        verdict = WORDS.get(paired.verdict, paired.verdict) if sharpness else ""
-        interval = f" ({paired.low:+.3g} to {paired.high:+.3g})" if paired.n > 1 else ""
-        difference = f"{paired.difference:+.3g}{interval}" if paired.n else NONE
-        yield (
-            (*cells, difference, str(paired.n), verdict),
-            record | paired_record(paired) | {"verdict": verdict},
-        )
+    heads = f"Measure, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict"
+    return make_table(split, f"Sharpness on {SPLITS[split]}", heads, rows, [note])
 
 
 def _head(records: Sequence[Record]) -> str:

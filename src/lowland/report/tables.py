@@ -15,7 +15,6 @@ from lowland.report.points import flatten, settings_of
 from lowland.report.runs import Experiment, read_log, title_of
 from lowland.report.words import duration, signed, spread
 from lowland.statistics import PairedComparison, summarize
-from lowland.statistics.crossed import LABEL
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
@@ -61,25 +60,25 @@ def outcome_table(outcomes: Outcomes, scored: Scored, name: str) -> Table:
 def _arm_rows(measured: Measured, head: str, about: Mapping[str, Value]) -> Iterator[Row]:
     """Writes what was measured: the reference first, then each arm compared with it."""
     # Points are told with one decimal; losses, Brier scores and the like move in hundredths.
-    fine = measured.outcome.margin < 0.1
+    form = ".3f" if measured.outcome.margin < 0.1 else ".1f"
     for arm, summary in measured.arms.items():
-        cells = [measured.evaluation_set, head, title_of(arm), spread(summary, fine=fine)]
+        cells = [measured.evaluation_set, head, title_of(arm), spread(summary, form)]
         record = {**about, "arm": arm, "mean": summary.mean, "sd": summary.sd, "n": summary.n}
         verdict = measured.verdicts.get(arm)
         if verdict is None:
             cells += [NONE, str(summary.n), NONE]
         else:
             paired = verdict.comparison
-            cells += [difference_cell(paired, fine=fine), str(paired.n), verdict.words]
+            cells += [difference_cell(paired, form), str(paired.n), verdict.words]
             record |= paired_record(paired) | {"verdict": verdict.kind.value, "p_adjusted": verdict.p}
         yield tuple(cells), record
 
 
-def difference_cell(paired: PairedComparison, *, fine: bool = False) -> str:
-    """Writes a difference with its interval."""
-    ends = [signed(end, fine=fine) for end in (paired.difference, paired.low, paired.high)]
-    interval = f" ({ends[1]} to {ends[2]})" if math.isfinite(paired.low) else ""
-    return ends[0] + interval if paired.n else NONE
+def difference_cell(paired: PairedComparison, form: str = ".1f") -> str:
+    """Writes a difference with its interval; with one decimal, or more where that would show 0."""
+    write = signed if form == ".1f" else f"{{:+{form}}}".format
+    interval = f" ({write(paired.low)} to {write(paired.high)})" if math.isfinite(paired.low) else ""
+    return write(paired.difference) + interval if paired.n else NONE
 
 
 def paired_record(paired: PairedComparison) -> dict[str, Value]:
@@ -90,20 +89,20 @@ def paired_record(paired: PairedComparison) -> dict[str, Value]:
 
 def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
     """Says how to read the columns, as far as they need it."""
-    spread_shown = any(summary.n > 1 for row in rows for summary in row.arms.values())
     tested = [paired for row in rows for paired in row.paired.values() if paired.n > 1]
-    points = any(paired.equal_differences and paired.difference for paired in tested)
     added = any(paired.sequential for paired in tested)
     kind = "an interval for seeds that are added" if added else "Student's t interval"
     notes = {
-        "Mean ± standard deviation over seeds.": spread_shown,
+        "Mean ± standard deviation over seeds.": any(one.n > 1 for row in rows for one in row.arms.values()),
         f"Difference: minus {title_of(reference)}, paired by seed, with {kind}. It covers the spread over "
         "seeds, not the choice of evaluation examples.": bool(tested),
         "The first score decides. The verdicts of the others are Holm's: if arms do not differ at all, one "
         "or more of them is better or worse in at most 5% of experiments. Each interval is that of its row "
         "alone.": len(tested) > 1,
         "Where every seed differs by the same amount the interval is a point and proves nothing; such a row "
-        "counts as better or worse from 6 seeds on (sign test).": points,
+        "counts as better or worse from 6 seeds on (sign test).": any(
+            paired.equal_differences and paired.difference for paired in tested
+        ),
     }
     return [note for note, needed in notes.items() if needed]
 
@@ -125,13 +124,12 @@ def cost_table(comparison: Comparison) -> Table:
         time = duration(summary.mean, summary.sd)
         rows.append(((title_of(arm), time, times, reach, str(summary.n)), record))
     name = title_of(first)
-    timed = any("ratio_median" in record for _, record in rows)
     return make_table(
         "cost",
         "Training time, evaluation left out",
         f"Arm, >Time of a run, >Times {name}, >Range, >Runs",
         rows,
-        [f"Times {name}: the median over seeds of an arm's time by that of {name}."] if timed else [],
+        [f"Times {name}: the median over seeds of an arm's time by that of {name}."] * (len(rows) > 1),
     )
 
 
@@ -139,14 +137,10 @@ def beyond_table(sets: Sequence[AnsweredSet]) -> Table:
     """Makes the table of differences on other test examples of the kind, and of examples that flip."""
     rows: list[Row] = []
     for examples, arm in ((one, arm) for one in sets for arm in one.others):
-        interval = examples.interval(arm)
-        if interval is None:
+        if (interval := examples.interval(arm)) is None:
             continue
-        flips = examples.flips(arm)
-        gained, lost = (sum(counts) / len(counts) for counts in (flips.gained, flips.lost))
-        ends = f"{signed(interval.low)} to {signed(interval.high)}"
-        figures = (f"{signed(interval.difference)} ({ends})", f"{gained:.1f}", f"{lost:.1f}")
-        size = f"{interval.seeds} × {interval.examples}"
+        ends = [signed(end) for end in (interval.difference, interval.low, interval.high)]
+        gained, lost = (float(flipped.sum(1).mean()) for flipped in examples.flips(arm))
         record: dict[str, Value] = {
             "evaluation_set": examples.name,
             "metric": examples.metric,
@@ -159,11 +153,13 @@ def beyond_table(sets: Sequence[AnsweredSet]) -> Table:
             "seeds": interval.seeds,
             "examples": interval.examples,
         }
+        figures = (f"{ends[0]} ({ends[1]} to {ends[2]})", f"{gained:.1f}", f"{lost:.1f}")
+        size = f"{interval.seeds} × {interval.examples}"
         rows.append(((examples.name, examples.metric, title_of(arm), *figures, size), record))
     reference = title_of(sets[0].reference) if sets else ""
     return make_table(
         "beyond",
-        f"Difference {LABEL}",
+        "Difference on other examples of this kind, too",
         f"Evaluation set, Metric, Arm, >{DIFFERENCE}, >Gained, >Lost, >Seeds × examples",
         rows,
         [
@@ -179,18 +175,23 @@ def class_table(sets: Sequence[AnsweredSet]) -> Table:
     """Makes the table of precision, recall and F1 of each class, and of the predictions for it."""
     rows: list[Row] = []
     for examples, arm in ((one, arm) for one in sets for arm in one.predictions):
-        if (found := examples.classes(arm)) is None:
+        if (found := examples.confusion(arm)) is None:
             continue
-        for score, counts in zip(found.scores, found.confusion, strict=True):
-            predicted = dict(zip(found.columns, counts, strict=True))
-            # The predictions for the class, the commonest first.
-            order = sorted((name for name, n in predicted.items() if n), key=lambda name: -predicted[name])
-            shares = {"precision": score.precision, "recall": score.recall, "f1": score.f1}
-            cells = (examples.name, title_of(arm), score.label, *(f"{v:.1f}" for v in shares.values()))
-            taken = ", ".join(f"{name} {predicted[name]}" for name in order)
-            about = {"evaluation_set": examples.name, "arm": arm, "class": score.label}
-            counted = {"examples": score.examples, **{f"as {name}": n for name, n in predicted.items()}}
-            rows.append(((*cells, str(score.examples), taken), {**about, **shares, **counted}))
+        columns, counts = found
+        for place, row in enumerate(counts):
+            right, answers, given = int(row[place]), int(row.sum()), int(counts[:, place].sum())
+            shares = {
+                "precision": 100 * right / max(1, given),
+                "recall": 100 * right / answers,
+                "f1": 200 * right / (answers + given),
+            }
+            predicted = dict(zip(columns, row.tolist(), strict=True))
+            order = sorted(columns, key=lambda name: -predicted[name])
+            taken = ", ".join(f"{name} {predicted[name]}" for name in order if predicted[name])
+            cells = (examples.name, title_of(arm), columns[place], *(f"{v:.1f}" for v in shares.values()))
+            about = {"evaluation_set": examples.name, "arm": arm, "class": columns[place]}
+            counted = {"examples": answers, **{f"as {name}": n for name, n in predicted.items()}}
+            rows.append(((*cells, str(answers), taken), {**about, **shares, **counted}))
     heads = "Evaluation set, Arm, Class, >Precision, >Recall, >F1, >Answers, Predicted as"
     return make_table("classes", "Classes, over all seeds", heads, rows)
 

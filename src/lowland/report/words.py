@@ -14,21 +14,16 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def spread(summary: Summary, *, fine: bool = False) -> str:
-    """Writes a mean with its standard deviation, for example `81.2 ± 0.4`; a fine one with three decimals."""
+def spread(summary: Summary, form: str = ".1f") -> str:
+    """Writes a mean with its standard deviation, for example `81.2 ± 0.4`."""
     if math.isnan(summary.mean):
         return "-"
-    form = ".3f" if fine else ".1f"
     return f"{summary.mean:{form}}" + ("" if math.isnan(summary.sd) else f" ± {summary.sd:{form}}")
 
 
-def signed(value: float, *, fine: bool = False) -> str:
+def signed(value: float) -> str:
     """Writes a difference with its sign and one decimal, or with more where that would show 0."""
-    from lowland.statistics import EQUAL_POINTS
-
-    if fine:
-        return f"{value:+.3f}"
-    if abs(value) <= EQUAL_POINTS:
+    if abs(value) <= 1e-9:  # as `lowland.statistics.EQUAL_POINTS`
         return "0.0"
     return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"
 

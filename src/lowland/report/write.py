@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
+
+from rich.console import Console
+from rich.text import Text
 
 from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.report import tables
 from lowland.report.along import setting_figures
-from lowland.report.answer import answer_of, headline, in_short, recommended
+from lowland.report.answer import answer_of, headline, recommended, told
 from lowland.report.comparison import compare
 from lowland.report.examples import flips_file, read_examples
 from lowland.report.figures import reliability_figure, score_figure
-from lowland.report.formats import Table, to_csv, to_latex, to_markdown
+from lowland.report.formats import Table, print_lines, print_table, to_csv, to_latex, to_markdown
 from lowland.report.outcomes import read_outcomes
 from lowland.report.points import find_lines, find_points
-from lowland.report.result import Report, Written, bullets, to_html, to_json, to_page
+from lowland.report.result import Report, bullets, to_html, to_json, to_page
 from lowland.report.runs import read_experiment
 
 OWN = (
@@ -29,27 +31,40 @@ OWN = (
 """Files of a report's directory that are the report's. One that an earlier report left would look current."""
 
 
-def write_report(experiment_dir: Path) -> Report:
-    """Reports on an experiment: writes `report/` in its directory. The same runs give the same bytes.
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Tables and figures that were written together, and a page of Markdown that shows them all."""
 
-    Raises:
-        UserError: If the directory is not an experiment's, a file is malformed, or the report cannot
-            be written.
-    """
+    tables: Sequence[Table]
+    page: Path
+    figures: Sequence[Path]
+    notes: Sequence[str]  # what a reader must know, such as why there are no figures
+
+    def print(self, console: Console) -> None:
+        """Prints the tables and where everything is."""
+        for table in self.tables:
+            print_table(console, table)
+        print_lines(console, [f"* {note}" for note in self.notes], "yellow")
+        for kind, file in (("Report", self.page), *(("Figure", figure) for figure in self.figures)):
+            console.print(Text(f"{kind}: {file}"), soft_wrap=True)
+
+
+def write_report(experiment_dir: Path) -> Report:
+    """Reports on an experiment: writes `report/` in its directory. The same runs give the same bytes."""
     report = read_report(experiment_dir)
-    figures, missing = drawn(lambda: draw_report(report))
+    figures, missing = _drawn(lambda: draw_report(report))
     report = replace(
         report,
         caveats=(*report.caveats, *missing),
         figures=tuple(report.directory / "figures" / name for name in figures),
     )
-    files = files_of(report.tables, figures)
+    files = _files(report.tables, figures)
     if flips := flips_file(report.examples):
         files["flips.jsonl"] = flips
     files["report.json"] = to_json(report).encode()
     files["report.md"] = to_page(report).encode()
     files["report.html"] = to_html(report, figures).encode()
-    write_files(report.directory, files, OWN)
+    _write(report.directory, files, OWN)
     return report
 
 
@@ -71,7 +86,11 @@ def read_report(experiment_dir: Path) -> Report:
     return Report(
         comparison=comparison,
         headline=headline(comparison),
-        elsewhere=tuple(line for scored in comparison.scored[1:] for line in in_short(scored)),
+        elsewhere=tuple(
+            f"{scored.selection.label.capitalize()}: {told(scored)}"
+            for scored in comparison.scored[1:]
+            if any(paired.n for paired in scored.rows[0].paired.values())
+        ),
         scores=tuple(tables.score_table(comparison, scored) for scored in comparison.scored),
         recommended=recommended(experiment.reference, rows[0].verdicts) if rows else None,
         answer=answer_of(comparison, outcomes[0].rows if outcomes else ()),
@@ -96,7 +115,7 @@ def draw_report(report: Report) -> dict[str, bytes]:
     }
 
 
-def drawn(draw: Callable[[], dict[str, bytes]]) -> tuple[dict[str, bytes], list[str]]:
+def _drawn(draw: Callable[[], dict[str, bytes]]) -> tuple[dict[str, bytes], list[str]]:
     """Draws figures; where that cannot be, says why."""
     try:
         return draw(), []
@@ -104,7 +123,7 @@ def drawn(draw: Callable[[], dict[str, bytes]]) -> tuple[dict[str, bytes], list[
         return {}, [str(error)]
 
 
-def files_of(shown: Iterable[Table], figures: Mapping[str, bytes]) -> dict[str, bytes]:
+def _files(shown: Iterable[Table], figures: Mapping[str, bytes]) -> dict[str, bytes]:
     """Returns the files of tables and figures: name -> content."""
     files = {f"figures/{name}": content for name, content in figures.items()}
     for table in shown:
@@ -119,24 +138,19 @@ def write_together(
     shown: Sequence[Table],
     draw: Callable[[], dict[str, bytes]],
     notes: Sequence[str] = (),
-    captions: Mapping[str, str] = MappingProxyType({}),
-    own: Iterable[str] = (),
 ) -> Written:
     """Writes tables and figures, and a page of Markdown that shows them all below a head and notes."""
-    figures, missing = drawn(draw)
+    figures, missing = _drawn(draw)
     notes = (*missing, *notes)
-    parts = [head, *(["## Before you quote a number\n", bullets(notes)] if notes else [])]
-    parts += map(to_markdown, shown)
     pictures = [name for name in figures if name.endswith(".png")]
-    for name in pictures:
-        parts.append(f"![{captions.get(name, name)}](figures/{name})\n")
-        parts += [f"{captions[name]}\n"] if name in captions else []
-    write_files(page.parent, files_of(shown, figures) | {page.name: "\n".join(parts).encode()}, own)
-    drawings = tuple(page.parent / "figures" / name for name in pictures)
-    return Written(tables=tuple(shown), page=page, figures=drawings, notes=notes)
+    parts = [head, *(["## Before you quote a number\n", bullets(notes)] if notes else [])]
+    parts += [*map(to_markdown, shown), *(f"![{name}](figures/{name})\n" for name in pictures)]
+    _write(page.parent, _files(shown, figures) | {page.name: "\n".join(parts).encode()})
+    drawings = [page.parent / "figures" / name for name in pictures]
+    return Written(tables=shown, page=page, figures=drawings, notes=notes)
 
 
-def write_files(directory: Path, files: Mapping[str, bytes], own: Iterable[str] = ()) -> None:
+def _write(directory: Path, files: Mapping[str, bytes], own: Iterable[str] = ()) -> None:
     """Writes files, and removes what matches a pattern of `own` and is not among them."""
     try:
         for name, content in files.items():

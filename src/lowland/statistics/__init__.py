@@ -2,17 +2,15 @@
 
 from lowland.statistics.crossed import CrossedInterval, crossed_interval
 from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, critical
-from lowland.statistics.multiple import holm
-from lowland.statistics.paired import Finding, PairedComparison, Summary, compare_pairs, summarize
+from lowland.statistics.paired import PairedComparison, Summary, compare_pairs, summarize
 from lowland.statistics.power import Power, Spread, power, seeds_for, spread_of_runs
-from lowland.statistics.verdict import MARGIN, Kind, Verdict, decide
+from lowland.statistics.verdict import MARGIN, Kind, Verdict, decide, holm
 
 __all__ = [
     "CONFIDENCE",
     "EQUAL_POINTS",
     "MARGIN",
     "CrossedInterval",
-    "Finding",
     "Kind",
     "PairedComparison",
     "Power",

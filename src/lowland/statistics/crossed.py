@@ -14,24 +14,13 @@ from scipy import special
 
 from lowland.statistics.interval import CONFIDENCE
 
-LABEL = "on other examples of this kind, too"
-"""What an interval over seeds and examples is called in a table."""
-
 LEAST = 0.1
 """Least variance, as a part of what noise alone gives; see `crossed_interval`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossedInterval:
-    """The mean difference of two arms, on other examples of this kind, too.
-
-    Attributes:
-        difference: Mean of arm minus reference.
-        low: Lower end of its 95% interval.
-        high: Upper end.
-        seeds: Number of seeds.
-        examples: Number of test examples.
-    """
+    """The mean difference of two arms, on other examples of this kind, too, and its 95% interval."""
 
     difference: float
     low: float
@@ -55,9 +44,6 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike) -> CrossedInterval:
     Args:
         reference: The reference's outcome for every seed and example. `# (seeds, examples)`
         arm: The arm's, in the same order. `# (seeds, examples)`
-
-    Raises:
-        ValueError: If the two differ in shape, are not finite, or have fewer than two seeds or examples.
 
     Source:
         Crossed random effects, without iteration: Satterthwaite, "An approximate distribution of estimates
@@ -84,11 +70,7 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike) -> CrossedInterval:
 
 
 def mean_and_reach(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes mean and half width of the interval `# (...)`, for any number of experiments at once.
-
-    Args:
-        differences: Arm minus reference. `# (..., seeds, examples)`
-    """
+    """Computes mean and half width `# (...)` of the interval from differences `# (..., seeds, examples)`."""
     seeds, examples = differences.shape[-2:]
     mean = differences.mean((-2, -1))
     of_seeds, of_examples = differences.mean(-1), differences.mean(-2)

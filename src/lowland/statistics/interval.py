@@ -25,13 +25,12 @@ EQUAL_POINTS = 1e-9
 def critical(n: int, confidence: float = CONFIDENCE, *, sequential: bool = False) -> float:
     """Returns how many standard errors the interval for a mean of n numbers reaches to each side.
 
+    It is infinite where so few numbers decide nothing.
+
     Args:
         n: How many numbers there are, two or more; at a look, by now.
         confidence: How often the interval holds the true mean; a sequential one at all looks at once.
         sequential: Whether there were other looks, or will be.
-
-    Returns:
-        The multiple; infinite where so few numbers decide nothing.
 
     Source:
         Student's t with n - 1 degrees of freedom. Sequential: Wang and Ramdas, "Anytime-valid t-tests and
@@ -47,10 +46,7 @@ def critical(n: int, confidence: float = CONFIDENCE, *, sequential: bool = False
 
 
 def p_value(t: float, n: int, *, sequential: bool = False) -> float:
-    """Returns the p value of a mean that is t standard errors from 0; sequential, of this and earlier looks.
-
-    It is below 1 - confidence where t is above `critical`.
-    """
+    """Returns the p value of a mean that is t standard errors from 0; below 5% where t exceeds `critical`."""
     if not sequential:
         return float(2 * special.stdtr(n - 1, -abs(t)))
     of_mean = t**2 / (n - 1)

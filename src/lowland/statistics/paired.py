@@ -8,63 +8,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from lowland.statistics.interval import EQUAL_POINTS, critical, equal_seeds, p_value
 
-Finding = Literal["better", "worse", "no difference detected", "not enough seeds"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Mean and spread of some numbers.
+    """Mean and spread of some numbers."""
 
-    Attributes:
-        mean: Their mean; nan when there are none.
-        sd: Their standard deviation with n - 1 below the line; nan for fewer than two.
-        n: How many there are.
-    """
-
-    mean: float
-    sd: float
+    mean: float  # nan when there are none
+    sd: float  # standard deviation with n - 1 below the line; nan for fewer than two
     n: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedComparison:
-    """An arm against the reference over pairs of runs that share a seed.
-
-    Attributes:
-        reference: The reference's runs of the pairs.
-        arm: The arm's runs of the pairs.
-        difference: Mean of the arm minus the reference, in points; nan without a pair.
-        low: Lower end of the 95% interval for the mean difference; nan for fewer than two pairs.
-        high: Upper end.
-        n: Number of pairs.
-        equal_differences: Whether all of two or more pairs differ by the same amount.
-        sd: Standard deviation of the differences; nan for fewer than two pairs.
-        higher: In how many pairs the arm scored higher.
-        lower: In how many it scored lower.
-        least: The smallest score of all these runs; nan without a pair.
-        most: The largest.
-        sequential: Whether seeds were added after looking, for which the interval allows.
-    """
+    """An arm against the reference over pairs of runs that share a seed."""
 
     reference: Summary
     arm: Summary
-    difference: float
-    low: float
+    difference: float  # mean of the arm minus the reference; nan without a pair
+    low: float  # ends of the 95% interval for the mean difference; nan for fewer than two pairs
     high: float
-    n: int
-    equal_differences: bool
-    sd: float
-    higher: int
+    n: int  # pairs
+    equal_differences: bool  # all of two or more pairs differ by the same amount
+    sd: float  # of the differences; nan for fewer than two pairs
+    higher: int  # pairs in which the arm scored higher
     lower: int
-    least: float
+    least: float  # the smallest score of all these runs; nan without a pair
     most: float
-    sequential: bool
+    sequential: bool  # seeds were added after looking, for which the interval allows
 
     @property
     def has_interval(self) -> bool:
@@ -73,23 +48,15 @@ class PairedComparison:
         return enough and math.isfinite(self.low)
 
     @property
-    def verdict(self) -> Finding:
-        """What the interval says about zero; `lowland.statistics.decide` says more."""
-        if self.n < 2:
-            return "not enough seeds"
-        if self.has_interval and not (self.equal_differences and abs(self.difference) <= EQUAL_POINTS):
-            if self.low > 0:
-                return "better"
-            if self.high < 0:
-                return "worse"
-        return "no difference detected"
+    def sign(self) -> int:
+        """1 where the whole interval lies above zero, -1 below it, else 0."""
+        if not self.has_interval or (self.equal_differences and abs(self.difference) <= EQUAL_POINTS):
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
 
     @property
     def p(self) -> float:
-        """Two-sided p value of the interval's test, of the sign test where all differences are equal.
-
-        nan for fewer than two pairs.
-        """
+        """Two-sided p value of the interval's test, of the sign test where all differences are equal."""
         if self.n < 2:
             return math.nan
         if self.equal_differences:
@@ -111,26 +78,16 @@ def summarize(values: Sequence[float]) -> Summary:
 def compare_pairs(
     reference: Sequence[float], arm: Sequence[float], *, sequential: bool = False
 ) -> PairedComparison:
-    """Compares paired scores.
+    """Compares paired scores: the interval is that of the paired t test, `scipy.stats.ttest_rel`.
 
-    The arm is called better or worse only where the 95% interval for the mean difference leaves out zero.
-
-    Where every pair differs by the same amount the differences show no spread, the interval
-    shrinks to a point and the t distribution has nothing to say. This happens by chance on small
-    evaluation sets, where scores move in large steps. The sign test still holds there, so that equal
-    differences other than zero count from `equal_seeds` on, and not before.
+    Where every pair differs by the same amount, as happens on small evaluation sets, the interval shrinks to
+    a point and the t distribution has nothing to say. The sign test still holds there, so that equal
+    differences other than zero count from `equal_seeds` on.
 
     Args:
         reference: Scores of the reference's runs, higher is better.
         arm: Scores of the arm's runs, in the same order of seeds.
-        sequential: Whether seeds were added after looking: then the interval is wider, and without one
-            its ends are nan.
-
-    Raises:
-        ValueError: If the two do not have the same length.
-
-    Source:
-        The interval is the one of the paired t test, `scipy.stats.ttest_rel`; sequential, see `critical`.
+        sequential: Whether seeds were added after looking: then the interval is wider; see `critical`.
     """
     if len(reference) != len(arm):
         raise ValueError(

@@ -21,32 +21,19 @@ MOST_SEEDS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How much the difference of two arms varies from seed to seed.
+    """How much the difference of two arms varies from seed to seed."""
 
-    Attributes:
-        value: Standard deviation of the difference, in the outcome's unit.
-        freedom: Degrees of freedom behind it; `None` where it is taken for exact.
-        source: Where it is from, for example `from 3 finished runs`.
-    """
-
-    value: float
-    freedom: int | None
-    source: str
+    value: float  # standard deviation of the difference, in the outcome's unit
+    freedom: int | None  # degrees of freedom behind it; `None` where it is taken for exact
+    source: str  # for example `from 3 finished runs`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """What a number of seeds can see.
-
-    Attributes:
-        seeds: The seeds of each arm.
-        sees: The smallest true difference that they see in 4 of 5 cases; infinite for fewer than two seeds.
-        spread: The spread that it is computed from.
-        unit: What the numbers are called.
-    """
+    """What a number of seeds of each arm can see."""
 
     seeds: int
-    sees: float
+    sees: float  # the smallest true difference seen in 4 of 5 cases; infinite for fewer than two seeds
     spread: Spread
     unit: str = "points"
 
@@ -66,9 +53,6 @@ def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None)
 
     The variance of a difference is taken as twice that of a score, pooled within the arms. Where a seed
     moves both arms alike, pairs differ less than that.
-
-    Raises:
-        ValueError: If no arm has two runs.
     """
     counted = [np.asarray(of_arm, dtype=float) for of_arm in scores if len(of_arm) >= 2]
     freedom = sum(len(of_arm) - 1 for of_arm in counted)
@@ -93,11 +77,7 @@ def power(seeds: int, spread: Spread, unit: str = "points") -> Power:
 
 
 def seeds_for(detect: float, spread: Spread, most: int = MOST_SEEDS) -> int | None:
-    """Finds the fewest seeds that see a difference in 4 of 5 cases; `None` if `most` do not suffice.
-
-    Raises:
-        ValueError: If `detect` is not above 0.
-    """
+    """Finds the fewest seeds that see a difference in 4 of 5 cases; `None` if `most` do not suffice."""
     if not detect > 0:
         raise ValueError(f"The difference to detect must be above 0, not {detect}.")
     if power(most, spread).sees > detect:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from scipy import special
 
 from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, critical, equal_seeds
@@ -34,23 +36,14 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came out for a pair of arms and an outcome.
-
-    Attributes:
-        kind: What came out.
-        comparison: The figures behind it, with the interval of these pairs alone.
-        margin: Difference within which the arms count as equal, in the outcome's unit.
-        higher_is_better: Whether more of the outcome is better.
-        p: p value of the difference, adjusted for the verdicts beside this one; nan without an interval.
-        unit: What the numbers are called, for example `points`.
-    """
+    """What came out for a pair of arms and an outcome."""
 
     kind: Kind
-    comparison: PairedComparison
-    margin: float
+    comparison: PairedComparison  # with the interval of these pairs alone
+    margin: float  # difference within which the arms count as equal, in the outcome's unit
     higher_is_better: bool
-    p: float
-    unit: str
+    p: float  # of the difference, adjusted for the verdicts beside this one; nan without an interval
+    unit: str  # for example `points`
 
     @property
     def decided(self) -> bool:
@@ -130,45 +123,43 @@ def decide(
         ceiling: The outcome of a perfect model, such as 100; `None` where there is none.
         adjusted_p: The comparison's p value, adjusted for the verdicts beside this one; see `holm`.
         unit: What the numbers are called.
-
-    Raises:
-        ValueError: If the margin is negative.
     """
     if not margin >= 0:
         raise ValueError(f"The margin must be 0 or more, not {margin}.")
-    p = comparison.p if adjusted_p is None else adjusted_p
+    found, sign = comparison, 1 if higher_is_better else -1
+    p = found.p if adjusted_p is None else adjusted_p
+    best, worst = (found.most, found.least)[::sign]  # without a pair both are nan, which no line below passes
+    if floor is not None and sign * (best - floor) <= EQUAL_POINTS:
+        kind = Kind.NOTHING_LEARNED
+    elif ceiling is not None and sign * (ceiling - worst) <= EQUAL_POINTS:
+        kind = Kind.NOTHING_LEFT
+    elif found.n < 2:
+        kind = Kind.TOO_FEW_SEEDS
+    elif found.has_interval and -margin <= found.low and found.high <= margin and margin > 0:
+        kind = Kind.EQUAL
+    # Where the interval is of these pairs alone, p below 5% follows; but for rounding.
+    elif found.sign == 0 or (p != found.p and p >= 1 - CONFIDENCE):
+        kind = Kind.UNDECIDED
+    else:
+        kind = Kind.BETTER if found.sign == sign else Kind.WORSE
     return Verdict(
-        kind=_kind(comparison, margin, higher_is_better, floor, ceiling, p),
-        comparison=comparison,
-        margin=margin,
-        higher_is_better=higher_is_better,
-        p=p,
-        unit=unit,
+        kind=kind, comparison=found, margin=margin, higher_is_better=higher_is_better, p=p, unit=unit
     )
 
 
-def _kind(
-    found: PairedComparison,
-    margin: float,
-    higher_is_better: bool,
-    floor: float | None,
-    ceiling: float | None,
-    p: float,
-) -> Kind:
-    sign = 1 if higher_is_better else -1
-    best, worst = (found.most, found.least)[::sign]
-    # Without a pair both are nan, of which neither is true.
-    if floor is not None and sign * (best - floor) <= EQUAL_POINTS:
-        return Kind.NOTHING_LEARNED
-    if ceiling is not None and sign * (ceiling - worst) <= EQUAL_POINTS:
-        return Kind.NOTHING_LEFT
-    if found.n < 2:
-        return Kind.TOO_FEW_SEEDS
-    if not found.has_interval:
-        return Kind.UNDECIDED
-    if -margin <= found.low and found.high <= margin and margin > 0:
-        return Kind.EQUAL
-    # Where the interval is of these pairs alone, p below 5% follows; but for rounding.
-    if found.verdict == "no difference detected" or (p != found.p and p >= 1 - CONFIDENCE):
-        return Kind.UNDECIDED
-    return Kind.BETTER if (found.verdict == "better") is higher_is_better else Kind.WORSE
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusts p values so that, of all verdicts below 5%, one or more is false in at most 5% of experiments.
+
+    The verdicts may depend on each other in any way, as outcomes of the same runs do.
+
+    Args:
+        p_values: One for each verdict; nan where there is none, which stays nan and does not count.
+
+    Source:
+        Holm, "A simple sequentially rejective multiple test procedure" (1979).
+    """
+    adjusted = np.array(p_values, dtype=float)
+    order = np.argsort(adjusted)[: np.count_nonzero(~np.isnan(adjusted))]  # nan sorts last
+    grown = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(grown), 1.0)
+    return [float(value) for value in adjusted]
