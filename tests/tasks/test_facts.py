@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from lowland.metrics import normalize_squad
-from lowland.tasks import facts, get_task
+from lowland.tasks import facts, get_task, resolve
 from lowland.tasks.base import Example, Source, TaskData
 
 # Typed apart from the tables, so that a slip in either shows.
@@ -24,7 +24,7 @@ AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE
 PA RI SC SD TN TX UT VT VA WA WV WI WY
 """
 
-NAMES = [task.name for task in facts.TASKS]
+NAMES = [task.name for task in resolve(["facts"])]
 TABLES = ("countries.tsv", "elements.tsv", "states.tsv", "phrasings.tsv")
 
 
@@ -179,7 +179,7 @@ def test_evaluation_asks_known_facts_in_unseen_words(name: str) -> None:
     for fact, example in zip(facts.facts(name)[::2], evaluation, strict=True):
         assert example.answers == fact.answers
         assert fact.subject in example.inputs
-        questions = {f"{name.removeprefix('facts/')} question: {question}" for question in fact.training}
+        questions = {f"{name.removeprefix('facts/')} question: {question}" for question in fact.train}
         assert questions <= {e.inputs for e in data.train if e.answers == fact.answers}
 
 
@@ -196,7 +196,7 @@ def test_each_quarter_of_training_asks_every_fact_once(name: str) -> None:
         assert {example.answers for example in asked} == {fact.answers}
         assert len({example.inputs for example in asked}) == 4
         assert all(fact.subject in example.inputs for example in asked)
-        first = fact.training.index(asked[0].inputs.split(" question: ")[1])
+        first = fact.train.index(asked[0].inputs.split(" question: ")[1])
         used.setdefault(fact.relation, Counter())[first] += 1
     for counts in used.values():
         assert len(counts) == 4 and max(counts.values()) - min(counts.values()) <= 1

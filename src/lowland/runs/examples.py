@@ -13,9 +13,8 @@ from lowland.errors import UserError
 from lowland.report.words import count
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
-from lowland.tasks.noise import flip_labels
 from lowland.tasks.registry import rates, resolve
-from lowland.tasks.subsample import hold_out, subsample
+from lowland.tasks.subsample import flip_labels, hold_out, subsample
 from lowland.train import derive_seed
 
 LEAST_EVALUATION = 10

@@ -1,34 +1,24 @@
-"""Closed-book questions about well-known facts, carried inside the package.
+"""Closed-book questions about well-known facts, carried inside the package: what a first run trains on.
 
-The tasks need no download: they are what a first run without a network trains on. A fact is one record of a
-table in `facts_data` seen through one relation, for example France -> capital -> Paris. It is asked in
-several phrasings. Those marked `train` become training examples; those marked `evaluation` are never trained
-on, so that an evaluation set asks for known facts in unseen words.
-
-How the facts were chosen and checked is told in `docs/recipes.md`.
+A fact is one record of a table in `facts_data` seen through one relation, for example France -> capital ->
+Paris. It is asked in several phrasings; those marked `evaluation` are never trained on. `docs/facts.md`
+tells how the facts were chosen and checked.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib import resources
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lowland.tasks.base import Row, Task
-from lowland.tasks.closed_book import closed_book
+from lowland.tasks.questions import closed_book
 
-_TABLES = {
-    "facts/capitals": ("countries.tsv", "Capitals of the world's states"),
-    "facts/currencies": ("countries.tsv", "Currencies of the world's states"),
-    "facts/languages": ("countries.tsv", "Official languages of the world's states"),
-    "facts/continents": ("countries.tsv", "Continents of the world's states"),
-    "facts/elements": ("elements.tsv", "Symbols and atomic numbers of the chemical elements"),
-    "facts/states": ("states.tsv", "Capitals and postal abbreviations of the states of the USA"),
-}
+_TABLES = {"facts/elements": "elements.tsv", "facts/states": "states.tsv"}
+"""Of the other tasks it is `countries.tsv`."""
 
 
 class Fact(NamedTuple):
@@ -37,8 +27,8 @@ class Fact(NamedTuple):
     relation: tuple[str, str]
     subject: str
     answers: tuple[str, ...]
-    training: tuple[str, ...]
-    evaluation: tuple[str, ...]
+    train: list[str]
+    evaluation: list[str]
 
 
 @cache
@@ -51,40 +41,36 @@ def read_table(name: str) -> tuple[Mapping[str, str], ...]:
 def facts(name: str) -> list[Fact]:
     """Lists the facts of the task `name`, relation by relation; empty cells hold no fact."""
     found = []
-    lines = [
-        (line["split"], line["phrasing"], line["answer"])
-        for line in read_table("phrasings.tsv")
-        if line["task"] == name
-    ]
+    lines = [line for line in read_table("phrasings.tsv") if line["task"] == name]
     # Neighbouring lines with the same columns are phrasings of one relation.
-    for relation, group in groupby(lines, lambda line: ("".join(re.findall(r"{(\w+)}", line[1])), line[2])):
+    for relation, group in groupby(lines, lambda line: (_subject(line["phrasing"]), line["answer"])):
         phrasings = list(group)
-        subject, answer = relation
-        for record in read_table(_TABLES[name][0]):
-            if record[subject] and record[answer]:
-                known = record[subject].split("|")[0]
-                training, evaluation = (
-                    tuple(
-                        text.replace(f"{{{subject}}}", known) for split, text, _ in phrasings if split == of
-                    )
-                    for of in ("train", "evaluation")
-                )
-                found.append(Fact(relation, known, tuple(record[answer].split("|")), training, evaluation))
+        for record in read_table(_TABLES.get(name, "countries.tsv")):
+            subject, *_ = record[relation[0]].split("|")
+            if subject and record[relation[1]]:
+                asked: dict[str, list[str]] = {"train": [], "evaluation": []}
+                for line in phrasings:
+                    asked[line["split"]].append(line["phrasing"].replace(f"{{{relation[0]}}}", subject))
+                answers = tuple(record[relation[1]].split("|"))
+                found.append(Fact(relation, subject, answers, **asked))
     return found
+
+
+def _subject(phrasing: str) -> str:
+    return phrasing.partition("{")[2].partition("}")[0]
 
 
 def rows(name: str) -> tuple[Sequence[Row], Sequence[Row]]:
     """Writes the training and the evaluation rows of the task `name`.
 
     Training asks every fact in every training phrasing, in rounds: each round asks every fact once, and fact
-    `i` starts with phrasing `i`, so that a round uses all phrasings alike. The first quarter of the rows
-    therefore holds every fact once, and the rest says the same in other words. Evaluation asks every second
-    fact once, in the evaluation phrasings in turn.
+    `i` starts with phrasing `i`, so that a round uses all phrasings alike. Evaluation asks every second fact
+    once, in the evaluation phrasings in turn.
     """
     known = facts(name)
-    rounds = max(len(fact.training) for fact in known)
+    rounds = max(len(fact.train) for fact in known)
     training = [
-        {"question": fact.training[(position + turn) % rounds], "answers": fact.answers}
+        {"question": fact.train[(position + turn) % rounds], "answers": fact.answers}
         for turn in range(rounds)
         for position, fact in enumerate(known)
     ]
@@ -95,9 +81,6 @@ def rows(name: str) -> tuple[Sequence[Row], Sequence[Row]]:
     return training, evaluation
 
 
-TASKS: tuple[Task, ...] = tuple(
-    closed_book(
-        {"prefix": name.removeprefix("facts/")}, name=name, description=about, carried=partial(rows, name)
-    )
-    for name, (_, about) in _TABLES.items()
-)
+def facts_task(entry: Mapping[str, Any], *, name: str, **common: Any) -> Task:
+    """Makes a task of facts, whose wrong answers are those of other questions."""
+    return closed_book(entry, name=name, carried=partial(rows, name), exchanges=True, **common)

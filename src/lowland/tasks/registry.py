@@ -1,40 +1,100 @@
-"""The tasks by name, and mixtures: groups of tasks that are trained together, in proportion to sizes."""
+"""The tasks by name, made from the table `benchmarks.toml`; and mixtures of tasks that are trained together.
+
+Rows are as in the official downloads or as TensorFlow Datasets reads them; texts and scores are those of
+t5/data/glue_utils.py and t5/data/preprocessors.py of T5 0.9.4. Keys of a benchmark hold for its tasks, which
+may have their own:
+
+- `kind`: how rows are written and scored (`KINDS`; else by class words), with what that kind reads.
+- `folder` or `folders`, and `prefixes` of further names: folders of the official files.
+- `train`, `validation`: patterns of their names; `sizes`: published numbers of both, 0 where there is none.
+- `sets`: evaluation sets by name, where there are several or it is not the validation set.
+- `hub`: name on the Hugging Face hub, with its configuration where that is not the task's name.
+- `columns`, `drop_short_rows`: see `lowland.tasks.base.DataSet`. `sample`: a made-up row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from importlib import resources
+from typing import Any
 
 from lowland.errors import UserError, unknown_name
-from lowland.tasks.base import Task
+from lowland.tasks.base import DataSet, Split, Task
+from lowland.tasks.classification import classification, similarity
+from lowland.tasks.facts import facts_task
+from lowland.tasks.passages import multirc, record
+from lowland.tasks.questions import closed_book, tydiqa
+from lowland.tasks.winograd import dpr, wnli, wsc
 
-_MIXTURES = {
-    # WNLI is left out, as in T5: its training and development sets contradict each other.
-    "glue": "glue/cola glue/sst2 glue/mrpc glue/qqp glue/stsb glue/mnli glue/qnli glue/rte",
-    "superglue": (
-        "dpr superglue/wsc superglue/boolq superglue/cb superglue/copa superglue/multirc superglue/record"
-        " superglue/rte superglue/wic"
-    ),
-    "cbqa": "cbqa/natural_questions cbqa/web_questions cbqa/trivia_qa",
-    "tydiqa": "tydiqa/goldp",
-    "facts": "facts/capitals facts/currencies facts/languages facts/continents facts/elements facts/states",
+KINDS: Mapping[str, Callable[..., Task]] = {
+    "classes": classification,
+    "dpr": dpr,
+    "facts": facts_task,
+    "multirc": multirc,
+    "question": closed_book,
+    "record": record,
+    "similarity": similarity,
+    "tydiqa": tydiqa,
+    "wnli": wnli,
+    "wsc": wsc,
 }
 
 
 @cache
-def _tasks() -> Mapping[str, Task]:
-    from lowland.tasks import benchmarks, facts  # only when names are needed
+def _table() -> dict[str, Any]:
+    text = (resources.files("lowland.tasks") / "benchmarks.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
-    return {task.name: task for task in (*benchmarks.tasks(), *facts.TASKS)}
+
+def _mixtures() -> Mapping[str, Sequence[str]]:
+    return {name: benchmark["mixture"] for name, benchmark in _table().items()}
+
+
+@cache
+def _tasks() -> Mapping[str, Task]:
+    tasks = {}
+    for benchmark, table in _table().items():
+        for key, own in table["tasks"].items():
+            entry = {"prefix": key, **table, **own}
+            name = entry.get("name", f"{benchmark}/{key}")
+            tasks[name] = KINDS[entry.get("kind", "classes")](
+                entry,
+                name=name,
+                description=entry["about"],
+                data=_data(name, key, entry) if "hub" in entry else None,
+                sample_row=entry.get("sample"),
+            )
+    return tasks
+
+
+def _data(name: str, key: str, entry: Mapping[str, Any]) -> DataSet:
+    train, *others = entry.get("sizes", [0])
+    sets = entry.get("sets", {"": {"size": others[0] if others else None}})
+    hub = entry["hub"]
+    evaluation = {}
+    for part, split in sets.items():
+        where = split.get("hub", "validation")
+        evaluation[f"{name}/{part}" if part else name] = Split(
+            patterns=tuple(split.get("files") or entry["validation"]),
+            hub=where,
+            published=split["size"],
+            kind="test" if where == "test" else "validation",
+        )
+    return DataSet(
+        folders=tuple(entry.get("folders") or [entry["folder"], *(f"{p}{key}" for p in entry["prefixes"])]),
+        train=Split(patterns=tuple(entry["train"]), hub="train", published=train) if train else None,
+        evaluation=evaluation,
+        hub=(hub, key) if isinstance(hub, str) else (hub[0], hub[1] if len(hub) > 1 else None),
+        columns=tuple(entry["columns"]) if "columns" in entry else None,
+        drop_short_rows=entry.get("drop_short_rows", False),
+    )
 
 
 def get_task(name: str) -> Task:
-    """Looks up a task.
-
-    Raises:
-        UserError: If the name is unknown; the message names the nearest ones.
-    """
+    """Looks up a task; an unknown name is refused with the nearest ones."""
     if name not in _tasks():
         raise unknown_name("task", name, _tasks())
     return _tasks()[name]
@@ -47,28 +107,24 @@ def task_names() -> tuple[str, ...]:
 
 def mixture_names() -> tuple[str, ...]:
     """Names of all mixtures, in the order in which they are listed."""
-    return tuple(_MIXTURES)
+    return tuple(_mixtures())
 
 
 def resolve(names: Sequence[str]) -> list[Task]:
-    """Looks up tasks and mixtures.
+    """Looks up tasks and mixtures, each task once; an unknown name is refused with the nearest ones.
 
-    A task that is named twice is taken once. DPR is evaluated only where it is named by itself: T5 trains on
-    it beside WSC.
-
-    Raises:
-        UserError: If a name is unknown; the message names the nearest ones.
+    DPR is evaluated only where it is named by itself: T5 trains on it beside WSC.
     """
     tasks: dict[str, Task] = {}
     for name in names:
-        if name in _MIXTURES:
-            for member in map(get_task, _MIXTURES[name].split()):
+        if name in _mixtures():
+            for member in map(get_task, _mixtures()[name]):
                 member = replace(member, evaluated=False) if member.name == "dpr" else member
                 tasks.setdefault(member.name, member)
         elif name in _tasks():
             tasks[name] = get_task(name)
         else:
-            raise unknown_name("task or mixture", name, (*_MIXTURES, *_tasks()))
+            raise unknown_name("task or mixture", name, (*_mixtures(), *_tasks()))
     return list(tasks.values())
 
 
@@ -80,9 +136,6 @@ def rates(counts: Mapping[str, int], cap: int | None = None, temperature: float 
         cap: Examples beyond this number do not count.
         temperature: 1 draws in proportion to the numbers, as the paper does; larger values make the
             rates more alike.
-
-    Raises:
-        UserError: If no task has any.
 
     Source:
         `rate_num_examples` of the T5 library: min(count, cap) ** (1 / temperature).

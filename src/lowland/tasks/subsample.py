@@ -1,13 +1,14 @@
-"""Parts of a training set: nested subsamples, and examples held out for choosing a model.
+"""What is trained on of a training set: nested subsamples, held-out examples, and wrong labels on purpose.
 
-Both depend on the seed and the order of the examples alone. Python guarantees the sequence of
-`random.Random(seed).random()` for all versions, so a seed means the same part for good.
+All depend on the seed and the order of the examples alone. Python guarantees the sequence of
+`random.Random(seed).random()` for all versions, so a seed means the same draws for good.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from lowland.errors import UserError
 from lowland.tasks.base import Example
@@ -56,17 +57,39 @@ def hold_out(
     return rest, [examples[position] for position in sorted(held)]
 
 
+def flip_labels(examples: Sequence[Example], labels: Sequence[str], share: float, seed: int) -> list[Example]:
+    """Gives a share of the examples another label, drawn uniformly from the others.
+
+    With the same seed, what a smaller share flips a larger one flips to the same labels, and more. Examples
+    that are not flipped are the same objects.
+    """
+    generator = random.Random(seed)
+    draws = [(generator.random(), generator.random()) for _ in examples]
+    order = sorted(range(len(examples)), key=draws.__getitem__)
+    flipped = list(examples)
+    for position in order[: round(share * len(examples))]:
+        example = examples[position]
+        others = [label for label in labels if label not in (example.targets, *(example.answers or ()))]
+        if not others:
+            raise UserError(
+                f"Every label is a right answer of {example.inputs!r}, so that none is wrong. Leave "
+                "--label-noise or the task out."
+            )
+        other = others[int(draws[position][1] * len(others))]
+        answers = None if example.answers is None else (other,)
+        flipped[position] = replace(example, targets=other, answers=answers)
+    return flipped
+
+
 def _groups(examples: Sequence[Example]) -> list[list[int]]:
     """Positions of the examples that belong together, in order of each group's first."""
     group_of: dict[Hashable, list[int]] = {}
     for position, example in enumerate(examples):
-        keys: list[Hashable] = [example.inputs]
+        group = group_of.setdefault(example.inputs, [])
         if example.ids is not None:
             # MultiRC counts by question alone; ReCoRD's passage and query name an example together.
             question = example.ids.get("question")
-            keys.append(tuple(example.ids.items()) if question is None else question)
-        group = group_of.setdefault(keys[0], [])
-        for key in keys[1:]:
+            key = tuple(example.ids.items()) if question is None else question
             other = group_of.setdefault(key, group)
             if other is not group:
                 # Input and question name different groups: they are one, under all their keys.

@@ -1,7 +1,7 @@
-"""Pronouns: WSC and DPR, written alike: mark a pronoun in the input, name its referent in the target.
+"""Pronouns: WSC, DPR and WNLI, written alike: mark a pronoun in the input, name its referent in the target.
 
-Source: `wsc_simple` and `definite_pronoun_resolution_simple` of the T5 library 0.9.4, on
-WSC rows that TensorFlow Datasets repaired (`wsc.fixed`).
+Source: `wsc_simple`, `definite_pronoun_resolution_simple` and `wnli_simple` of the T5 library 0.9.4, on WSC
+rows that TensorFlow Datasets repaired (`wsc.fixed`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ DETERMINERS = frozenset([
 ])
 # fmt: on
 
+PRONOUNS = frozenset(["he", "she", "they", "it", "her", "his", "their", "them", "him"])
+
 # Ends of two official texts whose word number does not point at the pronoun, and how T5 marks them.
 _SPECIAL_ENDS = {
     ' "Good for him," he said. ': ' "Good for X ," he said.',
@@ -39,6 +41,12 @@ def wsc(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes WSC: trained on rows whose candidate is the referent, scored by whether the model names it."""
     options: Any = {"metrics": ("accuracy",), "companions": ("label",), "drops_rows": True}
     return Task(write=_write_wsc, scorer=score_referents, **options, **common)
+
+
+def wnli(entry: Mapping[str, Any], **common: Any) -> Task:
+    """Makes WNLI, for evaluation only: aligning two sentences finds pronoun and candidate."""
+    options: Any = {"metrics": ("accuracy",), "companions": ("label",)}
+    return Task(write=_write_wnli, scorer=score_referents, **options, **common)
 
 
 def dpr(entry: Mapping[str, Any], *, data: DataSet, **common: Any) -> Task:
@@ -100,10 +108,7 @@ def read_blocks(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def repair_span(text: str, span: str, index: int) -> str:
-    """Repairs a span that does not occur in its text: first letter's case, final full stops, line ends.
-
-    `index` is the number of its first word, counted between runs of white space.
-    """
+    """Repairs a span that does not occur in its text: first letter's case, final full stops, line ends."""
     words = text.split()
     if span in text or not span or not 0 <= index < len(words):
         return span
@@ -113,11 +118,7 @@ def repair_span(text: str, span: str, index: int) -> str:
 
 
 def mark_word(text: str, word: str, index: int) -> str:
-    """Writes `X` for the word number `index` of a text, counted between single spaces.
-
-    Raises:
-        UserError: If that word is another one, or the first: the benchmark has no such row.
-    """
+    """Writes `X` for the word number `index` of a text, counted between single spaces, not of the first."""
     for end, marked in _SPECIAL_ENDS.items():
         if text.endswith(end):
             return text.removesuffix(end) + marked
@@ -160,3 +161,75 @@ def names_referent(prediction: str, referent: str) -> int:
 
 def _without_determiners(text: str) -> str:
     return " ".join(word for word in text.strip().lower().split(" ") if word not in DETERMINERS)
+
+
+def _write_wnli(row: Row, split: str) -> list[Example]:
+    if fields.has_none(row, "sentence1", "sentence2", "label") or row.get("label") == "":
+        return []
+    label = fields.class_id(row, ("not_entailment", "entailment"), booleans=True)
+    marked, candidate = align(fields.text(row, "sentence1"), fields.text(row, "sentence2"))
+    return [Example(inputs=f"wsc: {marked}", targets=candidate, label=-1 if label is None else label)]
+
+
+def align(premise: str, hypothesis: str) -> tuple[str, str]:
+    """Marks WNLI's pronoun in the premise, and finds what the hypothesis puts in its place (or nothing).
+
+    For every pronoun of the premise, the longest runs of words before and after it that the hypothesis
+    holds are counted; the pronoun with most such words is the one, and what stands between the two
+    runs in the hypothesis is the candidate.
+    """
+    premise_words, hypothesis_words = _bare_words(premise), _bare_words(hypothesis)
+    pronouns = [index for index, word in enumerate(premise_words) if word in PRONOUNS]
+    if not pronouns:
+        raise UserError(f"the first sentence has none of the pronouns {', '.join(sorted(PRONOUNS))}.")
+    alignments = {index: _align_at(premise_words, hypothesis_words, index) for index in pronouns}
+    best = max(pronouns, key=lambda index: alignments[index][0])
+    words = premise.split(" ")
+    word = words[best]
+    pronoun, mark = (word[:-1], f" {word[-1]}") if word.endswith((".", ",", "!", "?")) else (word, "")
+    words[best] = f"*{pronoun}*{mark}"
+    return " ".join(words), _as_written(alignments[best][1], hypothesis)
+
+
+def _bare_words(sentence: str) -> list[str]:
+    words = (re.sub(r"[.,?!]$", "", word) for word in sentence.strip().lower().split(" "))
+    return list(filter(None, words))
+
+
+def _align_at(premise: list[str], hypothesis: list[str], index: int) -> tuple[int, str]:
+    """Counts the words around a pronoun that the hypothesis holds, and finds the candidate between them."""
+    before, after = premise[:index], premise[index + 1 :]
+    matched_before = _prefix_found_in(before[::-1], hypothesis[::-1])
+    matched_after = _prefix_found_in(after, hypothesis)
+    score = matched_before + matched_after
+    if score:
+        left = [re.escape(word) for word in before[len(before) - matched_before :]]
+        right = [re.escape(word) for word in after[:matched_after]]
+        # Between both runs; else at the start of the hypothesis; else at its end.
+        for pattern in ([*left, "(.+)", *right], ["^(.+)", *right], [*left, "(.+)$"]):
+            found = re.search(" ".join(pattern), " ".join(hypothesis))
+            if found:
+                return score, found.group(1)
+    return score, ""
+
+
+def _prefix_found_in(words: list[str], other: list[str]) -> int:
+    """Length of the longest prefix of words whose text is a part of the other words' text."""
+    text = " ".join(other)
+    for length in range(len(words)):
+        if " ".join(words[: length + 1]) not in text:
+            return length
+    return len(words)
+
+
+def _as_written(candidate: str, hypothesis: str) -> str:
+    """Takes the candidate from its last article on, as the hypothesis writes it, without a possessive s."""
+    words = candidate.split(" ")
+    start = max((words.index(article) for article in ("a", "an", "the") if article in words), default=0)
+    pattern = " ".join(rf"{re.escape(word)}[.,?!]?" for word in words[start:])
+    found = re.search(pattern, hypothesis, re.IGNORECASE)
+    if not found:
+        raise UserError(f"the candidate {candidate!r} is not found in the second sentence.")
+    text = found.group(0)
+    text = text[:-1] if text.endswith((".", ",", "!", "?")) else text
+    return text.removesuffix("'") if text.endswith("'") else text.removesuffix("'s")
