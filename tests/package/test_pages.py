@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import sys
@@ -134,6 +135,18 @@ def test_sharpness_of_a_loss_of_ones_own() -> None:
         loss_fn=lambda batch: model(batch).square().mean(),
     )
     assert all(torch.equal(one, other) for one, other in zip(before, model.parameters(), strict=True))
+
+
+def test_the_algorithm_is_that_of_the_code() -> None:
+    """The steps that algorithm.md shows stand in the code in the same order, with the same comments."""
+    text = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    source = inspect.getsource(lowland.SAMGradient.__call__)
+    steps = re.findall(r"\w+\(|# .*", code)
+    assert len(steps) > 8
+    for step in steps:
+        assert step in source, step
+        source = source[source.index(step) :]
 
 
 def test_recipes_for_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
