@@ -13,7 +13,6 @@ import pytest
 
 from lowland.errors import UserError
 from lowland.tasks import Source, TaskData, get_task
-from lowland.tasks.sources import REVISIONS
 from lowland.tasks.winograd import read_blocks
 
 RTE = {"premise": "P.", "hypothesis": "H.", "label": "entailment"}
@@ -230,8 +229,10 @@ def test_the_hub_is_asked_only_where_it_is_allowed(tmp_path: Path, monkeypatch: 
     data = get_task("glue/sst2").load(Source(data_dir=tmp_path, hub=True))
     assert data.train[0].inputs == "sst2 sentence: mine"
     assert data.evaluation["glue/sst2"][0].targets == "positive"
+    data_set = get_task("glue/sst2").data
+    assert data_set is not None
     assert hub.asked == [
-        ("nyu-mll/glue", "sst2", "validation", REVISIONS["nyu-mll/glue"]),
+        ("nyu-mll/glue", "sst2", "validation", data_set.revision),
         ("nyu-mll/glue", "sst2", "validation", "refs/convert/parquet"),
     ]
 

@@ -39,12 +39,8 @@ class Pair(str):
 class Example:
     """One input text and the target text that the model is trained to write.
 
-    Attributes:
-        inputs: The input text, exactly as it is tokenised (before EOS); where it is made of two, a `Pair`.
-        targets: The target text.
-        answers: All answers that count as right, for question answering.
-        ids: What groups examples in evaluation, for example MultiRC's question.
-        label: The class of the row where `targets` alone does not tell it (WSC, WNLI).
+    `answers` are all that count as right, for question answering; `ids` group examples in evaluation, as
+    MultiRC's questions do; `label` is the row's class where `targets` alone does not tell it (WSC, WNLI).
     """
 
     inputs: str
@@ -82,6 +78,7 @@ class DataSet:
         train: The training split; `None` for a task that is evaluated only.
         evaluation: Evaluation set -> split.
         hub: Name and configuration on the Hugging Face hub.
+        revision: Commit on the hub, so that rows do not change under a record.
         columns: Column names of TSV files without a header.
         drop_short_rows: Whether rows that lack fields are dropped, as the official readers do (QQP).
         read: Reads one file; numbered rows.
@@ -91,6 +88,7 @@ class DataSet:
     train: Split | None
     evaluation: Mapping[str, Split]
     hub: tuple[str, str | None]
+    revision: str | None = None
     columns: tuple[str, ...] | None = None
     drop_short_rows: bool = False
     read: Callable[[Path], Iterator[tuple[int, Row]]] | None = None
@@ -98,10 +96,7 @@ class DataSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a task reads its rows: a folder with the official files, and else the hub if it may be asked.
-
-    Scoring a finished model needs no training examples (`train`).
-    """
+    """Where a task reads its rows: a folder with official files, else the hub; training rows, too."""
 
     data_dir: Path | None = None
     hub: bool = False
@@ -159,19 +154,11 @@ class Task:
     target_length: int = 62
 
     def examples(self, row: Row, split: str = "train") -> list[Example]:
-        """Writes one row of an official file as text; a few tasks write training rows differently.
-
-        Raises:
-            UserError: If a field is missing or wrong; the message names it.
-        """
+        """Writes one row of an official file as text; a few tasks write training rows differently."""
         return self.write(row, split)
 
     def load(self, source: Source) -> TaskData:
-        """Reads the training and evaluation examples.
-
-        Raises:
-            UserError: If a file is missing, malformed or empty; the message names file, line and field.
-        """
+        """Reads the training and evaluation examples; what is wrong is named with file, line and field."""
         from lowland.tasks.sources import load  # which reads what is declared here
 
         return load(self, source)
@@ -196,11 +183,7 @@ class Task:
         return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     def evaluate(self, examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-        """Scores raw model outputs: metric name -> value in percent (correlations too).
-
-        Raises:
-            ValueError: If there are no examples, or not as many predictions.
-        """
+        """Scores raw model outputs: metric name -> value in percent (correlations too)."""
         if not examples:
             raise ValueError(f"{self.name} has no examples to score.")
         if len(examples) != len(predictions):

@@ -1,7 +1,7 @@
 """SuperGLUE's nested files: a passage with several questions (MultiRC) or queries (ReCoRD).
 
-Source: `glue` with `multirc`, `record` and their metrics in the T5 library 0.9.4, on rows as TensorFlow
-Datasets flattens the official files.
+Source: `glue` with `multirc`, `record` and their metrics (`mean_group_metric(all_match)`, which groups by the
+question alone, `deduplicate_metric`) in the T5 library 0.9.4, on rows as TensorFlow Datasets has them.
 """
 
 from __future__ import annotations
@@ -19,54 +19,40 @@ FALSE_TRUE = ("False", "True")
 
 def multirc(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes MultiRC: is an answer to a question about a paragraph right? One example for every answer."""
-    return Task(
-        metrics=("f1", "exact_match"),
-        write=_write_multirc,
-        scorer=_score_multirc,
-        classes=FALSE_TRUE,
-        companions=("ids",),
-        **common,
-    )
+    options: Any = {"metrics": ("f1", "exact_match"), "classes": FALSE_TRUE, "companions": ("ids",)}
+    return Task(write=_write_multirc, scorer=_score_multirc, **options, **common)
 
 
 def record(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes ReCoRD: which entity fills the gap in a query? One example for every right entity."""
-    return Task(
-        metrics=("em", "f1"),
-        write=_write_record,
-        scorer=_score_record,
-        companions=("ids", "answers"),
-        **common,
-    )
+    options: Any = {"metrics": ("em", "f1"), "companions": ("ids", "answers")}
+    return Task(write=_write_record, scorer=_score_record, **options, **common)
 
 
 def _write_multirc(row: Row, split: str) -> list[Example]:
     """Writes a passage with all its questions (official files), or one answer (the hub's flat rows)."""
     if "passage" not in row:
-        index = fields.mapping(fields.find(row, "idx"), "idx")
-        return [_answer(fields.text(row, "paragraph"), row, row, "answer", index)]
+        return [_answer(row)]
     passage = fields.mapping(row["passage"], "passage")
-    return [
-        _answer(
-            fields.text(passage, "text"),
-            question,
-            answer,
-            "text",
-            {
-                "paragraph": fields.find(row, "idx"),
-                "question": fields.find(question, "idx"),
-                "answer": fields.find(answer, "idx"),
-            },
-        )
-        for question in fields.mappings(passage, "questions")
-        for answer in fields.mappings(question, "answers")
-    ]
+    examples = []
+    for question in fields.mappings(passage, "questions"):
+        for answer in fields.mappings(question, "answers"):
+            found = {"paragraph": row, "question": question, "answer": answer}
+            flat = {
+                "idx": {name: fields.find(of, "idx") for name, of in found.items()},
+                "paragraph": fields.find(passage, "text"),
+                "question": fields.find(question, "question"),
+                "answer": fields.find(answer, "text"),
+            }
+            examples.append(_answer({**answer, **flat}))
+    return examples
 
 
-def _answer(paragraph: str, question: Row, row: Row, answer: str, index: Row) -> Example:
-    asked = fields.text(question, "question")
+def _answer(row: Row) -> Example:
     label = fields.class_id(row, FALSE_TRUE, booleans=True)
-    inputs = f"multirc question: {asked} answer: {fields.text(row, answer)} paragraph: {paragraph}"
+    index = fields.mapping(fields.find(row, "idx"), "idx")
+    paragraph, question, answer = (fields.text(row, name) for name in ("paragraph", "question", "answer"))
+    inputs = f"multirc question: {question} answer: {answer} paragraph: {paragraph}"
     return Example(
         inputs=re.sub("</?b>", "", inputs.replace("<br>", " ")),
         targets=UNLABELLED if label is None else FALSE_TRUE[label],
@@ -75,10 +61,7 @@ def _answer(paragraph: str, question: Row, row: Row, answer: str, index: Row) ->
 
 
 def _score_multirc(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-    """Scores F1 over all answers, and the share of questions with all answers right.
-
-    Source: `mean_group_metric(all_match)` of the T5 library, which groups by the question alone.
-    """
+    """Scores F1 over all answers, and the share of questions with all answers right."""
     numbers = {word: number for number, word in enumerate(FALSE_TRUE)}
     right = [numbers.get(example.targets, -1) for example in examples]
     written = [numbers.get(prediction, -1) for prediction in predictions]
@@ -129,10 +112,7 @@ def _queries(
 
 
 def _score_record(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
-    """Scores the first example of every query against all its answers, as SQuAD does.
-
-    Source: `deduplicate_metric` of the T5 library.
-    """
+    """Scores the first example of every query against all its answers, as SQuAD does."""
     first: dict[tuple[int, int], tuple[Sequence[str], str]] = {}
     for example, prediction in zip(examples, predictions, strict=True):
         ids = example.ids or {}

@@ -8,7 +8,7 @@ may have their own:
 - `folder` or `folders`, and `prefixes` of further names: folders of the official files.
 - `train`, `validation`: patterns of their names; `sizes`: published numbers of both, 0 where there is none.
 - `sets`: evaluation sets by name, where there are several or it is not the validation set.
-- `hub`: name on the Hugging Face hub, with its configuration where that is not the task's name.
+- `hub`: name on the Hugging Face hub, with its configuration where that is not the task's name; `revision`.
 - `columns`, `drop_short_rows`: see `lowland.tasks.base.DataSet`. `sample`: a made-up row.
 """
 
@@ -87,6 +87,7 @@ def _data(name: str, key: str, entry: Mapping[str, Any]) -> DataSet:
         folders=tuple(entry.get("folders") or [entry["folder"], *(f"{p}{key}" for p in entry["prefixes"])]),
         train=Split(patterns=tuple(entry["train"]), hub="train", published=train) if train else None,
         evaluation=evaluation,
+        revision=entry.get("revision"),
         hub=(hub, key) if isinstance(hub, str) else (hub[0], hub[1] if len(hub) > 1 else None),
         columns=tuple(entry["columns"]) if "columns" in entry else None,
         drop_short_rows=entry.get("drop_short_rows", False),

@@ -1,9 +1,7 @@
 """Where a registered task's rows come from: a folder with the official files, or the hub.
 
-A task names the folder of an official download (`SST-2`), and patterns of the files that hold each
-split, the official name first. In a data folder, the files may lie in the named folder or directly.
-Of the patterns the first that matches anything is taken, and all its files, in order of name: thus
-`train.tsv` is preferred, and `train_part1.jsonl` with `train_part2.jsonl` is understood.
+In a data folder, the files may lie in a folder of the task's name (`SST-2`) or directly. Of the patterns of a
+split, the official name first, the first that matches anything is taken, and all its files, in order of name.
 """
 
 from __future__ import annotations
@@ -20,51 +18,35 @@ from lowland.tasks.rows import place, read_rows
 NumberedRow = tuple[str, Row]
 """The place of a row, for messages, and the row."""
 
-REVISIONS = {
-    "nyu-mll/glue": "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
-    "aps/super_glue": "3de24cf8022e94f4ee4b9d55a6f539891524d646",
-    "google-research-datasets/nq_open": "5dd9790a83002ad084ddeb7c420dc716852c6f28",
-    "mandarjoshi/trivia_qa": "0f7faf33a3908546c6fd5b73a660e0f8ff173c2f",
-    "stanfordnlp/web_questions": "0e473cbe21d1e91ec18da343644498be6a3f5454",
-}
-"""Commits on the hub, so that rows do not change under a record; other sets are taken as they are."""
-
 
 class MissingFilesError(UserError):
     """The files of a split are not where the user said."""
 
 
 def load(task: Task, source: Source) -> TaskData:
-    """Reads the examples of a task, with warnings of numbers that differ from the published ones.
-
-    Raises:
-        UserError: If files are missing or malformed, or the hub cannot be read.
-    """
+    """Reads the examples of a task, with warnings of numbers that differ from the published ones."""
     if task.carried is not None:
         carried = [[example for row in rows for example in task.examples(row)] for rows in task.carried()]
         return TaskData(train=carried[0], evaluation={task.name: carried[1]})
-    data = task.data
-    if data is None:
+    if task.data is None:
         raise ValueError(f"{task.name} has no rows to load.")
+    data = task.data
     warnings: list[str] = []
-    read: dict[str, list[NumberedRow]] = {}
-
-    def written(name: str, split: Split) -> list[Example]:
-        rows: Iterable[NumberedRow] = _rows(name, data, split, source, warnings)
-        if split.pick is not None:  # several splits of the same files
-            rows = read[split.hub] = read.get(split.hub) or list(rows)
-        return _write(task, name, split, rows, warnings)
-
     train: list[Example] = []
-    if data.train is None and source.train:
+    if source.train and data.train is None:
         warnings.append(f"{task.name} is for evaluation only: it has no training examples.")
-    elif data.train is not None and source.train:
-        train = written(f"{task.name} train", data.train)
+    elif source.train and data.train is not None:
+        name = f"{task.name} train"
+        train = _write(task, name, data.train, _rows(name, data, data.train, source, warnings), warnings)
     evaluation: dict[str, list[Example]] = {}
     absent: list[UserError] = []
+    read: dict[str, list[NumberedRow]] = {}
     for name, split in data.evaluation.items() if task.evaluated else ():
         try:
-            evaluation[name] = written(name, split)
+            rows: Iterable[NumberedRow] = _rows(name, data, split, source, warnings)
+            if split.pick is not None:  # several splits of the same files
+                rows = read[split.hub] = read.get(split.hub) or list(rows)
+            evaluation[name] = _write(task, name, split, rows, warnings)
             warnings += checks.shared(name, train, evaluation[name])
         except MissingFilesError as error:
             absent.append(error)
@@ -119,18 +101,16 @@ def _rows(
     if files:
         return
     if source.hub:
-        yield from _hub_rows(data.hub, split.hub)
-    elif source.data_dir is None:
-        raise MissingFilesError(
-            f"{name} needs its data: give the folder with the official files"
-            f" ({data.folders[0]}/{split.patterns[0]}) with --data-dir, or allow the Hugging Face hub with"
-            " --hub."
-        )
-    else:
-        raise MissingFilesError(
-            f"{name}: no file {' or '.join(split.patterns[:3])} in {source.data_dir} or in its folder "
-            f"{data.folders[0]}; download the official files there, or allow the Hugging Face hub with --hub."
-        )
+        yield from _hub_rows(data, split.hub)
+        return
+    folder, patterns = data.folders[0], split.patterns
+    if source.data_dir is None:
+        what = f"{name} needs its data: give the folder with the official files ({folder}/{patterns[0]}) with"
+        raise MissingFilesError(f"{what} --data-dir, or allow the Hugging Face hub with --hub.")
+    raise MissingFilesError(
+        f"{name}: no file {' or '.join(patterns[:3])} in {source.data_dir} or in its folder {folder}; "
+        "download the official files there, or allow the Hugging Face hub with --hub."
+    )
 
 
 def _find_files(data: DataSet, split: Split, data_dir: Path) -> list[Path]:
@@ -144,14 +124,13 @@ def _find_files(data: DataSet, split: Split, data_dir: Path) -> list[Path]:
     for folder in (*inside, data_dir):
         paths = sorted(path for path in folder.iterdir() if path.is_file())
         for pattern in split.patterns:
-            matches = [path for path in paths if fnmatchcase(path.name.lower(), pattern.lower())]
-            if matches:
-                return matches
+            if found := [path for path in paths if fnmatchcase(path.name.lower(), pattern.lower())]:
+                return found
     return []
 
 
-def _hub_rows(hub: tuple[str, str | None], split: str) -> Iterator[NumberedRow]:
-    name, configuration = hub
+def _hub_rows(data: DataSet, split: str) -> Iterator[NumberedRow]:
+    name, configuration = data.hub
     try:
         import datasets
     except ImportError:
@@ -161,7 +140,7 @@ def _hub_rows(hub: tuple[str, str | None], split: str) -> Iterator[NumberedRow]:
         ) from None
     try:
         try:
-            rows = datasets.load_dataset(name, configuration, split=split, revision=REVISIONS.get(name))
+            rows = datasets.load_dataset(name, configuration, split=split, revision=data.revision)
         except RuntimeError as error:
             # Data sets that are written as programs are never run; the hub keeps a copy in Parquet.
             if "script" not in str(error):
