@@ -17,7 +17,7 @@ from common import SHAPES, batch_of, finish, loss_of, model_of, parser_of, preci
 from rich.console import Console
 from rich.table import Table
 
-from lowland.train import keep_freed_memory
+from lowland.train.machine import keep_freed_memory
 
 
 def main() -> None:

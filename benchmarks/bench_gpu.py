@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config
 
 from lowland import SAMConfig, SAMGradient, StandardGradient
-from lowland.models import build_model
+from lowland.models.head import build_model
 
 T5_SHAPES = {
     "tiny": {"d_model": 256, "d_ff": 384, "d_kv": 64, "num_heads": 4, "num_layers": 4, "vocab_size": 4800},

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import StandardGradient
-from lowland.models import checkpoint_layers
-from lowland.train import TrainSettings, keep_freed_memory
+from lowland.models.load import checkpoint_layers
+from lowland.train.machine import keep_freed_memory
 from lowland.train.optimizers import build_optimizer
+from lowland.train.settings import TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)

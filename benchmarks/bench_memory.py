@@ -19,8 +19,8 @@ from rich.table import Table
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowland import StandardGradient
-from lowland.train import TrainSettings
 from lowland.train.optimizers import build_optimizer
+from lowland.train.settings import TrainSettings
 
 GRADIENTS: dict[str, Callable[[torch.nn.Module], StandardGradient]] = {
     "standard": StandardGradient,

@@ -31,8 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import SAMGradient, StandardGradient
-from lowland.train import TrainSettings, keep_freed_memory
+from lowland.train.machine import keep_freed_memory
 from lowland.train.optimizers import build_optimizer
+from lowland.train.settings import TrainSettings
 
 LOG_EVERY = 10
 WARM_UP, MOST_WARM_UP, FEW_PAGES = 3, 10, 20_000

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import StandardGradient
-from lowland.train import keep_freed_memory
+from lowland.train.machine import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "build" / "conformance")]

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lowland import SAM, StandardGradient
-from lowland.train import TrainSettings, keep_freed_memory
 from lowland.train.loss import BatchLoss
+from lowland.train.machine import keep_freed_memory
 from lowland.train.optimizers import build_optimizer
+from lowland.train.settings import TrainSettings
 
 
 def step(gradient: Any, loss: BatchLoss, optimizer: Any, batch: Any) -> None:

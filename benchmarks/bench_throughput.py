@@ -32,16 +32,14 @@ from transformers.optimization import Adafactor
 
 from lowland.data import EncodedExample, MixtureSampler, collate
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.models import load_model
+from lowland.models.load import load_model
 from lowland.runs.encodings import SampledBatches
 from lowland.sam import SAMConfig
 from lowland.tasks import Source, get_task, task_names
-from lowland.train import (
-    Training,
-    TrainSettings,
-    keep_freed_memory,
-    seed_dropout,
-)
+from lowland.train.loop import Training
+from lowland.train.machine import keep_freed_memory
+from lowland.train.seeds import seed_dropout
+from lowland.train.settings import TrainSettings
 
 WARM_UP = 5
 RATE = 1e-3

@@ -16,10 +16,11 @@ from transformers import PreTrainedModel, T5Config
 
 from lowland import SAMConfig, SAMGradient
 from lowland.families.encoder_decoder import target_logits
-from lowland.models import build_model, load_model
+from lowland.models.head import build_model
+from lowland.models.load import load_model
 from lowland.runs.environment import describe_environment
-from lowland.train import resolve_precision
 from lowland.train.loss import BatchLoss, token_loss
+from lowland.train.machine import resolve_precision
 from lowland.train.settings import Precision
 
 SHAPES = ("embedded", "t5-v1_1-small", "mt5-small")

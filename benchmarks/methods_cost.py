@@ -16,10 +16,10 @@ from transformers import AutoModelForSequenceClassification
 
 from lowland import SAMConfig, SAMGradient
 from lowland.config.arms import read_arms
-from lowland.train import TrainSettings
 from lowland.train.average import Average
 from lowland.train.gradients import build_gradient
 from lowland.train.optimizers import build_optimizer
+from lowland.train.settings import TrainSettings
 
 
 def costs(protocol: Mapping[str, Any], path: Path, repeats: int = 9) -> dict[str, tuple[float, float]]:

@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 from transformers import ByT5Tokenizer, T5Config
 
-from lowland.models import build_model, quiet_transformers
+from lowland.models.head import build_model
+from lowland.models.load import quiet_transformers
 from lowland.runs import resumable
 
 MOST_GROWTH = 1.02
@@ -49,7 +50,7 @@ def write_task(folder: Path) -> list[str]:
 def main() -> int:
     from lowland.cli import main as lowland
     from lowland.comparison.progress import ExperimentProgress
-    from lowland.train import StepReport
+    from lowland.train.log import StepReport
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

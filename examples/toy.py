@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lowland.models import load_model
+from lowland.models.load import load_model
 
 REVIEWS = {
     "good": [

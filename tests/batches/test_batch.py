@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 from transformers import BatchEncoding
-from transformers.utils import ModelOutput
 
 from lowland.batches.batch import batch_size, cut, rows, target_count
 
@@ -32,13 +30,6 @@ class Pair(NamedTuple):
 class Fields:
     x: Any
     y: Any
-
-
-class Plain:
-    """A batch as some libraries make it: an object with attributes, and nothing else."""
-
-    def __init__(self, x: Any, name: str) -> None:
-        self.x, self.name = x, name
 
 
 class Records:
@@ -163,22 +154,6 @@ def test_batch_encoding() -> None:
     assert batch_size(batch) == 4 and batch_size(taken) == 2
 
 
-@dataclasses.dataclass
-class Outputs(ModelOutput):
-    """What models of transformers give, and some collators: a mapping that is a dataclass."""
-
-    x: Tensor | None = None
-    name: str | None = None
-
-
-def test_model_output() -> None:
-    """A mapping that cannot be written to, as it is a dataclass, keeps its type."""
-    batch = Outputs(x=torch.arange(3), name="a")
-    taken = rows(batch, 0, 2)
-    assert isinstance(taken, Outputs) and batch_size(batch) == 3 and taken.name == "a"
-    assert taken.x is not None and taken.x.tolist() == taken["x"].tolist() == [0, 1]
-
-
 def test_other_mappings() -> None:
     """Other mappings keep their type where they can be written to, and become dictionaries elsewhere."""
     counted = collections.defaultdict(list, x=torch.arange(3))
@@ -226,71 +201,6 @@ def test_examples_that_are_not_collated(batch: list[Any]) -> None:
     """A list of mappings, tuples or dataclasses holds one example an item, whatever tensors these hold."""
     assert batch_size(batch) == len(batch)
     assert rows(batch, 0, 1) == batch[:1]
-
-
-def test_lists_of_mappings_inside_a_batch() -> None:
-    """Inside a larger batch they are columns where they have its rows, and examples where they do not."""
-    columns = ([{"ids": torch.arange(8).view(4, 2)}, {"ids": torch.arange(12).view(4, 3)}], torch.zeros(4))
-    assert batch_size(columns) == 4
-    assert [part["ids"].shape for part in rows(columns, 0, 1)[0]] == [(1, 2), (1, 3)]
-    examples = {"rows": UNCOLLATED["mappings"], "labels": torch.zeros(5)}
-    assert batch_size(examples) == 5
-    assert rows(examples, 1, 3)["rows"] == UNCOLLATED["mappings"][1:3]
-
-
-PICTURES = [torch.zeros(3, height, 5) for height in (4, 6, 4, 2)]
-TARGETS = [{"boxes": torch.zeros(count, 4), "classes": torch.zeros(count)} for count in (2, 1, 5, 0)]
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        (PICTURES, torch.arange(4)),
-        {"pictures": PICTURES, "labels": torch.arange(4)},
-        {"pictures": torch.zeros(4, 3, 5, 5), "labels": TARGETS},
-        {"pictures": torch.zeros(4, 3, 5, 5), "masks": [p[0] for p in PICTURES], "classes": PICTURES},
-        (PICTURES, TARGETS),
-        (tuple(PICTURES), tuple(TARGETS)),
-    ],
-    ids=["list", "mapping", "targets", "masks", "two lists", "two tuples"],
-)
-def test_pictures_of_different_sizes(batch: Any) -> None:
-    """Inside of a batch, a list or tuple of what has different numbers of rows holds one example an item."""
-    assert batch_size(batch) == 4
-    taken = rows(batch, 1, 3)
-    assert type(taken) is type(batch) and batch_size(taken) == 2
-    values = taken.values() if isinstance(taken, dict) else taken
-    assert all(len(value) == 2 for value in values)
-
-
-def test_nested_tensors() -> None:
-    """Nested tensors are cut by their parts."""
-    parts = [torch.randn(length, 3) for length in (2, 4, 1)]
-    batch = {"x": torch.nested.nested_tensor(parts, layout=torch.jagged), "y": torch.arange(3)}
-    taken = rows(batch, 1, 3)
-    assert batch_size(batch) == 3 and batch_size(taken) == 2
-    assert all(torch.equal(one, two) for one, two in zip(taken["x"].unbind(), parts[1:], strict=True))
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [SimpleNamespace(x=torch.arange(4), name="a"), Plain(torch.arange(4), "a")],
-    ids=["namespace", "plain"],
-)
-def test_objects_with_attributes(batch: Any) -> None:
-    """An object without rows of its own is taken by its attributes, and is not changed."""
-    taken = rows(batch, 1, 3)
-    assert type(taken) is type(batch) and taken.name == "a"
-    assert taken.x.tolist() == [1, 2] and batch_size(batch) == 4
-
-
-def test_packed_sequences_of_torch() -> None:
-    """A `PackedSequence` is cut by its sequences, in the order in which they were given."""
-    ragged = [torch.arange(1.0, 3), torch.arange(5.0, 9), torch.arange(3.0, 4)]
-    taken = rows((pack_sequence(ragged, enforce_sorted=False), torch.arange(3)), 0, 2)
-    padded, lengths = pad_packed_sequence(taken[0], batch_first=True)
-    assert lengths.tolist() == [2, 4] and padded[1].tolist() == [5, 6, 7, 8]
-    assert taken[1].tolist() == [0, 1]
 
 
 def test_what_cannot_be_sliced() -> None:

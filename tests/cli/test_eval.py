@@ -11,7 +11,7 @@ from tests.tasks.scoring import score
 
 from lowland.cli import build_verb_parser
 from lowland.cli.eval import find_tasks
-from lowland.models import quiet_transformers
+from lowland.models.load import quiet_transformers
 from lowland.runs.usage import Usage
 
 

@@ -18,7 +18,7 @@ from lowland.cli.parser import seed_list
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, SEEDS, ExperimentConfig
 from lowland.sam import SAMConfig
-from lowland.train import TrainSettings
+from lowland.train.settings import TrainSettings
 
 ROOT = Path(__file__).parents[2]
 

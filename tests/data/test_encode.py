@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer
 from lowland.data import encode_texts
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.models import load_model
+from lowland.models.load import load_model
 from lowland.tasks.base import Example
 
 BYTES = ByT5Tokenizer()

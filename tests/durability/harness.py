@@ -16,9 +16,10 @@ from tests.conftest import ROOT
 from transformers import ByT5Tokenizer, T5Config
 
 from lowland.files import check_sums
-from lowland.models import build_model, quiet_transformers
+from lowland.models.head import build_model
+from lowland.models.load import quiet_transformers
 from lowland.runs.directory import RunDirectory
-from lowland.train import DamagedStateError, read_values
+from lowland.train.state import DamagedStateError, read_values
 
 TIMES = {"train_seconds", "evaluation_seconds", "started", "finished", "created", "seconds"}
 """What may differ between equal runs."""

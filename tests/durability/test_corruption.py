@@ -12,8 +12,8 @@ import pytest
 from tests.durability.harness import Machine, differences, picture
 
 from lowland.files import SUMS, DamagedError, check_sums, write_sums
-from lowland.models import load_model
-from lowland.train import DamagedStateError, read_values
+from lowland.models.load import load_model
+from lowland.train.state import DamagedStateError, read_values
 
 DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "one bit": lambda whole, chance: _flip(whole, chance, 1),

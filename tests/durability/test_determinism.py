@@ -13,7 +13,7 @@ from tests.durability.harness import Machine, differences, picture
 
 CODE = """
 import torch
-from lowland.train import be_deterministic
+from lowland.train.machine import be_deterministic
 be_deterministic()
 assert torch.are_deterministic_algorithms_enabled()
 assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark

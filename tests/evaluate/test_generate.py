@@ -15,7 +15,7 @@ from torch import nn
 from lowland.data import encode_texts
 from lowland.evaluate import generate
 from lowland.evaluate.generate import written_labels
-from lowland.models import LoadedModel, load_model, quiet_transformers
+from lowland.models.load import LoadedModel, load_model, quiet_transformers
 
 TEXTS = [" ".join(WORDS[start : start + 1 + start % 4]) for start in range(12)]
 KINDS = [*T5_KINDS, *OTHER_KINDS]

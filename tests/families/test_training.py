@@ -15,7 +15,7 @@ from tests.cli.command import call, succeed, trajectory
 from tests.families.tiny import CAUSAL, CLASSIFIERS, WRITERS, write_model, write_rows
 
 from lowland.families.recognise import FAMILIES
-from lowland.models import quiet_transformers
+from lowland.models.load import quiet_transformers
 from lowland.train import loop
 
 QUICK = ("llama", "bert")

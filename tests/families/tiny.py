@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from lowland.models import quiet_transformers
+from lowland.models.load import quiet_transformers
 
 WRITERS = ("t5", "mt5", "bart")
 CAUSAL = ("llama", "qwen3", "gpt2", "gemma")

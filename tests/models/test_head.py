@@ -12,7 +12,9 @@ from tests.fixtures.models import T5_KINDS, logits_of, tiny_config, tiny_model, 
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from lowland.models import build_model, load_model, quiet_transformers, save_model
+from lowland.models.head import build_model
+from lowland.models.load import load_model, quiet_transformers
+from lowland.models.save import save_model
 
 UNTIED = ("t5.1.1", "mt5", "umt5")
 

@@ -12,7 +12,8 @@ from tests.fixtures.models import OTHER_KINDS, T5_KINDS, logits_of, tiny_loaded
 from torch import nn
 
 from lowland.errors import UserError
-from lowland.models import load_model, save_model, weights_sha256
+from lowland.models.load import load_model
+from lowland.models.save import save_model, weights_sha256
 
 
 @pytest.mark.parametrize("kind", [*T5_KINDS, *OTHER_KINDS])

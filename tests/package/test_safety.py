@@ -20,7 +20,8 @@ from lowland.cli import main
 from lowland.cli.trouble import redact
 from lowland.data import encode_texts
 from lowland.errors import UserError
-from lowland.models import load_model
+from lowland.families.recognise import load_family
+from lowland.models.load import load_model
 from lowland.tasks.fields import Template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,11 +81,12 @@ def test_pickles_are_never_read(tmp_path: Path, kept: bool) -> None:
 
 
 def test_files_that_name_other_code_are_refused(tmp_path: Path) -> None:
-    """An adapter that names another model, and an attention to be fetched from the hub, are refused."""
+    """Adapters that name another model, and an attention to be fetched from the hub, are refused."""
     write_checkpoint(tmp_path, "t5.1.1")
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "evil/model"}')
-    with pytest.raises(UserError, match="holds an adapter"):
-        load_model(str(tmp_path), dropout=None)
+    (tmp_path / "adapter_model.safetensors").touch()
+    with pytest.raises(UserError, match="'evil/model', which is not here"):
+        load_family(str(tmp_path))
     (tmp_path / "adapter_config.json").unlink()
     for field in ("_attn_implementation", "attn_implementation"):
         write_checkpoint(tmp_path, "t5.1.1", **{field: "evil/kernels"})

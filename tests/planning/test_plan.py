@@ -15,14 +15,13 @@ from lowland.config.experiment import SEEDS, build_config
 from lowland.errors import UserError
 from lowland.families.recognise import load_family
 from lowland.methods import rise
-from lowland.models import load_model
+from lowland.models.load import load_model
 from lowland.paper.recipes import preset_names, read_preset, read_recipe
 from lowland.planning import memory, remaining
 from lowland.planning.plan import Plan, Workload, make_plan, plan_experiment
 from lowland.planning.remaining import sam_passes
-from lowland.train import TrainSettings
 from lowland.train.optimizers import build_optimizer
-from lowland.train.settings import EmbeddingNoiseName
+from lowland.train.settings import EmbeddingNoiseName, TrainSettings
 
 FACTS = {"data": {"tasks": ["facts/states", "facts/capitals"]}, "train": {"steps": 30, "evaluate_every": 7}}
 WORK = Workload(

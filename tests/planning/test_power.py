@@ -17,7 +17,7 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.planning.power import RECORDED, RECORDED_ROWS, seeds_to_detect, spread_for
 from lowland.statistics import power, spread_of_runs
-from lowland.train import TrainSettings
+from lowland.train.settings import TrainSettings
 
 TRAIN = TrainSettings(batch_size=4)
 CONFIG = ExperimentConfig(data=DataSettings(tasks=("facts/capitals",)), train=TRAIN)

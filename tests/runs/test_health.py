@@ -17,7 +17,8 @@ from lowland.runs.directory import RunDirectory
 from lowland.runs.health import Health, find_cause
 from lowland.sam import SAMConfig
 from lowland.tasks.base import Example
-from lowland.train import StepReport, TrainSettings
+from lowland.train.log import StepReport
+from lowland.train.settings import TrainSettings
 
 
 class Run:

@@ -15,10 +15,11 @@ from lowland.cli import main
 from lowland.config.experiment import build_config
 from lowland.data import trim_padding
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.models import load_model, weights_sha256
+from lowland.models.load import load_model
+from lowland.models.save import weights_sha256
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import load_data, part
-from lowland.train import seed_dropout
+from lowland.train.seeds import seed_dropout
 
 
 @pytest.mark.parametrize("arm", ["baseline", "sam"])

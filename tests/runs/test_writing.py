@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 from lowland.data.encode import decode
 from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
-from lowland.models import LoadedModel
+from lowland.models.load import LoadedModel
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import load_examples
 from lowland.tasks import CustomTask, Source
-from lowland.train import TrainSettings
+from lowland.train.settings import TrainSettings
 
 WORDS = word_tokenizer("bart")  # a dozen words; everything else is unknown
 BYTES = tokenizer_of("t5")  # ByT5 can write everything

@@ -148,10 +148,10 @@ def test_disabled_scaler() -> None:
 
 
 def test_closure_path_is_refused() -> None:
-    """`scaler.step(sam, closure)`, which elsewhere steps with scaled gradients, ends in a sentence."""
+    """`scaler.step(sam, closure)`, which elsewhere steps with scaled gradients, is an error."""
     model = mlp()
     scaler = torch.amp.GradScaler("cpu")
     sam = SAM(model, scaler=scaler)
     sam(loss_of(model), batch_of(8))
-    with pytest.raises(AttributeError, match=r"is a gradient, not an optimizer.*without a closure"):
+    with pytest.raises(AttributeError, match="has no attribute"):
         scaler.step(sam, lambda: torch.zeros(()))  # type: ignore[arg-type]

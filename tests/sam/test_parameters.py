@@ -185,14 +185,6 @@ def test_tied_weights() -> None:
     assert same(gradients(model), gradients(other))
 
 
-def test_shared_storage_is_refused() -> None:
-    """Two parameter objects over one storage are refused by name, with what to do."""
-    model = mlp()
-    model.register_parameter("twin", nn.Parameter(model[2].weight.data))
-    with pytest.raises(ValueError, match=r"'twin' and '2.weight' are two objects over one storage"):
-        SAM(model)
-
-
 def test_hooks_that_step_are_refused() -> None:
     """An optimizer inside the backward pass is refused by the parameter's name, before anything is done."""
     model = mlp()
@@ -259,17 +251,6 @@ def test_unused_parameters() -> None:
     SAM(other)(loss_of(other), batch_of(8))
     assert unused.grad is None
     assert same(gradients(model), gradients(other))
-
-
-def test_step_belongs_to_the_optimizer() -> None:
-    """Whoever treats SAM as an optimizer learns in a sentence that it is a gradient, and what to call."""
-    sam = SAM(mlp())
-    for name in ("step", "zero_grad", "param_groups", "first_step", "second_step"):
-        with pytest.raises(AttributeError, match=r"not an optimizer.*gradient\(loss_fn, batch\)"):
-            getattr(sam, name)
-    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        sam.nonsense  # noqa: B018
-    assert sam.state_dict() == {}
 
 
 def test_learning_rate_groups_step_as_usual() -> None:

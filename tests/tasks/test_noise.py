@@ -19,7 +19,7 @@ from lowland.runs.encodings import Encodings
 from lowland.runs.examples import ExperimentData, SeedData, known_labels, part
 from lowland.tasks import Example, flip_labels, get_task
 from lowland.tasks.base import Source
-from lowland.train import TrainSettings
+from lowland.train.settings import TrainSettings
 
 LABELS = ("entailment", "contradiction", "neutral")
 SHARE = st.floats(0.0, 1.0)

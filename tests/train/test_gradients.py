@@ -7,8 +7,8 @@ from tests.sam.toys import mlp
 
 from lowland import SAM, SAMConfig, StandardGradient
 from lowland.errors import UserError
-from lowland.train import TrainSettings
 from lowland.train.gradients import build_gradient
+from lowland.train.settings import TrainSettings
 
 
 def test_arms() -> None:

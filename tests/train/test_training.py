@@ -21,21 +21,18 @@ from transformers import PreTrainedModel
 
 from lowland import SAM
 from lowland.errors import UserError
-from lowland.models import build_model, weights_sha256
+from lowland.models.head import build_model
+from lowland.models.save import weights_sha256
 from lowland.sam import SAMConfig
-from lowland.train import (
-    DamagedStateError,
-    StepReport,
-    Training,
-    TrainingError,
-    TrainSettings,
-    keep_freed_memory,
-    loop,
-    seed_dropout,
-)
+from lowland.train import loop
+from lowland.train.log import StepReport
+from lowland.train.loop import Training, TrainingError
 from lowland.train.loss import token_loss
+from lowland.train.machine import keep_freed_memory
 from lowland.train.optimizers import build_optimizer
-from lowland.train.state import read_values
+from lowland.train.seeds import seed_dropout
+from lowland.train.settings import TrainSettings
+from lowland.train.state import DamagedStateError, read_values
 
 
 class NumberedBatches:

@@ -72,7 +72,7 @@ def load_for_generation(
     from accelerate import PartialState
 
     from lowland.families.recognise import load_family
-    from lowland.train import resolve_precision
+    from lowland.train.machine import resolve_precision
 
     device = PartialState().device
     trained = usage.family if usage is not None else {}

@@ -28,7 +28,8 @@ from lowland.runs.guard import StopRequest, locked, stop_request
 from lowland.runs.prepared import Prepared, prepare, processes
 from lowland.runs.run import run
 from lowland.runs.store import link_runs, runs_of, what_changed
-from lowland.train import TrainingError, be_deterministic
+from lowland.train.loop import TrainingError
+from lowland.train.machine import be_deterministic
 
 if TYPE_CHECKING:
     from lowland.comparison.progress import ExperimentProgress

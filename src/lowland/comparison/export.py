@@ -15,7 +15,7 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.families.adapters import merge
 from lowland.families.recognise import family_of, load_family
 from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remove, write_sums
-from lowland.models import save_model
+from lowland.models.save import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.result import Report
 from lowland.report.runs import Run, Split, read_log

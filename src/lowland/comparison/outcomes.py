@@ -41,7 +41,7 @@ from lowland.runs.examples import ExperimentData
 from lowland.runs.prepared import processes
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Task
-from lowland.train import resolve_precision
+from lowland.train.machine import resolve_precision
 
 FOLDER = "outcomes"
 

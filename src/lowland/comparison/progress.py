@@ -20,7 +20,7 @@ from lowland.report.words import span
 
 if TYPE_CHECKING:  # what a finished experiment scored is shown without torch
     from lowland.comparison.jobs import Job
-    from lowland.train import StepReport
+    from lowland.train.log import StepReport
 
 SECONDS_BETWEEN_LINES = 10.0
 

@@ -21,7 +21,7 @@ from lowland.runs.examples import ExperimentData, Parts, load_data, part
 from lowland.runs.prepared import processes
 from lowland.sharpness import Objective, rises, top_eigenvalue
 from lowland.tasks.base import Task
-from lowland.train import derive_seed
+from lowland.train.seeds import derive_seed
 
 FOLDER = "sharpness"
 

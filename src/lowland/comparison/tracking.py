@@ -17,7 +17,7 @@ from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 
 if TYPE_CHECKING:
-    from lowland.train import StepReport
+    from lowland.train.log import StepReport
 
 
 class TrackedProgress(ExperimentProgress):

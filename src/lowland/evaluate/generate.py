@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
 from lowland.data.encode import TokenIds, decode
-from lowland.models import LoadedModel, quiet_transformers
+from lowland.models.load import LoadedModel, quiet_transformers
 
 Encode: TypeAlias = Callable[[Sequence[str], int], tuple[Sequence[TokenIds], int]]
 

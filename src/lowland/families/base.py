@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from lowland.data import IGNORED, EncodedExample, EncodedSet
 from lowland.evaluate.generate import evaluation_mode
 from lowland.families.settings import FamilySettings
-from lowland.models import Kind, LoadedModel
+from lowland.models.load import Kind, LoadedModel
 from lowland.tasks.base import Example, Task
 from lowland.train.loss import BatchLoss
 

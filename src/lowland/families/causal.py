@@ -16,7 +16,7 @@ from lowland.errors import UserError
 from lowland.families.base import Start
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
-from lowland.models import Kind, LoadedModel
+from lowland.models.load import Kind, LoadedModel
 
 INPUT, TARGET = "\ue000", "\ue001"
 """Characters of private use that stand for the texts in a chat template."""

@@ -18,7 +18,7 @@ from lowland.errors import UserError
 from lowland.families.base import Family, Reading, Start
 from lowland.families.head import kind_of, labels_of
 from lowland.families.settings import FamilySettings
-from lowland.models import Kind, LoadedModel
+from lowland.models.load import Kind, LoadedModel
 from lowland.tasks.base import Example, Pair
 from lowland.train.loss import token_loss
 

@@ -16,7 +16,7 @@ from lowland.errors import UserError
 from lowland.families.base import Start, plain_module
 from lowland.families.settings import FamilySettings
 from lowland.families.writer import Writer
-from lowland.models import Kind, LoadedModel
+from lowland.models.load import Kind, LoadedModel
 
 WHOLE = 64
 """A length in tokens with room for all special tokens around a text."""

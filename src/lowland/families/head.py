@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from lowland.errors import UserError
 from lowland.families.base import TaskExamples
-from lowland.models import Kind
+from lowland.models.load import Kind
 
 REGRESSION = "regression"
 """The `problem_type` of a head that gives a number."""
@@ -62,20 +62,13 @@ def kind_of(config: PreTrainedConfig, tasks: TaskExamples) -> Kind:
     )
 
 
-def _replaced(old: tuple[str, ...], new: tuple[str, ...]) -> str:
+def _replaced(*labels: tuple[str, ...]) -> str:
     """Says that a trained head is not used."""
-    remedy = ""
-    if {label.casefold().strip() for label in old} == {label.casefold().strip() for label in new}:
-        remedy = " They differ in spelling only: to keep it, write the targets as it does."
+    old, new = (", ".join(map(repr, some[:MOST_SHOWN])) or "numbers" for some in labels)
     return (
-        f"The classifier of this checkpoint is for {_listed(old)}, and the targets are {_listed(new)}: a new "
-        f"one is trained in its place.{remedy}"
+        f"The classifier of this checkpoint is for {old}, and the targets are {new}: a new one is trained in "
+        "its place."
     )
-
-
-def _listed(labels: tuple[str, ...]) -> str:
-    more = f" and {len(labels) - MOST_SHOWN} more labels" if len(labels) > MOST_SHOWN else ""
-    return (", ".join(map(repr, labels[:MOST_SHOWN])) or "numbers") + more
 
 
 def head_of(tasks: TaskExamples) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from lowland.families.causal import Causal
 from lowland.families.classifier import Classifier
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.families.settings import FamilySettings, LoRASettings
-from lowland.models import EMBEDDED, load_model
+from lowland.models.load import EMBEDDED, load_model
 from lowland.train.seeds import derive_seed
 
 FAMILIES: dict[str, type[Family]] = {family.name: family for family in (EncoderDecoder, Causal, Classifier)}
@@ -78,10 +78,8 @@ def load_family(
     # New weights come from the run's seed, and nothing else does.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        loaded = load_model(
-            base, dropout=dropout, hub=hub, kind=adapters.quantized(kind, settings), config=config
-        )
-        loaded = adapters.attach(loaded, name, adapter, lora, settings, trainable=start is not None)
+        loaded = load_model(base, dropout=dropout, hub=hub, kind=kind, config=config)
+        loaded = adapters.attach(loaded, name, adapter, lora, trainable=start is not None)
     made = family(loaded, settings)
     made.notes += (kind.note,) if kind.note else ()
     return made

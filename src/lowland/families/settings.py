@@ -30,11 +30,6 @@ class FamilySettings:
     target_language: str | None = setting(
         None, "language of targets, where the tokenizer has several", metavar="CODE"
     )
-    load_in_4bit: bool = setting(
-        False,
-        "hold the matrices in 4 bits by bitsandbytes (CUDA only); training needs --lora",
-        option="load-in-4bit",
-    )
 
     def __post_init__(self) -> None:
         check(self)

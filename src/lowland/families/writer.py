@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -14,21 +14,14 @@ from lowland.data import IGNORED, EncodedExample, EncodedSet
 from lowland.data.encode import TokenIds
 from lowland.errors import UserError
 from lowland.evaluate.generate import generate
-from lowland.families.base import Family, Reading
+from lowland.families.base import Family, Reading, plain_module
 from lowland.families.settings import FamilySettings
-from lowland.models import LoadedModel
+from lowland.models.load import LoadedModel
 from lowland.tasks.base import Example
 from lowland.train.loss import token_loss
 
-# fmt: off
-HARMLESS = frozenset([
-    "_from_model_config", "bos_token_id", "decoder_start_token_id", "do_sample", "early_stopping",
-    "eos_token_id", "forced_eos_token_id", "length_penalty", "max_length", "max_new_tokens",
-    "num_return_sequences", "output_attentions", "output_hidden_states", "output_scores", "pad_token_id",
-    "return_dict_in_generate", "temperature", "top_k", "top_p", "transformers_version", "use_cache",
-])
-# fmt: on
-"""Fields of a generation configuration that do not change what greedy decoding writes."""
+TOKENS = ("bos", "pad", "eos", "decoder_start", "forced_bos", "forced_eos")
+"""The tokens of a generation configuration, which are kept."""
 
 
 class Writer(Family):
@@ -38,9 +31,8 @@ class Writer(Family):
 
     def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
         super().__init__(loaded, settings)
-        if not self.settings.keep_generation:
-            self.notes += tuple(set_aside(loaded, self.first_target()))
-        self.notes += tuple(agree(loaded, self.first_read()))
+        keep = self.settings.keep_generation
+        settle_generation(loaded, self.first_target(), self.first_read(), keep)
 
     def first_target(self) -> int | None:
         """Gives the token with which every target begins, where there is one."""
@@ -80,11 +72,7 @@ class Writer(Family):
 
     @abstractmethod
     def scores(self, module: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Runs the model; gives the scores of the vocabulary and the label that stands at each place.
-
-        Returns:
-            `# (batch, target_len, vocabulary)` and `# (batch, target_len)`, with `IGNORED` where none is.
-        """
+        """Runs the model; gives scores `(batch, target_len, vocabulary)` and labels `(batch, target_len)`."""
 
     def answer_scores(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Runs the model on inputs that may stand several times in the batch, as `scores` does."""
@@ -129,49 +117,24 @@ class Writer(Family):
         return [[next(left) for _ in row] for row in answers]
 
 
-def agree(loaded: LoadedModel, first_read: int | None) -> list[str]:
-    """Lets generation begin and end with the tokens that targets begin and end with in training.
+def settle_generation(
+    loaded: LoadedModel, first_target: int | None, first_read: int | None, keep: bool
+) -> None:
+    """Makes generation greedy, and lets it begin and end as targets do in training.
 
-    A generation configuration with others lets a model go on after its answer, or begin as it never did.
-    Returns a sentence for each token that was another one.
+    A summariser's least length or forbidden repetitions make it impossible to write a short label. Other
+    tokens let a model go on after its answer, or begin as it never did.
     """
-    config, tokenizer = cast(Any, loaded.model.generation_config), loaded.tokenizer
+    model, tokenizer = plain_module(loaded.model), loaded.tokenizer
+    if not keep:
+        tokens = {f"{name}_token_id": getattr(model.generation_config, f"{name}_token_id") for name in TOKENS}
+        if tokens["forced_bos_token_id"] != first_target:
+            tokens["forced_bos_token_id"] = None
+        model.generation_config = GenerationConfig(**tokens)
+    config = model.generation_config
+    if first_read is not None:
+        config.decoder_start_token_id = first_read
     end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-    told = []
-    for name, wanted, right in (
-        ("decoder_start_token_id", first_read, config.decoder_start_token_id == first_read),
-        ("eos_token_id", end, end in ends),
-    ):
-        if wanted is None or right:
-            continue
-        told.append(
-            f"The generation settings of {loaded.name} have {name} {getattr(config, name)}; "
-            f"{wanted} ({tokenizer.convert_ids_to_tokens(wanted)}) is used, as in training."
-        )
-        setattr(config, name, wanted)
-    return told
-
-
-def set_aside(loaded: LoadedModel, first_target: int | None) -> list[str]:
-    """Takes out of a model's generation settings what would change what is written; says so in a sentence.
-
-    A summariser's least length or forbidden repetitions make it impossible to write a short label. What a
-    model was trained to begin its targets with, `first_target`, stays forced.
-    """
-    config: Any = loaded.model.generation_config
-    if config is None:
-        return []
-    plain = GenerationConfig()
-    taken = []
-    for name, value in config.to_diff_dict().items():
-        forced = name == "forced_bos_token_id" and value == first_target
-        if not forced and name not in HARMLESS:
-            taken.append(f"{name} {value}")
-            setattr(config, name, getattr(plain, name, None))
-    if not taken:
-        return []
-    return [
-        f"Generation settings of {loaded.name} are set aside, so that nothing stands against the task's "
-        f"targets ({', '.join(taken)}); --keep-generation keeps them."
-    ]
+    if end is not None and end not in ends:
+        config.eos_token_id = end

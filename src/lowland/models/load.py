@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,12 +21,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from lowland.errors import UserError
 from lowland.files import SUMS, DamagedError, check_sums
 from lowland.models.head import has_separate_head, is_t5, keep_head_separate
-from lowland.models.quiet import quiet_transformers
 
 EMBEDDED = "embedded"
 """The name of the small checkpoint that the package carries."""
@@ -68,18 +68,16 @@ class LoadedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Which class of transformers a checkpoint is loaded with.
+    """Which class of transformers a checkpoint is loaded with, and what is changed on the way.
 
     Attributes:
-        auto: The class.
         name: What such a model is called in messages.
         wanted: What to give instead of a model of another kind.
         is_fresh: Says of a weight by its name whether it may be missing, and is drawn anew then.
         is_unused: Says of a weight by its name whether it may be there without use, and without a word.
-        options: What `from_pretrained` is given besides.
         change: Changes the configuration before the model is built.
         finish: Changes the model after it was read.
-        note: What the user should know of it; empty where there is nothing.
+        note: What the user should know of it.
     """
 
     auto: Any = AutoModelForSeq2SeqLM
@@ -87,7 +85,6 @@ class Kind:
     wanted: str = "a checkpoint of T5, mT5, ByT5, BART or another encoder-decoder"
     is_fresh: Callable[[str], bool] = lambda name: False
     is_unused: Callable[[str], bool] = lambda name: False
-    options: Mapping[str, Any] = field(default_factory=dict)
     change: Callable[[PreTrainedConfig], None] = lambda config: None
     finish: Callable[[PreTrainedModel], None] = lambda model: None
     note: str = ""
@@ -113,15 +110,8 @@ def load_model(
         kind: What it is loaded as; a sequence-to-sequence model by default.
         config: Its configuration, where it is another than the checkpoint's; changed in place.
     """
-    if dropout is not None and not 0 <= dropout < 1:
-        raise UserError(f"Invalid {dropout=}. Must be at least 0 and less than 1.")
     kind = kind or Kind()
     source, local = resolve(name, hub)
-    if local and (Path(source) / ADAPTER).exists():
-        raise UserError(
-            f"Model directory {name!r} holds an adapter ({ADAPTER}), which names another "
-            "model to load; merge it into its model and save that."
-        )
     if local and (Path(source) / SUMS).is_file():  # a model that lowland saved
         try:
             check_sums(Path(source))
@@ -147,22 +137,16 @@ def load_model(
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=local,
-            ignore_mismatched_sizes=True,  # refused below, with the name of the weight
+            ignore_mismatched_sizes=True,  # refused below
             output_loading_info=True,
-            **kind.options,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
         _check_tokenizer_files(name, source, local, tokenizer)
-    if mismatched := sorted(found for found in info["mismatched_keys"] if not kind.is_fresh(found[0])):
-        weight, found, wanted = mismatched[0]
+    fresh = {*info["missing_keys"], *(found[0] for found in info["mismatched_keys"])}
+    if missing := sorted(key for key in fresh if not kind.is_fresh(key)):
         raise UserError(
-            f"The weight {weight} of model {name!r} has the shape {tuple(found)}, but config.json wants "
-            f"{tuple(wanted)}; give a checkpoint whose config.json belongs to it."
-        )
-    if missing := sorted(key for key in info["missing_keys"] if not kind.is_fresh(key)):
-        raise UserError(
-            f"Model {name!r} lacks {len(missing)} weights of a {type(model).__name__} (the first is "
-            f"{missing[0]}); give a checkpoint of a {kind.name}."
+            f"Model {name!r} lacks {len(missing)} weights of a {type(model).__name__} as its config.json "
+            f"has it (the first is {missing[0]}); give a checkpoint of a {kind.name} and its config.json."
         )
     if unused := sorted(key for key in info["unexpected_keys"] if not kind.is_unused(key)):
         warnings.warn(
@@ -177,7 +161,6 @@ def load_model(
     _complete_special_tokens(name, model, tokenizer)
     for leftover in ("is_local", "local_files_only"):  # where it was read from, which no save should say
         tokenizer.init_kwargs.pop(leftover, None)
-    fresh = {*info["missing_keys"], *(found[0] for found in info["mismatched_keys"])}
     return LoadedModel(model=model.eval(), tokenizer=tokenizer, name=name, fresh=tuple(sorted(fresh)))
 
 
@@ -212,11 +195,7 @@ def resolve(name: str, hub: bool) -> tuple[str, bool]:
                 "because pickled weights such as pytorch_model.bin can run code and are not read."
             )
         return str(path), True
-    if path.exists():
-        raise UserError(
-            f"Model {name!r} is a file; give the directory that holds config.json and the weights."
-        )
-    if not hub:
+    if not hub or path.exists():
         raise UserError(
             f"Model {name!r} is neither {EMBEDDED!r} nor a directory here; give the directory of a "
             "checkpoint, or, for a name on the Hugging Face hub, allow it with --hub."
@@ -306,3 +285,33 @@ def _as_user_error(name: str) -> Iterator[None]:
             ) from None
         reason = textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...").rstrip(". ")
         raise UserError(f"Model {name!r} cannot be loaded: {reason}.") from error
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silences what transformers prints while it loads and saves."""
+    verbosity, progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if progress:
+            logging.enable_progress_bar()
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Lets a model that is trained whole keep only the inputs of its layers, and compute the rest again.
+
+    Not by reentrant checkpointing, which hides weights from SAM's ascent.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise UserError(
+            f"{type(model).__name__} does not support gradient checkpointing; leave out "
+            "--gradient-checkpointing."
+        )
+    enable: Any = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 6 on
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    # These hooks are for frozen embeddings; here the embeddings are trained.
+    model.disable_input_require_grads()

@@ -13,8 +13,7 @@ from transformers import PreTrainedModel
 
 from lowland.errors import UserError
 from lowland.files import aside_of, put_in_place, remove, system_errors, write_sums
-from lowland.models.load import BASE_CONFIG, LoadedModel
-from lowland.models.quiet import quiet_transformers
+from lowland.models.load import BASE_CONFIG, LoadedModel, quiet_transformers
 
 
 def save_model(loaded: LoadedModel, directory: str | Path, *, overwrite: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
@@ -21,28 +21,21 @@ class Selection:
     """
 
     def __init__(
-        self, parameters: Parameters, perturb: Callable[[str, Tensor], bool] | Iterable[str] | None = None
+        self, parameters: Parameters, perturb: Callable[[str, Tensor], bool] | Sequence[str] | None = None
     ) -> None:
-        self.source: Any = parameters
-        if isinstance(parameters, Tensor):
-            self.source = [parameters]
-        elif not isinstance(parameters, (nn.Module, Iterable)):
+        self.source: Any = [parameters] if isinstance(parameters, Tensor) else parameters
+        if not isinstance(self.source, (nn.Module, Iterable)):
             raise ValueError(
                 f"SAM was given a {type(parameters).__name__}. Give the model, its parameters, or "
                 "optimizer.param_groups."
             )
-        elif not isinstance(parameters, nn.Module):
+        if not isinstance(self.source, nn.Module):
             # An optimizer's own list of groups is kept, not copied: groups may be added to it.
-            kept = isinstance(parameters, list) and all(_is_group(entry) for entry in parameters)
-            self.source = parameters if kept else [_fixed(entry) for entry in parameters]
-        self._perturb = perturb
-        if isinstance(perturb, str):
-            self._perturb = [perturb]
-        elif perturb is not None and not callable(perturb):
-            self._perturb = list(perturb)
+            kept = isinstance(self.source, list) and all(_is_group(entry) for entry in self.source)
+            self.source = self.source if kept else [_fixed(entry) for entry in self.source]
+        self._perturb = (perturb,) if isinstance(perturb, str) else perturb
         if not self.trainable():
             raise ValueError("There is no parameter that requires a gradient among those given to SAM.")
-        self._refuse_shared_storage()
         self.perturbed()
 
     def named(self) -> list[tuple[str, Tensor]]:
@@ -81,17 +74,16 @@ class Selection:
 
     def perturbed(self) -> list[Tensor]:
         """Lists the parameters that the perturbation moves."""
-        named = self.named()
         perturb = self._perturb
         if perturb is None:
-            return [parameter for _, parameter in named]
-        if callable(perturb):
-            chosen = [parameter for name, parameter in named if perturb(name, parameter)]
-        else:
-            patterns = list(perturb)
-            chosen = [p for name, p in named if any(fnmatchcase(name, pattern) for pattern in patterns)]
+            return self.trainable()
+        chosen = [
+            parameter
+            for name, parameter in self.named()
+            if (perturb(name, parameter) if callable(perturb) else any(fnmatchcase(name, p) for p in perturb))
+        ]
         if not chosen:
-            known = ", ".join(name for name, _ in named[:3])
+            known = ", ".join(name for name, _ in self.named()[:3])
             raise ValueError(
                 f"Invalid perturb={perturb!r}: no trainable parameter matches. Names: {known}, ..."
             )
@@ -105,21 +97,6 @@ class Selection:
                     f"Parameter {name!r} has a post-accumulate-grad hook (an optimizer inside the backward "
                     "pass?), which would run in the ascent. Remove it and step after the gradient."
                 )
-
-    def _refuse_shared_storage(self) -> None:
-        owners: dict[int, str] = {}
-        for name, parameter in self.named():
-            try:
-                address = parameter.data_ptr()
-            except (RuntimeError, NotImplementedError):  # a tensor without storage of its own
-                continue
-            if address in owners:
-                raise ValueError(
-                    f"Parameters {owners[address]!r} and {name!r} are two objects over one storage, which "
-                    "would be perturbed twice. Tie weights by using one nn.Parameter in both places."
-                )
-            if address and parameter.numel():
-                owners[address] = name
 
 
 def _is_group(entry: Any) -> bool:

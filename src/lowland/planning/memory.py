@@ -17,10 +17,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lowland.config.experiment import ExperimentConfig
 from lowland.families.base import plain_module
-from lowland.models import build_model
+from lowland.models.head import build_model
 from lowland.parameters.rows import is_table
 from lowland.sam import SAMConfig
-from lowland.train import TrainSettings
+from lowland.train.settings import TrainSettings
 
 _SHAPES = {  # d_model, d_ff, heads, layers of encoder and decoder
     "small": (512, 1024, 6, 8),

@@ -28,7 +28,7 @@ from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.custom import CustomTask
 from lowland.tasks.registry import rates
 from lowland.tasks.sources import MissingFilesError
-from lowland.train import resolve_precision
+from lowland.train.machine import resolve_precision
 
 BATCHES = 8
 """How many batches are looked at to see how long they are."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a finished experiment is shown without torch
     from torch import Tensor
 
     from lowland.families.base import Family
-    from lowland.train import TrainSettings
+    from lowland.train.settings import TrainSettings
 
 FORWARD = 1 / 3
 """The part of a pass that goes forward: backward there are two products for each of its own."""

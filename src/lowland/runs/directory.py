@@ -15,7 +15,7 @@ from lowland.errors import UserError
 from lowland.files import aside_of, put_in_place, remove, remove_asides, write_atomic
 
 if TYPE_CHECKING:  # whether a run is done can be told without torch
-    from lowland.train import StepReport
+    from lowland.train.log import StepReport
 
 
 def now() -> str:

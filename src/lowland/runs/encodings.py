@@ -17,7 +17,8 @@ from lowland.families.base import Family
 from lowland.families.writer import Writer
 from lowland.runs.examples import ExperimentData, SeedData
 from lowland.tasks.base import Example, Task
-from lowland.train import TrainSettings, derive_seed
+from lowland.train.seeds import derive_seed
+from lowland.train.settings import TrainSettings
 
 LEAST_UNKNOWN = 0.1
 """Share of the inputs' tokens that may be unknown without a warning: a vocabulary without `?` loses less."""

@@ -15,7 +15,7 @@ from lowland.tasks import checks
 from lowland.tasks.base import Example, Source, Task
 from lowland.tasks.registry import rates, resolve
 from lowland.tasks.subsample import flip_labels, hold_out, subsample
-from lowland.train import derive_seed
+from lowland.train.seeds import derive_seed
 
 LEAST_EVALUATION = 10
 """A fraction of an evaluation set leaves this many examples, so that every metric is defined."""

@@ -15,7 +15,7 @@ from lowland.report.runs import read_log
 from lowland.runs.directory import RunDirectory
 from lowland.sam.plateau import HELD, PlateauWatch
 from lowland.tasks.base import Example
-from lowland.train import StepReport
+from lowland.train.log import StepReport
 
 PATIENCE = 3
 """Lines of the log in a row before a loss is called exploded."""

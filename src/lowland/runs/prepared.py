@@ -17,7 +17,8 @@ from lowland.content import model_hash
 from lowland.families.adapters import find
 from lowland.families.base import Family, Start, TaskExamples
 from lowland.families.recognise import load_family
-from lowland.models import LoadedModel, weights_sha256
+from lowland.models.load import LoadedModel
+from lowland.models.save import weights_sha256
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import ExperimentData, SeedData, load_data, part
 from lowland.runs.store import content_of, model_folder

@@ -16,7 +16,9 @@ from lowland.files import DamagedError, check_sums
 from lowland.runs.directory import RunDirectory, now
 from lowland.runs.environment import describe_environment, differences
 from lowland.runs.guard import StopRequest
-from lowland.train import DamagedStateError, StepReport, Training, TrainingError, read_values
+from lowland.train.log import StepReport
+from lowland.train.loop import Training, TrainingError
+from lowland.train.state import DamagedStateError, read_values
 
 SECONDS_BETWEEN_STATES = 15 * 60.0
 """A state is saved before every evaluation, and where these are rare, this often."""

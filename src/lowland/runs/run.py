@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from lowland.config.experiment import RunConfig
 from lowland.evaluate import evaluate_sets, write_predictions
 from lowland.families.base import Family
-from lowland.models import save_model, weights_sha256
+from lowland.models.save import save_model, weights_sha256
 from lowland.runs.directory import RunDirectory
 from lowland.runs.examples import ExperimentData, Parts
 from lowland.runs.guard import StopRequest
@@ -20,14 +20,10 @@ from lowland.runs.health import Health, find_cause
 from lowland.runs.prepared import Prepared, processes, start_model
 from lowland.runs.resumable import Observer, Resumable
 from lowland.tasks.base import Task
-from lowland.train import (
-    StepReport,
-    Training,
-    TrainingError,
-    keep_freed_memory,
-    resolve_precision,
-    seed_dropout,
-)
+from lowland.train.log import StepReport
+from lowland.train.loop import Training, TrainingError
+from lowland.train.machine import keep_freed_memory, resolve_precision
+from lowland.train.seeds import seed_dropout
 
 
 def mean_score(scores: Mapping[str, Mapping[str, float]]) -> float:

@@ -6,10 +6,10 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor
 
-from lowland.parameters.reentrant import REENTRANT
 from lowland.sam.perturb import Perturbation
 
 COARSE = 0.9
@@ -19,17 +19,19 @@ SILENT = 3
 """Steps of SAM in a row that perturb nothing, after which a warning says so: one may have had no target."""
 
 
+REENTRANT = (
+    "The model uses reentrant activation checkpointing, which hides parameters from the ascent. Use "
+    "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), in a Trainer "
+    "gradient_checkpointing_kwargs={'use_reentrant': False}."
+)
+
+
 @contextmanager
 def explained(examples: int) -> Iterator[None]:
     """Runs an ascent pass; notes on any error that it came from the ascent, which has so many examples."""
     try:
         yield
     except Exception as error:
-        if "more than 1 value per channel" in str(error):
-            raise ValueError(
-                f"BatchNorm needs more than one example in training, and SAM's ascent pass has {examples}: "
-                "give it more by ascent_examples= or a larger fraction ascent=, or use larger batches."
-            ) from error
         if "use_reentrant=True" in str(error):
             raise ValueError(REENTRANT) from error
         error.add_note(
@@ -37,6 +39,19 @@ def explained(examples: int) -> Iterator[None]:
             "Where the loss needs more of them, set ascent_examples= or a larger fraction ascent=."
         )
         raise
+
+
+def refuse_reentrant(node: Any) -> None:
+    """Refuses a graph that hides parameters from `backward(inputs=...)`, which would leave them at w."""
+    waiting, seen = [node], {None}
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if type(node).__name__ == "CheckpointFunctionBackward":
+            raise ValueError(REENTRANT)
+        waiting += [following for following, _ in node.next_functions]
 
 
 class Silence:

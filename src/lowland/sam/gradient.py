@@ -16,13 +16,12 @@ from torch import Tensor
 from lowland.batches.batch import batch_size, target_count
 from lowland.methods.chosen import Methods
 from lowland.parameters import preserve
-from lowland.parameters.reentrant import GraphOf, refuse_reentrant
 from lowland.parameters.rows import by_rows, dense_tables
 from lowland.parameters.selection import Parameters, Selection
 from lowland.parameters.undo import Undo, undoing
 from lowland.sam.ascent import ascent_size, points
 from lowland.sam.config import SAMConfig
-from lowland.sam.explain import Silence, explained
+from lowland.sam.explain import Silence, explained, refuse_reentrant
 from lowland.sam.info import GradientInfo, mean_info, point_info
 from lowland.sam.measure import descent_cosine, must_measure
 from lowland.sam.perturb import Perturbation, perturb
@@ -184,12 +183,19 @@ class SAMGradient(StandardGradient):
         self._untraced(undo)
         if self.module is not None and not self._replicas.wrapped:
             undo.set_all(dense_tables(self.module), "sparse", True)
-        graph = GraphOf(loss_fn)
+        graph: list[Any] = []  # of the last loss
+
+        def remembered(piece: Any) -> Tensor:
+            graph.clear()
+            loss = loss_fn(piece)
+            graph.append(getattr(loss, "grad_fn", None))
+            return loss
+
         with self.ascent_context(), explained(sum(batch_size(piece) for piece in examples)):
-            loss = self._accumulate(graph, examples, together=self.config.ranks == "shared", **options)
+            loss = self._accumulate(remembered, examples, together=self.config.ranks == "shared", **options)
         w = [parameter for parameter in perturbed if parameter.grad is not None]
         if options and len(w) < len(perturbed):
-            refuse_reentrant(graph.last)
+            refuse_reentrant(*graph)
         g = [by_rows(parameter.grad).resolve_conj() for parameter in w if parameter.grad is not None]
         undo()
         return loss, w, g

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -156,15 +156,6 @@ class StandardGradient:
             self._backward_function(loss, **options)
         else:
             (loss if self.scaler is None else self.scaler.scale(loss)).backward(**options)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in {"step", "zero_grad", "param_groups", "first_step", "second_step"}:
-            raise AttributeError(
-                f"{type(self).__name__} is a gradient, not an optimizer, and has no {name!r}. Call "
-                "gradient(loss_fn, batch) instead of loss.backward(), then your own optimizer's step() and "
-                "zero_grad(), or scaler.step(optimizer) without a closure."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 def times(loss: Tensor, share: float) -> Tensor:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from lowland.data import IGNORED
 from lowland.errors import UserError
 from lowland.methods.embeddings import EmbeddingNoise
-from lowland.models import checkpoint_layers
+from lowland.models.load import checkpoint_layers
 from lowland.sam import GradientInfo, SAMConfig, SAMGradient
 from lowland.train.average import Average
 from lowland.train.gradients import build_gradient
