@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.methods.oracles import bi_lora_gradients
 from tests.methods.test_contract import steps
 from tests.methods.test_flat_lora import adapted
 from tests.sam.toys import SAM, Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
@@ -15,7 +16,6 @@ from torch.nn.functional import cross_entropy, linear
 
 from lowland import SAMGradient, StandardGradient
 from lowland.methods.bi_lora import Adversary
-from lowland.methods.reference import bi_lora_gradients
 
 SETTINGS: dict[str, Any] = {"direction": "adversary", "perturb": "merged"}
 

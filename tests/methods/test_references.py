@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.methods.oracles import fisher_gradient, functional_gradient, moved
 from tests.sam.toys import SAM, Batch, batch_of, distance, gradients, loss_of, mlp, same, weights
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -15,7 +16,6 @@ from torch.nn.functional import cross_entropy, one_hot
 from lowland import SAMConfig, SAMGradient
 from lowland.methods.noise import Noise
 from lowland.methods.precondition import second_moment
-from lowland.methods.reference import fisher_gradient, functional_gradient, moved
 from lowland.parameters.parallel import Replicas
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -83,51 +84,38 @@ class LaterLoss:
 @contextmanager
 def figures_aside(trainer: Any) -> Iterator[None]:
     """Runs a block after which a Trainer's figures are what they were, and in which it logs nothing."""
-    undo: list[Callable[[], None]] = []
-    for owner in (trainer, trainer.state):
-        kept = dict(vars(owner))
-        undo.append(partial(_put_back_attributes, owner, kept))
-        for name, value in kept.items():
+    kept = [(owner, dict(vars(owner))) for owner in (trainer, trainer.state)]
+    undo: list[Callable[[], object]] = []
+    for _, attributes in kept:
+        for name, value in attributes.items():
             if name not in NO_FIGURES:
                 _note_inside(value, undo)
     trainer.log = lambda *args, **kwargs: None
     try:
         yield
     finally:
+        for owner, attributes in kept:
+            for name in vars(owner).keys() - attributes.keys():
+                delattr(owner, name)
+            vars(owner).update(attributes)
         for put_back in undo:
             put_back()
 
 
-def _note_inside(value: Any, undo: list[Callable[[], None]], depth: int = 0) -> None:
+def _note_inside(value: Any, undo: list[Callable[[], object]], depth: int = 0) -> None:
     """Notes how to put back the inside of a value, as far as it can be changed."""
     if isinstance(value, Tensor):
         if value.numel() <= LARGE and not value.requires_grad and not value.is_inference():
-            undo.append(partial(_put_back_tensor, value, value._version, value.clone()))
-    elif isinstance(value, (dict, list, set, deque)) and depth <= DEEP:
-        if len(value) > LARGE:
-            if isinstance(value, list):
-                undo.append(partial(value.__delitem__, slice(len(value), None)))
-            return
-        entries: Any = dict(value) if isinstance(value, dict) else list(value)
-        undo.append(partial(_put_back_entries, value, entries))
-        for entry in entries.values() if isinstance(value, dict) else entries:
+            undo.append(partial(value.data.copy_, value.clone()))
+    elif isinstance(value, list) and len(value) > LARGE:
+        undo.append(partial(value.__delitem__, slice(len(value), None)))
+    elif isinstance(value, (dict, list, set, deque)) and len(value) <= LARGE and depth <= DEEP:
+        entries = copy(value)
+        undo.append(partial(_put_back, value, entries))
+        for entry in entries.values() if isinstance(entries, dict) else entries:
             _note_inside(entry, undo, depth + 1)
 
 
-def _put_back_attributes(owner: Any, kept: dict[str, Any]) -> None:
-    for name in vars(owner).keys() - kept.keys():
-        delattr(owner, name)
-    for name, value in kept.items():
-        if vars(owner).get(name) is not value:
-            setattr(owner, name, value)
-
-
-def _put_back_entries(value: Any, entries: Any) -> None:
+def _put_back(value: Any, entries: Any) -> None:
     value.clear()
     value.extend(entries) if isinstance(value, (list, deque)) else value.update(entries)
-
-
-def _put_back_tensor(value: Tensor, version: int, kept: Tensor) -> None:
-    if value._version != version:
-        with torch.no_grad():
-            value.copy_(kept)

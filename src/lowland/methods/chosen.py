@@ -64,6 +64,8 @@ class Methods:
 
     def shape(self, w: Sequence[Tensor], g: list[Tensor], optimizer: Optimizer | None) -> None:
         """Makes the direction of the perturbation out of the ascent gradient, in place."""
+        if self._config.precondition or self._config.fisher is not None:
+            g[:] = [gradient.to_dense() if gradient.is_sparse else gradient for gradient in g]
         if self._config.precondition:
             precondition(optimizer, w, g)
         if self._config.fisher is not None:

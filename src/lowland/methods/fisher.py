@@ -22,10 +22,8 @@ def mask_smallest(parameters: Sequence[Tensor], gradients: list[Tensor], share: 
     """
     refuse_sharded(parameters, "fisher=")
     total = sum(parameter.numel() for parameter in parameters)
-    gradients[:] = [gradient.coalesce() if gradient.is_sparse else gradient for gradient in gradients]
-    found = [gradient.values() if gradient.is_sparse else gradient for gradient in gradients]
-    sizes = torch.cat([gradient.abs().flatten().float() for gradient in found])
+    sizes = torch.cat([gradient.abs().flatten().float() for gradient in gradients])
     kept = min(max(1, round(share * total)), len(sizes))
     least = sizes.kthvalue(len(sizes) - kept + 1).values
-    for gradient in found:
+    for gradient in gradients:
         gradient.masked_fill_(gradient.abs().float() < least, 0)

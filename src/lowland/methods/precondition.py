@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -44,7 +43,7 @@ def precondition(optimizer: Optimizer | None, parameters: Sequence[Tensor], grad
     refuse_sharded(parameters, "precondition=True")
     if not optimizer.state:
         return
-    for index, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         moment = second_moment(optimizer, parameter)
         if moment is None:
             if optimizer.state.get(parameter):
@@ -54,12 +53,4 @@ def precondition(optimizer: Optimizer | None, parameters: Sequence[Tensor], grad
                 )
             gradient.zero_()  # it has had no gradient yet
             continue
-        size = moment.sqrt().add_(EPSILON).to(gradient.dtype)
-        if gradient.is_sparse:  # rows of a table
-            found = gradient.coalesce()
-            values = found.values() / size[found.indices()[0]]
-            gradients[index] = torch.sparse_coo_tensor(
-                found.indices(), values, found.shape, check_invariants=False, is_coalesced=True
-            )
-        else:
-            gradient.div_(size)
+        gradient.div_(moment.sqrt().add_(EPSILON).to(gradient.dtype))

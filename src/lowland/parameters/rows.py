@@ -42,15 +42,3 @@ def by_rows(gradient: Tensor) -> Tensor:
         return gradient
     few = gradient.sparse_dim() == 1 and 2 * gradient._nnz() <= len(gradient)
     return gradient if few else gradient.to_dense()
-
-
-class Rows:
-    """Some rows of a table, taken out to be worked with."""
-
-    def __init__(self, table: Tensor, index: Tensor) -> None:
-        self._table, self.index = table, index
-        self.weight = table[index]
-
-    def put(self, rows: Tensor) -> None:
-        """Writes rows, `(rows, width)`, into the table."""
-        self._table.index_copy_(0, self.index, rows)

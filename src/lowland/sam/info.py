@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -42,11 +42,7 @@ class GradientInfo:
 
 
 def point_info(
-    loss: Tensor,
-    done: Perturbation | None,
-    ascent_loss: Tensor | None,
-    cosine: float | None,
-    scale: float,
+    loss: Tensor, done: Perturbation | None, ascent_loss: Tensor | None, cosine: float | None, scale: float
 ) -> GradientInfo:
     """Says what was seen at one point; without a perturbation, as in a baseline step."""
     if done is None:
@@ -66,17 +62,8 @@ def mean_info(infos: Sequence[GradientInfo]) -> GradientInfo:
     """Joins the points of one step: their losses carry their shares already, the rest is averaged."""
     if len(infos) == 1:
         return infos[0]
-    return GradientInfo(
-        loss=torch.stack([info.loss for info in infos]).sum(),
-        ascent_loss=torch.stack([info.ascent_loss for info in infos if info.ascent_loss is not None]).mean(),
-        ascent_norm=_average([info.ascent_norm for info in infos]),
-        radius=_average([info.radius for info in infos]),
-        moved=_average([info.moved for info in infos]),
-        cosine=_average([info.cosine for info in infos]),
-        points=len(infos),
-    )
-
-
-def _average(figures: Sequence[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) / len(known) if known else None
+    means: dict[str, Any] = {}
+    for name in ("ascent_loss", "ascent_norm", "radius", "moved", "cosine"):
+        known = [value for info in infos if (value := getattr(info, name)) is not None]
+        means[name] = sum(known) / len(known) if known else None
+    return GradientInfo(loss=torch.stack([info.loss for info in infos]).sum(), points=len(infos), **means)

@@ -54,7 +54,7 @@ def descent_cosine(weights: Weights) -> float | None:
             rest = torch.zeros((), dtype=wide, device=epsilon.device)
         else:
             whole = local(gradient.to_dense() if gradient.is_sparse else gradient)
-            part = whole[weights.rows[index].index] if index in weights.rows else whole
+            part = whole[weights.rows[index]] if index in weights.rows else whole
             descent = part.flatten().to(wide)
             rest = torch.linalg.vector_norm(whole, dtype=wide).square()
         products = torch.stack([torch.dot(epsilon, descent), torch.dot(epsilon, epsilon), rest])

@@ -12,26 +12,27 @@ import torch
 from torch import Tensor
 
 from lowland.parameters.parallel import local
-from lowland.parameters.rows import Rows
 
 
 class Weights:
     """Weights that are moved and put back.
 
     Attributes:
-        now: The weights to move, without autograd, then w_adv; of tables with a sparse gradient its rows.
+        now: The weights to move, without autograd, then w_adv; of tables with a sparse gradient the rows.
         saved: w, as soon as they are moved.
+        rows: Which rows, of tables with a sparse gradient.
     """
 
     def __init__(self, parameters: Sequence[Tensor], gradients: list[Tensor]) -> None:
         self.parameters = list(parameters)
-        self.now = [local(parameter) for parameter in parameters]
-        self.rows: dict[int, Rows] = {}
+        self._whole = [local(parameter) for parameter in parameters]
+        self.now = list(self._whole)
+        self.rows: dict[int, Tensor] = {}
         for index in range(len(gradients)):  # no name is left for a gradient, which is to be freed
             if gradients[index].is_sparse:
                 gradients[index] = gradients[index].coalesce()
-                self.rows[index] = Rows(self.now[index], gradients[index].indices()[0])
-                self.now[index] = self.rows[index].weight
+                self.rows[index] = gradients[index].indices()[0]
+                self.now[index] = self._whole[index][self.rows[index]]
                 gradients[index] = gradients[index].values()
         self.saved = list(self.now)
 
@@ -41,7 +42,7 @@ class Weights:
             self.saved[index] = weight.clone()
         torch._foreach_add_(self.now, directions, alpha=scale)
         for index, rows in self.rows.items():
-            rows.put(self.now[index])
+            self._whole[index].index_copy_(0, rows, self.now[index])
         # A cast that autocast made of w must not be used at w_adv.
         torch.clear_autocast_cache()
 
@@ -54,5 +55,5 @@ class Weights:
         """Puts the weights back, wherever `move` was broken off; a second time does no harm."""
         torch._foreach_copy_(self.now, self.saved)
         for index, rows in self.rows.items():
-            rows.put(self.saved[index])
+            self._whole[index].index_copy_(0, rows, self.saved[index])
         torch.clear_autocast_cache()
