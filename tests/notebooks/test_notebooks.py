@@ -29,7 +29,7 @@ def test_notebook_runs(name: str, tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={**os.environ, "MODEL": str(model), "STEPS": "3", "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "MODEL": str(model), "STEPS": "3", "EPOCHS": "3", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         timeout=600,

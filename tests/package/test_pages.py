@@ -1,4 +1,4 @@
-"""README and docs/: what they name exists, and their examples run."""
+"""README, docs/ and the pages beside them: what they name exists, and their examples run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ from lowland.sam import SAMConfig
 from lowland.train.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 OF_OTHERS = {
     "--keep-memory",  # benchmarks/bench_overhead.py
+    "--no-deps",  # pip
     "--nproc-per-node",  # torchrun
     "--num_processes",  # accelerate launch
+    "--require-hashes",  # pip
     "--standalone",  # torchrun
     "--strict",  # mypy
 }
