@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -21,6 +21,7 @@ from lowland.config.data import CustomData
 from lowland.config.layers import build_section
 from lowland.errors import UserError
 from lowland.files import finite
+from lowland.report.selection import mean_score
 from lowland.tasks import Source, Task, checks, resolve
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]
 
 def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) -> None:
     """Prints the scores; the average is that of the sets, each the mean of its metrics, as in the paper."""
-    average = fmean(fmean(result.metrics.values()) for result in results.values())
+    average = mean_score({name: result.metrics for name, result in results.items()})
     if as_json:
         sets = {
             name: {
@@ -162,5 +163,10 @@ def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) 
             table.add_row(*map(Text, (*first, metric, f"{value:.2f}")))
     if len(results) > 1:
         table.add_section()
-        table.add_row(*map(Text, ("average of the sets", "", "", f"{average:.2f}")))
+        table.add_row(
+            *map(
+                Text,
+                ("average of the sets", "", "", f"{average:.2f}" if math.isfinite(average) else "undefined"),
+            )
+        )
     console.print(table)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -19,11 +18,10 @@ from lowland.models.save import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.result import Report
 from lowland.report.runs import Run, Split, read_log
-from lowland.report.selection import Sets, average, evaluated
+from lowland.report.selection import Sets, average, evaluated, mean_score
 from lowland.report.words import count, spread
 from lowland.runs.directory import RunDirectory, step_of
 from lowland.runs.examples import ExperimentData
-from lowland.runs.run import mean_score
 from lowland.runs.usage import Usage
 from lowland.statistics import summarize
 from lowland.version import __version__
@@ -157,7 +155,7 @@ def _card(best: Candidate, config: ExperimentConfig, data: ExperimentData, repor
         best=best,
         config=config,
         options=options,
-        average=fmean(fmean(metrics.values()) for metrics in best.scores.values()),
+        average=mean_score(best.scores),
         arms=_arms(config, report),
         label=scored.selection.label if scored is not None else "",
         answer=" ".join(report.answer),

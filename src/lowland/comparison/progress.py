@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lowland.config.experiment import ExperimentConfig
 from lowland.planning.remaining import Remaining
+from lowland.report.selection import mean_score
 from lowland.report.words import span
 
 if TYPE_CHECKING:  # what a finished experiment scored is shown without torch
@@ -96,7 +96,7 @@ class ExperimentProgress:
             for name, metrics in scores.items()
         )
         if len(scores) > 1:
-            average = fmean(fmean(metrics.values()) for metrics in scores.values())
+            average = mean_score(scores)
             # A correlation, say, is not defined where the model writes the same for every input.
             shown = f"average {f'{average:.1f}' if math.isfinite(average) else 'undefined'}  ({shown})"
         self.on_note(f"{self._name}: step {step}  {shown}")

@@ -17,9 +17,8 @@ from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.config.outcomes import OutcomeSettings
 from lowland.errors import UserError
 from lowland.report.runs import Experiment
-from lowland.report.selection import evaluated
+from lowland.report.selection import evaluated, mean_score
 from lowland.runs.examples import ExperimentData, part
-from lowland.runs.run import mean_score
 
 FIRST_SEED = 1000
 """The first seed of tuning."""

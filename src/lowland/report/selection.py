@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
+from statistics import fmean
 
 import numpy as np
 
@@ -98,6 +99,12 @@ def _held_out_step(run: Run, steps: set[int]) -> int | None:
     return max(
         means, key=lambda step: -math.inf if math.isnan(means[step]) else round(means[step], 9), default=None
     )
+
+
+def mean_score(sets: Sets) -> float:
+    """Averages the metrics of each set, then the sets, as the paper does; undefined scores are worst."""
+    mean = fmean(fmean(metrics.values()) for metrics in sets.values())
+    return mean if math.isfinite(mean) else -math.inf
 
 
 def average(scores: Scores, metrics: Metrics) -> float:

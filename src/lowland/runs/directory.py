@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -54,12 +53,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 def writing(method: Method) -> Method:
     """Leaves a method to the first of several processes, which writes for all; the others get `None`."""
-
-    @wraps(method)
-    def by_the_first(self: RunDirectory, *arguments: Any, **options: Any) -> Any:
-        return method(self, *arguments, **options) if self.writes else None
-
-    return cast(Method, by_the_first)
+    return cast(Method, lambda self, *rest, **more: method(self, *rest, **more) if self.writes else None)
 
 
 class RunDirectory:
@@ -73,7 +67,7 @@ class RunDirectory:
     ) -> None:
         self.path = folder / (name or f"{arm}-seed{seed}")
         self.arm, self.seed, self.writes = arm, seed, writes
-        self._status: dict[str, Any] = {}
+        self.live_status: dict[str, Any] = {}  # as this process knows it
 
     def status(self) -> dict[str, Any]:
         """Reads the status; empty if the run was never started or its status cannot be read."""
@@ -96,22 +90,10 @@ class RunDirectory:
         self.path.mkdir(parents=True)
         write_atomic(self.path / "config.toml", config.encode())
         write_json(self.path / "env.json", environment)
-        self._status = {
-            "state": "running",
-            "arm": self.arm,
-            "seed": self.seed,
-            "step": 0,
-            "steps": steps,
-            "evaluated": 0,
-            "train_seconds": 0.0,
-            "evaluation_seconds": 0.0,
-            "weights_sha256": None,
-            "warnings": [],
-            "error": None,
-            "started": now(),
-            "finished": None,
-        }
-        write_json(self.path / "status.json", self._status)
+        self.live_status = {"state": "running", "arm": self.arm, "seed": self.seed, "step": 0, "steps": steps}
+        self.live_status |= {"evaluated": 0, "train_seconds": 0.0, "evaluation_seconds": 0.0, "warnings": []}
+        self.live_status |= {"weights_sha256": None, "error": None, "started": now(), "finished": None}
+        write_json(self.path / "status.json", self.live_status)
 
     def _logs(self) -> dict[str, Path]:
         found = [*self.path.glob("*.jsonl"), *(self.path / "eval").rglob("*.jsonl")]
@@ -136,13 +118,8 @@ class RunDirectory:
         for folder in self.states():
             if step_of(folder) > step:
                 remove(folder)
-        self._status = dict(status)
-        write_json(self.path / "status.json", self._status)
-
-    @property
-    def live_status(self) -> dict[str, Any]:
-        """The status of the run as this process knows it."""
-        return dict(self._status)
+        self.live_status = dict(status)
+        write_json(self.path / "status.json", self.live_status)
 
     def states(self) -> list[Path]:
         """Lists the saved states from which training can go on, the newest first."""
@@ -196,13 +173,13 @@ class RunDirectory:
     def update(self, *, durable: bool = False, **values: Any) -> None:
         """Changes fields of the status."""
         self._require()
-        self._status |= values
-        write_json(self.path / "status.json", self._status, durable=durable)
+        self.live_status |= values
+        write_json(self.path / "status.json", self.live_status, durable=durable)
 
     @writing
     def warn(self, sentences: list[str]) -> None:
         """Adds warnings to the status, each once."""
-        known = self._status["warnings"]
+        known = self.live_status["warnings"]
         self.update(warnings=[*known, *(sentence for sentence in sentences if sentence not in known)])
 
     @writing
@@ -216,27 +193,17 @@ class RunDirectory:
         if any(value is not None for value in sam.values()):
             append_json(self.path / "sam.jsonl", {"step": report.step, **sam})
         append_json(self.path / "timing.jsonl", {"step": report.step, "seconds": round(seconds, 6)})
-        self._status["step"] = report.step
-        self.update(train_seconds=self._status["train_seconds"] + seconds)
+        self.live_status["step"] = report.step
+        self.update(train_seconds=self.live_status["train_seconds"] + seconds)
 
     def evaluation(
         self, name: str, step: int, split: str, metrics: Mapping[str, float], examples: int, seconds: float
     ) -> None:
         """Logs the scores of one evaluation set."""
         self._require()
-        line = {
-            "step": step,
-            "split": split,
-            "metrics": dict(metrics),
-            "examples": examples,
-            "seconds": round(seconds, 3),
-        }
-        append_json(self.path / "eval" / f"{name}.jsonl", line)
-        self.update(evaluation_seconds=self._status["evaluation_seconds"] + seconds)
-
-    def checkpoint(self, step: int) -> Path:
-        """Names the directory of a checkpoint."""
-        return self.path / "checkpoints" / f"step-{step}"
+        line = {"step": step, "split": split, "metrics": dict(metrics), "examples": examples}
+        append_json(self.path / "eval" / f"{name}.jsonl", {**line, "seconds": round(seconds, 3)})
+        self.update(evaluation_seconds=self.live_status["evaluation_seconds"] + seconds)
 
     def _require(self) -> None:
         """Refuses to begin a second directory where the first one was taken away."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,8 @@ LEAST_EVALUATION = 10
 """A fraction of an evaluation set leaves this many examples, so that every metric is defined."""
 
 LEAST_HELD_OUT = 100
-"""A score of fewer held-out examples has a standard error of up to 5 points and more. Checkpoints differ by
-less, so that the one that scores best is the luckiest."""
-
-MOST_CLASSES = 8
-"""More different targets than this are no classes (STS-B has 26 numbers)."""
+"""A score of fewer has a standard error of up to 5 points and more: the checkpoint that scores best is the
+luckiest."""
 
 HELD_OUT_SEED = 0
 """Of the examples that are held out: the same for every seed, so that runs can be compared on them."""
@@ -38,12 +34,7 @@ Parts: TypeAlias = Mapping[str, Sequence[Example]]
 class ExperimentData:
     """All examples of an experiment.
 
-    Attributes:
-        tasks: Task name -> task, in the order given.
-        train: Task name -> all its training examples; tasks without any are left out.
-        evaluation: Evaluation set -> its examples.
-        scorers: Evaluation set -> the task that scores it.
-        warnings: What the user should know about the data.
+    `train` is by task, `evaluation` by evaluation set; `scorers` gives the task of each evaluation set.
     """
 
     tasks: Mapping[str, Task]
@@ -55,37 +46,22 @@ class ExperimentData:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedData:
-    """What one seed trains on, and what it holds out; all arms of the seed share it.
-
-    Attributes:
-        train: Task name -> examples for training.
-        held_out: Task name -> examples for choosing a checkpoint; empty where the last step counts.
-        rates: Task name -> share of the training examples that are drawn from it.
-        warnings: What the user should know about the seed's examples.
-    """
+    """What one seed trains on, and what it holds out, by task; all arms of the seed share it."""
 
     train: Parts
-    held_out: Parts
-    rates: Mapping[str, float]
+    held_out: Parts  # empty where the last step counts
+    rates: Mapping[str, float]  # the share of the training examples that are drawn from a task
     warnings: tuple[str, ...] = ()
 
 
 def load_tasks(settings: DataSettings) -> list[Task]:
-    """Looks up the tasks that the settings name, the user's own among them.
-
-    Raises:
-        UserError: If a name is unknown or a template wrong.
-    """
+    """Looks up the tasks that the settings name, the user's own among them."""
     custom = [] if settings.custom is None else [settings.custom.task()]
     return [*resolve(settings.tasks), *custom]
 
 
 def load_data(settings: DataSettings) -> ExperimentData:
-    """Reads all examples.
-
-    Raises:
-        UserError: If something about the data is wrong; the message says where.
-    """
+    """Reads all examples of an experiment."""
     folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
     source = Source(data_dir=folder, hub=settings.hub)
     data = load_examples(load_tasks(settings), source, settings.evaluation_limit)
@@ -96,17 +72,7 @@ def load_data(settings: DataSettings) -> ExperimentData:
 
 
 def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> ExperimentData:
-    """Reads the examples of tasks.
-
-    Args:
-        tasks: The tasks.
-        source: Where from.
-        limit: The first examples of each evaluation set that are taken: a fraction (a float), which leaves
-            `LEAST_EVALUATION` at least, or a number (an int); 0 for all.
-
-    Raises:
-        UserError: If something about the data is wrong; the message says where.
-    """
+    """Reads the examples of tasks, and takes the first of each evaluation set; see `evaluation_count`."""
     train: dict[str, Sequence[Example]] = {}
     evaluation: dict[str, Sequence[Example]] = {}
     scorers: dict[str, Task] = {}
@@ -118,7 +84,6 @@ def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> 
                 f"Your own data has the name of the task {task.name!r}. Give it another with --name."
             )
         by_name[task.name] = task
-    for task in tasks:
         data = task.load(source)
         if data.train:
             train[task.name] = data.train
@@ -147,18 +112,14 @@ def _first(examples: Sequence[Example], number: int) -> Sequence[Example]:
 
 
 def evaluation_count(size: int, limit: int | float) -> int:
-    """Computes how many examples of an evaluation set are scored; see `load_examples`."""
+    """Computes how many examples of a set are scored: a fraction (float), or a number (int), 0 for all."""
     if isinstance(limit, float):
         return min(size, max(LEAST_EVALUATION, round(limit * size)))
     return min(size, limit) if limit else size
 
 
 def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: int = 1) -> SeedData:
-    """Takes a seed's fraction of the training examples, makes labels wrong, and holds some of it out.
-
-    Raises:
-        UserError: If a task has too few examples to hold any out, or no labels to make wrong.
-    """
+    """Takes a seed's fraction of the training examples, makes labels wrong, and holds some of it out."""
     left, held_out, warnings = _choose_by(data, settings)
     train: dict[str, Sequence[Example]] = {}
     for name, examples in data.train.items():
@@ -168,8 +129,6 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
         # Of held-out examples, too: who has wrong labels has no right ones to choose a checkpoint by.
         train = _noisy(data, train, settings.label_noise, seed)
         held_out = _noisy(data, held_out, settings.label_noise, HELD_OUT_SEED)
-    for name, examples in data.train.items():
-        warnings += _missing_classes(name, examples, train[name], seed)
     sizes = {name: len(examples) for name, examples in train.items()}
     if (total := sum(sizes.values())) < batch_size:
         warnings.append(
@@ -190,18 +149,12 @@ def _choose_by(data: ExperimentData, settings: DataSettings) -> tuple[Parts, Par
 
     A fraction that makes few is not held out; a number that the user gives is. Where a score of the held-out
     examples would not be defined, none are held out, so that the last step counts.
-
-    Returns:
-        The examples that are left to train on, the held-out ones, and what the user should know.
     """
     asked = settings.held_out
     if not (asked and settings.held_out_limit):
         return data.train, {}, []
     used = {name: _used(examples, settings) for name, examples in data.train.items()}
-    wanted = {
-        name: asked if isinstance(asked, int) else max(1, round(asked * number))
-        for name, number in used.items()
-    }
+    wanted = {name: asked if isinstance(asked, int) else max(1, round(asked * n)) for name, n in used.items()}
     if isinstance(asked, float) and (total := sum(wanted.values())) < LEAST_HELD_OUT:
         few = (
             f"{asked:.0%} of the training examples are only {total}, too few to choose a checkpoint by. "
@@ -229,23 +182,13 @@ def _choose_by(data: ExperimentData, settings: DataSettings) -> tuple[Parts, Par
 
 
 def _noisy(data: ExperimentData, parts: Parts, share: float, seed: int) -> dict[str, Sequence[Example]]:
-    return {
-        name: flip_labels(
-            examples,
-            known_labels(data.tasks[name], data.train[name]),
-            share,
-            derive_seed(seed, "label-noise"),
-        )
-        for name, examples in parts.items()
-    }
+    seed = derive_seed(seed, "label-noise")
+    known = {name: known_labels(data.tasks[name], data.train[name]) for name in parts}
+    return {name: flip_labels(examples, known[name], share, seed) for name, examples in parts.items()}
 
 
 def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
-    """Lists the targets that a task's training examples can have and exchange.
-
-    Raises:
-        UserError: If its targets are no labels, or all the same.
-    """
+    """Lists the targets that a task's training examples can have and exchange."""
     known = {example.targets for example in examples}
     labels = tuple(label for label in task.exchangeable(examples) if label in known)
     if len(labels) < 2:
@@ -255,15 +198,3 @@ def known_labels(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
             + " Leave the task or --label-noise out."
         )
     return labels
-
-
-def _missing_classes(name: str, examples: Sequence[Example], kept: Sequence[Example], seed: int) -> list[str]:
-    """Says which classes a seed's part of a task lacks; free-text targets are no classes."""
-    counts, left = Counter(example.targets for example in examples), {example.targets for example in kept}
-    missing = [f"{target!r} ({n} of all)" for target, n in counts.most_common() if target not in left]
-    if not missing or len(counts) > MOST_CLASSES:
-        return []
-    return [
-        f"{name}: seed {seed} trains on {len(kept)} of {len(examples)} examples, and none is "
-        f"{' or '.join(missing)}; the model cannot learn what it never sees."
-    ]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from lowland.errors import UserError
 from lowland.files import DamagedError, check_sums
@@ -20,27 +19,11 @@ from lowland.train.log import StepReport
 from lowland.train.loop import Training, TrainingError
 from lowland.train.state import DamagedStateError, read_values
 
+if TYPE_CHECKING:
+    from lowland.comparison.progress import ExperimentProgress
+
 SECONDS_BETWEEN_STATES = 15 * 60.0
 """A state is saved before every evaluation, and where these are rare, this often."""
-
-
-class Observer(Protocol):
-    """What is told of a run while it goes on."""
-
-    def on_resume(self, step: int) -> None:
-        """Called when an interrupted run goes on after a step."""
-
-    def on_note(self, sentence: str) -> None:
-        """Called with something that the user should know."""
-
-    def on_log(self, report: StepReport) -> None:
-        """Called at every line of the training log."""
-
-    def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
-        """Called after an evaluation, with evaluation set -> metric -> value."""
-
-    def on_failure(self, sentence: str) -> None:
-        """Called when the run could not go on."""
 
 
 class Resumable:
@@ -58,13 +41,13 @@ class Resumable:
         training: Training,
         directory: RunDirectory,
         accelerator: Accelerator,
-        observer: Observer,
+        progress: ExperimentProgress,
         stop: StopRequest,
     ) -> None:
         self.environment = describe_environment()
         self.best: Sequence[float] | None = None
         self._training, self._directory, self._accelerator = training, directory, accelerator
-        self._observer, self._stop = observer, stop
+        self._progress, self._stop = progress, stop
         self._saved: int | None = None  # the step of the newest state
         self._saved_at = time.monotonic()
 
@@ -79,37 +62,28 @@ class Resumable:
         Raises:
             UserError: If there are states, and none of them can be used.
         """
-        # The first process chooses for all, and all have read the state before anything is removed.
-        choice: list[Path | str | None] = [None]
-        if self._accelerator.is_main_process:
-            try:
-                choice = [self._newest()]
-            except UserError as error:
-                choice = [str(error)]
-        broadcast_object_list(choice)
-        if isinstance(choice[0], str):
-            raise UserError(choice[0])
-        if choice[0] is None:
+        newest = self._newest()
+        if newest is None:
             return False
-        saved = self._training.load(choice[0])
-        self._accelerator.wait_for_everyone()
+        saved = self._training.load(newest)
+        self._accelerator.wait_for_everyone()  # until all have read it: later ones are removed
         self._directory.rewind(self._training.step, saved["logs"], saved["status"])
         self._saved, self._saved_at = self._training.step, time.monotonic()
-        self._observer.on_resume(self._training.step)
+        self._progress.on_resume(self._training.step)
         self.environment = saved["environment"]
         if torch.are_deterministic_algorithms_enabled():
             torch.set_num_threads(self.environment["threads"])
         if different := differences(self.environment, describe_environment()):
-            self._observer.on_note(
+            self._progress.on_note(
                 "The results can differ from those of an uninterrupted run in their last bits: "
                 f"{'; '.join(different)}."
             )
         self.best = saved["values"]["best"]
-        if self.best is not None and self._accelerator.is_main_process:
+        for step in self.best_step if self._accelerator.is_main_process else ():
             try:
-                check_sums(self._directory.checkpoint(int(self.best[1])))
+                check_sums(self._directory.path / "checkpoints" / f"step-{step}")
             except DamagedError as error:
-                self._observer.on_note(f"The best checkpoint so far is damaged and is not used: {error}")
+                self._progress.on_note(f"The best checkpoint so far is damaged and is not used: {error}")
                 self.best = None
         return True
 
@@ -119,7 +93,7 @@ class Resumable:
             try:
                 saved = read_values(folder)["caller"]
             except DamagedStateError as error:
-                self._observer.on_note(f"A saved state is damaged and is not used: {error}")
+                self._progress.on_note(f"A saved state is damaged and is not used: {error}")
                 continue
             if saved["settings"] != path.name:
                 raise UserError(f"{folder} was saved under other settings. Remove {path} to begin anew.")
@@ -177,7 +151,7 @@ class Resumable:
         saved = {
             "values": {"best": self.best},
             "logs": self._directory.logs(),
-            "status": self._directory.live_status,
+            "status": dict(self._directory.live_status),
             "settings": self._directory.path.name,
             "processes": self._accelerator.num_processes,
             "environment": self.environment,

@@ -2,77 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from statistics import fmean
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
 
 from lowland.config.experiment import RunConfig
 from lowland.evaluate import evaluate_sets, write_predictions
-from lowland.families.base import Family
 from lowland.models.save import save_model, weights_sha256
+from lowland.report.selection import Sets, mean_score
 from lowland.runs.directory import RunDirectory
-from lowland.runs.examples import ExperimentData, Parts
+from lowland.runs.examples import Parts
 from lowland.runs.guard import StopRequest
 from lowland.runs.health import Health, find_cause
 from lowland.runs.prepared import Prepared, processes, start_model
-from lowland.runs.resumable import Observer, Resumable
+from lowland.runs.resumable import Resumable
 from lowland.tasks.base import Task
 from lowland.train.log import StepReport
 from lowland.train.loop import Training, TrainingError
 from lowland.train.machine import keep_freed_memory, resolve_precision
 from lowland.train.seeds import seed_dropout
 
-
-def mean_score(scores: Mapping[str, Mapping[str, float]]) -> float:
-    """Averages the metrics of each set, then the sets, as the paper does; undefined scores are worst."""
-    mean = fmean(fmean(metrics.values()) for metrics in scores.values())
-    return mean if math.isfinite(mean) else -math.inf
-
-
-class Evaluator:
-    """Scores a model at a step, and logs scores and predictions."""
-
-    def __init__(
-        self, config: RunConfig, directory: RunDirectory, data: ExperimentData, bf16: bool, health: Health
-    ) -> None:
-        self._config, self._directory, self._data = config, directory, data
-        self._bf16, self._health = bf16, health
-
-    def __call__(
-        self, family: Family, step: int, split: str, scorers: Mapping[str, Task], examples: Parts
-    ) -> dict[str, Mapping[str, float]]:
-        """Scores the model on the sets of a split; returns set -> metric -> value."""
-        settings, trained = self._config.train, self._data.train
-        results = evaluate_sets(
-            family,
-            scorers,
-            examples,
-            input_length=settings.input_length,
-            target_length=settings.target_length,
-            bf16=self._bf16,
-            # The labels of each set's task are those of its training.
-            labels={
-                name: task.labels(trained[task.name])
-                for name, task in scorers.items()
-                if task.name in trained
-            },
-        )
-        for name, result in results.items():
-            self._directory.evaluation(name, step, split, result.metrics, result.examples, result.seconds)
-            if split == "evaluation":
-                path = self._directory.path / "predictions" / f"{name}-{step}.jsonl"
-                write_predictions(path, examples[name], result.predictions)
-                self._health.say(result.warnings)
-                if step == settings.steps:  # early in a training that is no cause for alarm
-                    self._health.on_predictions(name, examples[name], result.predictions)
-        return {name: result.metrics for name, result in results.items()}
+if TYPE_CHECKING:
+    from lowland.comparison.progress import ExperimentProgress
 
 
 def run(
-    config: RunConfig, directory: RunDirectory, prepared: Prepared, observer: Observer, stop: StopRequest
+    config: RunConfig,
+    directory: RunDirectory,
+    prepared: Prepared,
+    progress: ExperimentProgress,
+    stop: StopRequest,
 ) -> None:
     """Trains and scores one arm and seed, and writes everything to its directory, also why it failed.
 
@@ -103,9 +64,8 @@ def run(
             batch, family, bf16=bf16, z_loss=settings.z_loss, label_smoothing=settings.label_smoothing
         ),
     )
-    health = Health(directory, config, observer.on_note)
-    evaluate = Evaluator(config, directory, data, bf16, health)
-    resumable = Resumable(training, directory, accelerator, observer, stop)
+    health = Health(directory, config, progress.on_note)
+    resumable = Resumable(training, directory, accelerator, progress, stop)
     if not resumable.restore():
         directory.start(config.to_toml(), resumable.environment, settings.steps)
         directory.warn([*data.warnings, *encodings.warnings, *parted.warnings])
@@ -114,27 +74,49 @@ def run(
 
     def on_log(report: StepReport) -> None:
         directory.log(report)
-        observer.on_log(report)
+        progress.on_log(report)
         health.on_log(report)
 
-    def score(step: int) -> None:
+    def score(step: int, split: str, scorers: Mapping[str, Task], examples: Parts) -> Sets:
+        # The labels of each set's task are those of its training.
+        of_train = {name: task for name, task in scorers.items() if task.name in data.train}
+        results = evaluate_sets(
+            family,
+            scorers,
+            examples,
+            input_length=settings.input_length,
+            target_length=settings.target_length,
+            bf16=bf16,
+            labels={name: task.labels(data.train[task.name]) for name, task in of_train.items()},
+        )
+        for name, result in results.items():
+            directory.evaluation(name, step, split, result.metrics, result.examples, result.seconds)
+            if split == "evaluation":
+                path = directory.path / "predictions" / f"{name}-{step}.jsonl"
+                write_predictions(path, examples[name], result.predictions)
+                health.say(result.warnings)
+                if step == settings.steps:  # early in a training that is no cause for alarm
+                    health.on_predictions(name, examples[name], result.predictions)
+        return {name: result.metrics for name, result in results.items()}
+
+    def evaluate(step: int) -> None:
         with training.averaged():
-            scores = evaluate(family, step, "evaluation", data.scorers, data.evaluation)
-            held_out = evaluate(family, step, "held_out", data.tasks, parted.held_out)
+            scores = score(step, "evaluation", data.scorers, data.evaluation)
+            held_out = score(step, "held_out", data.tasks, parted.held_out)
             directory.update(evaluated=step)
             mean = mean_score(held_out) if held_out else None
             better = mean is not None and (resumable.best is None or mean > resumable.best[0])
             if better or step == settings.steps:
                 # The one that was best until now is removed only when a state no longer needs it.
-                save_model(family.loaded, directory.checkpoint(step), overwrite=True)
+                save_model(family.loaded, directory.path / "checkpoints" / f"step-{step}", overwrite=True)
             if mean is not None and better:
                 resumable.best = (mean, step)
-        observer.on_scores(step, scores)
+        progress.on_scores(step, scores)
 
     try:
-        resumable.train(on_log, score)
+        resumable.train(on_log, evaluate)
     except TrainingError as error:
-        observer.on_failure(str(error))
+        progress.on_failure(str(error))
         return
     health.on_end(training.skipped)
     directory.keep_checkpoints({*resumable.best_step, settings.steps})
