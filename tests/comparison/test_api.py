@@ -116,7 +116,7 @@ def test_missing_values_of_a_frame_are_missing(tmp_path: Path) -> None:
     )
     path, _ = _file_of(frame, tmp_path)
     rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
-    assert rows[0] == {"text": "a", "number": 1, "day": "2024-01-02 00:00:00", "share": 0.5}
+    assert rows[0] == {"text": "a", "number": 1, "day": "2024-01-02T00:00:00.000", "share": 0.5}
     assert rows[1] == dict.fromkeys(frame.columns)
 
 
@@ -137,12 +137,12 @@ def test_own_arms_and_epochs(folder: Path) -> None:
     ("more", "sentence"),
     [
         ({"train": [1, 2]}, "Rows must be a file, dictionaries"),
-        ({"train": []}, "Rows must be a file, dictionaries"),
+        ({"train": []}, "There are no rows"),
         ({"train": "nowhere.csv"}, r"nowhere\.csv"),
         ({"arms": ["baseline", "sgd"]}, "Unknown arm 'sgd'"),
         ({"epochs": 2}, "Steps and epochs"),
         ({"arms": {"baseline": None}}, "Invalid arms"),
-        ({"train": [{"text": "a", "label": math.inf}]}, "Rows must hold texts, numbers"),
+        ({"train": [{"text": "a", "label": math.inf}]}, "of texts, numbers and lists"),
     ],
 )
 def test_mistakes(tmp_path: Path, more: dict[str, Any], sentence: str) -> None:

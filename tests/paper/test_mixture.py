@@ -54,20 +54,6 @@ def test_temperature_makes_rates_alike() -> None:
     assert parted.rates == pytest.approx({"one": 1 / 3, "two": 2 / 3})  # square roots of floats
 
 
-def test_a_missing_class_is_told() -> None:
-    """A class that a seed's examples lack is named with its number; free texts are no classes."""
-    data = _made_up(one=400)
-    few = _settings(fraction=0.02)
-    warnings = [warning for seed in range(20) for warning in part(data, few, seed).warnings]
-    # The rare example is among 8 of 400 with probability 0.02, so 20 seeds miss it nearly always.
-    assert len(warnings) >= 15
-    assert "none is 'rare' (1 of all)" in warnings[0]
-    assert part(data, _settings(), 0).warnings == ()
-    texts = [Example(inputs=str(number), targets=f"answer {number}") for number in range(100)]
-    free = ExperimentData(tasks=data.tasks, train={"one": texts}, evaluation={}, scorers={}, warnings=())
-    assert part(free, _settings(fraction=0.02), 0).warnings == ()
-
-
 def test_a_fraction_of_an_evaluation_set_leaves_ten() -> None:
     """A fraction of an evaluation set leaves 10 examples at least; a number is a number, and 0 means all."""
     assert [evaluation_count(size, 0.1) for size in (1000, 40, 5)] == [100, 10, 5]

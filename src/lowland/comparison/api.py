@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -92,9 +91,9 @@ def compare(
         own["name"] = name or default
     if test is not None:
         own["evaluation"], _ = _file_of(test, store)
+    custom = {key: value for key, value in own.items() if value is not None}
     data: dict[str, Any] = {"tasks": list(tasks)} if tasks else {}
-    if custom := {key: value for key, value in own.items() if value is not None}:
-        data["custom"] = custom
+    data |= {"custom": custom} if custom else {}
     numbers = list(range(seeds) if isinstance(seeds, int) else seeds)
     layer = merge(layer, {"model": model, "data": data, "seeds": numbers})
     if isinstance(arms, Mapping):
@@ -121,30 +120,21 @@ def _file_of(rows: Rows, store: Path) -> tuple[str, str | None]:
     """Gives the file of some rows, which is written for rows in memory, and what their task is called."""
     if isinstance(rows, (str, Path)):
         return str(rows), None
-    records = rows.to_dict("records") if hasattr(rows, "to_dict") and hasattr(rows, "columns") else list(rows)
-    if not records or not all(isinstance(record, Mapping) for record in records):
-        raise UserError("Rows must be a file, dictionaries, a pandas frame or a data set of `datasets`.")
     try:
-        lines = [json.dumps(_plain(record), ensure_ascii=False, allow_nan=False) for record in records]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"Rows must hold texts, numbers and lists of them ({error}).") from None
-    path = store / ".data" / f"rows-{fingerprint(lines)}.jsonl"
+        if hasattr(rows, "convert_dtypes") and hasattr(rows, "to_json"):  # a frame: what is missing is null
+            how: dict[str, Any] = {"orient": "records", "lines": True, "date_format": "iso"}
+            text = rows.to_json(**how, force_ascii=False, double_precision=15)
+        else:
+            how = {"ensure_ascii": False, "allow_nan": False, "default": lambda value: value.tolist()}
+            text = "".join(json.dumps(dict(row), **how) + "\n" for row in rows)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            "Rows must be a file, dictionaries, a pandas frame or a data set of `datasets`, of texts, "
+            f"numbers and lists of them ({error})."
+        ) from None
+    if not text.strip():
+        raise UserError("There are no rows.")
+    path = store / ".data" / f"rows-{fingerprint(text)}.jsonl"
     if not path.exists():
-        write_atomic(path, ("\n".join(lines) + "\n").encode())
+        write_atomic(path, text.encode())
     return str(path), "rows"
-
-
-def _plain(value: Any) -> Any:
-    """Gives the numbers of numpy and pandas as Python's, and what is missing as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    # What pandas writes for a missing value of any kind but a float, told without loading it.
-    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)

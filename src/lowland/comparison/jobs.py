@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from lowland.comparison.progress import ExperimentProgress
     from lowland.comparison.session import Way
 
-JOBS = "jobs"
-"""The folder with the settings and the logs of processes."""
-
 POLL_SECONDS = 0.2
 
 DAY = 24 * 60
@@ -46,14 +43,14 @@ class Job:
         return f"{self.run.arm}, seed {self.run.seed}"
 
     @property
-    def settings(self) -> Path:
-        """The file from which a command line can run it."""
-        return self.experiment / JOBS / f"{self.run.arm}-seed{self.run.seed}.toml"
+    def log(self) -> Path:
+        """The file for the output of its process, beside that of its settings."""
+        return self.experiment / "jobs" / f"{self.run.arm}-seed{self.run.seed}.log"
 
     @property
-    def log(self) -> Path:
-        """The file for the output of its process."""
-        return self.settings.with_name(f"{self.settings.stem}.log")
+    def settings(self) -> Path:
+        """The file from which a command line can run it."""
+        return self.log.with_name(f"{self.run.arm}-seed{self.run.seed}.toml")
 
     def arguments(self) -> list[str]:
         """Gives the arguments of `lowland` that run it."""
@@ -64,10 +61,8 @@ class Job:
     def problem(self) -> str | None:
         """Says why it is not done, after its process has ended; `None` if it is."""
         status = self.run.status()
-        if status.get("state") == "done":
-            return None
-        if status.get("state") == "failed":
-            return str(status.get("error"))
+        if status.get("state") in ("done", "failed"):
+            return status.get("error")
         text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         last = text.rstrip().rpartition("\n")[2].strip()
         if not last.startswith("lowland: ") and "\nTraceback" not in f"\n{text}":
@@ -93,11 +88,14 @@ def in_processes(jobs: int) -> Launch:
     The cores are divided among the jobs, because threads that outnumber the cores cost far more than
     they give; and the GPUs, where there are several, are given out in turn.
     """
-    threads, gpus = max(1, cores() // jobs), _visible_gpus()
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = [*map(str, range(torch.cuda.device_count()))] if visible is None else visible.split(",")
 
     def launch(arguments: Sequence[str], log: Path, slot: int) -> Running:
-        environment = {**_environment(threads), STARTED_BY: str(os.getpid())}
-        if gpus:
+        environment = {**_threads(jobs), STARTED_BY: str(os.getpid())}
+        if any(gpus):
             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
         # A Ctrl-C at the terminal reaches it through `stop` only.
         process = _start(arguments, log, environment, start_new_session=True)
@@ -113,9 +111,6 @@ def by_submitit(folder: Path, cluster: str, options: Mapping[str, Any], jobs: in
     """Returns a launcher for a cluster, `slurm` or `local`, all machines of which see the same files.
 
     The options are submitit's, such as `timeout_min`, `gpus_per_node` or `slurm_partition`.
-
-    Raises:
-        UserError: If submitit is not installed, finds no cluster, or does not know an option.
     """
     try:
         import submitit
@@ -130,31 +125,27 @@ def by_submitit(folder: Path, cluster: str, options: Mapping[str, Any], jobs: in
     except (RuntimeError, NameError, ValueError, TypeError) as error:
         raise UserError(f"submitit cannot use this cluster: {error}") from None
     # On a cluster the cores are what the job was given.
-    environment = _environment(max(1, cores() // jobs) if cluster == "local" else None)
+    environment = _threads(jobs) if cluster == "local" else {}
 
     def launch(arguments: Sequence[str], log: Path, slot: int) -> Running:
-        job = executor.submit(_run_command, list(arguments), str(log), environment)
+        job = executor.submit(_run_command, list(arguments), log, environment)
         return Running(job.done, lambda at_once: job.cancel())
 
     return launch
 
 
-def _run_command(arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> int:
+def _run_command(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
     """Runs `lowland` on the machine that a cluster has given; returns its exit code."""
-    return _start(arguments, Path(log), environment).wait()
+    return _start(arguments, log, environment).wait()
 
 
 def _start(
     arguments: Sequence[str], log: Path, environment: Mapping[str, str], **more: Any
 ) -> subprocess.Popen[bytes]:
-    with log.open("wb") as file:
+    own = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}  # the log can be read while it runs
+    with log.open("wb") as out:
         return subprocess.Popen(
-            command(arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            **more,
+            command(arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=own, **more
         )
 
 
@@ -173,42 +164,25 @@ def cores() -> int:
         return allowed
 
 
-def _visible_gpus() -> list[str]:
-    """Lists the GPUs that this process may use, as CUDA names them."""
-    import torch
-
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name]
-    return [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _environment(threads: int | None) -> dict[str, str]:
-    """Gives the environment variables of a job: its threads, and a log that can be read while it runs."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS") if threads else ()
-    return {"PYTHONUNBUFFERED": "1", **dict.fromkeys(names, str(threads))}
+def _threads(jobs: int) -> dict[str, str]:
+    """Gives the environment variables with which each of several jobs has its share of the cores."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(max(1, cores() // jobs)))
 
 
 def make_jobs(config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory]) -> list[Job]:
     """Makes a job of each run of an experiment that is not done; `path` is the experiment's directory."""
-    return [
-        Job(
-            run=run,
-            config=replace(config, arms={run.arm: config.arms[run.arm]}, seeds=(run.seed,)),
-            experiment=path,
-        )
-        for run in runs
-        if not run.done
-    ]
+    todo = [run for run in runs if not run.done]
+    alone = [replace(config, arms={run.arm: config.arms[run.arm]}, seeds=(run.seed,)) for run in todo]
+    return [Job(run=run, config=own, experiment=path) for run, own in zip(todo, alone, strict=True)]
 
 
 def run_jobs(
     jobs: Sequence[Job], launch: Launch, workers: int, progress: ExperimentProgress
 ) -> Mapping[Job, str]:
-    """Runs jobs side by side, `workers` at the same time. A run that fails stops no other.
+    """Runs jobs side by side, `workers` at the same time; gives those that failed, with the reasons.
 
-    Returns:
-        The jobs that failed, with the reasons.
+    A run that fails stops no other.
 
     Raises:
         KeyboardInterrupt: If the user asked to stop; the jobs are stopped first, with their state saved.
@@ -260,10 +234,10 @@ def run_side_by_side(
     way: Way,
     progress: ExperimentProgress,
 ) -> None:
-    """Runs what is left of an experiment, several runs at a time.
+    """Runs what is left of an experiment, several runs at a time; a run that fails says so in its directory.
 
     Raises:
-        UserError: If a process ended before its run did. Runs that fail say so in their own directories.
+        UserError: If a process ended before its run did.
     """
     todo = make_jobs(config, path, runs)
     workers = max(1, min(way.jobs, len(todo)))  # the cores are divided among the processes that there are
@@ -271,8 +245,8 @@ def run_side_by_side(
     if way.launcher == "processes":
         launch = in_processes(workers)
     else:
-        cluster = "slurm" if way.launcher == "slurm" else "local"
-        launch = by_submitit(path / JOBS / "submitit", cluster, way.launcher_options, workers)
+        cluster = way.launcher.removeprefix("submitit-")
+        launch = by_submitit(path / "jobs" / "submitit", cluster, way.launcher_options, workers)
     for job, problem in run_jobs(todo, launch, workers, progress).items():
         if job.run.status().get("state") not in ("done", "failed"):
             raise UserError(

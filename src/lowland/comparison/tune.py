@@ -7,10 +7,10 @@ of SAM after a fifth of the steps, or, without SAM, three more learning rates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from statistics import fmean
+from typing import NamedTuple
 
 from lowland.config.arms import Changes, describe
 from lowland.config.experiment import ExperimentConfig, RunConfig
@@ -27,8 +27,7 @@ RATES, MORE_RATES = (1 / 3, 1.0, 3.0), (0.5, 0.75, 1.5)
 RHOS, START = (0.5, 2.0), 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tried:
+class Tried(NamedTuple):
     """A try of an arm: what it changes, and the mean over the seeds of the best score on held-out rows.
 
     The score is -inf where a run failed.
@@ -55,24 +54,29 @@ def tune(
     """Chooses learning rate, rho and start of every arm.
 
     Each try is run for `seeds` seeds; `run` runs an experiment of tries, by its name, and reads it.
-
-    Raises:
-        UserError: If nothing is held out to choose by, the comparison's seeds are those of tuning, or no
-            try of an arm has come to its end.
     """
     own = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
     if set(own) & set(config.seeds):
         raise UserError(f"--tune uses the seeds from {FIRST_SEED} on; compare others.")
     if not part(data, config.data, FIRST_SEED).held_out:
         raise UserError("--tune chooses on held-out rows, and there are none. Give --held-out, such as 100.")
-    best: dict[str, Tried] = {}
+    best = {arm: Tried(arm, changes, -math.inf) for arm, changes in config.arms.items()}
     for stage in (1, 2):
-        now = {arm: best[arm].changes if best else changes for arm, changes in config.arms.items()}
-        tries = {arm: _tries(_of(config, changes), changes, stage) for arm, changes in now.items()}
-        for tried in _score(config, own, tries, partial(run, str(stage))):
+        arms: dict[str, Changes] = {}
+        names: dict[str, str] = {}  # what two arms have in common is run once
+        tries: list[tuple[str, str]] = []
+        for arm, (_, chosen, _) in best.items():
+            for number, changes in enumerate(_tries(config, chosen, stage), start=1):
+                name = names.setdefault(repr(_of(config, changes)), f"{arm}-{number}")
+                arms.setdefault(name, changes)
+                tries.append((arm, name))
+        experiment = run(
+            str(stage), replace(config, arms=arms, seeds=own, outcomes=OutcomeSettings(measure=()))
+        )
+        for arm, name in tries:
+            tried = Tried(arm, arms[name], _score(experiment, name))
             on_tried(tried)
-            if tried.arm not in best or tried.score > best[tried.arm].score:
-                best[tried.arm] = tried
+            best[arm] = max(best[arm], tried, key=lambda one: one.score)
     if failed := [arm for arm in config.arms if not math.isfinite(best[arm].score)]:
         raise UserError(
             f"--tune: no try of the arm {failed[0]!r} has come to its end with a score. Leave the arm out, "
@@ -81,41 +85,19 @@ def tune(
     return replace(config, arms={arm: dict(best[arm].changes) for arm in config.arms})
 
 
-def _tries(own: RunConfig, changes: Changes, stage: int) -> list[Changes]:
+def _tries(config: ExperimentConfig, changes: Changes, stage: int) -> list[Changes]:
     """Lists an arm's three tries of a stage."""
-    factors: dict[str, tuple[float, ...]] = {"train.learning_rate": RATES if stage == 1 else MORE_RATES}
+    own = _of(config, changes)
     if stage == 2 and own.sam.rho:
-        factors = {"sam.rho": RHOS}
-    now = {"train.learning_rate": own.train.learning_rate, "sam.rho": own.sam.rho}
-    tries: list[Changes] = [
-        {**changes, name: float(f"{now[name] * factor:.3g}")} for name in factors for factor in factors[name]
-    ]
-    if "sam.rho" in factors:
-        tries.append({**changes, "sam.start": 0.0 if own.sam.start == START else START})
-    return tries
+        tries: list[Changes] = [{"sam.rho": own.sam.rho * factor} for factor in RHOS]
+        tries.append({"sam.start": 0.0 if own.sam.start == START else START})
+    else:
+        rates = RATES if stage == 1 else MORE_RATES
+        tries = [{"train.learning_rate": own.train.learning_rate * factor} for factor in rates]
+    return [{**changes, name: float(f"{value:.3g}")} for one in tries for name, value in one.items()]
 
 
-def _score(
-    config: ExperimentConfig,
-    seeds: tuple[int, ...],
-    tries: Mapping[str, list[Changes]],
-    run: Callable[[ExperimentConfig], Experiment],
-) -> list[Tried]:
-    """Runs the tries of all arms as one experiment; what two arms have in common is run once."""
-    alike: dict[str, str] = {}
-    arms: dict[str, Changes] = {}
-    names: list[tuple[str, Changes, str]] = []
-    for arm, of_arm in tries.items():
-        for number, changes in enumerate(of_arm, start=1):
-            name = alike.setdefault(repr(_of(config, changes)), f"{arm}-{number}")
-            arms.setdefault(name, changes)
-            names.append((arm, changes, name))
-    experiment = run(replace(config, arms=arms, seeds=seeds, outcomes=OutcomeSettings(measure=())))
-    scores = {name: _of_arm(experiment, name) for name in arms}
-    return [Tried(arm=arm, changes=changes, score=scores[name]) for arm, changes, name in names]
-
-
-def _of_arm(experiment: Experiment, arm: str) -> float:
+def _score(experiment: Experiment, arm: str) -> float:
     """Averages over the seeds the score of the step that is best on held-out rows."""
     best = []
     for run in (run for run in experiment.runs if run.arm == arm):
