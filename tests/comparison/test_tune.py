@@ -111,9 +111,9 @@ def test_several_processes_are_refused_at_once(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("WORLD_SIZE", "2")
     config = ExperimentConfig(data=own_data(tmp_path))
     ready = session.Experiment(config=config, data=load_data(config.data), reasons={})
-    way = session.Way(command="", console=Console(quiet=True), store=tmp_path / "runs")
+    way = session.Way(command="", console=Console(quiet=True), store=tmp_path / "runs", tune_seeds=1)
     with pytest.raises(UserError, match="--tune runs in one process"):
-        session.run_comparison(ready, tmp_path / "run", way, tune_seeds=1)
+        session.run_comparison(ready, tmp_path / "run", way)
     assert not (tmp_path / "run-tuning").exists()
 
 

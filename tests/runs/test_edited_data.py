@@ -102,14 +102,4 @@ def test_an_edit_undone_is_reported_on_again(folder: Path) -> None:
     file.write_text(content)
     said = compare(folder).out
     assert shown() == first
-    assert said.count("done before") == 2 and "its examples are the same" not in said
-
-
-def test_an_edit_without_effect_is_told(folder: Path) -> None:
-    """Where a file has changed and its examples have not, the same command says so and trains nothing."""
-    assert "has changed since" not in compare(folder).out
-    file = folder / "train.jsonl"
-    file.write_text(file.read_text() + "\n")
-    said = compare(folder).out
     assert said.count("done before") == 2
-    assert said.count(f"{file} has changed since, but its examples are the same") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from lowland.cli.trouble import disk_error
 from lowland.config.arms import KNOWN
 from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.errors import UserError
+from lowland.files import fingerprint
 from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
@@ -97,13 +97,6 @@ def run(arguments: argparse.Namespace) -> int:
     if "until_decided" in arguments and "seeds" not in arguments:
         arguments.seeds = list(range(min(SEEDS, getattr(arguments, "max_seeds", MOST_SEEDS))))
     experiments = settings.experiments(arguments)
-    for name, experiment in experiments.items():
-        if len(experiment.config.arms) < 2 and "alone" not in arguments:
-            only = experiment.config.reference
-            raise UserError(
-                f"{f'{name}: ' if name else ''}There is only the arm {only!r}. Name two or more "
-                "to compare, such as --arms baseline,sam, or train one with `lowland train`."
-            )
     if len(experiments) == 1:
         return run_one(arguments, next(iter(experiments.values())), "compare")
     return _run_all(arguments, experiments)
@@ -146,18 +139,12 @@ def run_one(
         launcher_options=launcher_options,
         tracker=getattr(arguments, "tracker", None),
         alone="alone" in arguments,
+        most_seeds=getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0,
+        tune_seeds=getattr(arguments, "tune", 0),
+        on_plan=None if "alone" in arguments else on_plan,
     )
-    most_seeds = getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0
-    tune_seeds = getattr(arguments, "tune", 0)
     try:
-        result = run_comparison(
-            experiment,
-            path,
-            way,
-            on_plan=None if way.alone else on_plan,
-            most_seeds=most_seeds,
-            tune_seeds=tune_seeds,
-        )
+        result = run_comparison(experiment, path, way)
     except OSError as error:
         raise disk_error(error, path) from None
     if result is None:  # another process reports for all
@@ -188,8 +175,7 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
     """Runs the experiments of a grid one after another, and reports on all; one that fails stops no other."""
     from lowland.report.several import find_experiments, report_many
 
-    prints = "".join(experiment.config.fingerprint() for experiment in experiments.values())
-    digits = hashlib.sha256(prints.encode()).hexdigest()[:8]
+    digits = fingerprint([experiment.config.fingerprint() for experiment in experiments.values()])
     out = Path(arguments.out) if "out" in arguments else Path("runs") / f"compare-grid-{digits}"
     failed: dict[str, str] = {}
     for place, (name, experiment) in enumerate(experiments.items(), start=1):

@@ -104,13 +104,15 @@ def compare(
     if detect is not None:
         experiment = seeds_that_see(experiment, detect, store)
     path = Path(directory) if directory is not None else default_directory(experiment.config, "compare")
-    result = run_comparison(
-        experiment,
-        path,
-        Way(command="lowland.compare(...)", console=Console(quiet=quiet), store=store, jobs=jobs),
+    way = Way(
+        command="lowland.compare(...)",
+        console=Console(quiet=quiet),
+        store=store,
+        jobs=jobs,
         most_seeds=MOST_SEEDS if until_decided else 0,
         tune_seeds=tune,
     )
+    result = run_comparison(experiment, path, way)
     if result is None:
         raise UserError("This is not the first of several processes, which alone has the result.")
     return result

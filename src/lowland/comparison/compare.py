@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from lowland.comparison.jobs import run_side_by_side
 from lowland.comparison.outcomes import Measured
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
-from lowland.files import remove_asides, sha256, write_atomic
-from lowland.planning.plan import Plan, count_workload, make_plan
+from lowland.files import remove_asides, write_atomic
+from lowland.planning.plan import count_workload, make_plan
 from lowland.report.comparison import compare
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
@@ -35,19 +35,11 @@ if TYPE_CHECKING:
     from lowland.comparison.progress import ExperimentProgress
     from lowland.comparison.session import Way
 
-SOON = 5
-"""Attempts to take a lock before the user is told: its holder may be about to end."""
-
 
 def run_experiment(
-    experiment: Experiment,
-    path: Path,
-    way: Way,
-    progress: ExperimentProgress,
-    on_plan: Callable[[Plan], None] | None,
-    most_seeds: int,
+    experiment: Experiment, path: Path, way: Way, progress: ExperimentProgress
 ) -> Report | None:
-    """Runs an experiment, or what is left of it; see `lowland.comparison.session.run_comparison`.
+    """Runs an experiment, or what is left of it, and reports on it.
 
     Finished runs are not repeated, whichever experiment they were trained for. The arms of a seed follow one
     another, so that a machine that slows down slows all of them.
@@ -70,11 +62,11 @@ def run_experiment(
     prepared, family = prepare(config, experiment.data)
     measured = Measured(config, prepared.data)  # before hours of training: a file of it may be missing
     runs = runs_of(config, way.store, prepared.content, writes=first)
-    if first and on_plan is not None and (left := Counter(run.arm for run in runs if not run.done)):
+    if first and way.on_plan is not None and (left := Counter(run.arm for run in runs if not run.done)):
         try:
             seed, own = config.seeds[0], prepared.encodings[config.reference]
             work = count_workload(config, prepared.data, prepared.parts[seed], own, seed, family)
-            on_plan(make_plan(config, work, family, left))
+            way.on_plan(make_plan(config, work, family, left))
         except UserError:  # it does not fit
             raise
         except Exception as error:  # of any kind: a plan that fails must not stop the training
@@ -86,7 +78,7 @@ def run_experiment(
     with locked(path) if mine else nullcontext(), stop_request(progress.on_note) as stop:
         if mine:
             remove_asides(path)
-            looking = most_seeds > len(config.seeds)
+            looking = way.most_seeds > len(config.seeds)
             for sentence in _describe(config, path, way.command, prepared, looking=looking):
                 progress.on_note(sentence)
             link_runs(path, runs)
@@ -108,7 +100,7 @@ def run_experiment(
             problems = [str(run.status().get("error")) for run in runs if not run.done]
             if len(problems) == len(runs):
                 raise TrainingError(f"Every run failed. The first one: {problems[0]}")
-            if len(config.seeds) >= most_seeds or _decided(path):
+            if len(config.seeds) >= way.most_seeds or _decided(path):
                 break
             processes().wait_for_everyone()  # until each has read what is decided
             config = replace(config, seeds=(*config.seeds, max(config.seeds) + 1))
@@ -136,22 +128,18 @@ def run_experiment(
 
 @contextmanager
 def _kept(run: RunDirectory, progress: ExperimentProgress, stop: StopRequest) -> Iterator[None]:
-    """Keeps a run to this process, after any other that is training it: it may be that of another experiment.
-
-    Raises:
-        KeyboardInterrupt: If the user asked to stop while it waited.
-    """
-    waited = 0
+    """Keeps a run to this process, after any other that is training it, for another experiment perhaps."""
+    told = False
 
     def wait(owner: str) -> None:
-        nonlocal waited
-        waited += 1
+        nonlocal told
         if stop():
             raise KeyboardInterrupt
-        if waited == SOON:
+        if not told:
             progress.on_note(
                 f"{run.arm}, seed {run.seed}: {owner} is training {run.path.name}; waiting for it."
             )
+        told = True
 
     folder = run.path.parent / ".locks"
     with locked(folder, run.path.name, wait) if processes().is_main_process else nullcontext():
@@ -177,7 +165,6 @@ def _describe(
     `looking` says that seeds are added until the comparison is decided.
     """
     path.mkdir(parents=True, exist_ok=True)
-    custom = config.data.custom
     looks: list[int] = [len(config.seeds)] if looking else []
     found: list[str] = []
     before = read_json(path / "experiment.json")
@@ -203,7 +190,6 @@ def _describe(
             "metrics": {name: list(task.metrics) for name, task in prepared.data.scorers.items()},
             "settings": config.decisive(),
             "content": prepared.content,
-            "files": {name: sha256(Path(name)) for name in custom.files} if custom else {},
         },
     )
     return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
 from lowland.families.adapters import merge
 from lowland.families.recognise import family_of, load_family
@@ -17,13 +16,11 @@ from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remo
 from lowland.models.save import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.result import Report
-from lowland.report.runs import Run, Split, read_log
-from lowland.report.selection import Sets, average, evaluated, mean_score
-from lowland.report.words import count, spread
+from lowland.report.runs import Run
+from lowland.report.selection import Sets, evaluated, mean_score
 from lowland.runs.directory import RunDirectory, step_of
 from lowland.runs.examples import ExperimentData
 from lowland.runs.usage import Usage
-from lowland.statistics import summarize
 from lowland.version import __version__
 
 
@@ -73,18 +70,14 @@ def export_best(
 
 def _candidate(run: Run, checkpoint: Path, data: ExperimentData) -> Candidate:
     step = step_of(checkpoint)
-
-    def scores(split: Split, names: Iterable[str]) -> Sets:
-        found = evaluated(run, split).get(step, {})
-        return {name: found[name] for name in names if name in found}
-
-    held_out = scores("held_out", data.tasks)
+    held_out = evaluated(run, "held_out").get(step, {})
+    scores = evaluated(run, "evaluation").get(step, {})
     return Candidate(
         run=run,
         step=step,
         checkpoint=checkpoint,
         held_out=mean_score(held_out) if held_out else None,
-        scores=scores("evaluation", data.evaluation),
+        scores={name: scores[name] for name in data.evaluation if name in scores},
     )
 
 
@@ -122,24 +115,21 @@ def _export(
         usage.write(aside)
         write_sums(aside)
         # Without a checksum: it is there to be edited.
-        card = _card(best, config, data, report, target.parent)
+        card = _card(best, config, data, report)
         (aside / "README.md").write_text(card, encoding="utf-8")
         put_in_place(aside, target)
     finally:
         remove(aside)
 
 
-def _card(best: Candidate, config: ExperimentConfig, data: ExperimentData, report: Report, path: Path) -> str:
+def _card(best: Candidate, config: ExperimentConfig, data: ExperimentData, report: Report) -> str:
     """Writes the model card."""
     own = config.of(best.run.arm)
     family, model_config = family_of(str(best.checkpoint), own.family.name, config.data.hub)
     options = ""
     if own.lora is not None and not own.merge and model_config.problem_type is not None:
         options = f", num_labels={model_config.num_labels}"  # the base knows nothing of the head
-    log = path / f"{best.run.arm}-seed{best.run.seed}" / "sam.jsonl"
-    radii = [line["radius"] for line in read_log(log) if line["step"] <= best.step and line["radius"]]
     example = next(iter(data.train.values()))[0]
-    scored = report.comparison.scored[0] if report.comparison.scored else None
     page = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -156,25 +146,6 @@ def _card(best: Candidate, config: ExperimentConfig, data: ExperimentData, repor
         config=config,
         options=options,
         average=mean_score(best.scores),
-        arms=_arms(config, report),
-        label=scored.selection.label if scored is not None else "",
         answer=" ".join(report.answer),
         example=[repr(text[:300]) for text in (example.inputs, example.targets)],
-        # Where it followed the rise of the loss.
-        radius=radii[-1] if radii and own.sam.rise is not None else None,
     )
-
-
-def _arms(config: ExperimentConfig, report: Report) -> list[str]:
-    """Says what was compared, and how it came out; nothing of a single run."""
-    scored = report.comparison.scored[0] if report.comparison.scored else None
-    if scored is None or sum(map(len, scored.runs.values())) < 2:
-        return []
-    lines = []
-    for arm, changed in config.arms.items():
-        metrics = report.comparison.experiment.metrics
-        averages = [average(scores, metrics) for scores in scored.runs.get(arm, {}).values()]
-        how = describe(changed) or "as the settings below"
-        runs = count(len(averages), "run")
-        lines.append(f"{arm}: {how}; average of {runs}: {spread(summarize(averages))}")
-    return lines

@@ -14,7 +14,6 @@ from lowland.comparison.progress import ExperimentProgress
 from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
-from lowland.files import sha256
 from lowland.runs.directory import read_json
 from lowland.runs.store import all_done
 
@@ -79,27 +78,19 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """How an experiment is run.
+    """How an experiment is run."""
 
-    Attributes:
-        command: The command that redoes it, for the record.
-        console: Where to show how it goes.
-        store: Where runs lie.
-        jobs: Runs at the same time, each in a process of its own; 1 for this process.
-        launcher: Where these processes run: `processes`, `slurm` or `submitit-local`.
-        launcher_options: What submitit is told.
-        tracker: Name of the tracker of Accelerate's where the runs of this process are logged, too.
-        alone: Whether this is such a process, and another one has the directory and reports on all runs.
-    """
-
-    command: str
+    command: str  # that redoes it, for the record
     console: Console
-    store: Path
-    jobs: int = 1
-    launcher: str = "processes"
-    launcher_options: Mapping[str, Any] = field(default_factory=dict)
-    tracker: str | None = None
-    alone: bool = False
+    store: Path  # where runs lie
+    jobs: int = 1  # runs at the same time, each in a process of its own
+    launcher: str = "processes"  # where these run; or slurm, submitit-local
+    launcher_options: Mapping[str, Any] = field(default_factory=dict)  # of submitit
+    tracker: str | None = None  # of Accelerate's, where the runs of this process are logged, too
+    alone: bool = False  # whether another process has the directory and reports on all runs
+    most_seeds: int = 0  # up to which one after another is added until the score is decided for every arm
+    tune_seeds: int = 0  # of their own, by which the arms' settings are chosen first
+    on_plan: Callable[[Plan], None] | None = None  # is told what will be done, where anything is left to do
 
     @property
     def apart(self) -> bool:
@@ -117,31 +108,13 @@ class Way:
         return TrackedProgress(self.console, config, path, self.tracker)
 
 
-def run_comparison(
-    experiment: Experiment,
-    path: Path,
-    way: Way,
-    *,
-    on_plan: Callable[[Plan], None] | None = None,
-    most_seeds: int = 0,
-    tune_seeds: int = 0,
-) -> Comparison | None:
-    """Runs an experiment, or what is left of it; a finished one is read again.
-
-    Args:
-        experiment: The experiment, whose data were read.
-        path: Its directory.
-        way: How it is run.
-        on_plan: Is told what will be done before anything is, where anything is left to do.
-        most_seeds: Seeds up to which one after another is added until the score is decided for every arm, by
-            an interval that holds however often one looks; 0 for none.
-        tune_seeds: Seeds of their own by which the arms' settings are chosen first; 0 to leave them.
+def run_comparison(experiment: Experiment, path: Path, way: Way) -> Comparison | None:
+    """Runs an experiment in a directory, or what is left of it; a finished one is read again.
 
     Returns:
         The result; `None` on all processes but the first of those that train together.
 
     Raises:
-        UserError: If something the user gave is wrong, or every run failed.
         KeyboardInterrupt: If the user asked to stop; the same command goes on.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # said before hours of work
@@ -149,44 +122,35 @@ def run_comparison(
         raise UserError(
             "--jobs: several processes train each run together already. Leave it out, or start only one."
         )
-    if tune_seeds:
+    if way.tune_seeds:
         if several:
             raise UserError("--tune runs in one process; tune first, then train in several.")
-        experiment = _tuned(experiment, path, way, tune_seeds)
+        experiment = _tuned(experiment, path, way)
     config, seeds = experiment.config, experiment.config.seeds
     refuse_other(config, path)
-    further = range(max(seeds) + 1, max(seeds) + 1 + most_seeds - len(seeds))
+    further = range(max(seeds) + 1, max(seeds) + 1 + way.most_seeds - len(seeds))
     # As many runs are shown as there may be.
     with way.progress(replace(config, seeds=(*seeds, *further)), path) as progress:
-        if (description := _finished(experiment, path, way.store)) is not None:
+        if _is_finished(experiment, path, way.store):
             from lowland.report.write import read_report
 
             for seed in seeds:
                 for arm in config.arms:
                     progress.on_run(arm, seed, done=True)
-            for name, before in description["files"].items():
-                if sha256(Path(name)) != before:
-                    progress.on_note(
-                        f"{name} has changed since, but its examples are the same: the results stand."
-                    )
             return Comparison(directory=path, report=read_report(path))
 
         from lowland.comparison.compare import run_experiment
         from lowland.train.loop import TrainingError
 
         try:
-            report = run_experiment(experiment, path, way, progress, on_plan, most_seeds)
+            report = run_experiment(experiment, path, way, progress)
         except TrainingError as error:
             raise UserError(str(error)) from None
         return None if report is None else Comparison(directory=path, report=report)
 
 
 def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experiment:
-    """Gives an experiment as many seeds as detect a difference of the score with 80% power.
-
-    Raises:
-        UserError: If no feasible number sees it.
-    """
+    """Gives an experiment as many seeds as detect a difference of the score with 80% power."""
     from lowland.planning.power import RECORDED_ROWS, seeds_to_detect, spread_for
 
     data = experiment.data
@@ -195,13 +159,14 @@ def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experi
     return replace(experiment, config=replace(experiment.config, seeds=tuple(range(seeds))))
 
 
-def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experiment:
+def _tuned(experiment: Experiment, path: Path, way: Way) -> Experiment:
     """Chooses the settings of an experiment's arms, and prints what was tried."""
     from lowland.comparison.tune import tune
 
     def run(stage: str, config: ExperimentConfig) -> Any:
         folder = path.with_name(f"{path.name}-tuning") / stage
-        result = run_comparison(replace(experiment, config=config), folder, way)
+        plain = replace(way, most_seeds=0, tune_seeds=0, on_plan=None)
+        result = run_comparison(replace(experiment, config=config), folder, plain)
         assert result is not None  # of one process
         return result.report.comparison.experiment
 
@@ -210,24 +175,24 @@ def _tuned(experiment: Experiment, path: Path, way: Way, seeds: int) -> Experime
 
     if experiment.data is None:
         raise UserError("--tune needs the data.")
-    config = tune(experiment.config, experiment.data, seeds, run, lambda tried: say(f"Tried {tried.words}"))
+    config = tune(
+        experiment.config, experiment.data, way.tune_seeds, run, lambda tried: say(f"Tried {tried.words}")
+    )
     for arm, changes in config.arms.items():
         say(f"Chosen for {arm}: {describe(changes)}")
     return replace(experiment, config=config)
 
 
-def _finished(experiment: Experiment, path: Path, store: Path) -> dict[str, Any] | None:
-    """Reads what a directory says of this very experiment, if it was reported on after its last run."""
+def _is_finished(experiment: Experiment, path: Path, store: Path) -> bool:
+    """Tells whether a directory holds this very experiment, reported on after its last run."""
     config = experiment.config
     if experiment.data is None or config.outcomes.also or config.outcomes.general:
-        return None  # files of the outcomes may have changed
+        return False  # files of the outcomes may have changed
     description = read_json(path / "experiment.json")
     try:
         same = (path / "experiment.toml").read_text(encoding="utf-8") == config.to_toml()
     except (OSError, ValueError):
-        return None
+        return False
     there = (path / "report" / "report.json").is_file() and (path / "model").is_dir()
     finished = same and there and description.get("finished") is not None
-    if not finished or not all_done(config, store, experiment.data, description.get("content")):
-        return None
-    return description
+    return finished and all_done(config, store, experiment.data, description.get("content"))
