@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from lowland.cli.console import print_facts, say
 from lowland.config.arms import describe
-from lowland.config.outcomes import SHARE
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes, span
 from lowland.settings import changes
@@ -106,9 +105,7 @@ def _outcomes(config: ExperimentConfig) -> str:
     also = f"; and the test sets {', '.join(wanted.also)}" if wanted.also else ""
     if not wanted.measure:
         return f"the score alone{also}"
-    number = f"as many examples as take {SHARE:.0%} of a run's compute"
-    if wanted.examples:
-        number = f"{wanted.examples:,} examples of each set"
+    number = f"up to {wanted.examples:,} examples of each set"
     return f"{', '.join(wanted.measure)}; of the last and the chosen model, on {number}{also}"
 
 

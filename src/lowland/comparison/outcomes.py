@@ -13,9 +13,6 @@ directory of its run, which experiments share: `outcomes/step-N.json`, with
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -27,15 +24,15 @@ import numpy as np
 
 from lowland.comparison.general import OWN, general_loss, read_text
 from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.config.outcomes import LEAST, MOST, SHARE
 from lowland.content import examples_hash
 from lowland.errors import UserError
 from lowland.families.base import Family
-from lowland.families.recognise import family_of, load_family
+from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
-from lowland.files import finite
+from lowland.files import fingerprint, finite
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
+from lowland.report.words import count
 from lowland.runs.directory import RunDirectory, agrees, write_json
 from lowland.runs.examples import ExperimentData
 from lowland.runs.prepared import processes
@@ -48,12 +45,6 @@ FOLDER = "outcomes"
 GENERAL = "general text"
 """The name under which forgetting is reported, in the place of an evaluation set's."""
 
-BACKWARD = 2.0
-"""A backward pass takes twice the arithmetic of its forward pass: gradients of inputs and of weights."""
-
-GENERATION = 2.0
-"""Generating an answer token by token takes about this much longer than its forward pass."""
-
 MOST_LABELS = 20
 """Largest number of labels that are scored; each is scored as the answer to every example."""
 
@@ -64,9 +55,6 @@ class Measured:
     Attributes:
         settings: What files of outcomes must agree in to be compared.
         warnings: What the user should know of the further test sets.
-
-    Raises:
-        UserError: If a further test set or the general text cannot be read.
     """
 
     def __init__(self, config: ExperimentConfig, data: ExperimentData) -> None:
@@ -78,30 +66,23 @@ class Measured:
             name: task.labels(data.train.get(task.name) or data.evaluation[name])
             for name, task in data.scorers.items()
         }
-        self._number = wanted.examples or self._affordable(data)
-        self._sets = {name: examples[: self._number] for name, examples in data.evaluation.items()}
+        self._sets = {name: examples[: wanted.examples] for name, examples in data.evaluation.items()}
         self._also = {name: self._further(name, Path(file), data) for name, file in wanted.also.items()}
         self._text = ""
         if "forgetting" in wanted.measure:
             self._text = read_text(Path(wanted.general) if wanted.general else OWN)
-        also = [[name, examples_hash(found)] for name, found in self._also.items()]
         self.settings = {
             "measure": list(wanted.measure),
-            "examples": self._number,
-            "general": _sha256(self._text),
-            "also": _sha256(json.dumps(also)) if also else "",
+            "examples": wanted.examples,
+            "general": fingerprint(self._text),
+            "also": fingerprint([[name, examples_hash(found)] for name, found in self._also.items()]),
         }
         self._loss_before = cache(
             lambda model, settings: general_loss(self._load(model, settings), self._text)
         )
 
     def measure(self, runs: Iterable[RunDirectory], on_note: Callable[[str], None]) -> None:
-        """Measures the kept checkpoints of finished runs, unless they were measured alike before.
-
-        Args:
-            runs: The runs.
-            on_note: Is told what is measured, and what cannot be.
-        """
+        """Measures the kept checkpoints of finished runs, unless they were measured alike before."""
         if not (self._kinds or self._also):
             return
         left = [
@@ -113,11 +94,7 @@ class Measured:
         ]
         if left:
             what = ", ".join(self._kinds) or "further test sets"
-            on_note(
-                f"Measuring {what} of {len(left)} model{'s' * (len(left) > 1)}, up to {self._number:,} "
-                "examples of each set."
-            )
-        without_general = False
+            on_note(f"Measuring {what} of {count(len(left), 'model')}.")
         for run, folder, file in left:
             try:
                 sets = self._of_model(self._config.of(run.arm), folder)
@@ -126,10 +103,7 @@ class Measured:
                     f"{run.arm}, seed {run.seed}, {folder.name}: its outcomes cannot be measured. {error}"
                 )
                 continue
-            without_general |= bool(self._text) and GENERAL not in sets
             write_json(file, {"settings": self.settings, "sets": finite(sets)})
-        if without_general:
-            on_note("Forgetting is left out: this model has no loss on general text.")
 
     def _of_model(self, config: RunConfig, checkpoint: Path) -> dict[str, Any]:
         """Measures a model; gives evaluation set -> `examples`, `outcomes` and `bins`."""
@@ -218,29 +192,6 @@ class Measured:
         self.warnings += checks.unseen(name, known, examples) if own.labels(train) else []
         return examples
 
-    def _affordable(self, data: ExperimentData) -> int:
-        """Computes how many examples of each set can be measured for `SHARE` of a run's arithmetic.
-
-        Counted in forward passes of an example: the training of the baseline and its evaluations on one side;
-        on the other a pass for each label that is an answer, and an answer that is generated.
-        """
-        config, train = self._config, self._config.train
-        writes = family_of(config.model, config.family.name, config.data.hub)[0].writes
-        chooses = not writes or config.family.rank  # the label whose likelihood is taken anyway
-        predict = GENERATION if writes else 1.0
-        scored = sum(map(len, data.evaluation.values()))
-        evaluations = math.ceil(train.steps / train.evaluate_every)
-        run = train.steps * train.batch_size * (1 + BACKWARD) + evaluations * scored * predict
-        roundings = len(ROUNDINGS) if "quantized" in self._kinds else 0
-        cost = 0.0
-        for name, examples in data.evaluation.items():
-            labels = self._labels[name]
-            among = writes and _among(labels, [example.targets for example in examples])
-            answers = len(labels) if among else 1
-            cost += answers + roundings * (answers + predict * (not chooses))
-        checkpoints = 2 if config.data.held_out and config.data.held_out_limit else 1
-        return max(LEAST, min(MOST, int(SHARE * run / (checkpoints * cost))))
-
 
 def _among(labels: Sequence[str], targets: Sequence[str]) -> bool:
     """Tells whether answers are labels whose likelihoods can all be taken."""
@@ -259,7 +210,3 @@ def _reading(config: RunConfig, family: Family, task: Task) -> dict[str, Any]:
         "batch_size": min(64, train.micro_batch_size or train.batch_size),
         "bf16": resolve_precision(train.precision, processes().device) == "bf16",
     }
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest() if text else ""

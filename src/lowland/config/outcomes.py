@@ -9,12 +9,6 @@ from lowland.settings import check, setting
 
 KINDS = ("likelihood", "quantized", "forgetting")
 
-SHARE = 0.15
-"""The part of a run's arithmetic that its outcomes may take, where the number of examples is not given."""
-
-LEAST, MOST = 20, 1000
-"""Examples of an evaluation set that this share is spent on, at least and at most."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeSettings:
@@ -29,10 +23,9 @@ class OutcomeSettings:
         unset="all",
     )
     examples: int = setting(
-        0,
-        "first examples of each evaluation set that are measured; 0 for as many as take 15% of a run's "
-        f"compute, {MOST:,} at most",
-        least=0,
+        256,
+        "first examples of each evaluation set that are measured",
+        least=1,
         option="outcome-examples",
         metavar="N",
     )
