@@ -87,15 +87,12 @@ class Silent:
     def __init__(self) -> None:
         self.ended: dict[str, str | None] = {}
 
-    def on_start(self, job: Job) -> None:
-        """Called when a run begins."""
+    def on_note(self, sentence: str) -> None:
+        """Called when a run begins, and when all are told to stop."""
 
     def on_end(self, job: Job, problem: str | None) -> None:
         """Called when a run has ended."""
         self.ended[job.name] = problem
-
-    def on_stop(self) -> None:
-        """Called when the processes are told to stop."""
 
     def on_wait(self) -> None:
         """Called while processes run."""

@@ -34,14 +34,14 @@ def edit_label(folder: Path) -> str:
     """Corrects one label of the rows to train on."""
     file = folder / "train.jsonl"
     file.write_text(file.read_text().replace('"yes"', '"no"', 1))
-    return "the training examples of train, "
+    return "the training examples of train"
 
 
 def drop_row(folder: Path) -> str:
     """Takes out a row that is scored."""
     file = folder / "dev.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
-    return "the evaluation examples of train, "
+    return "the evaluation examples of train"
 
 
 def edit_weight(folder: Path) -> str:

@@ -169,7 +169,7 @@ def _describe(
     found: list[str] = []
     before = read_json(path / "experiment.json")
     with suppress(KeyError, TypeError, AttributeError):  # it may have been edited
-        found = what_changed(before["content"], prepared.content, config)
+        found = what_changed(before["content"], prepared.content)
         looks += before["looks"]
         if before["finished"] and set(before["seeds"]) != set(config.seeds):
             looks.append(len(before["seeds"]))

@@ -40,15 +40,9 @@ def read_text(file: Path) -> str:
 
 
 def general_loss(family: Family, text: str, batch_size: int = 32) -> float | None:
-    """Computes a model's mean loss of a token of a text in nats, on pieces that are the same for every model.
+    """Computes a model's mean loss of a token of a text in nats, on its first `MOST` pieces.
 
-    The first `MOST` pieces of the text are taken. The model's dropout is off afterwards.
-
-    Returns:
-        The loss; `None` for a classifier, or an encoder-decoder without T5's sentinels.
-
-    Raises:
-        UserError: If the text has fewer tokens than one span needs.
+    The model's dropout is off afterwards. `None` for a classifier, or an encoder-decoder without T5's sentinels.
     """
     sentinels = _sentinels(family)
     if not sentinels and not isinstance(family, Causal):

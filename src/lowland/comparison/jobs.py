@@ -199,7 +199,7 @@ def run_jobs(
                     write_json(job.run.path / "status.json", {**status, "state": "running", "error": None})
                 write_atomic(job.settings, job.config.to_toml().encode())
                 running[slot] = (job, launch(job.arguments(), job.log, slot))
-                progress.on_start(job)
+                progress.on_note(f"{job.name}: started, log in {job.log}")
             for slot, (job, started) in list(running.items()):
                 if started.finished():
                     del running[slot]
@@ -210,7 +210,9 @@ def run_jobs(
             time.sleep(POLL_SECONDS if running else 0)
     finally:
         if running:
-            progress.on_stop()
+            progress.on_note(
+                "Stopping each process after its step, with everything saved; Ctrl-C again stops at once."
+            )
             _stop([started for _, started in running.values()])
     return failures
 

@@ -72,17 +72,13 @@ class ExperimentProgress:
         self._begun += 1
         self._name = f"run {self._begun} of {self._runs}: {arm}, seed {seed}"
         if done:
-            self.on_note(f"{self._name}: done before")
+            self.on_run_note("done before")
         else:
             self._display.update(self._bar, description=self._name, figures="")
 
-    def on_failure(self, sentence: str) -> None:
-        """Says that the run could not go on."""
-        self.on_note(f"{self._name}: failed. {sentence}")
-
-    def on_resume(self, step: int) -> None:
-        """Says that an interrupted run goes on."""
-        self.on_note(f"{self._name}: resumes after step {step}")
+    def on_run_note(self, words: str) -> None:
+        """Says something of the run."""
+        self.on_note(f"{self._name}: {words}")
 
     def on_log(self, report: StepReport) -> None:
         """Moves the display, or prints a line now and then."""
@@ -99,17 +95,13 @@ class ExperimentProgress:
             average = mean_score(scores)
             # A correlation, say, is not defined where the model writes the same for every input.
             shown = f"average {f'{average:.1f}' if math.isfinite(average) else 'undefined'}  ({shown})"
-        self.on_note(f"{self._name}: step {step}  {shown}")
+        self.on_run_note(f"step {step}  {shown}")
 
     def begin_jobs(self, jobs: Sequence[Job]) -> None:
         """Turns to runs in processes of their own."""
         self._ended = self._runs - len(jobs)
         if self._ended:
             self.on_note(f"{self._ended} of {self._runs} runs done before")
-
-    def on_start(self, job: Job) -> None:
-        """Says that a run in a process of its own begins."""
-        self.on_note(f"{job.name}: started, log in {job.log}")
 
     def on_end(self, job: Job, problem: str | None) -> None:
         """Says how such a run ended."""
@@ -121,12 +113,6 @@ class ExperimentProgress:
         """Moves the display while such runs go on, and prints a line now and then where there is none."""
         left = self._move(figures := f"{self._ended} of {self._runs} runs")
         self._line(f"{self._share:.0%} done, {figures}  {left}")
-
-    def on_stop(self) -> None:
-        """Says what a stop waits for."""
-        self.on_note(
-            "Stopping each process after its step, with everything saved; Ctrl-C again stops at once."
-        )
 
     def _line(self, text: str) -> None:
         """Prints a line now and then where there is no display."""

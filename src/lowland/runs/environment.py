@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
@@ -18,15 +19,16 @@ PACKAGES = (*DECISIVE, "lowland", "accelerate", "tokenizers", "sentencepiece", "
 
 
 def describe_environment() -> dict[str, Any]:
-    """Describes the software and hardware, as plain JSON values.
-
-    Environment variables are left out on purpose: they hold tokens and paths.
-    """
+    """Describes software and hardware, as plain JSON values; no environment variables, which hold tokens."""
+    information = Path("/proc/cpuinfo")
+    text = information.read_text(encoding="utf-8") if information.exists() else ""
+    processor = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    versions = {name: [found.version for found in distributions(name=name)] for name in PACKAGES}
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: found[0] if found else None for name, found in versions.items()},
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor[1] if processor else platform.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -40,16 +42,3 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         *((name, there[name], here[name]) for name in ("processor", "accelerator", "threads")),
     ]
     return [f"{name} {before} then, {now} now" for name, before, now in pairs if before != now]
-
-
-def _version(package: str) -> str | None:
-    return next((found.version for found in distributions(name=package)), None)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -48,11 +48,7 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Lets a request break off what is done inside, for work that is safe to repeat.
-
-        Raises:
-            KeyboardInterrupt: If the user asked to stop, or does so inside.
-        """
+        """Lets a request break off what is done inside by a KeyboardInterrupt: work that is safe to repeat."""
         self._at_once = True
         try:
             if self():
@@ -96,10 +92,7 @@ def locked(path: Path, name: str = "", on_wait: Callable[[str], None] | None = N
     """Keeps a directory to this process; the system lifts the lock when the process ends, however it does.
 
     With a name only one thing in it is kept. While another process has it, `on_wait` is told which, again and
-    again; without `on_wait` nothing is waited for.
-
-    Raises:
-        UserError: If another process has it, and it is not to be waited for.
+    again; without `on_wait` a `UserError` is raised.
     """
     path.mkdir(parents=True, exist_ok=True)
     with (path / f".lock{name and '-'}{name}").open("a+", encoding="utf-8") as file:

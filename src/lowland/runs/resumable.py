@@ -69,7 +69,7 @@ class Resumable:
         self._accelerator.wait_for_everyone()  # until all have read it: later ones are removed
         self._directory.rewind(self._training.step, saved["logs"], saved["status"])
         self._saved, self._saved_at = self._training.step, time.monotonic()
-        self._progress.on_resume(self._training.step)
+        self._progress.on_run_note(f"resumes after step {self._training.step}")
         self.environment = saved["environment"]
         if torch.are_deterministic_algorithms_enabled():
             torch.set_num_threads(self.environment["threads"])

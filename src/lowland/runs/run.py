@@ -116,7 +116,7 @@ def run(
     try:
         resumable.train(on_log, evaluate)
     except TrainingError as error:
-        progress.on_failure(str(error))
+        progress.on_run_note(f"failed. {error}")
         return
     health.on_end(training.skipped)
     directory.keep_checkpoints({*resumable.best_step, settings.steps})

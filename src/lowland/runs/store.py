@@ -1,10 +1,8 @@
 """Where runs lie: each once, in a folder that all experiments beside it share.
 
 A run is found by what decides its results: the settings of its arm, the examples and the starting weights
-by their content, and the seed. So experiments that have an arm in common share its runs, and data or weights
-that were edited make new runs. An experiment's directory holds a link to each of its runs.
-
-All of this is told without torch.
+by their content, and the seed. An experiment's directory holds a link to each of its runs. All of this is
+told without torch.
 """
 
 from __future__ import annotations
@@ -42,9 +40,8 @@ def run_name(config: RunConfig, content: Mapping[str, str], seed: int) -> str:
         settings.pop(name, None)
     data: dict[str, Any] = {key: value for key, value in settings.pop("data").items() if key not in PLACES}
     if "custom" in data:
-        data["custom"] = {
-            key: value for key, value in data["custom"].items() if key not in ("train", "evaluation")
-        }
+        own = data["custom"].items()
+        data["custom"] = {key: value for key, value in own if key not in ("train", "evaluation")}
     made_from = {name: value for name, value in content.items() if not name.startswith("model ")}
     identity = {**settings, "data": data, "content": made_from, "start": content[f"model {config.model}"]}
     return f"{fingerprint(identity, digits=16)}-seed{seed}"
@@ -63,11 +60,7 @@ def runs_of(
 
 
 def link_runs(path: Path, runs: Iterable[RunDirectory]) -> None:
-    """Puts a link to each run into an experiment's directory, and takes out those to others.
-
-    Raises:
-        UserError: If something else is in the place of a link.
-    """
+    """Puts a link to each run into an experiment's directory, and takes out those to others."""
     folder = path.resolve()
     wanted = {f"{run.arm}-seed{run.seed}": os.path.relpath(run.path.resolve(), folder) for run in runs}
     for found in folder.glob("*-seed*"):
@@ -92,21 +85,16 @@ def content_of(data: ExperimentData) -> dict[str, str]:
     return content | {f"evaluation {name}": examples_hash(found) for name, found in data.evaluation.items()}
 
 
-def what_changed(before: Mapping[str, str], now: Mapping[str, str], config: ExperimentConfig) -> list[str]:
+def what_changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Says what an experiment is made from now that it was not made from when its directory was written."""
     names = {"train": "training examples", "evaluation": "evaluation examples", "model": "starting weights"}
-    own = config.data.custom
-    files = {f"train {own.name}": own.train, f"evaluation {own.name}": own.evaluation} if own else {}
-    changed = []
-    for key, value in now.items():
-        if before.get(key, value) != value:
-            kind, _, name = key.partition(" ")
-            changed.append(f"the {names[kind]} of {name}" + (f", {files[key]}" if key in files else ""))
-    if not changed:
+    keys = [key.partition(" ") for key, value in now.items() if before.get(key, value) != value]
+    if not keys:
         return []
+    changed = "; ".join(f"the {names[kind]} of {name}" for kind, _, name in keys)
     return [
-        f"Changed since this experiment was last run: {'; '.join(changed)}. New runs are trained and shown; "
-        "those of before stay where they lie, and count again when the change is undone."
+        f"Changed since this experiment was last run: {changed}. New runs are trained and shown; those of "
+        "before stay where they lie, and count again when the change is undone."
     ]
 
 
@@ -116,10 +104,8 @@ def model_folder(name: str) -> Path:
 
 
 def all_done(config: ExperimentConfig, store: Path, data: ExperimentData, made_from: object) -> bool:
-    """Says whether every run of an experiment is done, as far as that can be told without torch.
+    """Says whether every run of an experiment is done, and its report made from what there is now.
 
-    What its report was made from must be what there is now: runs of data that were changed and changed back
-    are done, while the report is of others.
     Models of the hub and adapters are not looked at: experiments with them are not known to be done.
     """
     content = content_of(data)
