@@ -12,7 +12,7 @@ import torch
 from tests.cli.command import call, files, reviews, succeed, write_rows
 from tests.fixtures.models import OTHER_KINDS, T5_KINDS, tiny_loaded, write_checkpoint
 
-from lowland.comparison.sharpness import Checkpoint, find_checkpoints, measure_all
+from lowland.comparison.sharpness import measure_all
 from lowland.config.experiment import build_config
 from lowland.config.layers import read_layer
 from lowland.config.sharpness import SharpnessSettings
@@ -22,6 +22,7 @@ from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.files import SUMS, sha256
 from lowland.report.sharpness import read_records
+from lowland.runs.directory import RunDirectory
 from lowland.sharpness import Objective, moved
 
 pytestmark = pytest.mark.timeout(600)  # the first one waits for four runs and six measurements
@@ -85,11 +86,12 @@ def test_everything_is_measured_and_written(measured: Path) -> None:
 def test_the_arms_are_measured_on_the_same_examples(finished: Path, tmp_path: Path) -> None:
     """The same weights have the same figures as the checkpoint of any arm and seed."""
     config = build_config(read_layer(finished / "experiment.toml"))
-    folder = find_checkpoints(finished, config, best=False)[0].folder
-    alike = [Checkpoint(arm=arm, seed=seed, folder=folder) for arm, seed in (("baseline", 0), ("sam", 1))]
+    for name in ("baseline-seed0", "sam-seed1"):
+        (tmp_path / name).symlink_to((finished / "baseline-seed0").resolve())
+    alike = [RunDirectory(tmp_path, arm, seed) for arm, seed in (("baseline", 0), ("sam", 1))]
     settings = SharpnessSettings(examples=16, batch_size=8, hessian_examples=4)
-    measure_all(config, alike, tmp_path, settings, lambda checkpoint, done: None)
-    one, other = (record(tmp_path, checkpoint.name) for checkpoint in alike)
+    measure_all(config, alike, tmp_path / "out", settings, lambda run, done: None)
+    one, other = (record(tmp_path / "out", run.path.name) for run in alike)
     assert one["splits"] == other["splits"]
 
 

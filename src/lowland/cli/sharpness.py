@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lowland.cli import options
 from lowland.cli.options import add, add_settings
-from lowland.cli.parser import one_of
 from lowland.cli.settings import given, settings_of
 from lowland.cli.trouble import disk_error
 from lowland.config.experiment import build_config
@@ -28,7 +27,7 @@ examples:
   lowland sharpness runs/sst2 --radii 0.05,0.15 --hessian-examples 0
 """
 COMMON = (
-    *("experiment", "seeds", "checkpoint", "data.data_dir", "data.hub", "sharpness.radii"),
+    *("experiment", "seeds", "data.data_dir", "data.hub", "sharpness.radii"),
     *("sharpness.examples", "sharpness.batch_size", "sharpness.hessian_examples", "out"),
 )
 INTERRUPTED = "interrupted. The same command resumes where it stopped."
@@ -39,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs = parser.add_argument_group("which models")
     runs.add_argument("experiment", metavar="DIR", help="directory of an experiment")
     options.add_seeds(runs, "all")
-    chosen = "last step, or best on held-out examples (default: last)"
-    add(runs, "--checkpoint", "NAME", chosen, one_of("last", "best"))
     options.add_sources(parser)
     add_settings(parser.add_argument_group("what is measured"), SharpnessSettings, "sharpness")
     add(parser.add_argument_group("results"), "--out", "DIR", "where to write (default: DIR/sharpness)")
@@ -49,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.cli.console import console, note, quiet_libraries
-    from lowland.comparison.sharpness import FOLDER, Checkpoint, find_checkpoints, measure_all
+    from lowland.comparison.sharpness import FOLDER, finished_runs, measure_all
     from lowland.report.sharpness import write_sharpness
+    from lowland.runs.directory import RunDirectory
 
     quiet_libraries()
     path = Path(arguments.experiment)
@@ -58,13 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{path} is no directory of an experiment. Give one that lowland compare wrote.")
     # Where its data lie may be said anew.
     config = build_config(read_layer(path / "experiment.toml"), settings_of(arguments))
-    found = find_checkpoints(path, config, best=getattr(arguments, "checkpoint", "last") == "best")
+    found = finished_runs(path, config)
     if not found:
         raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")
     out = Path(arguments.out) if "out" in arguments else path / FOLDER
 
-    def on_start(checkpoint: Checkpoint, done: bool) -> None:
-        note(f"{checkpoint.name}: {'measured before' if done else f'measuring {checkpoint.folder}'}")
+    def on_start(run: RunDirectory, done: bool) -> None:
+        note(f"{run.path.name}: {'measured before' if done else 'measuring'}")
 
     own = {"batch_size": config.train.batch_size, **given(arguments, "sharpness").get("sharpness", {})}
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,73 +26,53 @@ from lowland.train.seeds import derive_seed
 FOLDER = "sharpness"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A kept checkpoint of a finished run, by its directory."""
-
-    arm: str
-    seed: int
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """The stem of the file of its figures."""
-        return f"{self.arm}-seed{self.seed}"
-
-
-def find_checkpoints(path: Path, config: ExperimentConfig, *, best: bool) -> list[Checkpoint]:
-    """Lists the last checkpoint of every finished run of an experiment, or the one chosen as best."""
-    found = []
-    for seed in config.seeds:
-        for arm in config.arms:
-            run = RunDirectory(path, arm, seed)
-            # Kept are the best and the last; where these are one, there is one.
-            if run.done and (folders := run.checkpoints()):
-                found.append(Checkpoint(arm=arm, seed=seed, folder=folders[0 if best else -1]))
-    return found
+def finished_runs(path: Path, config: ExperimentConfig) -> list[RunDirectory]:
+    """Lists the finished runs of an experiment, seed by seed."""
+    runs = [RunDirectory(path, arm, seed) for seed in config.seeds for arm in config.arms]
+    return [run for run in runs if run.done and run.checkpoints()]
 
 
 def measure_all(
     config: ExperimentConfig,
-    checkpoints: Sequence[Checkpoint],
+    runs: Sequence[RunDirectory],
     folder: Path,
     settings: SharpnessSettings,
-    on_start: Callable[[Checkpoint, bool], None],
+    on_start: Callable[[RunDirectory, bool], None],
 ) -> None:
-    """Measures checkpoints and writes a file of figures for each to a folder; those that are there are kept.
+    """Measures the last step of runs and writes a file of figures for each to a folder.
 
-    Before each, `on_start` is told whether it was measured before.
+    Files that are there are kept: before each, `on_start` is told whether it was measured before.
     """
     data = load_data(config.data)
     train = config.train
     which = [asdict(config.data), train.input_length, train.target_length, train.z_loss]
-    for checkpoint in checkpoints:
-        file = folder / f"{checkpoint.name}.json"
+    for run in runs:
+        file, checkpoint = folder / f"{run.path.name}.json", run.checkpoints()[-1]
         identity = {
-            "arm": checkpoint.arm,
-            "seed": checkpoint.seed,
-            "step": step_of(checkpoint.folder),
-            "checkpoint": sha256(checkpoint.folder / SUMS),
+            "arm": run.arm,
+            "seed": run.seed,
+            "step": step_of(checkpoint),
+            "checkpoint": sha256(checkpoint / SUMS),
             "settings": {**asdict(settings), "radii": list(settings.radii)},
             "examples": fingerprint(which),
         }
         done = agrees(file, identity)
-        on_start(checkpoint, done)
+        on_start(run, done)
         if not done:
-            write_json(file, identity | {"splits": finite(_measure(config, data, checkpoint, settings))})
+            write_json(file, identity | {"splits": finite(_measure(config, data, run, settings))})
 
 
 def _measure(
-    config: ExperimentConfig, data: ExperimentData, checkpoint: Checkpoint, settings: SharpnessSettings
+    config: ExperimentConfig, data: ExperimentData, run: RunDirectory, settings: SharpnessSettings
 ) -> dict[str, Any]:
-    """Measures a checkpoint in fp32 and without dropout; gives split -> figures."""
-    own = config.of(checkpoint.arm)
+    """Measures a model in fp32 and without dropout; gives split -> figures."""
+    own = config.of(run.arm)
     # Adapters that can be trained, as they were.
-    start = Start(tasks=dict, seed=checkpoint.seed) if own.lora is not None else None
-    family = load_family(str(checkpoint.folder), own.family, start=start, hub=config.data.hub)
+    start = Start(tasks=dict, seed=run.seed) if own.lora is not None else None
+    family = load_family(str(run.checkpoints()[-1]), own.family, start=start, hub=config.data.hub)
     model = family.loaded.model.to(processes().device, torch.float32).eval()
     model.set_attn_implementation("eager")  # fused kernels cannot be differentiated twice
-    parted = part(data, config.data, checkpoint.seed)
+    parted = part(data, config.data, run.seed)
     splits = {"train": (data.tasks, parted.train), "held_out": (data.tasks, parted.held_out)}
     if not parted.held_out:
         splits = {"train": (data.tasks, parted.train), "evaluation": (data.scorers, data.evaluation)}
