@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fixtures.models import write_checkpoint
 
-from lowland.content import examples_hash, model_hash
 from lowland.errors import UserError
-from lowland.files import sha256
+from lowland.files import examples_hash, model_hash, sha256
 from lowland.tasks.base import Example, Pair
 from lowland.tasks.custom import CustomTask
 

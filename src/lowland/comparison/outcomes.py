@@ -24,12 +24,11 @@ import numpy as np
 
 from lowland.comparison.general import OWN, general_loss, read_text
 from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.content import examples_hash
 from lowland.errors import UserError
 from lowland.families.base import Family
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
-from lowland.files import fingerprint, finite
+from lowland.files import examples_hash, fingerprint, finite
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
 from lowland.report.words import count

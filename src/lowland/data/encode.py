@@ -1,15 +1,18 @@
-"""Text to token ids, cut to the lengths of the task and closed with EOS."""
+"""Text to token ids, cut to the lengths of the task and closed with EOS; and examples to tensors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from lowland.errors import UserError
@@ -18,6 +21,9 @@ TokenIds = NDArray[np.int32]
 
 # A tokenizer's own result holds far more than the ids; a chunk bounds the memory of a large data set.
 CHUNK = 4096
+
+IGNORED = -100
+"""The label at padding, which the loss leaves out."""
 
 
 class EncodedExample(NamedTuple):
@@ -29,14 +35,7 @@ class EncodedExample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedSet:
-    """The token ids of a set of examples, in its order.
-
-    Attributes:
-        inputs: Ids of each input text, at most `input_length` of them.
-        targets: Ids of each target text, at most `target_length` of them.
-        truncated_inputs: How many inputs were cut.
-        truncated_targets: How many targets were cut: the model never sees how these end.
-    """
+    """The token ids of each input and target of a set of examples, in its order, and how many were cut."""
 
     inputs: tuple[TokenIds, ...]
     targets: tuple[TokenIds, ...]
@@ -53,18 +52,11 @@ class EncodedSet:
 def encode_texts(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int, *, target: bool = False
 ) -> tuple[tuple[TokenIds, ...], int]:
-    """Encodes texts by T5's rule: tokenise, cut to `length` - 1, append EOS.
+    """Encodes texts by T5's rule (`trim_and_append_eos`): tokenise, cut to `length` - 1, append EOS.
 
     A tokenizer with special tokens of its own (BART, BERT, mBART's languages) puts them where it is used to,
-    within `length`; one that closes its texts with nothing (GPT-2) gets EOS appended as T5 does.
-
-    Source: `t5.data` preprocessors (`trim_and_append_eos`).
-
-    Args:
-        texts: The texts.
-        tokenizer: The model's tokenizer.
-        length: Most tokens, special ones included.
-        target: Whether the texts are targets, for which some tokenizers have other pieces.
+    within `length`; one that closes its texts with nothing (GPT-2) gets EOS appended as T5 does. Some
+    tokenizers have other pieces for targets (`target`).
 
     Returns:
         The ids of each text, and how many texts were cut.
@@ -88,11 +80,7 @@ def encode_between(
     *,
     target: bool = False,
 ) -> tuple[tuple[TokenIds, ...], int]:
-    """Encodes texts between tokens that are always there, and cuts the texts alone; see `encode_texts`.
-
-    Raises:
-        UserError: If `length` leaves no room for a token of the text.
-    """
+    """Encodes texts between tokens that are always there, and cuts the texts alone; see `encode_texts`."""
     room = length - len(before) - len(after)
     if room < 1:
         raise UserError(f"A length of {length} tokens leaves no room for text; give a greater one.")
@@ -111,12 +99,8 @@ def literal(
 
     A fast tokenizer takes `</s>` in a text for the end of the sequence, where SentencePiece, with which T5
     was trained, reads four characters. With a blank after the first one no tokenizer takes it for more than
-    text. T5's sentinels (`<extra_id_0>`) and the mask are left alone: whoever writes them means them.
-
-    Args:
-        texts: The texts.
-        tokenizer: Whose control strings are meant: its `</s>`, `<pad>`, `<unk>`, `[CLS]` and so on.
-        more: Further control strings.
+    text. T5's sentinels (`<extra_id_0>`) and the mask are left alone: whoever writes them means them. `more`
+    are further control strings.
     """
     names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
     controls = {str(token) for name in names if (token := getattr(tokenizer, name, None))} | {*more}
@@ -169,3 +153,42 @@ def _call(tokenizer: Any, texts: str | list[str], target: bool, **options: Any) 
     """Tokenises inputs, or targets as the tokenizer takes them (Marian, mBART, NLLB)."""
     found = tokenizer(text_target=texts, **options) if target else tokenizer(texts, **options)
     return found["input_ids"]
+
+
+def collate(examples: Sequence[EncodedExample], pad_token_id: int, multiple: int = 8) -> dict[str, Tensor]:
+    """Pads examples on the right to the longest of them, up to the multiple, which accelerators like."""
+    inputs = [torch.from_numpy(example.inputs).long() for example in examples]
+    targets = [torch.from_numpy(example.targets).long() for example in examples]
+    return {
+        "input_ids": _pad(inputs, pad_token_id, multiple),  # (batch, input_len)
+        "attention_mask": _pad([torch.ones_like(row) for row in inputs], 0, multiple),
+        "labels": _pad(targets, IGNORED, multiple),  # (batch, target_len)
+    }
+
+
+def trim_padding(batch: Mapping[str, Tensor], multiple: int = 8) -> dict[str, Tensor]:
+    """Cuts columns on the right in which every row is padding, as views; other keys pass through.
+
+    The first few examples of a batch are often shorter than its longest: the ascent step of SAM,
+    which takes only them, need not compute their padding.
+    """
+    trimmed = dict(batch)
+    mask, labels = batch["attention_mask"], batch["labels"]
+    width = _used(mask != 0, multiple)
+    trimmed |= {"input_ids": batch["input_ids"][:, :width], "attention_mask": mask[:, :width]}
+    if labels.dim() > 1:  # not those of a classifier
+        trimmed["labels"] = labels[:, : _used(labels != IGNORED, multiple)]
+    return trimmed
+
+
+def _pad(rows: list[Tensor], value: int, multiple: int) -> Tensor:
+    padded: Tensor = pad_sequence(rows, batch_first=True, padding_value=value)
+    extra = -padded.shape[1] % multiple
+    return torch.nn.functional.pad(padded, (0, extra), value=value)
+
+
+def _used(mask: Tensor, multiple: int) -> int:
+    """Returns the number of columns up to the last one in use, rounded up to the multiple."""
+    columns = mask.any(dim=0).nonzero()
+    last = int(columns[-1]) + 1 if len(columns) else 1
+    return min(last + -last % multiple, mask.shape[1])

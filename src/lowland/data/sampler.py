@@ -19,20 +19,15 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
     goes through all its examples in a fresh order before any comes again. With one task this is
     plain shuffling by epochs.
 
-    What a batch holds depends on the settings and on how much was drawn before, and on no random
-    state besides: the order of a task's epoch and the tasks of a batch are each seeded by their own
-    number. So the state is a handful of counts, and an interrupted stream goes on exactly.
+    What a batch holds depends on the settings and on how much was drawn before (`counts` of examples by task,
+    `batches`), and on no random state besides: the order of a task's epoch and the tasks of a batch are each
+    seeded by their own number. So an interrupted stream goes on exactly.
 
     Args:
         sizes: Task -> number of its examples.
-        rates: Task -> its share, relative to the sum over the tasks (numbers of examples, for example). A
-            task with rate 0 never comes.
+        rates: Task -> its share, relative to the sum over the tasks. A task with rate 0 never comes.
         batch_size: Examples in a batch.
         seed: What distinguishes this stream from others.
-
-    Attributes:
-        counts: Task -> how many of its examples were drawn so far.
-        batches: How many batches were drawn so far.
     """
 
     def __init__(
@@ -61,11 +56,7 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
         return {"batches": self.batches, "counts": dict(self.counts), "settings": self._settings()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Puts the stream where another with the same settings was.
-
-        Raises:
-            UserError: If the state is of a stream with other settings.
-        """
+        """Puts the stream where another with the same settings was; refuses the state of other settings."""
         for name, value in self._settings().items():
             if state["settings"][name] != value:
                 raise UserError(

@@ -49,8 +49,7 @@ def generate(
         encode: Encodes texts, cut to a length, and counts those that were cut; T5's rule by default.
 
     Returns:
-        One string for each input, in the order of the inputs, without special tokens. A model whose
-        weights are not finite writes empty or meaningless strings.
+        One string for each input, in their order, without special tokens.
     """
     model: Any = loaded.model
     tokenizer = loaded.tokenizer
@@ -93,11 +92,8 @@ def generate(
 def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """Finds the labels that a tokenizer cannot write as they are, such as `True` where it folds case.
 
-    The model is trained on the token ids of `True`; whoever writes these ids means that label.
-
-    Returns:
-        What the tokenizer makes of a label's ids -> the label; for labels that come back changed, where this
-        tells them from all others.
+    The model is trained on the token ids of `True`; whoever writes these ids means that label. What the
+    tokenizer makes of them is mapped to the label, where this tells it from all others.
     """
     if not labels:
         return {}
@@ -112,7 +108,7 @@ def written_labels(labels: Sequence[str], tokenizer: PreTrainedTokenizerBase) ->
 
 @contextlib.contextmanager
 def evaluation_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Switches dropout off, and afterwards gives each module its own mode back."""
+    """Switches dropout off; afterwards each module has its own mode again."""
     modes = [(module, module.training) for module in nn.Module.modules(model)]
     model.eval()
     try:

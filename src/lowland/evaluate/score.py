@@ -38,17 +38,10 @@ def evaluate_sets(
     bf16: bool = False,
     labels: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, EvaluationResult]:
-    """Scores a model on several evaluation sets.
+    """Scores a model on several evaluation sets, each by its task.
 
-    Args:
-        model: The model.
-        tasks_by_set: Evaluation set -> the task that scores it.
-        examples_by_set: Evaluation set -> its examples.
-        input_length: Most tokens of an input; each task's own by default.
-        target_length: Most tokens that are written; each task's own by default.
-        batch_size: Inputs at a time.
-        bf16: Whether to compute under bf16 autocast.
-        labels: Evaluation set -> all labels that the model knows; those of its examples by default.
+    Lengths are each task's own by default; `labels` are all that the model knows, by evaluation set, those of
+    its examples by default.
     """
     results = {}
     for name, examples in examples_by_set.items():

@@ -13,10 +13,10 @@ from accelerate import PartialState
 from huggingface_hub import try_to_load_from_cache
 
 from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.content import model_hash
 from lowland.families.adapters import find
 from lowland.families.base import Family, Start, TaskExamples
 from lowland.families.recognise import load_family
+from lowland.files import model_hash
 from lowland.models.load import LoadedModel
 from lowland.models.save import weights_sha256
 from lowland.runs.encodings import Encodings

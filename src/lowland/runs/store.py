@@ -14,9 +14,8 @@ from typing import Any
 
 import lowland
 from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.content import examples_hash, model_hash
 from lowland.errors import UserError
-from lowland.files import aside_of, fingerprint
+from lowland.files import aside_of, examples_hash, fingerprint, model_hash
 from lowland.runs.directory import RunDirectory
 from lowland.runs.examples import ExperimentData
 from lowland.settings import changes
