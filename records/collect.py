@@ -33,10 +33,10 @@ def right(file: Path, examples: int) -> float:
     return 100 * fmean(row["prediction"] == row["targets"] for row in rows)
 
 
-def outcomes(folder: Path, last: int) -> dict[str, float]:
+def outcomes(folder: Path, alike: str, last: int) -> dict[str, float]:
     """Reads what was measured of a run at the last and the chosen step, and what int4 took from the score."""
     found: dict[str, float] = {}
-    for file in (folder / "outcomes").glob("step-*.json"):
+    for file in (folder / "outcomes" / alike).glob("step-*.json"):
         step = int(file.stem.removeprefix("step-"))
         at = "" if step == last else " at the chosen step"
         sets = json.loads(file.read_text(encoding="utf-8"))["sets"]
@@ -52,7 +52,7 @@ def outcomes(folder: Path, last: int) -> dict[str, float]:
     return {key: round(value, 6) for key, value in sorted(found.items())}
 
 
-def run_of(folder: Path) -> dict[str, Any]:
+def run_of(folder: Path, alike: str) -> dict[str, Any]:
     """Reads a run: its scores in percent by step, its times, and its outcomes."""
     status = json.loads((folder / "status.json").read_text(encoding="utf-8"))
     scores: dict[str, dict[str, dict[str, list[float]]]] = {name: {} for name in SPLITS.values()}
@@ -71,7 +71,7 @@ def run_of(folder: Path) -> dict[str, Any]:
         "seconds": round(status["train_seconds"], 2),
         "steps": steps,
         **scores,
-        "outcomes": outcomes(folder, status["steps"]),
+        "outcomes": outcomes(folder, alike, status["steps"]),
     }
 
 
@@ -86,9 +86,11 @@ def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str,
             shared[key] = Path(shared[key]).name
     runs, environment = [], {}
     for experiment in experiments:
+        named = experiment / "outcomes.json"
+        alike = json.loads(named.read_text(encoding="utf-8"))["folder"] if named.exists() else ""
         for status in sorted(experiment.glob("*-seed*/status.json")):
             if json.loads(status.read_text(encoding="utf-8"))["state"] == "done":
-                runs.append(run_of(status.parent))
+                runs.append(run_of(status.parent, alike))
                 environment = json.loads((status.parent / "env.json").read_text(encoding="utf-8"))
     names = record.get("names", {})
     arms = {names.get(name, name): of for name, of in arms.items()}

@@ -73,13 +73,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
             write_lines(run / "predictions" / f"{name}-200.jsonl", rows)
             edges = {"low": 0.8, "high": 1.0, "answers": 20, "confidence": 0.9, "right": 0.8}
             outcomes = {"calibration error": 9.0 + seed - 4 * (arm == "sam"), HOSTILE: 1.0}
-            (run / "outcomes").mkdir()
-            (run / "outcomes" / "step-200.json").write_text(
+            (run / "outcomes" / "0f").mkdir(parents=True)
+            (run / "outcomes" / "0f" / "step-200.json").write_text(
                 json.dumps({"settings": {}, "sets": {name: {"outcomes": outcomes, "bins": [edges]}}})
             )
             if arm == "sam":
                 write_lines(run / "sam.jsonl", [{"step": 10, "radius": 0.0499, "moved": 0.75}])
                 write_lines(run / "train.jsonl", [{"step": 10, "cosine": 0.25}])
+    (directory / "outcomes.json").write_text('{"folder": "0f"}')
     return (write_report(directory).directory / "report.html").read_text()
 
 

@@ -17,6 +17,7 @@ from lowland.report.write import write_report
 from lowland.statistics import Kind, compare_pairs, holm
 
 ARMS = ("baseline", "sam")
+ALIKE = "0f"  # the folder of what was measured alike
 
 
 def write_outcomes(
@@ -30,9 +31,10 @@ def write_outcomes(
                 directory, arm, seed, {"a": {200: {"accuracy": 80.0 + seed + 0.1 * place * (seed % 2)}}}
             )
             outcomes = {name: of_arms[place][seed] for name, of_arms in values.items()}
-            file = directory / f"{arm}-seed{seed}" / "outcomes" / "step-200.json"
-            file.parent.mkdir(exist_ok=True)
+            file = directory / f"{arm}-seed{seed}" / "outcomes" / ALIKE / "step-200.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({"settings": {}, "sets": {"a": {"outcomes": outcomes}}}))
+    (directory / "outcomes.json").write_text(json.dumps({"folder": ALIKE}))
     return directory
 
 
@@ -116,15 +118,23 @@ def test_names_say_unit_and_direction() -> None:
     assert (outcome_named("accuracy after int8").better, outcome_named("f1").margin) == ("higher", 0.5)
 
 
-def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    """A damaged file is refused in one sentence, and models that were not measured alike are left out."""
+def test_what_was_measured_otherwise_is_left_out(tmp_path: Path) -> None:
+    """A report has the outcomes that its experiment measured, and no others of the same runs."""
     directory = write_outcomes(tmp_path / "x", {"loss of a token": LOSS})
-    file = directory / "sam-seed2" / "outcomes" / "step-200.json"
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps(content | {"settings": {"examples": 3}}))
-    report = write_report(directory)
-    assert not [table for table in report.beyond if table.name == "outcomes"]
-    assert "not all measured alike" in report.caveats[-1]
+    before = read(directory)
+    for run in directory.glob("*-seed*"):
+        other = run / "outcomes" / "1f" / "step-200.json"
+        other.parent.mkdir()
+        other.write_text(json.dumps({"settings": {}, "sets": {"a": {"outcomes": {"loss of a token": 9.0}}}}))
+    assert read(directory) == before and before.rows
+    (directory / "outcomes.json").unlink()
+    assert not read(directory).rows
+
+
+def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    """A damaged file is refused in one sentence."""
+    directory = write_outcomes(tmp_path / "x", {"loss of a token": LOSS})
+    file = directory / "sam-seed2" / "outcomes" / ALIKE / "step-200.json"
     bins = {"a": {"outcomes": {}, "bins": [{"low": "x"}]}}
     file.write_text(json.dumps({"settings": {}, "sets": bins}))
     with pytest.raises(UserError, match=r"step-200\.json: 'low' must be a number, not 'x'"):

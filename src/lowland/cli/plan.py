@@ -105,7 +105,9 @@ def _outcomes(config: ExperimentConfig) -> str:
     also = f"; and the test sets {', '.join(wanted.also)}" if wanted.also else ""
     if not wanted.measure:
         return f"the score alone{also}"
-    number = f"up to {wanted.examples:,} examples of each set"
+    number = "20 to 1,000 examples of each set, by what a run costs"
+    if wanted.examples:
+        number = f"up to {wanted.examples:,} examples of each set"
     return f"{', '.join(wanted.measure)}; of the last and the chosen model, on {number}{also}"
 
 

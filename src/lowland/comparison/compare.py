@@ -116,7 +116,7 @@ def run_experiment(
         if not first:
             return None
         with stop.at_once():
-            measured.measure(runs, progress.on_note)
+            measured.measure(path, runs, progress.on_note)
         if way.alone:
             return None
         report = write_report(path)

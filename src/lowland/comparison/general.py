@@ -42,7 +42,7 @@ def read_text(file: Path) -> str:
 def general_loss(family: Family, text: str, batch_size: int = 32) -> float | None:
     """Computes a model's mean loss of a token of a text in nats, on its first `MOST` pieces.
 
-    The model's dropout is off afterwards. `None` for a classifier, or an encoder-decoder without T5's sentinels.
+    The model's dropout is off afterwards. `None` for a classifier, and without T5's sentinels.
     """
     sentinels = _sentinels(family)
     if not sentinels and not isinstance(family, Causal):

@@ -1,9 +1,10 @@
 """What else differs between models than the score: likelihood, calibration, rounding, forgetting.
 
 Each kept checkpoint of a finished run, the last and the chosen one, is measured once and leaves a file in the
-directory of its run, which experiments share: `outcomes/step-N.json`, with
+directory of its run, which experiments share: `outcomes/FOLDER/step-N.json`. FOLDER is a hash of what is
+measured, on what; the experiment's `outcomes.json` names it. A file has
 
-- `settings`: what was measured, on what; files that agree in it can be compared;
+- `settings`: what was measured, on what;
 - `sets`: evaluation set (`general text` for forgetting) -> `examples`, their number; `outcomes`, name ->
   value or null, with names as in `lowland.outcomes`, "... after int8" after rounding, and metrics in
   percent; and `bins`, null or the reliability diagram's: `low`, `high`, `answers`, `confidence`, `right`.
@@ -26,7 +27,7 @@ from lowland.comparison.general import OWN, general_loss, read_text
 from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.errors import UserError
 from lowland.families.base import Family
-from lowland.families.recognise import load_family
+from lowland.families.recognise import family_of, load_family
 from lowland.families.settings import FamilySettings
 from lowland.files import examples_hash, fingerprint, finite
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
@@ -40,9 +41,16 @@ from lowland.tasks.base import Example, Task
 from lowland.train.machine import resolve_precision
 
 FOLDER = "outcomes"
+NAMED = "outcomes.json"
 
 GENERAL = "general text"
 """The name under which forgetting is reported, in the place of an evaluation set's."""
+
+SHARE = 0.15
+"""The part of a run's compute that its outcomes may take, where the number of examples is not given."""
+
+LEAST, MOST = 20, 1000
+"""Examples of an evaluation set that this share is spent on, at least and at most."""
 
 MOST_LABELS = 20
 """Largest number of labels that are scored; each is scored as the answer to every example."""
@@ -52,7 +60,7 @@ class Measured:
     """What is measured of each model of an experiment.
 
     Attributes:
-        settings: What files of outcomes must agree in to be compared.
+        settings: What is measured, on what.
         warnings: What the user should know of the further test sets.
     """
 
@@ -65,14 +73,15 @@ class Measured:
             name: task.labels(data.train.get(task.name) or data.evaluation[name])
             for name, task in data.scorers.items()
         }
-        self._sets = {name: examples[: wanted.examples] for name, examples in data.evaluation.items()}
+        number = wanted.examples or self._affordable(len(data.evaluation))
+        self._sets = {name: examples[:number] for name, examples in data.evaluation.items()}
         self._also = {name: self._further(name, Path(file), data) for name, file in wanted.also.items()}
         self._text = ""
         if "forgetting" in wanted.measure:
             self._text = read_text(Path(wanted.general) if wanted.general else OWN)
         self.settings = {
             "measure": list(wanted.measure),
-            "examples": wanted.examples,
+            "examples": number,
             "general": fingerprint(self._text),
             "also": fingerprint([[name, examples_hash(found)] for name, found in self._also.items()]),
         }
@@ -80,20 +89,42 @@ class Measured:
             lambda model, settings: general_loss(self._load(model, settings), self._text)
         )
 
-    def measure(self, runs: Iterable[RunDirectory], on_note: Callable[[str], None]) -> None:
-        """Measures the kept checkpoints of finished runs, unless they were measured alike before."""
+    def _affordable(self, sets: int) -> int:
+        """Computes how many examples of each set take `SHARE` of a run's compute, in forward passes."""
+        config, train = self._config, self._config.train
+        writes = family_of(config.model, config.family.name, config.data.hub)[0].writes
+        labels = [len(of) for of in self._labels.values() if len(of) <= MOST_LABELS]
+        answers = max([1, *labels]) if writes else 1
+        roundings = len(ROUNDINGS) if "quantized" in self._kinds else 0
+        written = 2 if writes and not config.family.rank else 0  # token by token takes about twice as long
+        passes = answers + roundings * (answers + written)
+        run = 3 * train.steps * train.batch_size  # a backward pass takes twice as long as a forward pass
+        checkpoints = 2 if config.data.held_out and config.data.held_out_limit else 1
+        return max(LEAST, min(MOST, int(SHARE * run / (sets * checkpoints * passes))))
+
+    def measure(self, path: Path, runs: Iterable[RunDirectory], on_note: Callable[[str], None]) -> None:
+        """Measures the kept checkpoints of an experiment's finished runs, unless that was done before."""
         if not (self._kinds or self._also):
+            (path / NAMED).unlink(missing_ok=True)
             return
+        alike = fingerprint(self.settings)
+        write_json(path / NAMED, {"folder": alike})
         left = [
             (run, folder, file)
             for run in runs
             if run.done
             for folder in run.checkpoints()
-            if not agrees(file := run.path / FOLDER / f"{folder.name}.json", {"settings": self.settings})
+            if not agrees(
+                file := run.path / FOLDER / alike / f"{folder.name}.json", {"settings": self.settings}
+            )
         ]
         if left:
             what = ", ".join(self._kinds) or "further test sets"
-            on_note(f"Measuring {what} of {count(len(left), 'model')}.")
+            number = max(map(len, self._sets.values()))
+            on_note(
+                f"Measuring {what} of {count(len(left), 'model')}, on up to {number} examples of each set."
+            )
+        without_general = False
         for run, folder, file in left:
             try:
                 sets = self._of_model(self._config.of(run.arm), folder)
@@ -102,7 +133,10 @@ class Measured:
                     f"{run.arm}, seed {run.seed}, {folder.name}: its outcomes cannot be measured. {error}"
                 )
                 continue
+            without_general |= bool(self._text) and GENERAL not in sets
             write_json(file, {"settings": self.settings, "sets": finite(sets)})
+        if without_general:
+            on_note("Forgetting is left out: this model has no loss on general text.")
 
     def _of_model(self, config: RunConfig, checkpoint: Path) -> dict[str, Any]:
         """Measures a model; gives evaluation set -> `examples`, `outcomes` and `bins`."""

@@ -23,9 +23,10 @@ class OutcomeSettings:
         unset="all",
     )
     examples: int = setting(
-        256,
-        "first examples of each evaluation set that are measured",
-        least=1,
+        0,
+        "first examples of each evaluation set that are measured; 0 for as many as take about 15% of a run's "
+        "compute, from 20 to 1,000",
+        least=0,
         option="outcome-examples",
         metavar="N",
     )

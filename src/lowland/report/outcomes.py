@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from lowland.outcomes.base import Outcome, score
 from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
 from lowland.report.comparison import Measured, Scored, against_first, decide_together
 from lowland.report.figures import BIN, Bin, Diagrams
 from lowland.report.runs import Experiment, number, parse, reading, take
-
-ALIKE = (
-    "These models' outcomes were not all measured alike, and are left out: the command of the experiment "
-    "measures them again."
-)
 
 ROUNDED = " after "  # in the name of an outcome that was measured after rounding
 
@@ -26,21 +20,23 @@ class Outcomes:
 
     rows: tuple[Measured, ...] = ()  # a row for each set and outcome
     bins: Diagrams
-    caveats: tuple[str, ...] = ()  # why there are none, where there could be
 
 
 def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
     """Reads the outcomes of an experiment's models at the steps of some scores."""
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     bins: dict[str, dict[str, list[Sequence[Bin]]]] = {}
-    settings: list[Any] = []
+    named = experiment.directory / "outcomes.json"
+    if not named.is_file():
+        return Outcomes(bins={})
+    with reading(named):
+        alike = take(parse(named.read_bytes(), named), "folder", str)
     for arm, seed, step in ((a, seed, step) for a, of in scored.steps.items() for seed, step in of.items()):
-        file = experiment.folder(arm, seed) / "outcomes" / f"step-{step}.json"
+        file = experiment.folder(arm, seed) / "outcomes" / alike / f"step-{step}.json"
         if not file.is_file():
             continue
         record = parse(file.read_bytes(), file)
         with reading(file):
-            settings.append(record["settings"])
             for name, of_set in take(record, "sets", dict).items():
                 outcomes = take(of_set, "outcomes", dict)
                 for outcome in outcomes:
@@ -49,8 +45,6 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
                 if of_set.get("bins"):
                     found = [{key: number(one, key) for key in BIN} for one in of_set["bins"]]
                     bins.setdefault(name, {}).setdefault(arm, []).append(found)
-    if any(one != settings[0] for one in settings):
-        return Outcomes(bins={}, caveats=(ALIKE,))
     rows = []
     for (name, outcome), of_arms in values.items():
         arms, paired = against_first(of_arms, sequential=bool(experiment.looks))

@@ -99,7 +99,7 @@ def read_report(experiment_dir: Path) -> Report:
         cost=tables.cost_table(comparison),
         examples=examples,
         bins=outcomes[0].bins if outcomes else {},
-        caveats=(*comparison.caveats, *dict.fromkeys(caveat for one in outcomes for caveat in one.caveats)),
+        caveats=comparison.caveats,
         directory=directory,
         figures=tuple(sorted(directory.glob("figures/*.png")) + sorted(directory.glob("figures/*.svg"))),
     )

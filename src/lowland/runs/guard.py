@@ -48,7 +48,7 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Lets a request break off what is done inside by a KeyboardInterrupt: work that is safe to repeat."""
+        """Lets a request break off what is done inside by a KeyboardInterrupt, since it is safe to repeat."""
         self._at_once = True
         try:
             if self():
