@@ -26,16 +26,13 @@ OUTCOMES = (ANSWER_LOSS, TOKEN_LOSS, BRIER, CALIBRATION)
 BINS = 15
 
 Bin = dict[str, float]
-"""The answers of like confidence: confidence above `low` (but for 0) and up to `high`, number of `answers`,
-their mean `confidence` and share of `right` ones, both nan without any."""
+"""Confidence above `low` up to `high`; number of `answers`, their mean `confidence` and share `right`."""
 
 
 def measure_answers(log_likelihoods: ArrayLike, tokens: Sequence[int] | None) -> dict[str, float]:
     """Measures the mean loss of right answers and, where there are tokens, of their tokens.
 
-    Args:
-        log_likelihoods: Of the right answer to each example, a sum over its tokens, in nats. `# (examples,)`
-        tokens: Tokens of each answer, the end included; `None` for a model that writes none. `# (examples,)`
+    Both are `# (examples,)`: log-likelihoods in nats, and each answer's tokens with the end, if it has any.
     """
     values = _filled(log_likelihoods, 1)
     measured = {ANSWER_LOSS.name: -float(values.mean())}
@@ -73,19 +70,10 @@ def measure_labels(
 def calibration(
     probabilities: ArrayLike, targets: Sequence[int], bins: int = BINS
 ) -> tuple[float, list[Bin]]:
-    """Computes the expected calibration error: how far confidence is from the share of right answers.
+    """Computes the expected calibration error in points, and its bins from low to high confidence.
 
     Confidence is the probability of the likeliest label. Answers are put in bins of equal width; the error
     is the mean over answers of the distance between their bin's mean confidence and share of right ones.
-    With few examples it is above 0 even for a perfectly calibrated model, for both arms alike.
-
-    Args:
-        probabilities: Of every label. `# (examples, labels)`
-        targets: Number of the right label. `# (examples,)`
-        bins: Number of bins.
-
-    Returns:
-        The error in points, and the bins from low to high confidence.
 
     Source:
         Guo et al., "On calibration of modern neural networks" (2017).

@@ -60,8 +60,7 @@ def round_weight(weight: Tensor, rounding: Rounding) -> Tensor:
 def linear_weights(model: nn.Module) -> list[tuple[nn.Parameter, bool]]:
     """Lists the weights of a model's linear layers, each once, and whether it is stored as (inputs, outputs).
 
-    Weights that are packed in few bits already are left out. Embeddings stay as they are, and so does the
-    output layer of a language model, tied to them or not, as in the usual quantised checkpoints.
+    Left out are weights that are packed already, embeddings, and the output layer of a language model.
     """
     kept = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     if callable(head := getattr(model, "get_output_embeddings", None)) and (last := head()) is not None:

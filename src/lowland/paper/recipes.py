@@ -1,7 +1,6 @@
 """Recipes: presets that reproduce the paper, and what they say about themselves.
 
-A preset is a TOML file of settings that holds only what differs from what lies below it. Four keys
-are not settings:
+A preset is a TOML file of settings that holds what differs from the preset below. Four keys are no settings:
 
     extends = "paper-base"      the preset that lies below
     [benchmark.cbqa.train]      settings for tasks of one benchmark, laid over the file's own
@@ -47,13 +46,13 @@ class Recipe:
 
     @property
     def reproduces(self) -> str:
-        """The place in the paper, such as `Table 1, T5.1.1 Base`; empty where there is none."""
+        """The place in the paper, such as `Tables 3 and 8, mT5 Base`; empty where there is none."""
         places = [
-            f"{kind}{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
+            f"{kind}{'s' * (len(numbers) > 1)} {' and '.join(map(str, numbers))}"
             for kind, numbers in (("Table", self.tables), ("Figure", self.figures))
             if numbers
         ]
-        return ", ".join([*places, *([self.model] if self.model else [])])
+        return ", ".join(filter(None, [*places, self.model]))
 
     @property
     def complete(self) -> bool:
@@ -91,10 +90,7 @@ def read_recipe(name: str) -> Recipe:
 def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:
     """Lays a file of settings over the presets that it extends, with the settings of its benchmark.
 
-    Args:
-        layer: What the file says, with the keys that are not settings.
-        tasks: Names of the tasks where others than the preset's are given; they decide which settings
-            of a benchmark hold.
+    `tasks` are named where others than the preset's are given; they decide which benchmark's settings hold.
     """
     files = [layer]
     while "extends" in files[0]:

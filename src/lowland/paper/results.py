@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import PurePath
+from statistics import fmean
 from typing import Any
 
 from lowland.paper.printed import Layout, average_columns, layouts, printed_rows
@@ -14,10 +15,8 @@ from lowland.report.formats import Value
 from lowland.report.points import Point
 from lowland.report.selection import Scores, Selection, keys_of
 from lowland.sam.config import SAMConfig
-from lowland.statistics import Summary, summarize
 
-Columns = dict[str, dict[str, float]]  # column -> metric -> percent
-Cells = Mapping[tuple[str, str], Summary]  # column and metric -> mean and spread over seeds
+Columns = Mapping[str, Mapping[str, float]]  # column -> metric -> percent
 
 DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fields(SAMConfig)}
 """The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
@@ -71,14 +70,14 @@ class Result:
         return share in (None, DEFAULTS["sam.ascent"]) and m == DEFAULTS["sam.m"] and self.plain
 
     @property
-    def cells(self) -> Cells:
-        """The means over seeds."""
-        values: dict[tuple[str, str], list[float]] = {}
+    def means(self) -> Columns:
+        """The means over the seeds that have a score."""
+        values: dict[str, dict[str, list[float]]] = {}
         for columns in self.runs.values():
             for column, metrics in columns.items():
                 for metric, value in metrics.items():
-                    values.setdefault((column, metric), []).append(value)
-        return {key: summarize(of_key) for key, of_key in values.items()}
+                    values.setdefault(column, {}).setdefault(metric, []).append(value)
+        return {column: {key: fmean(v) for key, v in of.items()} for column, of in values.items()}
 
 
 def find_results(points: Sequence[Point], layout: Layout) -> list[Result]:
@@ -130,7 +129,7 @@ def as_in_paper(results: Sequence[Result], table: int) -> list[Result]:
 
 def columns_of(scores: Scores, layout: Layout) -> Columns:
     """Puts a run's scores in a table's columns, the average among them; what it lacks is left out."""
-    columns: Columns = {}
+    columns: dict[str, Mapping[str, float]] = {}
     for column, metrics in layout.columns.items():
         known = {printed: scores.get(key, math.nan) for printed, key in metrics.items()}
         values = {printed: value for printed, value in known.items() if not math.isnan(value)}

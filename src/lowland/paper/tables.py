@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland.paper.printed import Layout, PrintedRow, layouts, printed_rows
-from lowland.paper.results import DEFAULTS, Cells, Result, as_in_paper, find_results, tables_of_point
+from lowland.paper.results import DEFAULTS, Columns, Result, as_in_paper, find_results, tables_of_point
 from lowland.report.along import draw_panels, setting_figures
 from lowland.report.formats import Row, Table, Value, make_table
-from lowland.report.points import Point, beside_sam, find_lines, find_points
+from lowland.report.points import Point, find_lines, find_points
 from lowland.report.runs import Experiment
 from lowland.report.selection import AVERAGE, Selection
 from lowland.report.tables import NONE
-from lowland.report.words import count, spread
+from lowland.report.words import count
 from lowland.report.write import Written, write_together
-from lowland.statistics import Summary
 
-METRICS: Mapping[str, str] = {
+METRICS: Mapping[str, str] = {  # those that the paper writes otherwise
     "f1": "F1",
     "em": "EM",
     "exact_match": "EM",
     "accuracy": "acc.",
     "matthews": "MCC",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
     "matched_accuracy": "m",
     "mismatched_accuracy": "mm",
     "average": "",
 }
-GAINS = (1, 2, 3, 4, 5, 6, 7)  # tables 8 and 9 repeat what these say, in more detail
 SENSITIVITY: Mapping[str, str] = {"sam.rho": "rho", "sam.ascent": "a", "sam.m": "m"}
 
 
@@ -59,8 +54,8 @@ def _figures(points: Sequence[Point]) -> dict[str, bytes]:
 
 
 def paper_tables(points: Sequence[Point]) -> list[Table]:
-    """Makes those of the paper's tables that any point belongs to, and one of the relative gains."""
-    tables = [*(_table(points, layout) for layout in layouts().values()), gains_table(points)]
+    """Makes those of the paper's tables that any point belongs to."""
+    tables = (_table(points, layout) for layout in layouts().values())
     return [table for table in tables if table.rows]
 
 
@@ -74,7 +69,10 @@ def _table(points: Sequence[Point], layout: Layout) -> Table:
         notes.append("* The average of the columns that are there, which is not the paper's.")
     if any(len(point.runs) > 1 for point in points):
         notes.append("Means over seeds; the paper has one run of each.")
-    metrics = {head: " / ".join(METRICS[one] for one in of) for head, of in layout.heads.items()}
+    metrics = {
+        head: " / ".join(METRICS.get(one, one.capitalize()) for one in of)
+        for head, of in layout.heads.items()
+    }
     heads = [f">{head} {of}".strip() for head, of in metrics.items()]
     columns = [*(["Setting"] if swept else []), "Model", "Source", *heads]
     return make_table(
@@ -83,7 +81,7 @@ def _table(points: Sequence[Point], layout: Layout) -> Table:
 
 
 def _row(
-    layout: Layout, label: str, source: str, cells: Cells, *, partial: bool = False, swept: str = ""
+    layout: Layout, label: str, source: str, columns: Columns, *, partial: bool = False, swept: str = ""
 ) -> Row:
     """Makes one line of a table, the paper's or ours; `partial` where columns are missing."""
     record: dict[str, Value] = {"model": label, "source": source, "partial": str(partial).lower()}
@@ -91,7 +89,7 @@ def _row(
     if layout.number == 9:
         texts, record = [swept, *texts], {"setting": swept, **record}
     for column, metrics in layout.heads.items():
-        means = {metric: cells[column, metric].mean for metric in metrics if (column, metric) in cells}
+        means = columns.get(column, {})
         record |= {f"{column} {metric}": means.get(metric) for metric in metrics}
         text = " / ".join(f"{means[metric]:.1f}" if metric in means else NONE for metric in metrics)
         starred = "*" if partial and column == layout.average else ""
@@ -126,7 +124,7 @@ def _sensitivity(points: Sequence[Point], layout: Layout) -> list[Row]:
     lines: list[Row] = []
     for along in (along for along in find_lines(of_table) if along.setting in SENSITIVITY):
         for value, point in along.points.items():
-            for result in (one for one in find_results([point], layout) if one.plain and one.cells):
+            for result in (one for one in find_results([point], layout) if one.plain and one.means):
                 swept, model = f"{SENSITIVITY[along.setting]} = {value:g}", result.model
                 by_rho = along.setting == "sam.rho"
                 usual = result.usual_ascent if by_rho else result.rho == DEFAULTS["sam.rho"]
@@ -142,69 +140,12 @@ def _sensitivity(points: Sequence[Point], layout: Layout) -> list[Row]:
 
 def _printed(row: PrintedRow, layout: Layout, swept: str = "") -> Row:
     radius = row.sam_rho if row.swept_value is None else row.swept_value
-    cells = {
-        (column, metric): Summary(mean=value, sd=math.nan, n=1)
-        for column, metrics in row.scores.items()
-        for metric, value in metrics.items()
-    }
     sam = "" if radius is None else f" + SAM ({radius:g})"
-    return _row(layout, f"{row.model}{sam}", "paper", cells, swept=swept)
+    return _row(layout, f"{row.model}{sam}", "paper", row.scores, swept=swept)
 
 
 def _ours(result: Result, label: str, layout: Layout, swept: str = "") -> Row:
     source = f"{result.name}, {count(len(result.runs), 'seed')}"
     wanted = {column: len(metrics) for column, metrics in layout.columns.items()}
     partial = any(len(of.get(one, ())) < n for of in result.runs.values() for one, n in wanted.items())
-    return _row(layout, label, source, result.cells, partial=partial, swept=swept)
-
-
-def relative_gain(standard: float, sam: float) -> float:
-    """Returns the gain in percent of the baseline's score, cut to one decimal as in the paper's text.
-
-    For example 8.8 for a gain of 8.89%; nan where the standard score is 0.
-    """
-    if not standard or math.isnan(standard) or math.isnan(sam):
-        return math.nan
-    # A quotient of decimal numbers falls short of a round value by the rounding of doubles, far below 1e-9.
-    gain = 100 * (sam - standard) / standard
-    return math.copysign(math.floor(abs(gain) * 10 + 1e-9) / 10, gain)
-
-
-def gains_table(points: Sequence[Point]) -> Table:
-    """Makes the table of gains: of the average where a table has one, else of every column and metric."""
-    rows: list[Row] = []
-    for number in GAINS:
-        layout = layouts()[number]
-        results = find_results(points, layout)
-        scores = [(column, one) for column, of in (layout.averages or layout.columns).items() for one in of]
-        for sam in as_in_paper(results, number):
-            alike = [one for one in results if beside_sam(one.settings) == beside_sam(sam.settings)]
-            for baseline in (one for one in alike if one.rho == 0):
-                for column, metric in (key for key in scores if key in sam.cells and key in baseline.cells):
-                    before, after = baseline.cells[column, metric], sam.cells[column, metric]
-                    ours = relative_gain(before.mean, after.mean)
-                    theirs = paper_gain(number, sam.model, sam.rho, column, metric)
-                    gains = (NONE if math.isnan(gain) else f"{gain:+.1f}%" for gain in (ours, theirs))
-                    label = f"{sam.model} + SAM ({sam.rho:g})"
-                    cells = (label, f"{column} {metric}", spread(before), spread(after), *gains)
-                    record: dict[str, Value] = {"table": number, "model": sam.model, "rho": sam.rho}
-                    record |= {"experiment": sam.name, "column": column, "metric": metric}
-                    record |= {"baseline_mean": before.mean, "sam_mean": after.mean, "relative_gain": ours}
-                    rows.append(((str(number), *cells), record | {"relative_gain_in_the_paper": theirs}))
-    return make_table(
-        "gains",
-        "What SAM gains",
-        ">Table, Model, Score, >Baseline, >SAM, >Gain, >Paper's gain",
-        rows,
-        ["Gain: in percent of the baseline's score, cut to one decimal as in the paper's text."],
-    )
-
-
-def paper_gain(table: int, model: str, rho: float, column: str, metric: str) -> float:
-    """Returns the gain that follows from the paper's figures; nan where it has none."""
-    rows = [row for row in printed_rows() if (row.table, row.model) == (table, model)]
-    standard, sam = (
-        next((row.scores.get(column, {}).get(metric) for row in rows if row.sam_rho == radius), None)
-        for radius in (None, rho)
-    )
-    return math.nan if standard is None or sam is None else relative_gain(standard, sam)
+    return _row(layout, label, source, result.means, partial=partial, swept=swept)

@@ -1,8 +1,4 @@
-"""An interval over seeds and test examples together.
-
-The interval over seeds is about these test examples: with others of the same kind the difference would
-come out differently. This one takes the seeds and the examples as drawn at random, both.
-"""
+"""An interval over seeds and test examples together: both are taken as drawn at random."""
 
 from __future__ import annotations
 
@@ -14,8 +10,7 @@ from scipy import special
 
 from lowland.statistics.interval import CONFIDENCE
 
-LEAST = 0.1
-"""Least variance, as a part of what noise alone gives; see `crossed_interval`."""
+LEAST = 0.1  # least variance, as a part of what noise alone gives; see `crossed_interval`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +29,9 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike) -> CrossedInterval:
 
     Each difference is taken as a mean, plus an effect of its seed, plus an effect of its example, plus
     noise. The variance of the mean follows from the mean squares of a two-way layout:
-    (MS_seeds + MS_examples - MS_noise) / (seeds * examples), with Satterthwaite's degrees of freedom. Where
-    there is hardly an effect of seed or example this may come out near 0 or below: it is kept at a tenth of
-    MS_noise, and the degrees of freedom at seeds - 1 at least. In simulations the interval then holds the
-    mean in 94 to 96% of experiments from 5 seeds on, with effects or without, and in 93 to 98% before.
+    (MS_seeds + MS_examples - MS_noise) / (seeds * examples), with Satterthwaite's degrees of freedom. The
+    variance is kept at a tenth of MS_noise, and the degrees of freedom at seeds - 1 at least. In simulations
+    the interval then holds the mean in 93 to 98% of experiments, from 5 seeds on in 94 to 96%.
 
     Only for outcomes that are means over examples, such as accuracy or likelihood; F1 is none.
 
@@ -46,15 +40,14 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike) -> CrossedInterval:
         arm: The arm's, in the same order. `# (seeds, examples)`
 
     Source:
-        Crossed random effects, without iteration: Satterthwaite, "An approximate distribution of estimates
-        of variance components" (1946); Clark, "The language-as-fixed-effect fallacy" (1973), whose quasi-F
-        has the same denominator.
+        Satterthwaite, "An approximate distribution of estimates of variance components" (1946); Clark, "The
+        language-as-fixed-effect fallacy" (1973), whose quasi-F has the same denominator.
     """
     before, after = np.asarray(reference, dtype=float), np.asarray(arm, dtype=float)
     if before.shape != after.shape or before.ndim != 2 or min(before.shape) < 2:
         raise ValueError(
-            "Both arms need the same seeds and examples, two or more of each, as an array (seeds, examples); "
-            f"these have the shapes {before.shape} and {after.shape}."
+            "Both arms need the same seeds and examples, two or more of each; the arrays (seeds, examples) "
+            f"have the shapes {before.shape} and {after.shape}."
         )
     differences = after - before
     if not np.isfinite(differences).all():

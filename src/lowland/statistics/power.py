@@ -12,11 +12,8 @@ from scipy import optimize, special
 
 from lowland.statistics.interval import critical
 
-CASES = 0.8
-"""How often a difference that a number of seeds "sees" is called by its verdict: in 4 of 5 cases."""
-
-MOST_SEEDS = 1000
-"""No prediction goes beyond this many seeds."""
+CASES = 0.8  # how often a difference that a number of seeds "sees" is called by its verdict
+MOST_SEEDS = 1000  # no prediction goes beyond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +48,7 @@ class Power:
 def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None) -> Spread:
     """Estimates the spread of a difference from finished runs that are no pairs: for each arm its scores.
 
-    The variance of a difference is taken as twice that of a score, pooled within the arms. Where a seed
-    moves both arms alike, pairs differ less than that.
+    The variance of a difference is taken as twice that of a score, pooled within the arms.
     """
     counted = [np.asarray(of_arm, dtype=float) for of_arm in scores if len(of_arm) >= 2]
     freedom = sum(len(of_arm) - 1 for of_arm in counted)
@@ -67,11 +63,7 @@ def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None)
 
 
 def power(seeds: int, spread: Spread, unit: str = "points") -> Power:
-    """Says what a number of seeds of each arm can see.
-
-    A spread that was estimated from a few runs may be far off, and the statement allows for it: over
-    pilots as well as experiments, a difference of the size that it names is called in 4 of 5 cases.
-    """
+    """Says what a number of seeds of each arm can see, allowing for the error of an estimated spread."""
     sees = _visible(seeds, spread.freedom) * spread.value if seeds >= 2 else math.inf
     return Power(seeds=seeds, sees=sees, spread=spread, unit=unit)
 
@@ -100,9 +92,8 @@ def _visible(seeds: int, freedom: int | None) -> float:
 def _chance(difference: float, seeds: int, freedom: int | None) -> float:
     """Computes how often the interval of `seeds` pairs leaves out zero on the difference's side.
 
-    This is the mean of the normal distribution function over both standard deviations, that of the pairs
-    and the estimate in which the difference is measured: the noncentral t distribution, which libraries
-    compute badly for large shifts.
+    This is the mean of the normal distribution function over both standard deviations: the noncentral t
+    distribution, which libraries compute badly for large shifts.
     """
     estimates = np.ones(1) if freedom is None else _deviations(freedom)
     shift = difference * math.sqrt(seeds) * estimates[:, None]  # (slices, 1)

@@ -15,11 +15,8 @@ from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, critical, equa
 from lowland.statistics.paired import PairedComparison
 from lowland.statistics.power import MOST_SEEDS
 
-MARGIN = 0.5
-"""Points within which arms count as equal, unless an outcome or the user says otherwise."""
-
-FEWEST_SEEDS = 3
-"""Fewer differences say too little of their spread for a prediction."""
+MARGIN = 0.5  # points within which arms count as equal, unless an outcome says otherwise
+FEWEST_SEEDS = 3  # fewer differences say too little of their spread for a prediction
 
 
 class Kind(enum.StrEnum):
@@ -36,7 +33,7 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came out for a pair of arms and an outcome."""
+    """What came out for a pair of arms and an outcome, and the figures behind it."""
 
     kind: Kind
     comparison: PairedComparison  # with the interval of these pairs alone
@@ -52,11 +49,10 @@ class Verdict:
 
     @cached_property
     def seeds_needed(self) -> int | None:
-        """About how many seeds would decide, if the mean difference stays as it is.
+        """About how many seeds would decide, if the mean difference stays as it is; `None` if unknown.
 
-        `None` where it is decided, the seeds are too few to tell or the number is above `MOST_SEEDS`. The
-        spread is taken to be as large as in 4 of 5 cases it is at most. In simulations of 3 to 10 seeds the
-        predicted number decides in 64 to 98% of cases, most often in 4 of 5.
+        The spread is taken to be as large as in 4 of 5 cases it is at most. In simulations of 3 to 10 seeds
+        the predicted number decides in 64 to 98% of cases, most often in 4 of 5.
         """
         found = self.comparison
         distance, n = abs(found.difference), found.n
@@ -118,9 +114,8 @@ def decide(
         comparison: The pairs' figures.
         margin: Difference within which the arms count as equal, in the outcome's unit.
         higher_is_better: Whether more of the outcome is better.
-        floor: The outcome of the best answer that ignores the input, such as 0 for answers that must match
-            or the commonest class's share for accuracy; `None` where there is none.
-        ceiling: The outcome of a perfect model, such as 100; `None` where there is none.
+        floor: The outcome of the best answer that ignores the input, such as the commonest class's share.
+        ceiling: The outcome of a perfect model, such as 100.
         adjusted_p: The comparison's p value, adjusted for the verdicts beside this one; see `holm`.
         unit: What the numbers are called.
     """
