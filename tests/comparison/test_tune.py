@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lowland.config.arms import KNOWN
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
-from lowland.report.runs import Evaluation, Experiment, Run
+from lowland.report.runs import Experiment, Run, Sets, Split
 from lowland.runs.examples import load_data
 
 
@@ -48,11 +49,10 @@ def test_every_arm_has_six_tries_and_gets_the_best(tmp_path: Path) -> None:
         for arm in tries.arms:
             own = tries.of(arm)
             score = 80.0 + 5 * (own.train.learning_rate == 3 * rate) + 2 * (own.sam.rho == rho / 2)
-            found = [
-                Evaluation(name="train", split="held_out", step=step, metrics={"accuracy": value})
-                for step, value in ((10, 1.0), (20, score), (30, 2.0))
+            scores = {step: {"train": {"accuracy": v}} for step, v in ((10, 1.0), (20, score), (30, 2.0))}
+            runs += [
+                Run(arm=arm, seed=s, state="done", evaluations={"held_out": scores}) for s in tries.seeds
             ]
-            runs += [Run(arm=arm, seed=s, state="done", evaluations=tuple(found)) for s in tries.seeds]
         return Experiment(
             directory=tmp_path, name=stage, command="", model="", tasks=(), changes=tries.arms,
             seeds=tries.seeds, steps=30, metrics={}, runs=tuple(runs),
@@ -74,7 +74,7 @@ def test_an_arm_that_always_fails_is_not_compared(tmp_path: Path) -> None:
     """Where no try of an arm has ended with a score, nothing is chosen for it."""
 
     def run(stage: str, tries: ExperimentConfig) -> Experiment:
-        found = (Evaluation(name="train", split="held_out", step=10, metrics={"accuracy": 80.0}),)
+        found: Mapping[Split, Mapping[int, Sets]] = {"held_out": {10: {"train": {"accuracy": 80.0}}}}
         runs = [
             Run(arm=arm, seed=seed, state="failed" if tries.of(arm).sam.rho else "done", evaluations=found)
             for arm in tries.arms

@@ -15,7 +15,8 @@ from lowland.report.along import line_names, setting_figures
 from lowland.report.points import Point, find_lines, find_points
 from lowland.report.runs import read_experiment
 from lowland.report.selection import AVERAGE, Selection
-from lowland.report.several import find_experiments, report_many
+from lowland.report.several import find_experiments, write_several
+from lowland.report.write import write_report
 
 
 def cell(
@@ -85,8 +86,7 @@ def test_other_evaluation_sets_are_on_no_line(tmp_path: Path) -> None:
     file = second / "experiment.json"
     file.write_text(file.read_text().replace('"tasks": ["b"]', '"tasks": ["a"]'))
     assert find_lines(read(first, second)) == []
-    written = report_many([first, second], tmp_path / "report").written
-    assert written is not None and not written.figures
+    assert not write_several([write_report(first), write_report(second)], tmp_path / "report").figures
 
 
 def test_ascent_is_counted_in_examples(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_arms_of_one_experiment_are_points_too(tmp_path: Path) -> None:
 def test_the_report_over_several_is_written_whole(tmp_path: Path) -> None:
     """Tables in three formats, figures and the page are written, rows in the order of the experiments."""
     directories = [cell(tmp_path / f"rho-{rho}", rho=rho, gain=10 * rho) for rho in (0.05, 0.4)]
-    report = report_many(directories, tmp_path / "out")
-    assert report.summary is not None and report.written is not None
-    assert [row[1] for row in report.summary.rows] == ["0.05", "0.05", "0.4", "0.4"]
+    written = write_several([write_report(directory) for directory in directories], tmp_path / "out")
+    (summary,) = written.tables
+    assert [row[1] for row in summary.rows] == ["0.05", "0.05", "0.4", "0.4"]
     page = (tmp_path / "out" / "report.md").read_text()
     assert "![rho.png](figures/rho.png)" in page
     for kind in ("md", "csv", "tex"):

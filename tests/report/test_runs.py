@@ -31,10 +31,11 @@ def test_reads_what_was_written(experiment: Path) -> None:
     assert (found.name, found.arms, found.seeds, found.steps) == ("example", ("baseline", "sam"), (0,), 200)
     assert found.metrics == {"facts/capitals": ("em",)}
     run = found.finished("sam")[0]
-    assert [(e.name, e.split, e.step, e.metrics) for e in run.evaluations] == [
-        ("facts/capitals", "evaluation", 100, {"em": 40.0}),
-        ("facts/capitals", "evaluation", 200, {"em": 50.0}),
-    ]
+    assert run.evaluated("evaluation") == {
+        100: {"facts/capitals": {"em": 40.0}},
+        200: {"facts/capitals": {"em": 50.0}},
+    }
+    assert not run.evaluated("held_out")
 
 
 def test_missing_unfinished_and_failed_runs_are_data(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_cut_last_line_is_ignored(experiment: Path) -> None:
     with file.open("ab") as stream:
         stream.write('{"step": 300, "split": "é'.encode()[:-1])
     run = read_experiment(experiment).finished("sam")[0]
-    assert [evaluation.step for evaluation in run.evaluations] == [100, 200]
+    assert run.evaluated_steps == (100, 200)
 
 
 def test_a_step_scored_again_counts_once(experiment: Path) -> None:
@@ -63,9 +64,9 @@ def test_a_step_scored_again_counts_once(experiment: Path) -> None:
     line = {"step": 200, "split": "evaluation", "metrics": {"em": None}, "examples": 1, "seconds": 1.0}
     with file.open("a") as stream:
         stream.write(json.dumps(line) + "\n")
-    *_, last = read_experiment(experiment).finished("sam")[0].evaluations
-    assert last.step == 200
-    assert math.isnan(last.metrics["em"])
+    run = read_experiment(experiment).finished("sam")[0]
+    assert run.evaluated_steps == (100, 200)
+    assert math.isnan(run.evaluated("evaluation")[200]["facts/capitals"]["em"])
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,25 @@ import math
 
 import pytest
 
-from lowland.report.runs import Evaluation, Run
+from lowland.report.runs import Run, Split
 from lowland.report.selection import Selection, average, score_run
 
 METRICS = {"a": ("em", "f1"), "b": ("accuracy",)}
 
 
-def evaluations(split: str, name: str, values: dict[int, dict[str, float]]) -> list[Evaluation]:
+Evaluations = list[tuple[Split, str, int, dict[str, float]]]
+
+
+def evaluations(split: Split, name: str, values: dict[int, dict[str, float]]) -> Evaluations:
     """Makes evaluations of one set."""
-    return [
-        Evaluation(name=name, split=split, step=step, metrics=metrics)  # type: ignore[arg-type]
-        for step, metrics in values.items()
-    ]
+    return [(split, name, step, metrics) for step, metrics in values.items()]
 
 
-def run(*parts: list[Evaluation]) -> Run:
+def run(*parts: Evaluations) -> Run:
     """Makes a finished run."""
-    found = tuple(sorted((e for part in parts for e in part), key=lambda e: e.step))
+    found: dict[Split, dict[int, dict[str, dict[str, float]]]] = {"evaluation": {}, "held_out": {}}
+    for split, name, step, metrics in (one for part in parts for one in part):
+        found[split].setdefault(step, {})[name] = metrics
     return Run(arm="sam", seed=0, state="done", evaluations=found)
 
 

@@ -173,7 +173,8 @@ def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
 
 def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment]) -> int:
     """Runs the experiments of a grid one after another, and reports on all; one that fails stops no other."""
-    from lowland.report.several import find_experiments, report_many
+    from lowland.report.several import find_experiments, write_several
+    from lowland.report.write import read_report
 
     digits = fingerprint([experiment.config.fingerprint() for experiment in experiments.values()])
     out = Path(arguments.out) if "out" in arguments else Path("runs") / f"compare-grid-{digits}"
@@ -188,7 +189,8 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
     if "plan" in arguments:
         return 0
     if len(failed) < len(experiments):
-        report_many(find_experiments(out), out / "report").print(console)
+        reports = [read_report(directory) for directory in find_experiments(out)]
+        write_several(reports, out / "report").print(console)
     for name, sentence in failed.items():
         say(f"Failed: {name}: {sentence}", style="red")
     if failed:

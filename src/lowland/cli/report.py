@@ -12,9 +12,9 @@ HELP = "rewrite reports, or compare several experiments"
 USAGE = "DIR ... [--paper] [--out DIR]"
 DESCRIPTION = """\
 Rewrites DIR/report of each experiment from its finished runs, and prints it. A
-directory that holds experiments stands for all of them. Several experiments
-also get a table and figures over all of them. --paper arranges the results as
-the paper's tables, beside the paper's numbers."""
+directory that holds experiments stands for all of them, and gets a table and
+figures over all of them; so do several directories, with --out. --paper
+arranges the results as the paper's tables, beside the paper's numbers."""
 EPILOG = """\
 examples:
   lowland report runs/compare-demo-1a2b3c4d
@@ -34,11 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the verb."""
     from lowland.paper.tables import write_paper
-    from lowland.report.several import find_experiments, report_many
+    from lowland.report.several import find_experiments, write_several
+    from lowland.report.write import write_report
 
     given = [Path(name) for name in arguments.directories]
     directories = [experiment for directory in given for experiment in find_experiments(directory)]
-    several = len({directory.resolve() for directory in directories}) > 1
+    directories = list({directory.resolve(): directory for directory in directories}.values())
+    several = len(directories) > 1
     paper = "paper" in arguments
     out = Path(arguments.out) if "out" in arguments else None
     if out is not None and not several and not paper:
@@ -47,8 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
         out = given[0] / "report" / ("paper" if directories == given else "")
     if paper and out is None:
         raise UserError("--paper makes tables over several experiments. Say with --out where to write them.")
-    reports = report_many(directories, out if several else None)
-    reports.print(console)
+    reports = [write_report(directory) for directory in directories]
+    for report in reports:
+        report.print(console)
+    if several and out is not None:
+        write_several(reports, out).print(console)
     if paper and out is not None:
-        write_paper([report.comparison.experiment for report in reports.reports], out).print(console)
+        write_paper([report.comparison.experiment for report in reports], out).print(console)
     return 0

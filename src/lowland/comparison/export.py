@@ -16,8 +16,8 @@ from lowland.files import DamagedError, aside_of, check_sums, put_in_place, remo
 from lowland.models.save import save_model
 from lowland.report.formats import escape_markdown
 from lowland.report.result import Report
-from lowland.report.runs import Run
-from lowland.report.selection import Sets, evaluated, mean_score
+from lowland.report.runs import Run, Sets
+from lowland.report.selection import mean_score
 from lowland.runs.directory import RunDirectory, step_of
 from lowland.runs.examples import ExperimentData
 from lowland.runs.usage import Usage
@@ -70,8 +70,8 @@ def export_best(
 
 def _candidate(run: Run, checkpoint: Path, data: ExperimentData) -> Candidate:
     step = step_of(checkpoint)
-    held_out = evaluated(run, "held_out").get(step, {})
-    scores = evaluated(run, "evaluation").get(step, {})
+    held_out = run.evaluated("held_out").get(step, {})
+    scores = run.evaluated("evaluation").get(step, {})
     return Candidate(
         run=run,
         step=step,

@@ -17,7 +17,7 @@ from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.config.outcomes import OutcomeSettings
 from lowland.errors import UserError
 from lowland.report.runs import Experiment
-from lowland.report.selection import evaluated, mean_score
+from lowland.report.selection import mean_score
 from lowland.runs.examples import ExperimentData, part
 
 FIRST_SEED = 1000
@@ -101,7 +101,7 @@ def _score(experiment: Experiment, arm: str) -> float:
     """Averages over the seeds the score of the step that is best on held-out rows."""
     best = []
     for run in (run for run in experiment.runs if run.arm == arm):
-        scores = [mean_score(sets) for step, sets in evaluated(run, "held_out").items() if step > 0]
+        scores = [mean_score(sets) for step, sets in run.evaluated("held_out").items() if step > 0]
         best.append(max(scores) if scores and run.state == "done" else -math.inf)
     return fmean(best)
 

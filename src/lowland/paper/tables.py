@@ -112,7 +112,7 @@ def _rows(results: Sequence[Result], layout: Layout) -> list[Row]:
                 if row.model == model and (row.sam_rho is not None) is with_sam
             ]
             for one in (
-                one for one in chosen if one.model == model and bool(one.rho) is with_sam and one.cells
+                one for one in chosen if one.model == model and bool(one.rho) is with_sam and one.means
             ):
                 lines.append(_ours(one, f"{model} + SAM ({one.rho:g})" if with_sam else model, layout))
     return lines

@@ -74,8 +74,7 @@ def _last_score(store: Path, name: str, seed: int) -> list[float]:
     run = read_run(store, name, seed, {})
     if run.state != "done" or not run.evaluated_steps:
         return []
-    last = run.evaluated_steps[-1]
-    sets = [e.metrics for e in run.evaluations if e.split == "evaluation" and e.step == last]
+    sets = list(run.evaluated("evaluation")[run.evaluated_steps[-1]].values())
     score = next(iter(sets[0].values())) if len(sets) == 1 else fmean(v for m in sets for v in m.values())
     return [score] if math.isfinite(score) else []
 

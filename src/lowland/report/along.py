@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowland.report.figures import ERROR, add_legend, draw, draw_line, give_room
+from lowland.report.figures import ERROR, add_legend, draw, draw_line
 from lowland.report.formats import plain
 from lowland.report.points import Line, differing
 from lowland.report.selection import AVERAGE, Key, Selection, keys_of
@@ -50,7 +50,6 @@ def draw_panels(name: str, panels: Sequence[Panel], way: Selection) -> dict[str,
             axes.set(
                 title=plain(evaluation_set), ylabel=f"{plain(label)} (%)", xlabel=plain(lines[0].setting)
             )
-            give_room(axes)
         add_legend(figure, grid, f"{ERROR}\n{way.step}")
 
     return draw(name, len(panels), draw_on)

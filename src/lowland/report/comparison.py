@@ -85,7 +85,7 @@ def compare(experiment: Experiment, floors: Mapping[Key, float] = MappingProxyTy
         for arm, runs in finished.items()
     }
     ways = (Selection.HELD_OUT, Selection.LAST_STEP)
-    found = [_score(experiment, counted, seeds, way, floors) for way in ways]
+    found = [_score(experiment, counted, way, floors) for way in ways]
     scored = [way for way in found if way is not None]
     return Comparison(
         experiment=experiment,
@@ -97,11 +97,7 @@ def compare(experiment: Experiment, floors: Mapping[Key, float] = MappingProxyTy
 
 
 def _score(
-    experiment: Experiment,
-    counted: Runs,
-    seeds: Sequence[int],
-    selection: Selection,
-    floors: Mapping[Key, float],
+    experiment: Experiment, counted: Runs, selection: Selection, floors: Mapping[Key, float]
 ) -> Scored | None:
     runs: dict[str, dict[int, Scores]] = {arm: {} for arm in counted}
     steps: dict[str, dict[int, int | None]] = {arm: {} for arm in counted}
@@ -125,9 +121,6 @@ def _score(
     for (name, metric), listed in columns.items():
         values = {arm: {s: average(x, listed) for s, x in of_arm.items()} for arm, of_arm in runs.items()}
         arms, paired = against_first(values, sequential=bool(experiment.looks))
-        if len(paired) == 1 and seeds:  # a run without its pair tells nothing of the difference
-            (one,) = paired.values()
-            arms = dict(zip(arms, (one.reference, one.arm), strict=True))
         outcome = score(metric, floors.get((name, metric), 0.0))
         rows.append(Measured(evaluation_set=name, outcome=outcome, arms=arms, paired=paired))
     # The first score decides on its own; the others share their risk of a false verdict.
@@ -139,11 +132,13 @@ def against_first(
     values: Mapping[str, Mapping[int, float]], *, sequential: bool
 ) -> tuple[dict[str, Summary], dict[str, PairedComparison]]:
     """Sums up each arm over the seeds that have a number, and compares all with the first one."""
-    reference, *others = values
-    return (
-        {arm: summarize([v for v in of_arm.values() if not math.isnan(v)]) for arm, of_arm in values.items()},
-        {arm: pair_seeds(values[reference], values[arm], sequential=sequential) for arm in others},
-    )
+    known = {arm: {s: v for s, v in of.items() if not math.isnan(v)} for arm, of in values.items()}
+    (_, first), *others = known.items()
+    paired = {}
+    for arm, own in others:
+        seeds = [seed for seed in first if seed in own]
+        paired[arm] = compare_pairs([first[s] for s in seeds], [own[s] for s in seeds], sequential=sequential)
+    return {arm: summarize(list(own.values())) for arm, own in known.items()}, paired
 
 
 def decide_together(rows: Sequence[Measured]) -> list[Measured]:
@@ -154,16 +149,6 @@ def decide_together(rows: Sequence[Measured]) -> list[Measured]:
         for row in rows
     ]
     return [replace(row, verdicts=verdicts) for row, verdicts in zip(rows, judged, strict=True)]
-
-
-def pair_seeds(
-    reference: Mapping[int, float], arm: Mapping[int, float], *, sequential: bool = False
-) -> PairedComparison:
-    """Compares an arm with the reference over the seeds in which both have a number."""
-    seeds = [seed for seed in reference if not math.isnan(reference[seed] + arm.get(seed, math.nan))]
-    return compare_pairs(
-        [reference[seed] for seed in seeds], [arm[seed] for seed in seeds], sequential=sequential
-    )
 
 
 def _caveats(
@@ -206,12 +191,12 @@ def _caveats(
         if run.evaluated_steps[-1] < experiment.steps:
             yield f"{run.title} was last evaluated at step {run.evaluated_steps[-1]} of {experiment.steps}."
     for way, run in ((way, run) for way in scored for run in runs):
-        for (name, metric), value in way.runs[run.arm][run.seed].items():
-            if math.isnan(value):
-                yield (
-                    f"{run.title} has no {metric} on {name} ({way.selection.label}): it is left out of that "
-                    "row and of the average."
-                )
+        lacking = [key for key, value in way.runs[run.arm][run.seed].items() if math.isnan(value)]
+        for name, metric in lacking:
+            yield (
+                f"{run.title} has no {metric} on {name} ({way.selection.label}): it is left out of that "
+                "row and of the average."
+            )
     warnings: dict[str, list[str]] = {}
     for run in experiment.runs:
         for warning in dict.fromkeys(run.warnings):
@@ -224,7 +209,7 @@ def _caveats(
 def _rises(runs: Sequence[Run]) -> bool:
     """Tells whether an arm's mean score, if below 100, is highest at the last step, by the margin."""
     by_step: dict[int, list[float]] = {}
-    for evaluation in (one for run in runs for one in run.evaluations if one.split == "evaluation"):
-        by_step.setdefault(evaluation.step, []).append(float(np.mean(list(evaluation.metrics.values()))))
+    for step, sets in (one for run in runs for one in run.evaluated("evaluation").items()):
+        by_step.setdefault(step, []).extend(float(np.mean(list(of.values()))) for of in sets.values())
     means = [float(np.mean(scores)) for step, scores in sorted(by_step.items()) if step > 0]
     return len(means) > 1 and means[-1] - max(means[:-1]) > MARGIN and means[-1] < 100

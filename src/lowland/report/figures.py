@@ -15,7 +15,7 @@ from lowland.errors import UserError
 from lowland.report.comparison import Comparison
 from lowland.report.formats import plain
 from lowland.report.runs import Metrics, Run, title_of
-from lowland.report.selection import AVERAGE, average, evaluated, scores_at
+from lowland.report.selection import AVERAGE, average, scores_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,6 @@ STYLES = (
 )
 INK, PAPER = "#1a1a1a", "#ffffff"  # of text and ground, for which a page may put its own
 PANELS_PER_ROW = 3  # they fill the width of a page
-LEAST_RANGE = 2.0  # percentage points that a scale of scores spans at least
 ERROR = "mean over seeds; band: ± 1 standard error"
 
 _STYLE: dict[Any, Any] = {
@@ -106,13 +105,6 @@ def add_legend(figure: Figure, grid: Sequence[Axes], title: str | None = None) -
     figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=columns, title=title)
 
 
-def give_room(axes: Axes) -> None:
-    """Widens the scale of scores that hardly differ: no thousandths."""
-    low, high = axes.get_ylim()
-    room = max(0.0, LEAST_RANGE - (high - low)) / 2
-    axes.set_ylim(low - room, high + room)
-
-
 def score_figure(comparison: Comparison) -> dict[str, bytes]:
     """Draws score against steps, a panel for the average and for each evaluation set.
 
@@ -130,7 +122,6 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
                     draw_line(axes, place, *curve(runs, listed), label=plain(title_of(arm)))
             label = "mean score" if len(listed) > 1 else plain(", ".join(*listed.values()))
             axes.set(title=plain(title), ylabel=f"{label} (%)", xlabel="training steps")
-            give_room(axes)
             axes.locator_params(axis="x", integer=True, nbins=5)
         add_legend(figure, grid, ERROR)
 
@@ -142,7 +133,7 @@ def curve(runs: Sequence[Run], metrics: Metrics) -> tuple[Floats, Floats, Floats
     scores = [
         {
             step: mean
-            for step, sets in evaluated(run, "evaluation").items()
+            for step, sets in run.evaluated("evaluation").items()
             if not math.isnan(mean := average(scores_at(sets, metrics), metrics))
         }
         for run in runs
@@ -169,13 +160,8 @@ def reliability_figure(arms: Sequence[str], sets: Diagrams) -> dict[str, bytes]:
         for axes, (name, of_set) in zip(grid, sets.items(), strict=True):
             axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":")
             for arm, seeds in of_set.items():
-                confidence, right, answers = pool_bins(seeds)
-                place = arms.index(arm)
-                draw_line(axes, place, confidence, right, None, marker="", label=plain(title_of(arm)))
-                # A marker's area is the share of the answers.
-                colour, marker, _ = STYLES[place % len(STYLES)]
-                sizes = 4 + 60 * answers / answers.sum()
-                axes.scatter(confidence, right, s=sizes, color=colour, marker=marker)
+                confidence, right, _ = pool_bins(seeds)
+                draw_line(axes, arms.index(arm), confidence, right, None, label=plain(title_of(arm)))
             axes.set(title=plain(name), xlabel="confidence", ylabel="share of right answers", aspect="equal")
         add_legend(figure, grid)
 

@@ -21,6 +21,8 @@ State = Literal["done", "running", "failed", "missing"]
 Split = Literal["evaluation", "held_out"]
 Metrics = Mapping[str, tuple[str, ...]]
 """Evaluation set -> its metrics, in the order in which they are printed."""
+Sets = Mapping[str, Mapping[str, float]]
+"""Evaluation set, or of held-out examples the training task -> metric -> percent; nan where undefined."""
 
 T = TypeVar("T")
 
@@ -33,16 +35,6 @@ def title_of(arm: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The scores of one set of examples at one step."""
-
-    name: str  # the evaluation set; of held-out examples, the training task
-    split: Split  # `held_out`: training examples that were set aside
-    step: int  # training steps done
-    metrics: Mapping[str, float]  # in percent, higher is better; nan where undefined
-
-
-@dataclass(frozen=True, kw_only=True)
 class Run:
     """One arm trained from one seed."""
 
@@ -52,7 +44,7 @@ class Run:
     train_seconds: float | None = None  # evaluation left out
     warnings: tuple[str, ...] = ()
     error: str | None = None  # why it failed
-    evaluations: tuple[Evaluation, ...] = ()  # ordered by step
+    evaluations: Mapping[Split, Mapping[int, Sets]] = field(default_factory=dict)  # by training step, rising
 
     @property
     def title(self) -> str:
@@ -62,7 +54,11 @@ class Run:
     @property
     def evaluated_steps(self) -> tuple[int, ...]:
         """The steps of training after which an evaluation set was scored; step 0 is before training."""
-        return tuple(sorted({e.step for e in self.evaluations if e.split == "evaluation" and e.step > 0}))
+        return tuple(step for step in self.evaluated("evaluation") if step > 0)
+
+    def evaluated(self, split: Split) -> Mapping[int, Sets]:
+        """Gives the scores of test examples, or of training examples that were held out, by step."""
+        return self.evaluations.get(split, {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,14 +185,19 @@ def read_run(directory: Path, arm: str, seed: int, metrics: Metrics) -> Run:
         return Run(arm=arm, seed=seed, state="missing")
     status = parse(file.read_bytes(), file)
     # A resumed run may score a step again, and then the later line counts.
-    found: dict[tuple[str, str, int], Evaluation] = {}
+    found: dict[Split, dict[int, dict[str, Mapping[str, float]]]] = {"evaluation": {}, "held_out": {}}
     scores = folder / "eval"
     for scored in sorted(scores.rglob("*.jsonl")):
         name = scored.relative_to(scores).with_suffix("").as_posix()
         for place, record in enumerate(read_log(scored), start=1):
             with reading(f"{scored}, line {place}"):
-                one = _evaluation(record, name, metrics.get(name, ()))
-                found[name, one.split, one.step] = one
+                values, by_step = take(record, "metrics", dict), found.get(record["split"])
+                if by_step is None:
+                    raise ValueError(f"'split' must be evaluation or held_out, not {record['split']!r}")
+                if missing := [metric for metric in metrics.get(name, ()) if metric not in values]:
+                    raise ValueError(f"'metrics' lacks {missing[0]!r}, which experiment.json lists")
+                sets = by_step.setdefault(take(record, "step", int), {})
+                sets[name] = {metric: number(values, metric) for metric in values}
     with reading(file):
         if status["state"] not in ("done", "running", "failed"):
             raise ValueError(f"'state' must be done, running or failed, not {status['state']!r}")
@@ -207,19 +208,8 @@ def read_run(directory: Path, arm: str, seed: int, metrics: Metrics) -> Run:
             train_seconds=None if status.get("train_seconds") is None else number(status, "train_seconds"),
             warnings=tuple(map(str, status.get("warnings", ()))),
             error=None if status.get("error") is None else str(status["error"]),
-            evaluations=tuple(sorted(found.values(), key=lambda evaluation: evaluation.step)),
+            evaluations={split: dict(sorted(by_step.items())) for split, by_step in found.items()},
         )
-
-
-def _evaluation(record: Mapping[str, Any], name: str, listed: tuple[str, ...]) -> Evaluation:
-    split, values = record["split"], take(record, "metrics", dict)
-    if split not in ("evaluation", "held_out"):
-        raise ValueError(f"'split' must be evaluation or held_out, not {split!r}")
-    for metric in listed:
-        if metric not in values:
-            raise ValueError(f"'metrics' lacks {metric!r}, which experiment.json lists")
-    metrics = {metric: number(values, metric) for metric in values}
-    return Evaluation(name=name, split=split, step=take(record, "step", int), metrics=metrics)
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
 from statistics import fmean
 
 import numpy as np
 
-from lowland.report.runs import Metrics, Run, Split
+from lowland.report.runs import Metrics, Run, Sets
 
 AVERAGE = "average"  # stands for an evaluation set where a score is the average over all
 Key = tuple[str, str]  # evaluation set and metric
 Scores = dict[Key, float]  # in percent; nan where the run has none
-Sets = Mapping[str, Mapping[str, float]]  # evaluation set -> metric -> percent
 
 
 class Selection(enum.Enum):
@@ -49,15 +47,6 @@ def keys_of(metrics: Metrics) -> list[Key]:
     return [(name, metric) for name, listed in metrics.items() for metric in listed]
 
 
-def evaluated(run: Run, split: Split) -> dict[int, Sets]:
-    """Gives a run's evaluations by step."""
-    found: dict[int, dict[str, Mapping[str, float]]] = {}
-    for one in run.evaluations:
-        if one.split == split and one.metrics:
-            found.setdefault(one.step, {})[one.name] = one.metrics
-    return dict(found)
-
-
 def scores_at(sets: Sets, metrics: Metrics) -> Scores:
     """Gives the scores of a step, nan for what was not evaluated there."""
     return {(name, key): sets.get(name, {}).get(key, math.nan) for name, key in keys_of(metrics)}
@@ -70,7 +59,7 @@ def score_run(run: Run, metrics: Metrics, selection: Selection) -> tuple[Scores,
     """
     at = {
         step: scores_at(sets, metrics)
-        for step, sets in evaluated(run, "evaluation").items()
+        for step, sets in run.evaluated("evaluation").items()
         if step > 0 and sets.keys() & metrics.keys()
     }
     if not at:
@@ -87,18 +76,12 @@ def _held_out_step(run: Run, steps: set[int]) -> int | None:
 
     An undefined metric makes a step the worst, and a step without all tasks that have scores does not count.
     """
-    by_step = {step: sets for step, sets in sorted(evaluated(run, "held_out").items()) if step in steps}
+    by_step = {step: sets for step, sets in run.evaluated("held_out").items() if step in steps}
     tasks = {task for sets in by_step.values() for task in sets}
-    means = {
-        step: float(np.mean([np.mean(list(metrics.values())) for metrics in sets.values()]))
-        for step, sets in by_step.items()
-        if sets.keys() == tasks
-    }
+    means = {step: mean_score(sets) for step, sets in by_step.items() if sets.keys() == tasks}
     # max() keeps the first of equals, and the steps are in order. Rounding keeps two steps
     # that are equal but for the order of a sum from being told apart.
-    return max(
-        means, key=lambda step: -math.inf if math.isnan(means[step]) else round(means[step], 9), default=None
-    )
+    return max(means, key=lambda step: round(means[step], 9), default=None)
 
 
 def mean_score(sets: Sets) -> float:

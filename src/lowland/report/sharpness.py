@@ -11,7 +11,7 @@ from lowland.errors import UserError
 from lowland.report.comparison import against_first
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.runs import parse, reading, take, title_of
-from lowland.report.tables import DIFFERENCE, NONE, difference_cell, paired_record
+from lowland.report.tables import DIFFERENCE, NONE, difference_cell, interval_record
 from lowland.report.words import spread
 from lowland.report.write import Written, write_together
 
@@ -79,7 +79,7 @@ def _table(split: str, reference: str, records: Sequence[Record]) -> Table:
             if n:
                 verdict = VERDICTS[compared[arm].sign] if sharpness and n > 1 else ""
                 cells = [difference_cell(compared[arm], ".3g"), str(n), verdict]
-                about |= paired_record(compared[arm]) | {"verdict": verdict}
+                about |= interval_record(compared[arm]) | {"seeds": n, "verdict": verdict}
             rows.append(((what, title_of(arm), spread(summary, ".3g"), *cells), about))
     note = f"Mean ± standard deviation over seeds. Difference: minus {title_of(reference)}, paired by seed."
     heads = f"Measure, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,77 +14,66 @@ from lowland.report.outcomes import Outcomes
 from lowland.report.points import flatten, settings_of
 from lowland.report.runs import Experiment, read_log, title_of
 from lowland.report.words import duration, signed, spread
-from lowland.statistics import PairedComparison, summarize
+from lowland.statistics import CrossedInterval, PairedComparison, summarize
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
 
 
 def score_table(comparison: Comparison, scored: Scored) -> Table:
-    """Makes the table of scores under one selection: a row for every set, metric and arm, averages first."""
-    way = scored.selection
-    rows: list[Row] = []
-    for one in scored.rows:
-        about = {"selection": way.value, "evaluation_set": one.evaluation_set, "metric": one.metric}
-        rows += _arm_rows(one, one.metric, about)
-    return make_table(
-        f"scores-{way.value}",
-        f"Scores in percent: {way.label}",
-        f"Evaluation set, Metric, Arm, >Score, >{DIFFERENCE}, >Seeds, Verdict",
-        rows,
-        _notes(scored.rows, comparison.experiment.reference),
-    )
+    """Makes the table of scores under one selection, averages first."""
+    way, notes = scored.selection, _notes(scored.rows, comparison.experiment.reference)
+    title = f"Scores in percent: {way.label}"
+    return _measured_table(f"scores-{way.value}", title, "Metric", "Score", scored.rows, notes)
 
 
 def outcome_table(outcomes: Outcomes, scored: Scored, name: str) -> Table:
-    """Makes the table of outcomes: a row for each set, outcome and arm."""
-    rows: list[Row] = []
-    for one in outcomes.rows:
-        unit, better = one.outcome.unit, one.outcome.better
-        about: dict[str, Value] = {"evaluation_set": one.evaluation_set, "outcome": one.metric}
-        about |= {"unit": unit, "better": better, "margin": one.outcome.margin}
-        rows += _arm_rows(one, f"{one.metric} ({unit})" if unit else one.metric, about)
-    return make_table(
-        name,
-        f"Outcomes beside the score: {scored.selection.label}",
-        f"Evaluation set, Outcome, Arm, >Value, >{DIFFERENCE}, >Seeds, Verdict",
-        rows,
-        [
-            "Lower is better for losses, Brier score, calibration error and forgetting. The verdicts are "
-            "Holm's, among those after rounding and among all others: if the arms do not differ at all, one "
-            "or more of either is better or worse in at most 5% of experiments."
-        ],
+    """Makes the table of outcomes."""
+    note = (
+        "Lower is better for losses, Brier score, calibration error and forgetting. The verdicts are "
+        "Holm's, among those after rounding and among all others: if the arms do not differ at all, one "
+        "or more of either is better or worse in at most 5% of experiments."
     )
+    title = f"Outcomes beside the score: {scored.selection.label}"
+    return _measured_table(name, title, "Outcome", "Value", outcomes.rows, [note])
 
 
-def _arm_rows(measured: Measured, head: str, about: Mapping[str, Value]) -> Iterator[Row]:
-    """Writes what was measured: the reference first, then each arm compared with it."""
-    # Points are told with one decimal; losses, Brier scores and the like move in hundredths.
-    form = ".3f" if measured.outcome.margin < 0.1 else ".1f"
-    for arm, summary in measured.arms.items():
-        cells = [measured.evaluation_set, head, title_of(arm), spread(summary, form)]
-        record = {**about, "arm": arm, "mean": summary.mean, "sd": summary.sd, "n": summary.n}
-        verdict = measured.verdicts.get(arm)
+def _measured_table(
+    name: str, title: str, what: str, value: str, measured: Sequence[Measured], notes: Sequence[str]
+) -> Table:
+    """Makes a row for every set, outcome and arm: the reference first, then each arm compared with it."""
+    rows: list[Row] = []
+    for one, arm in ((each, arm) for each in measured for arm in each.arms):
+        # Points are told with one decimal; losses, Brier scores and the like move in hundredths.
+        outcome, form = one.outcome, ".3f" if one.outcome.margin < 0.1 else ".1f"
+        summary, verdict = one.arms[arm], one.verdicts.get(arm)
+        head = f"{outcome.name} ({outcome.unit})" if outcome.unit and what == "Outcome" else outcome.name
+        cells = [one.evaluation_set, head, title_of(arm), spread(summary, form)]
+        record: dict[str, Value] = {"evaluation_set": one.evaluation_set, what.lower(): outcome.name}
+        record |= {"unit": outcome.unit, "better": outcome.better, "margin": outcome.margin}
+        record |= {"arm": arm, "mean": summary.mean, "sd": summary.sd, "n": summary.n}
         if verdict is None:
             cells += [NONE, str(summary.n), NONE]
         else:
             paired = verdict.comparison
             cells += [difference_cell(paired, form), str(paired.n), verdict.words]
-            record |= paired_record(paired) | {"verdict": verdict.kind.value, "p_adjusted": verdict.p}
-        yield tuple(cells), record
+            record |= interval_record(paired) | {"seeds": paired.n}
+            record |= {"verdict": verdict.kind.value, "p_adjusted": verdict.p}
+        rows.append((tuple(cells), record))
+    heads = f"Evaluation set, {what}, Arm, >{value}, >{DIFFERENCE}, >Seeds, Verdict"
+    return make_table(name, title, heads, rows, notes)
 
 
-def difference_cell(paired: PairedComparison, form: str = ".1f") -> str:
+def difference_cell(found: PairedComparison | CrossedInterval, form: str = ".1f") -> str:
     """Writes a difference with its interval; with one decimal, or more where that would show 0."""
     write = signed if form == ".1f" else f"{{:+{form}}}".format
-    interval = f" ({write(paired.low)} to {write(paired.high)})" if math.isfinite(paired.low) else ""
-    return write(paired.difference) + interval if paired.n else NONE
+    interval = f" ({write(found.low)} to {write(found.high)})" if math.isfinite(found.low) else ""
+    return NONE if math.isnan(found.difference) else write(found.difference) + interval
 
 
-def paired_record(paired: PairedComparison) -> dict[str, Value]:
-    """Returns a comparison's figures in full precision."""
-    ends = {"interval_low": paired.low, "interval_high": paired.high}
-    return {"difference": paired.difference, **ends, "seeds": paired.n}
+def interval_record(found: PairedComparison | CrossedInterval) -> dict[str, Value]:
+    """Returns a difference and its interval in full precision."""
+    return {"difference": found.difference, "interval_low": found.low, "interval_high": found.high}
 
 
 def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
@@ -136,26 +125,15 @@ def cost_table(comparison: Comparison) -> Table:
 def beyond_table(sets: Sequence[AnsweredSet]) -> Table:
     """Makes the table of differences on other test examples of the kind, and of examples that flip."""
     rows: list[Row] = []
-    for examples, arm in ((one, arm) for one in sets for arm in one.others):
-        if (interval := examples.interval(arm)) is None:
-            continue
-        ends = [signed(end) for end in (interval.difference, interval.low, interval.high)]
-        gained, lost = (float(flipped.sum(1).mean()) for flipped in examples.flips(arm))
-        record: dict[str, Value] = {
-            "evaluation_set": examples.name,
-            "metric": examples.metric,
-            "arm": arm,
-            "difference": interval.difference,
-            "interval_low": interval.low,
-            "interval_high": interval.high,
-            "gained_per_seed": gained,
-            "lost_per_seed": lost,
-            "seeds": interval.seeds,
-            "examples": interval.examples,
-        }
-        figures = (f"{ends[0]} ({ends[1]} to {ends[2]})", f"{gained:.1f}", f"{lost:.1f}")
-        size = f"{interval.seeds} × {interval.examples}"
-        rows.append(((examples.name, examples.metric, title_of(arm), *figures, size), record))
+    for one, arm in ((each, arm) for each in sets for arm in each.others):
+        if (interval := one.interval(arm)) is not None:
+            gained, lost = (float(flipped.sum(1).mean()) for flipped in one.flips(arm))
+            seeds, examples = one.right[arm].shape
+            record: dict[str, Value] = {"evaluation_set": one.name, "metric": one.metric, "arm": arm}
+            record |= interval_record(interval)
+            record |= {"gained_per_seed": gained, "lost_per_seed": lost, "seeds": seeds, "examples": examples}
+            flips = (f"{gained:.1f}", f"{lost:.1f}", f"{seeds} × {examples}")
+            rows.append(((one.name, one.metric, title_of(arm), difference_cell(interval), *flips), record))
     reference = title_of(sets[0].reference) if sets else ""
     return make_table(
         "beyond",
@@ -203,17 +181,16 @@ def sam_table(experiment: Experiment) -> Table:
         rho = settings_of(experiment, arm).get("sam.rho")
         figures: dict[str, list[float]] = {"radius": [], "cosine": [], "cosine_at_end": [], "moved": []}
         runs = 0
-        for seed in experiment.seeds:
-            folder = experiment.folder(arm, seed)
+        for folder in (experiment.folder(arm, seed) for seed in experiment.seeds):
             lines = [line for name in ("sam", "train") for line in read_log(folder / f"{name}.jsonl")]
             found = {key: [v for line in lines if isinstance(v := line.get(key), float)] for key in figures}
-            runs += bool(found["radius"])
             found["cosine_at_end"] = found["cosine"][-1:]
+            runs += bool(found["radius"])
             figures = {key: values + found[key] for key, values in figures.items()}
         if runs:
-            medians = {key: float(np.median(v)) if v else math.nan for key, v in figures.items()}
-            forms = zip(medians.values(), ("{:.3g}", "{:.3g}", "{:.3g}", "{:.0%}"), strict=True)
-            texts = [NONE if math.isnan(value) else form.format(value) for value, form in forms]
+            medians = {key: float(np.median(values or [math.nan])) for key, values in figures.items()}
+            forms = {"moved": ".0%"}
+            texts = (NONE if math.isnan(v) else f"{v:{forms.get(key, '.3g')}}" for key, v in medians.items())
             record: dict[str, Value] = {"arm": arm, "rho": rho, **medians, "runs": runs}
             rows.append(((title_of(arm), str(rho), *texts, str(runs)), record))
     return make_table(

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from lowland.config.experiment import RunConfig
 from lowland.evaluate import evaluate_sets, write_predictions
 from lowland.models.save import save_model, weights_sha256
-from lowland.report.selection import Sets, mean_score
+from lowland.report.runs import Sets
+from lowland.report.selection import mean_score
 from lowland.runs.directory import RunDirectory
 from lowland.runs.examples import Parts
 from lowland.runs.guard import StopRequest
