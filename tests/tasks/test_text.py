@@ -151,20 +151,6 @@ def test_wsc_scores_whether_the_candidate_was_named() -> None:
     assert score(task, targets, ["ball", "Bob", "Tom", ""], labels=[1, 0, 0, 0]) == {"accuracy": 75.0}
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("superglue/wsc", {}),
-        ("superglue/multirc", {}),
-        ("superglue/record", {"ids": [{"passage": 1, "query": 1}]}),
-    ],
-)
-def test_missing_companions_of_a_score_are_refused(name: str, arguments: dict[str, Any]) -> None:
-    """A task that scores by groups, answers or labels says so when they are not given."""
-    with pytest.raises(ValueError, match="scored with"):
-        score(get_task(name), ["True"], ["True"], **arguments)
-
-
 def test_lengths_and_targets_are_checked() -> None:
     """Too few predictions, unknown targets and no examples are errors, never a wrong number."""
     task = get_task("glue/sst2")

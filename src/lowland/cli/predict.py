@@ -74,8 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.model, usage, getattr(arguments, "template", None), getattr(arguments, "task", None)
     )
     rows = writer.read(source)
-    for sentence in writer.notes:
-        note(f"Warning: {sentence}")
     if any(field in row.row for row in rows):
         raise UserError(f"{source} has a field {field!r} already. Name the new one with --field NAME.")
 

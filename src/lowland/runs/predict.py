@@ -42,16 +42,12 @@ class InputWriter:
         template: A template, such as `review: {text}`.
         task: Name of a registered task.
 
-    Attributes:
-        notes: What is read in another way than a file's suffix says.
-
     Raises:
         UserError: If the template is wrong, the task unknown, or neither known.
     """
 
     def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
         self._usage = usage
-        self.notes: list[str] = []
         self._trained = [name for name in usage.tasks if name in task_names()] if usage else []
         if template is None and task is None and usage is not None:
             template = usage.template
@@ -73,7 +69,7 @@ class InputWriter:
         """
         rows = []
         wanted = self.template.fields if self.template is not None else ()
-        for number, row in read_rows(path, wanted=wanted, notes=self.notes):
+        for number, row in read_rows(path, wanted=wanted):
             try:
                 if self.template is not None:
                     inputs: tuple[str, ...] = (self.template.fill(row),)

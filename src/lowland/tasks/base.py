@@ -129,7 +129,6 @@ class Task:
         carried: Gives the training and the evaluation rows of a task that the package carries.
         sample_row: A short made-up row in the official format, for showing the task without its data.
         classes: The class words, where every target is one.
-        companions: Fields that examples must have to be scored (`ids`, `answers`, `label`).
         exchanges: Whether a wrong target can be another example's, where there are no classes.
         evaluated: Whether a mixture evaluates it; T5 only trains on DPR, beside WSC.
         drops_rows: Whether the task leaves out rows by its rules (WSC trains on true rows only).
@@ -146,7 +145,6 @@ class Task:
     carried: Callable[[], tuple[Sequence[Row], Sequence[Row]]] | None = None
     sample_row: Row | None = None
     classes: tuple[str, ...] = ()
-    companions: tuple[str, ...] = ()
     exchanges: bool = False
     evaluated: bool = True
     drops_rows: bool = False
@@ -188,7 +186,4 @@ class Task:
             raise ValueError(f"{self.name} has no examples to score.")
         if len(examples) != len(predictions):
             raise ValueError(f"Got {len(examples)} targets and {len(predictions)} predictions.")
-        for name in self.companions:
-            if any(getattr(example, name) is None for example in examples):
-                raise ValueError(f"{self.name} is scored with {', '.join(self.companions)} of each example.")
         return self.scorer(examples, predictions)

@@ -25,24 +25,9 @@ SPLIT_SEED = 0
 class CustomTask(Task):
     """Fine-tuning data of the user's own.
 
-    Args:
-        name: The name under which results are stored.
-        train: Training file: `.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet` (see `lowland.tasks.rows`);
-            `None` for a task that is for evaluation only.
-        evaluation: Evaluation file, which may be of another kind; `None` for a part of the training file.
-        input_template: Writes the input, for example `review: {text}`.
-        target_template: Writes the target, for example `{label}`.
-        metrics: Names of `lowland.metrics.metric_names()`; accuracy where none is given.
-        answers: The field that holds all right answers of a question: a list of texts in JSON, or texts
-            with `|` between them. Without it the target is the one right answer.
-        positive: The class that `f1` is of; the one that sorts last by default.
-        classes: Classes that targets can have beside those in the files: of a model that was trained before.
-        split: The fraction of the training file that is for evaluation, where there is no other file. The
-            rows are the same for every seed, and those with the same input stay together.
-        skip_empty: Whether rows with an empty target are left out; otherwise they are an error.
-
-    Raises:
-        UserError: If a template or a metric is wrong, or two metrics write a number of the same name.
+    `lowland.config.data.CustomData` says what the arguments mean. `classes` are those that targets can have
+    beside those in the files, of a model that was trained before; with `split`, the rows for evaluation are
+    the same for every seed, and those with the same input stay together.
     """
 
     def __init__(
@@ -102,11 +87,7 @@ class CustomTask(Task):
         return list(dict.fromkeys(limit for limit in found if limit is not None))
 
     def load(self, source: Source | None = None) -> TaskData:
-        """Reads both files, or the evaluation file where there is no other.
-
-        Raises:
-            UserError: If a file is missing, malformed or empty, or does not suit the metrics.
-        """
+        """Reads both files, or the evaluation file where there is no other, and checks their targets."""
         warnings: list[str] = []
         train = [] if self.train is None else self._read(self.train, "train", warnings)
         if self.evaluation is not None:
@@ -169,7 +150,7 @@ class CustomTask(Task):
         wanted += [] if self.answers is None else [self.answers]
         examples: list[Example] = []
         rows = 0
-        for number, row in read_rows(path, wanted=tuple(dict.fromkeys(wanted)), notes=warnings):
+        for number, row in read_rows(path, wanted=tuple(dict.fromkeys(wanted))):
             rows += 1
             try:
                 examples += self.examples(row, split)

@@ -176,7 +176,7 @@ class Template:
             if name is not None:
                 value = find(row, name)
                 if isinstance(value, float) and not math.isfinite(value):
-                    raise UserError(f"the field {name!r} is a number that is too large; write it as text.")
+                    raise UserError(f"the field {name!r} is {value}, not a finite number; write it as text.")
                 if not isinstance(value, (str, int, float)):
                     raise wrong(name, "text or a number", value)
                 pieces.append(str(value))

@@ -19,14 +19,13 @@ FALSE_TRUE = ("False", "True")
 
 def multirc(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes MultiRC: is an answer to a question about a paragraph right? One example for every answer."""
-    options: Any = {"metrics": ("f1", "exact_match"), "classes": FALSE_TRUE, "companions": ("ids",)}
+    options: Any = {"metrics": ("f1", "exact_match"), "classes": FALSE_TRUE}
     return Task(write=_write_multirc, scorer=_score_multirc, **options, **common)
 
 
 def record(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes ReCoRD: which entity fills the gap in a query? One example for every right entity."""
-    options: Any = {"metrics": ("em", "f1"), "companions": ("ids", "answers")}
-    return Task(write=_write_record, scorer=_score_record, **options, **common)
+    return Task(metrics=("em", "f1"), write=_write_record, scorer=_score_record, **common)
 
 
 def _write_multirc(row: Row, split: str) -> list[Example]:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lowland.errors import UserError
 from lowland.tasks import fields
@@ -28,7 +28,7 @@ from lowland.tasks.base import Row
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
-MARKS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+MARKS = ",;\t|"
 """What can stand between the fields of a table."""
 
 INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
@@ -52,7 +52,6 @@ def read_rows(
     quoted: bool | None = None,
     short_rows: list[int] | None = None,
     wanted: Sequence[str] = (),
-    notes: list[str] | None = None,
 ) -> Iterator[tuple[int, Row]]:
     """Reads a file of rows by its suffix, each with the number that `place` takes.
 
@@ -62,7 +61,6 @@ def read_rows(
         quoted: Whether fields of a table may be in quotes; in CSV they may.
         short_rows: Where given, lines of a table that lack fields are listed here; else they are an error.
         wanted: Columns that a table must have, which tell what stands between its fields.
-        notes: Where a sentence is added if that is not what the suffix says.
 
     Raises:
         UserError: If the file cannot be read, is empty or malformed; the message names the place.
@@ -73,25 +71,20 @@ def read_rows(
     elif kind in (".json", ".jsonl"):
         rows = _json_rows(path, kind == ".jsonl")
     elif kind in (".csv", ".tsv"):
-        quoted, notes = quoted if quoted is not None else kind == ".csv", [] if notes is None else notes
-        rows = _table_rows(path, columns, quoted, short_rows, wanted, notes)
+        quoted = quoted if quoted is not None else kind == ".csv"
+        rows = _table_rows(path, columns, quoted, short_rows, wanted)
     else:
-        raise unknown_suffix(path, SUFFIXES)
+        what = f"has the suffix {path.suffix!r}" if path.suffix else "has no suffix"
+        raise UserError(
+            f"{path} {'is a folder' if path.is_dir() else what}; rows are read from "
+            f"{', '.join(SUFFIXES[:-1])} and {SUFFIXES[-1]} files, packed ones from .csv.gz and so on. Save "
+            "a spreadsheet as CSV, and unpack other archives."
+        )
     number = None
     for number, row in rows:
         yield number, row
     if number is None:
         raise UserError(f"{path} is empty: it holds no rows.")
-
-
-def unknown_suffix(path: Path, known: Sequence[str]) -> UserError:
-    """Builds the error for a file whose suffix says nothing that can be read."""
-    what = f"has the suffix {path.suffix!r}" if path.suffix else "has no suffix"
-    listed = f"{', '.join(known[:-1])} and {known[-1]}"
-    return UserError(
-        f"{path} {'is a folder' if path.is_dir() else what}; rows are read from {listed} files, packed ones "
-        "from .csv.gz and so on. Save a spreadsheet as CSV, and unpack other archives."
-    )
 
 
 def task_name(path: str | Path) -> str:
@@ -175,29 +168,11 @@ def _items(path: Path, document: Any) -> list[Any]:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
+        value = json.loads(text)
         if "\\ud" in text.lower():  # an escape can name half a character, which no file can hold
             json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except RecursionError:
-        reason = "lists or objects are nested too deeply"
-    except UnicodeEncodeError:
-        reason = "a \\u escape names half a character, a lone surrogate"
-    except ValueError as error:
-        reason = str(error)
-    raise UserError(f"{where}: not valid JSON ({reason}).")
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number; write null, or leave the row out")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the field {double!r} occurs more than once in one object")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not valid JSON ({error}).") from None
     return value
 
 
@@ -207,14 +182,12 @@ def _table_rows(
     quoted: bool,
     short_rows: list[int] | None,
     wanted: Sequence[str],
-    notes: list[str],
 ) -> Iterator[tuple[int, Row]]:
     text = read_text(path)
     mark = "," if kind_of(path) == ".csv" else "\t"
     head = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
     best = max((mark, *MARKS), key=lambda mark: len({*wanted} & {*_names(head, mark)}))
     if best != mark and columns is None:
-        notes.append(f"{path} has {MARKS[best]} between its fields, not {MARKS[mark]}, and is read that way.")
         mark, quoted = best, True
     csv.field_size_limit(2**31 - 1)  # the default refuses fields of more than 128 KiB
     reader = csv.reader(

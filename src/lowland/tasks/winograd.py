@@ -39,14 +39,12 @@ _SPECIAL_ENDS = {
 
 def wsc(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes WSC: trained on rows whose candidate is the referent, scored by whether the model names it."""
-    options: Any = {"metrics": ("accuracy",), "companions": ("label",), "drops_rows": True}
-    return Task(write=_write_wsc, scorer=score_referents, **options, **common)
+    return Task(metrics=("accuracy",), write=_write_wsc, scorer=score_referents, drops_rows=True, **common)
 
 
 def wnli(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes WNLI, for evaluation only: aligning two sentences finds pronoun and candidate."""
-    options: Any = {"metrics": ("accuracy",), "companions": ("label",)}
-    return Task(write=_write_wnli, scorer=score_referents, **options, **common)
+    return Task(metrics=("accuracy",), write=_write_wnli, scorer=score_referents, **common)
 
 
 def dpr(entry: Mapping[str, Any], *, data: DataSet, **common: Any) -> Task:
