@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from lowland import SAMConfig, SAMGradient
 from lowland.config.arms import read_arms
 from lowland.train.average import Average
-from lowland.train.gradients import build_gradient
+from lowland.train.loop import build_gradient
 from lowland.train.optimizers import build_optimizer
 from lowland.train.settings import TrainSettings
 

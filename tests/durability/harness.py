@@ -15,11 +15,11 @@ from tests.cli.command import write_rows
 from tests.conftest import ROOT
 from transformers import ByT5Tokenizer, T5Config
 
-from lowland.files import check_sums
+from lowland.files import DamagedError, check_sums
 from lowland.models.head import build_model
 from lowland.models.load import quiet_transformers
 from lowland.runs.directory import RunDirectory
-from lowland.train.state import DamagedStateError, read_values
+from lowland.train.state import read_values
 
 TIMES = {"train_seconds", "evaluation_seconds", "started", "finished", "created", "seconds"}
 """What may differ between equal runs."""
@@ -247,7 +247,7 @@ def _newest(run: RunDirectory) -> tuple[int, Any] | None:
     for folder in run.states():
         try:
             return int(folder.name.removeprefix("step-")), read_values(folder)["caller"]["values"].get("best")
-        except DamagedStateError as error:
+        except DamagedError as error:
             raise AssertionError(f"A kill left a damaged state: {error}") from None
     return None
 

@@ -13,7 +13,7 @@ from tests.durability.harness import Machine, differences, picture
 
 from lowland.files import SUMS, DamagedError, check_sums, write_sums
 from lowland.models.load import load_model
-from lowland.train.state import DamagedStateError, read_values
+from lowland.train.state import read_values
 
 DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "one bit": lambda whole, chance: _flip(whole, chance, 1),
@@ -76,7 +76,7 @@ def test_every_damage_to_a_state_is_found(interrupted: Path) -> None:
     state = interrupted / "sam-seed0" / "states" / "step-4"
     cases = 0
     for path in damaged_files(state, 30):
-        with pytest.raises(DamagedStateError, match=path.name):
+        with pytest.raises(DamagedError, match=path.name):
             read_values(state)
         cases += 1
     read_values(state)

@@ -7,7 +7,7 @@ from tests.sam.toys import mlp
 
 from lowland import SAM, SAMConfig, StandardGradient
 from lowland.errors import UserError
-from lowland.train.gradients import build_gradient
+from lowland.train.loop import build_gradient
 from lowland.train.settings import TrainSettings
 
 

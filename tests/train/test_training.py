@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from lowland import SAM
 from lowland.errors import UserError
+from lowland.files import DamagedError
 from lowland.models.head import build_model
 from lowland.models.save import weights_sha256
 from lowland.sam import SAMConfig
@@ -32,7 +33,7 @@ from lowland.train.machine import keep_freed_memory
 from lowland.train.optimizers import build_optimizer
 from lowland.train.seeds import seed_dropout
 from lowland.train.settings import TrainSettings
-from lowland.train.state import DamagedStateError, read_values
+from lowland.train.state import read_values
 
 
 class NumberedBatches:
@@ -271,7 +272,7 @@ def test_a_flipped_bit_is_found(saved: Path, data: st.DataObject) -> None:
         damaged = bytearray(whole[:position])
     try:
         path.write_bytes(damaged)
-        with pytest.raises(DamagedStateError):
+        with pytest.raises(DamagedError):
             read_values(saved)
     finally:
         path.write_bytes(whole)
@@ -283,7 +284,7 @@ def test_a_missing_file_is_found(saved: Path, tmp_path: Path, name: str) -> None
     """A state of which a file is missing is refused, and the message names the file."""
     moved = (saved / name).rename(tmp_path / name)
     try:
-        with pytest.raises(DamagedStateError, match=name):
+        with pytest.raises(DamagedError, match=name):
             read_values(saved)
     finally:
         moved.rename(saved / name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
@@ -23,8 +22,8 @@ PAIRED = {
 """Trainers and collators, of TRL and LLaMA-Factory, whose batches are [all chosen, all rejected]."""
 
 
-class Examples(ABC):
-    """A micro-batch whose examples are not its rows; see `SAMTrainerMixin.sam_examples`.
+class Examples:
+    """A micro-batch whose examples are not its rows; derive from it a class with `len()` and slices.
 
     Args:
         inputs: What `compute_loss` gets.
@@ -32,14 +31,6 @@ class Examples(ABC):
 
     def __init__(self, inputs: Any) -> None:
         self.inputs = inputs
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Counts the examples."""
-
-    @abstractmethod
-    def __getitem__(self, part: slice) -> Examples:
-        """Takes a range of examples."""
 
 
 class Whole(Examples):

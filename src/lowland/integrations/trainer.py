@@ -1,10 +1,5 @@
 """SAM in Hugging Face's Trainer, and in whatever is derived from it.
 
-    class MyTrainer(lowland.SAMTrainerMixin, Seq2SeqTrainer):
-        pass
-
-    trainer = MyTrainer(model, args, train_dataset=dataset, sam=lowland.SAMConfig(rho=0.05))
-
 The Trainer's own `training_step` runs once for each micro-batch, with all that it does besides: it generates,
 counts, moves to the device, offloads. Only the loss that it asks for is computed later: when the last
 micro-batch of an optimizer step asks for its own. Then one call of the gradient gets them all, since only the

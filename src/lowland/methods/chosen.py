@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +33,7 @@ class Methods:
         past: A direction without an ascent pass.
         rise: What the radius follows.
         logits: The logits' gradients at w.
+        memory: What the next step needs of the steps before.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Methods:
         self.logits = FixedLogits(module) if config.functional else None
         if self.logits is not None:
             replicas.refuse_unfinished("functional=True")
-        self._memory = self.past or self.rise
+        self.memory = self.past or self.rise
 
     def shape(self, w: Sequence[Tensor], g: list[Tensor], optimizer: Optimizer | None) -> None:
         """Makes the direction of the perturbation out of the ascent gradient, in place."""
@@ -86,14 +87,3 @@ class Methods:
         if self.logits is not None:
             self.logits.replay(undo)
         return self.past.insert(rho, undo) if isinstance(self.past, Adversary) else None
-
-    def state_dict(self, named: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        """Gives what the next step needs of the steps before: for most methods, nothing."""
-        return {} if self._memory is None else self._memory.state_dict(named)
-
-    def load_state_dict(self, state: Mapping[str, Tensor], named: Sequence[tuple[str, Tensor]]) -> None:
-        """Goes on from what `state_dict` gave."""
-        if self._memory is not None:
-            self._memory.load_state_dict(state, named)
-        elif state:
-            raise ValueError(f"This gradient has no state, but was given some for {next(iter(state))!r}.")

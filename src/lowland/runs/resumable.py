@@ -17,7 +17,7 @@ from lowland.runs.environment import describe_environment, differences
 from lowland.runs.guard import StopRequest
 from lowland.train.log import StepReport
 from lowland.train.loop import Training, TrainingError
-from lowland.train.state import DamagedStateError, read_values
+from lowland.train.state import read_values
 
 if TYPE_CHECKING:
     from lowland.comparison.progress import ExperimentProgress
@@ -92,7 +92,7 @@ class Resumable:
         for folder in states:
             try:
                 saved = read_values(folder)["caller"]
-            except DamagedStateError as error:
+            except DamagedError as error:
                 self._progress.on_note(f"A saved state is damaged and is not used: {error}")
                 continue
             if saved["settings"] != path.name:

@@ -234,11 +234,15 @@ class SAMGradient(StandardGradient):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Gives what the next step needs of the steps before; of most methods nothing."""
-        return self.methods.state_dict(self.selection.named())
+        memory = self.methods.memory
+        return {} if memory is None else memory.state_dict(self.selection.named())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from what `state_dict` gave; raises a `ValueError` if that is another gradient's."""
-        self.methods.load_state_dict(state, self.selection.named())
+        if self.methods.memory is None:
+            super().load_state_dict(state)
+        else:
+            self.methods.memory.load_state_dict(state, self.selection.named())
 
 
 SAM = SAMGradient

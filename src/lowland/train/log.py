@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lowland.sam import GradientInfo
@@ -47,30 +46,17 @@ class StepReport:
         return "-" if self.loss is None else f"{self.loss:.3f}"
 
 
-def figures(infos: Sequence[GradientInfo]) -> dict[str, Any]:
-    """Gives the fields of a `StepReport` that sum up what the gradients of its steps saw."""
-
-    def mean(values: list[float | Tensor | None]) -> float | None:
-        known = [float(value) for value in values if value is not None]
-        return sum(known) / len(known) if known else None
-
-    last = next((info for info in reversed(infos) if info.points), None)  # step of SAM
-    return {
-        "loss": float(torch.stack([info.loss for info in infos]).mean()) if infos else None,
-        "ascent_loss": mean([info.ascent_loss for info in infos]),
-        "ascent_norm": mean([info.ascent_norm for info in infos]),
-        "radius": None if last is None else last.radius,
-        "moved": None if last is None else last.moved,
-        "cosine": next((info.cosine for info in reversed(infos) if info.cosine is not None), None),
-    }
-
-
-def to_plain(info: GradientInfo) -> dict[str, Any]:
-    """Gives what a gradient saw as JSON values, for a saved state."""
+def seen(info: GradientInfo) -> dict[str, Any]:
+    """Gives what a gradient saw as JSON values."""
     return {key: float(value) if isinstance(value, Tensor) else value for key, value in vars(info).items()}
 
 
-def from_plain(values: dict[str, Any]) -> GradientInfo:
-    """Gives back what `to_plain` was given."""
-    tensors = {key: torch.tensor(values[key]) for key in ("loss", "ascent_loss") if values[key] is not None}
-    return GradientInfo(**{**values, **tensors})
+def figures(infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Gives the fields of a `StepReport` that sum up what the gradients of its steps saw."""
+    means: dict[str, float | None] = {}
+    for name in ("loss", "ascent_loss", "ascent_norm"):
+        known = [info[name] for info in infos if info[name] is not None]
+        means[name] = sum(known) / len(known) if known else None
+    last: dict[str, Any] = next((info for info in reversed(infos) if info["points"]), {})  # a step of SAM
+    cosine = next((info["cosine"] for info in reversed(infos) if info["cosine"] is not None), None)
+    return {**means, "radius": last.get("radius"), "moved": last.get("moved"), "cosine": cosine}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,10 +18,9 @@ from lowland.data import IGNORED
 from lowland.errors import UserError
 from lowland.methods.embeddings import EmbeddingNoise
 from lowland.models.load import checkpoint_layers
-from lowland.sam import GradientInfo, SAMConfig, SAMGradient
+from lowland.sam import SAMConfig, SAMGradient, StandardGradient
 from lowland.train.average import Average
-from lowland.train.gradients import build_gradient
-from lowland.train.log import StepReport, figures, from_plain, to_plain
+from lowland.train.log import StepReport, figures, seen
 from lowland.train.optimizers import build_optimizer, build_schedule
 from lowland.train.settings import TrainSettings
 from lowland.train.state import load_state, save_state, stream_rows, under
@@ -93,7 +93,7 @@ class Training:
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._examples = 0
         self._target_tokens = 0
-        self._infos: list[GradientInfo] = []  # of the steps since the last line of the log
+        self._infos: list[dict[str, Any]] = []  # of the steps since the last line of the log
         self._seconds, self._started = 0.0, time.perf_counter()  # of these steps: before the clock's start
         self._evaluation_due = False
 
@@ -108,7 +108,7 @@ class Training:
             "examples": self._examples,
             "target_tokens": self._target_tokens,
             "batches": self._batches.state_dict(),
-            "infos": [to_plain(info) for info in self._infos],
+            "infos": self._infos,
             "skipped": self.skipped,
             "seconds": self._seconds + time.perf_counter() - self._started,
         }
@@ -133,7 +133,7 @@ class Training:
         self._batches.load_state_dict(own["batches"])
         self.step = own["step"]
         self._examples, self._target_tokens = own["examples"], own["target_tokens"]
-        self._infos = [from_plain(info) for info in own["infos"]]
+        self._infos = own["infos"]
         self.skipped = own["skipped"]
         self._seconds = own["seconds"]
         self._evaluation_due = self._is_evaluated()
@@ -176,7 +176,7 @@ class Training:
             finite = math.isfinite(loss) and math.isfinite(norm)
             if finite:
                 self._optimizer.step()
-                self._infos.append(info)
+                self._infos.append(seen(info))
             else:
                 self._skip_or_stop(batch, loss, norm, rate)
             self._schedule.step()
@@ -245,3 +245,14 @@ def clip(parameters: Sequence[nn.Parameter], most: float) -> float:
         return float(nn.utils.clip_grad_norm_(parameters, most))
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     return float(nn.utils.get_total_norm(gradients))
+
+
+def build_gradient(model: nn.Module, train: TrainSettings, sam: SAMConfig) -> StandardGradient:
+    """Builds what fills `.grad` in the training loop: SAM, or at radius 0 the baseline's gradient."""
+    if sam.rho == 0:
+        return StandardGradient(model, micro_batch_size=train.micro_batch_size)
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # the plan has said it
+            return SAMGradient(model, sam, micro_batch_size=train.micro_batch_size)
+    except ValueError as error:  # patterns that match nothing in this model
+        raise UserError(str(error)) from None

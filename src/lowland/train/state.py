@@ -18,13 +18,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lowland.files import DamagedError, check_sums, sync, system_errors, write_sums
+from lowland.files import check_sums, sync, system_errors, write_sums
 
 WEIGHTS, TENSORS, VALUES = "weights.safetensors", "tensors.safetensors", "state.json"
-
-
-class DamagedStateError(DamagedError):
-    """A saved state is incomplete or was changed; the message says which file."""
 
 
 def save_state(
@@ -87,12 +83,9 @@ def stream_rows() -> dict[str, Tensor]:
 
 
 def read_values(folder: Path) -> dict[str, Any]:
-    """Checks a saved state and reads its values; raises a `DamagedStateError` if a file has changed."""
-    try:
-        check_sums(folder)
-        return dict(json.loads((folder / VALUES).read_text(encoding="utf-8"))["values"])
-    except DamagedError as error:
-        raise DamagedStateError(str(error)) from None
+    """Checks a saved state and reads its values; raises a `DamagedError` if a file has changed."""
+    check_sums(folder)
+    return dict(json.loads((folder / VALUES).read_text(encoding="utf-8"))["values"])
 
 
 def load_state(
