@@ -13,8 +13,7 @@ from tests.sam.toys import SAM, Batch, batch_of, loss_of, mlp
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowland.parameters.preserve import buffers
-from lowland.parameters.undo import Undo
+from lowland.parameters.preserve import Undo, buffers
 
 
 class Tensors(TorchDispatchMode):

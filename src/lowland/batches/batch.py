@@ -3,8 +3,8 @@
 A batch is anything whose first dimension is the example: a tensor or array, a tuple, list, mapping or
 dataclass of such (nested too), a Hugging Face `BatchEncoding`, or an object with `len()` and slicing. A list
 without any tensor in it, such as one of texts, has one example an item, and so has a list of mappings,
-dataclasses or tuples that are not collated. The sequences of a packed batch are its examples; see
-`lowland.batches.packed`.
+dataclasses or tuples that are not collated. The sequences of a packed batch, as TRL's `padding_free` and
+`packing` make it, are its examples: `input_ids` is (1, tokens), and `position_ids` begin again at 0.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from lowland.batches import packed
 
 
 def _columns(batch: Any, top: bool = False) -> list[tuple[str, Any]] | None:
@@ -64,7 +62,7 @@ def _leaves(batch: Any, path: str = "batch") -> Iterator[tuple[str, int]]:
 
 def batch_size(batch: Any) -> int:
     """Counts the examples of a batch: the length of the first dimension that all parts share."""
-    if (found := packed.starts(batch)) is not None:
+    if (found := packed_starts(batch)) is not None:
         return len(found)
     size: int | None = None
     first = ""
@@ -89,9 +87,9 @@ def rows(batch: Any, start: int, stop: int) -> Any:
 
     Tensors are views; values without rows (numbers, strings, `None`, 0-d tensors) stay as they are.
     """
-    if (found := packed.starts(batch)) is not None:
-        bounds = packed.ends(batch, found)
-        return _like(batch, packed.tokens(batch, bounds[start], bounds[stop]))
+    if (found := packed_starts(batch)) is not None:
+        bounds = [*found, batch["position_ids"].shape[1]]
+        return _like(batch, packed_tokens(batch, bounds[start], bounds[stop]))
     return _rows(batch, start, stop, top=True)
 
 
@@ -153,3 +151,53 @@ def target_count(batch: Any) -> Tensor:
     if isinstance(labels, Tensor) and labels.dim() > 1 and not labels.is_floating_point():
         return (labels != -100).sum()
     return torch.tensor(batch_size(batch))
+
+
+def packed_starts(batch: Any) -> list[int] | None:
+    """Finds the first token of each sequence; `None` where the batch is not packed into one row."""
+    if not isinstance(batch, Mapping):
+        return None
+    position_ids = batch.get("position_ids")
+    tokens = batch.get("input_ids", batch.get("inputs_embeds"))
+    if not isinstance(position_ids, Tensor) or not isinstance(tokens, Tensor):
+        return None
+    if position_ids.dim() != 2 or len(position_ids) != 1 or tokens.shape[:2] != position_ids.shape:
+        return None
+    found: list[int] = (position_ids[0] == 0).nonzero().flatten().tolist()
+    if not found or found[0] != 0:
+        return None
+    # Padding at the end has the position 0 in each token, and no target: it belongs to the last sequence.
+    labels, end = batch.get("labels"), position_ids.shape[1]
+    while len(found) > 1 and found[-1] == end - 1 and _no_target(labels, end - 1):
+        end = found.pop()
+    return found
+
+
+def _no_target(labels: Any, token: int) -> bool:
+    return isinstance(labels, Tensor) and labels.dim() == 2 and bool(labels[0, token] == -100)
+
+
+def packed_tokens(batch: Mapping[str, Any], start: int, stop: int) -> dict[str, Any]:
+    """Takes a range of tokens, from where a sequence begins to where one ends, out of a packed batch.
+
+    What has a place for each token is cut; `cu_seq_lens_q`, `max_length_q` and their like are computed anew.
+    """
+    length = batch["position_ids"].shape[1]
+    taken: dict[str, Any] = {}
+    for key, value in batch.items():
+        if key.startswith("cu_seq_lens"):
+            inside = (value >= start) & (value <= stop)
+            taken[key] = value[inside] - start
+        elif isinstance(value, Tensor) and value.dim() > 1 and value.shape[0] == 1:
+            for dim in range(1, value.dim()):  # a mask of (1, 1, tokens, tokens) in two
+                if value.shape[dim] == length and (dim == 1 or value.shape[1] == 1):
+                    value = value.narrow(dim, start, stop - start)
+            taken[key] = value - value[:, :1] if key == "seq_idx" else value
+        else:
+            taken[key] = value
+    for key in taken:
+        lengths = taken.get(key.replace("max_length", "cu_seq_lens"))
+        if key.startswith("max_length") and isinstance(lengths, Tensor):
+            longest = lengths.diff().max()
+            taken[key] = longest.to(taken[key]) if isinstance(taken[key], Tensor) else int(longest)
+    return taken

@@ -1,4 +1,4 @@
-"""Adapters beside a model's weights: LoRA, DoRA and IA3, computed by PEFT."""
+"""Adapters beside a model's weights: LoRA and DoRA, computed by PEFT."""
 
 from __future__ import annotations
 
@@ -119,14 +119,13 @@ def _config(peft: Any, lora: LoRASettings, loaded: LoadedModel) -> Any:
     new = sorted({name.rpartition(".")[0] for name in loaded.fresh})
     new = [name for name in new if not {"classifier", "score"} & set(name.split("."))]
     folder = Path(loaded.name).expanduser()
-    shared = {
-        "task_type": task,
-        "modules_to_save": new or None,
-        "target_modules": "all-linear" if lora.targets == ("all-linear",) else list(lora.targets) or None,
-        "base_model_name_or_path": str(folder.resolve()) if folder.is_dir() else loaded.name,
-    }
-    if lora.kind == "ia3":
-        return peft.IA3Config(**shared)
     return peft.LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, use_dora=lora.dora, **shared
+        task_type=task,
+        modules_to_save=new or None,
+        target_modules="all-linear" if lora.targets == ("all-linear",) else list(lora.targets) or None,
+        base_model_name_or_path=str(folder.resolve()) if folder.is_dir() else loaded.name,
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_dora=lora.dora,
     )

@@ -46,14 +46,12 @@ class Family(ABC):
     """A model with its tokenizer, and all that is particular of models of its kind.
 
     Attributes:
-        name: The name of the family.
-        auto_class: The class of transformers that loads such a model.
         pipeline: The hub's name for what it does, which is also transformers' pipeline where there is one.
         defaults: Settings of training that differ from T5's.
         writes: Whether it writes its answers token by token.
         labels: The labels that it can give; none where it writes, or gives numbers.
         chooses: Whether it answers with the likeliest of a task's labels.
-        notes: What the user should know of the model: what of the checkpoint was set aside.
+        notes: What the user should know of the model.
     """
 
     name: ClassVar[str]

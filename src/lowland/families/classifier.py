@@ -13,7 +13,7 @@ from torch.nn.functional import mse_loss
 from transformers import PreTrainedConfig
 
 from lowland.data import EncodedExample, EncodedSet, collate, encode_texts
-from lowland.data.encode import TokenIds, literal, some_text, tokenize
+from lowland.data.encode import CHUNK, TokenIds, literal
 from lowland.errors import UserError
 from lowland.families.base import Family, Reading, Start
 from lowland.families.head import kind_of, labels_of
@@ -138,22 +138,13 @@ class Classifier(Family):
 
 def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) -> tuple[list[TokenIds], int]:
     """Encodes pairs of texts as the tokenizer puts two together; the longer one is cut first. Counts cuts."""
-    if not pairs:
-        return [], 0
-    text = some_text(tokenizer)
-    bare, whole = tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer(text, text)["input_ids"]
-    places = [place for place in range(len(whole)) if whole[place : place + len(bare)] == bare]
-    before, between = whole[: places[0]], whole[places[0] + len(bare) : places[1]]
-    after = whole[places[1] + len(bare) :]
-    room = length - len(before) - len(between) - len(after)
-    if room < 2:
+    if pairs and length < tokenizer.num_special_tokens_to_add(pair=True) + 2:
         raise UserError(f"A length of {length} tokens leaves no room for two texts; give a greater one.")
-
     rows, cut = [], 0
-    for one, two in zip(
-        *(tokenize(literal(side, tokenizer), tokenizer) for side in zip(*pairs, strict=True)), strict=True
-    ):
-        kept = one[: max(room - len(two), room - room // 2)]
-        rows.append(np.concatenate([before, kept, between, two[: room - len(kept)], after]).astype(np.int32))
-        cut += len(one) + len(two) > room
+    for start in range(0, len(pairs), CHUNK):
+        one, two = (literal(side, tokenizer) for side in zip(*pairs[start : start + CHUNK], strict=True))
+        whole = tokenizer(one, two, verbose=False)["input_ids"]
+        cut += sum(len(ids) > length for ids in whole)
+        kept = tokenizer(one, two, truncation="longest_first", max_length=length)["input_ids"]
+        rows += [np.asarray(ids, dtype=np.int32) for ids in kept]
     return rows, cut

@@ -1,8 +1,4 @@
-"""Adapters for other people's training loops.
-
-Most loops need none: `lowland.SAM` takes the place of `loss.backward()` in any
-of them. Hugging Face's Trainer owns that line, hence the adapter for it.
-"""
+"""Adapters for loops that own the line `loss.backward()`: Hugging Face's Trainer and its kin."""
 
 from lowland.integrations.adafactor import t5_adafactor
 from lowland.integrations.examples import Examples, Whole

@@ -1,8 +1,4 @@
-"""SAM inside of a Trainer's own step: its loss is computed later, and its figures do not see the ascent.
-
-Trainers keep figures of their loss on the way: TRL's have lists of metrics and a count of tokens, others log
-in the middle of `compute_loss`. They are meant for the pass that trains.
-"""
+"""SAM inside of a Trainer's own step: its loss is computed later, and its figures do not see the ascent."""
 
 from __future__ import annotations
 

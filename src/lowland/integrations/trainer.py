@@ -134,13 +134,6 @@ class SAMTrainerMixin(_Trainer):
         sampler: Any = super()._get_train_sampler(*args, **kwargs)
         if self.sam.rho and type(sampler).__name__ == "LengthGroupedSampler":
             return Mixed(sampler, sampler.batch_size * max(1, self.args.world_size))
-        if self.sam.rho and type(sampler).__name__ == "BatchRebalanceSampler":
-            warnings.warn(
-                "train_sampling_strategy='batch_rebalance' sorts each batch by length: SAM's ascent uses its "
-                "longest examples. Use 'group_by_length', whose batches are mixed again.",
-                UserWarning,
-                stacklevel=2,
-            )
         return sampler
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:

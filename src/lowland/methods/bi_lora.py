@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from lowland.methods.flat_lora import adapted_layers
 from lowland.parameters.norms import global_norm
 from lowland.parameters.parallel import Replicas
-from lowland.parameters.undo import Undo
+from lowland.parameters.preserve import Undo
 
 RANK = 8
 """The paper's advice for all tasks."""

@@ -19,7 +19,7 @@ from lowland.methods.past import Past
 from lowland.methods.precondition import precondition
 from lowland.methods.rise import Rise
 from lowland.parameters.parallel import Replicas
-from lowland.parameters.undo import Undo
+from lowland.parameters.preserve import Undo
 
 if TYPE_CHECKING:
     from lowland.sam.config import SAMConfig
@@ -28,12 +28,8 @@ if TYPE_CHECKING:
 class Methods:
     """What differs from Algorithm 1: direction, radius, and the gradient that is taken at w_adv.
 
-    Attributes:
-        perturb: Which parameters are perturbed.
-        past: A direction without an ascent pass.
-        rise: What the radius follows.
-        logits: The logits' gradients at w.
-        memory: What the next step needs of the steps before.
+    `past` is a direction in place of an ascent, `rise` what the radius follows, `logits` the logits' gradients
+    at w, and `memory` what of it the next step needs.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lowland.parameters.undo import Undo
+from lowland.parameters.preserve import Undo
 
 LogitsOf = Callable[[Any], Tensor]
 

@@ -1,8 +1,7 @@
 """Whether a T5 model has its own output matrix (T5.1.1, mT5, UMT5) or shares the token embeddings (T5 1.0).
 
-The configurations of transformers 5 say "tied" for the whole T5 family. A checkpoint that holds both matrices
-is loaded untied all the same, but whatever ties again later would overwrite the output matrix, and UMT5
-scales its logits as if it were tied. So the live configuration is made to say what the model is.
+Transformers 5 says "tied" for the whole family: whatever ties again would overwrite the output matrix, and
+UMT5 scales its logits as if it were tied. So the live configuration is made to say what the model is.
 """
 
 from __future__ import annotations

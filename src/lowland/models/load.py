@@ -70,14 +70,9 @@ class LoadedModel:
 class Kind:
     """Which class of transformers a checkpoint is loaded with, and what is changed on the way.
 
-    Attributes:
-        name: What such a model is called in messages.
-        wanted: What to give instead of a model of another kind.
-        is_fresh: Says of a weight by its name whether it may be missing, and is drawn anew then.
-        is_unused: Says of a weight by its name whether it may be there without use, and without a word.
-        change: Changes the configuration before the model is built.
-        finish: Changes the model after it was read.
-        note: What the user should know of it.
+    `name` and `wanted` are words for messages: what such a model is called, and what to give instead of
+    another. `is_fresh` and `is_unused` tell by a weight's name whether it may be missing, or there without
+    use; `change` changes the configuration before the model is built, `finish` the model after it was read.
     """
 
     auto: Any = AutoModelForSeq2SeqLM

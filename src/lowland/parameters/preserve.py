@@ -1,4 +1,4 @@
-"""What the ascent must leave as it found it: gradients, random streams and buffers.
+"""What a step puts back whatever happens, and what the ascent must leave: gradients, random streams, buffers.
 
 Dropout masks drawn in the ascent must not shift those of the descent, and BatchNorm must not count its
 examples twice; else rho = 0 would not be the baseline.
@@ -8,14 +8,60 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from lowland.parameters.undo import Undo
+
+class Undo:
+    """A list of actions that put something back; calling it takes and forgets them, the last one first.
+
+    An interrupt in the middle of a call leaves the list as it is, so that the next call repeats it: an action
+    may be taken more than once, and is added before the change that it undoes.
+    """
+
+    def __init__(self) -> None:
+        self._actions: list[Callable[[], None]] = []
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Adds an action."""
+        self._actions.append(action)
+
+    def set_all(self, objects: Iterable[Any], name: str, value: bool) -> None:
+        """Sets an attribute of objects in which it is `not value` now."""
+        chosen = list(objects)
+
+        def back() -> None:
+            for one in chosen:
+                setattr(one, name, not value)
+
+        self.later(back)
+        for one in chosen:
+            setattr(one, name, value)
+
+    def __call__(self) -> None:
+        """Puts everything back."""
+        for action in reversed(self._actions):
+            action()
+        self._actions.clear()
+
+
+@contextmanager
+def undoing() -> Iterator[Undo]:
+    """Undoes, after a block, what was changed in it, however it ends."""
+    undo = Undo()
+    try:
+        yield undo
+    finally:
+        try:
+            undo()
+        except BaseException:  # an interrupt, while something is put back
+            undo()
+            raise
 
 
 def gradients(parameters: Sequence[Tensor], undo: Undo, *, copy: bool = False) -> None:

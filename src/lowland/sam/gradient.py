@@ -16,9 +16,9 @@ from torch import Tensor
 from lowland.batches.batch import batch_size, target_count
 from lowland.methods.chosen import Methods
 from lowland.parameters import preserve
+from lowland.parameters.preserve import Undo, undoing
 from lowland.parameters.rows import by_rows, dense_tables
 from lowland.parameters.selection import Parameters, Selection
-from lowland.parameters.undo import Undo, undoing
 from lowland.sam.ascent import ascent_size, points
 from lowland.sam.config import SAMConfig
 from lowland.sam.explain import Silence, explained, refuse_reentrant
@@ -174,7 +174,7 @@ class SAMGradient(StandardGradient):
         if (past := self.methods.past) is not None:
             preserve.found_gradients(perturbed, undo)
             kept = not (self.measure or self.config.adaptive or self.config.precondition)
-            return None, *past.take(perturbed, written=not kept or must_measure(perturbed, self.rho))
+            return None, *past.take(perturbed, written=not kept or must_measure(perturbed))
         # DDP and FSDP2 wait for the gradient of every parameter. Elsewhere those that are not perturbed,
         # or that SAM was not given, need none and keep what they have.
         touched = self.selection.trainable() if self._replicas.wrapped else perturbed

@@ -13,15 +13,12 @@ from lowland.parameters.parallel import local, shard_sums
 from lowland.sam.weights import Weights
 
 WIDE = (torch.float32, torch.float64, torch.complex64, torch.complex128)
-"""Types that hold w_adv wherever w is finite: below `LARGEST`, epsilon rounds away before they overflow."""
-
-LARGEST = 1e18
-"""The largest rho of which that is said; its square is finite, too."""
+"""Types that hold w_adv wherever w is finite."""
 
 
-def must_measure(parameters: Sequence[Tensor], rho: float) -> bool:
+def must_measure(parameters: Sequence[Tensor]) -> bool:
     """Tells whether the weights may not hold w_adv, so that what reaches them is measured in every step."""
-    return rho > LARGEST or any(parameter.dtype not in WIDE for parameter in parameters)
+    return any(parameter.dtype not in WIDE for parameter in parameters)
 
 
 def measured(weights: Weights, gradients: list[Tensor], adaptive: bool) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lowland.parameters.norms import global_norm
 from lowland.parameters.parallel import local
-from lowland.parameters.undo import Undo, undoing
+from lowland.parameters.preserve import Undo, undoing
 from lowland.sam.measure import measured, must_measure
 from lowland.sam.weights import Weights
 
@@ -82,7 +82,7 @@ def perturb(
             torch._foreach_mul_(directions, weights.now)
         undo.later(weights.back)
         weights.move(directions, scale)  # w_adv = w + rho * g / ||g||
-        narrow = must_measure(parameters, rho)
+        narrow = must_measure(parameters)
         if measure or narrow:
             radius, moved = measured(weights, gradients, adaptive)
         if narrow and radius is not None and not math.isfinite(radius):

@@ -15,12 +15,9 @@ from lowland.parameters.parallel import local
 
 
 class Weights:
-    """Weights that are moved and put back.
+    """Weights that are moved and put back: `now` those to move, then w_adv, and `saved` w.
 
-    Attributes:
-        now: The weights to move, without autograd, then w_adv; of tables with a sparse gradient the rows.
-        saved: w, as soon as they are moved.
-        rows: Which rows, of tables with a sparse gradient.
+    Of tables with a sparse gradient these are the `rows` that occur.
     """
 
     def __init__(self, parameters: Sequence[Tensor], gradients: list[Tensor]) -> None:

@@ -15,15 +15,9 @@ from lowland.sam import GradientInfo
 class StepReport:
     """What the log says of the steps since its last line; a figure is `None` where there is none.
 
-    Attributes:
-        loss: Mean training loss over the steps (at w_adv under SAM), those left out that were skipped.
-        gradient_norm: Global norm of the last step's gradient, before clipping.
-        examples: Examples seen since the start.
-        target_tokens: Real target tokens seen since the start.
-        seconds: Time of the steps covered, evaluation left out.
-        skipped: Updates left out since the start, because the loss or the gradient was not finite.
-        ascent_loss: Mean loss of the ascent examples at w, as `ascent_norm` a mean over the steps.
-        radius: Measured radius of the last step of SAM, as `moved` and `cosine` are of one step.
+    `loss` (at w_adv under SAM), `ascent_loss` and `ascent_norm` are means over these steps, without those
+    that were `skipped`; `radius`, `moved`, `cosine` and `gradient_norm` (before clipping) are of one step;
+    `examples`, `target_tokens` and `skipped` count from the start; `seconds` are without evaluations.
     """
 
     step: int

@@ -39,15 +39,9 @@ class TrainingError(RuntimeError):
 class Training:
     """The training of one model, which can be saved between any two steps.
 
-    Args:
-        model: A language model on the accelerator's device. It is trained in place, its weights in fp32.
-        batches: Endless whole batches; `state_dict` gives their place as JSON values.
-        loss: Makes the loss of the model, as `Family.loss` does.
-        settings: How it is trained.
-        sam: SAM's settings; the baseline's gradient where the radius is 0.
-        accelerator: Device and processes.
-        bf16: Whether to compute under bf16 autocast.
-        on_failure: Says more of the batch at which training stops, in a sentence for the error.
+    The model is on the accelerator's device and is trained in place, its weights in fp32. `batches` are
+    endless whole batches with a `state_dict`; `loss` makes the model's loss, as `Family.loss` does;
+    `on_failure` says more of the batch at which training stops.
     """
 
     def __init__(

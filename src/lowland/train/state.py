@@ -34,14 +34,8 @@ def save_state(
 ) -> None:
     """Writes the state of training to a new folder, which the caller puts in its place.
 
-    Args:
-        folder: Where to.
-        model: The model; of its weights those are written that training changes.
-        optimizer: Its optimizer.
-        schedule: The learning-rate schedule.
-        values: Plain JSON values of the caller's, given back by `load_state`.
-        streams: What `stream_rows` gives, of all processes, one row each.
-        gradient: What the gradient remembers, by parameter.
+    `values` are plain JSON values, given back by `load_state` with what the `gradient` remembers, by
+    parameter; `streams` are what `stream_rows` gives, of all processes.
     """
     folder.mkdir(parents=True)
     tensors = {f"random/{name}": rows for name, rows in streams.items()}
