@@ -33,6 +33,8 @@ def kind_of(config: PreTrainedConfig, tasks: TaskExamples) -> Kind:
             "one with `lowland train` or `lowland compare`, and give its model."
         )
 
+    old = ", ".join(map(repr, labels_of(config)[:MOST_SHOWN])) or "numbers"
+
     def change(config: Any) -> None:
         config.num_labels = max(1, len(head or ()))
         if head:
@@ -58,16 +60,9 @@ def kind_of(config: PreTrainedConfig, tasks: TaskExamples) -> Kind:
         is_unused=lambda name: not name.startswith(prefix) or "pooler" in name,
         finish=redraw if fresh and trained else lambda model: None,
         change=change if fresh else lambda config: None,
-        note=_replaced(labels_of(config), head or ()) if fresh and trained else "",
-    )
-
-
-def _replaced(*labels: tuple[str, ...]) -> str:
-    """Says that a trained head is not used."""
-    old, new = (", ".join(map(repr, some[:MOST_SHOWN])) or "numbers" for some in labels)
-    return (
-        f"The classifier of this checkpoint is for {old}, and the targets are {new}: a new one is trained in "
-        "its place."
+        note=f"The classifier of this checkpoint is for {old}, and not for the targets: a new one is trained."
+        if fresh and trained
+        else "",
     )
 
 

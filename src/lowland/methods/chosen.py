@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Methods:
     """What differs from Algorithm 1: direction, radius, and the gradient that is taken at w_adv.
 
-    `past` is a direction in place of an ascent, `rise` what the radius follows, `logits` the logits' gradients
-    at w, and `memory` what of it the next step needs.
+    `past` is a direction in place of an ascent, `rise` what the radius follows, `logits` the logits'
+    gradients at w, and `memory` what of it the next step needs.
     """
 
     def __init__(
