@@ -73,13 +73,11 @@ class SAMTrainerMixin(_Trainer):
         **kwargs: Any,
     ) -> None:
         sam = type(self).sam if sam is None else sam
-        if sam is None:
-            raise UserError(
-                f"{type(self).__name__} was given no settings of SAM. Add sam=lowland.SAMConfig(rho=0.05) "
-                "(rho=0 is standard training)."
-            )
         if not isinstance(sam, SAMConfig):
-            raise UserError(f"The Trainer's sam= takes a lowland.SAMConfig, but got {type(sam).__name__}.")
+            raise UserError(
+                f"{type(self).__name__} needs settings of SAM, such as sam=lowland.SAMConfig(rho=0.05), but "
+                f"got {sam!r}."
+            )
         super().__init__(*args, **kwargs)
         self.sam = sam
         self._sam_count = count
@@ -89,17 +87,10 @@ class SAMTrainerMixin(_Trainer):
         self._refuse()
 
     def _refuse(self) -> None:
-        """Refuses set-ups in which SAM could not work, or not be right."""
+        """Refuses set-ups in which SAM could not work; the gradient itself refuses DeepSpeed and FSDP1."""
         args = self.args
         optim = getattr(args.optim, "value", args.optim)
-        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         reasons = {
-            "SAM does not run under DeepSpeed, which keeps the weights out of reach between passes. Use DDP "
-            "or FSDP2 (fsdp_config={'fsdp_version': 2}).": self.is_deepspeed_enabled,
-            "SAM's radius would be wrong under FSDP1, whose flat parameters hide the shards. Use FSDP2: "
-            "fsdp_config={'fsdp_version': 2}.": self.is_fsdp_enabled
-            and getattr(plugin, "fsdp_version", 1) == 1,
-            "SAM does not run under torch_xla's FSDP.": bool(self.is_fsdp_xla_enabled),
             f"SAM does not run under DataParallel, which this process would use for its {args.n_gpu} "
             "devices. Start one process a device with torchrun, or show it one device only.": args.n_gpu > 1,
             "SAM does not run with tensor, context or sequence parallelism.": any(
