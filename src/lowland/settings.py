@@ -12,27 +12,16 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a field of a settings class says besides its type and default.
+    """What a field of a settings class says besides its type and default."""
 
-    Attributes:
-        help: What the setting does, in one sentence without its default.
-        least: The smallest value.
-        above: A bound below, which is no value itself.
-        most: The largest value.
-        below: A bound above, which is no value itself.
-        option: Name of the command line's option, where it is not the field's own.
-        metavar: What the command line's help shows for the value; by its type where not given.
-        unset: What holds where the value is `None`, in words.
-    """
-
-    help: str
+    help: str  # what it does, in one sentence without its default
     least: float | None = None
-    above: float | None = None
+    above: float | None = None  # a bound below that is no value itself
     most: float | None = None
     below: float | None = None
-    option: str | None = None
-    metavar: str | None = None
-    unset: str | None = None
+    option: str | None = None  # names of the command line's option, where it is not the field's own
+    metavar: str | None = None  # what help shows for the value
+    unset: str | None = None  # what holds where the value is `None`, in words
 
     def holds(self, value: float) -> bool:
         """Tells whether a number is within the limits."""
@@ -74,12 +63,9 @@ def kinds_of(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def check(settings: Any) -> None:
-    """Checks each described field of a settings object against its type and limits.
+    """Checks each described field of a settings object against its type and limits, or raises a `ValueError`.
 
     Whole numbers become floats where the field is one, so that equal settings are equal in files, too.
-
-    Raises:
-        ValueError: With a sentence that names the field, its value and what it must be.
     """
     kinds_by_name = kinds_of(type(settings))
     for name, said in described(type(settings)).items():
@@ -111,14 +97,9 @@ def mismatch(kinds: Sequence[Any], said: Setting, value: Any) -> str | None:
 
 
 def changes(settings: Any, defaults: Any = None) -> dict[str, Any]:
-    """Gives what differs from the defaults, as nested plain values.
+    """Gives what differs from the defaults, or from another object of the class, as nested plain values.
 
-    Args:
-        settings: A settings object; its sections are settings objects, too.
-        defaults: Another of the class; `None` for the defaults of its fields.
-
-    Returns:
-        Field -> value, of sections what differs in them. A field without a default is always there.
+    Sections are settings objects, too. A field without a default is always there.
     """
     found: dict[str, Any] = {}
     for item in fields(settings):

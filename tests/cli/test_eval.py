@@ -9,7 +9,7 @@ from tests.cli.command import succeed, write_rows
 from tests.families.tiny import write_model
 from tests.tasks.scoring import score
 
-from lowland.cli import build_verb_parser
+from lowland.cli import command_parser
 from lowland.cli.eval import find_tasks
 from lowland.models.load import quiet_transformers
 from lowland.runs.usage import Usage
@@ -23,7 +23,7 @@ def test_the_positive_class_of_training_is_for_f1_alone(tmp_path: Path) -> None:
     targets = [row["label"] for row in rows]
     for more, scores in (([], {"accuracy": 50.0}), (["--metric", "f1"], {"f1": 100 * 2 / 3})):
         words = ["--model", "any", "--test", str(file), "--target", "{label}", *more]
-        (task,) = find_tasks(build_verb_parser("eval").parse_words(words), usage)
+        (task,) = find_tasks(command_parser("eval").parse_words(words), usage)
         task.load()
         assert {name: round(value, 6) for name, value in score(task, targets, ["ham"] * 20).items()} == {
             name: round(value, 6) for name, value in scores.items()

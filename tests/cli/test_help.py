@@ -12,9 +12,10 @@ import pytest
 from tests.cli.command import call, succeed
 from tools.settings_table import PAGE, placed
 
-from lowland.cli import VERBS, build_verb_parser
+from lowland.cli import COMMANDS, command_parser
 from lowland.cli.generation import Generation
 from lowland.cli.parser import seed_list
+from lowland.comparison.experiment import EPOCHS
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, SEEDS, ExperimentConfig
 from lowland.sam import SAMConfig
@@ -23,25 +24,25 @@ from lowland.train.settings import TrainSettings
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_fits(verb: str) -> None:
-    """Each verb's help fits in 40 lines of 80 columns, shows an example, and all explain every option."""
-    result = succeed(verb, "--help")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits(name: str) -> None:
+    """Each command's help fits in 40 lines of 80 columns, shows an example, and all explain every option."""
+    result = succeed(name, "--help")
     lines = result.out.splitlines()
     assert len(lines) <= 40
-    whole = succeed(verb, "--help-all").out.splitlines() if "--help-all" in result.out else lines
+    whole = succeed(name, "--help-all").out.splitlines() if "--help-all" in result.out else lines
     assert max(map(len, [*lines, *whole])) <= 80
-    assert f"  lowland {verb}" in result.out
-    for action in build_verb_parser(verb)._actions:
+    assert f"  lowland {name}" in result.out
+    for action in command_parser(name)._actions:
         assert action.help
 
 
 def test_root_help() -> None:
-    """`lowland` alone names every verb with its purpose, in 80 columns, and succeeds."""
+    """`lowland` alone names every command with its purpose, in 80 columns, and succeeds."""
     result = succeed()
     assert max(map(len, result.out.splitlines())) <= 80
-    for verb in VERBS:
-        assert re.search(rf"^  {verb}\s+\w+", result.out, flags=re.MULTILINE)
+    for name in COMMANDS:
+        assert re.search(rf"^  {name}\s+\w+", result.out, flags=re.MULTILINE)
 
 
 def test_said_defaults_are_true() -> None:
@@ -54,8 +55,8 @@ def test_said_defaults_are_true() -> None:
     }
     embedded = MODEL_DEFAULTS["embedded"]["train"]
     checked = set()
-    for action in build_verb_parser("compare")._actions:
-        found = re.search(r"\(default: (.+?)(?: \[(.+)\])?\)$", action.help or "")
+    for action in command_parser("compare")._actions:
+        found = re.search(r"\(default: (.+?)(?: \[(.+?)\])?(?:; own data .*)?\)$", action.help or "")
         section, _, name = action.dest.rpartition(".")
         if action.dest in special:
             assert special[action.dest] in (action.help or "")
@@ -85,23 +86,32 @@ def test_said_defaults_are_true() -> None:
 
 def test_said_defaults_of_generation_are_true() -> None:
     """The defaults in the help of eval and predict are those of the dataclass."""
-    for verb in ("eval", "predict"):
-        text = " ".join(succeed(verb, "--help-all").out.split())
+    for name in ("eval", "predict"):
+        text = " ".join(succeed(name, "--help-all").out.split())
         assert f"inputs at a time (default: {Generation.batch_size})" in text
         assert f"computes it well (default: {Generation.precision})" in text
+
+
+def test_the_length_of_training_on_own_data_is_told() -> None:
+    """The help of --steps says what own data get, and explains the brackets that it shows."""
+    short = succeed("compare", "--help").out
+    assert f"own data {EPOCHS} epochs)" in short and "[...]: for the embedded model" in short
+    assert "In brackets: the default for the embedded model" in succeed("compare", "--help-all").out
 
 
 def test_documented_commands_parse() -> None:
     """Every command in the page on the command line, and in the help texts parses."""
     texts = [(ROOT / "docs" / "command-line.md").read_text(), succeed().out]
-    texts += [succeed(verb, "--help").out for verb in VERBS]
+    texts += [succeed(name, "--help").out for name in COMMANDS]
     lines = "\n".join(texts).replace("\\\n", " ").splitlines()
     commands = [line.strip() for line in lines if re.match(r" *lowland [a-z]+ +[^ ]", line)]
-    known = [command for command in commands if command.split()[1] in VERBS and "   " not in command.strip()]
+    known = [
+        command for command in commands if command.split()[1] in COMMANDS and "   " not in command.strip()
+    ]
     assert len(known) > 20
     for command in known:
-        verb, *words = shlex.split(command.partition("|")[0])[1:]
-        build_verb_parser(verb).parse_words(words)
+        name, *words = shlex.split(command.partition("|")[0])[1:]
+        command_parser(name).parse_words(words)
 
 
 def test_help_needs_no_torch() -> None:

@@ -76,14 +76,6 @@ def test_doctor_names_a_package_that_does_not_fit(monkeypatch: pytest.MonkeyPatc
     assert re.search(r"problem lab .*rich>=999 is needed, not .*pip install 'lowland\[lab\]'", words)
 
 
-def test_doctor_names_a_bad_model(tmp_path: Path) -> None:
-    """A model that does not load is a problem with its sentence, not an error of the doctor's."""
-    result = call("doctor", "--model", tmp_path / "none")
-    assert result.code == 1
-    assert re.search(r"^problem +model ", result.out, flags=re.MULTILINE)
-    assert "1 problem" in result.out
-
-
 def test_doctor_finds_data(tmp_path: Path) -> None:
     """The doctor counts what is there, names what is missing, and says what is wrong with exit code 1."""
     (tmp_path / "SST-2").mkdir()

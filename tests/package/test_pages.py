@@ -17,7 +17,7 @@ import torch
 from transformers import Seq2SeqTrainer, Trainer
 
 import lowland
-from lowland.cli import VERBS, build_verb_parser
+from lowland.cli import COMMANDS, command_parser
 from lowland.config.arms import KNOWN
 from lowland.sam import SAMConfig
 from lowland.train.settings import TrainSettings
@@ -38,13 +38,13 @@ OF_OTHERS = {
 }
 over_pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
-parser = cache(build_verb_parser)
+parser = cache(command_parser)
 
 
 @over_pages
 def test_options_exist(page: Path) -> None:
     """Every option that a page names is one of lowland's or of another program that is listed here."""
-    own = {option for name in VERBS for option in parser(name)._option_string_actions}
+    own = {option for name in COMMANDS for option in parser(name)._option_string_actions}
     named = set(re.findall(r"(?<![\w-])--[a-z0-9][\w-]*", page.read_text(encoding="utf-8")))
     assert named <= own | OF_OTHERS
 
@@ -55,7 +55,7 @@ def test_commands_parse(page: Path) -> None:
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     for command in re.findall(r"^(?: {4})?(?:.*-m )?(lowland [a-z]+ [^#\n]+)", text, re.MULTILINE):
         name, *words = shlex.split(command)[1:]
-        if name in VERBS:
+        if name in COMMANDS:
             parser(name).parse_words([word for word in words if word != "..."])
 
 

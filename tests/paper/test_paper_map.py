@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lowland.cli import build_verb_parser
+from lowland.cli import command_parser
 from lowland.paper.recipes import preset_names
 
 ROOT = Path(__file__).parents[2]
@@ -53,8 +53,8 @@ def test_what_is_named_exists(reference: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_can_be_given(command: str) -> None:
     """Every command on the page of experiments is understood."""
-    verb, *words = shlex.split(command)[1:]
-    build_verb_parser(verb).parse_words(words)
+    name, *words = shlex.split(command)[1:]
+    command_parser(name).parse_words(words)
 
 
 def test_every_preset_is_named() -> None:

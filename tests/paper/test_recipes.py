@@ -149,7 +149,7 @@ def test_an_unknown_preset_is_told() -> None:
         expand({"extends": 3})
 
 
-def test_the_verb_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     """`lowland tasks --recipes` names every preset and its table."""
     assert main(["tasks", "--recipes"]) == 0
     text = capsys.readouterr().out
@@ -157,7 +157,7 @@ def test_the_verb_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Tables 3 and 8" in text
 
 
-def test_the_verb_shows_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """`lowland tasks NAME` shows the settings of a recipe and the command that runs it."""
     assert main(["tasks", "paper-nq-base"]) == 0
     text = capsys.readouterr().out

@@ -36,25 +36,18 @@ def test_a_plan_shows_classes_and_an_example() -> None:
     assert "'mail number 0' -> 'ham'" in said
 
 
-def test_own_data_are_planned_with_a_model_that_is_not_here() -> None:
-    """Own files are read and counted for a model of the paper, though its tokenizer is not here."""
-    result = call(*words("--plan --model google/t5-v1_1-small"))
-    said = " ".join(result.out.split())
-    assert result.code == 0, result.err
-    assert "24 for training (their lengths in this model's tokens are not known)" in said
-    assert "8 examples of 1 set" in said and "'mail number 0' -> 'ham'" in said
-
-
-def test_a_mistake_in_own_data_is_told_with_such_a_model() -> None:
-    """What is wrong with own files is told, whatever the model."""
-    result = call(*words("--plan --model google/t5-v1_1-small --target {lable}"))
-    assert result.code == 2
-    assert "did you mean 'label'?" in result.err
+def test_a_plan_reads_further_test_sets() -> None:
+    """A further test set that cannot be read, or not as the test set is, is told before training."""
+    missing = call(*words("--plan --also spoken=nowhere.jsonl"))
+    assert missing.code == 2 and "nowhere.jsonl" in missing.err
+    Path("strange.jsonl").write_text('{"body": "mail", "label": "ham"}\n')
+    strange = call(*words("--plan --also spoken=strange.jsonl"))
+    assert strange.code == 2 and "strange.jsonl" in strange.err and "'text'" in strange.err
 
 
 def test_an_experiment_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more memory than is free ends in one sentence with the way out, and nothing is written."""
-    monkeypatch.setattr("lowland.planning.memory.available_memory", lambda device: 300_000_000)
+    monkeypatch.setattr("lowland.planning.plan.available_memory", lambda device: 300_000_000)
     refused = call(*words("--batch-size 4096 --out out"))
     assert refused.code == 2
     assert "memory" in refused.err and "300 MB are free" in refused.err.replace("0.3 GB", "300 MB")

@@ -15,7 +15,7 @@ from tests.fixtures.models import OTHER_KINDS, T5_KINDS, tiny_loaded, write_chec
 from lowland.comparison.sharpness import measure_all
 from lowland.config.experiment import build_config
 from lowland.config.layers import read_layer
-from lowland.config.sharpness import SharpnessSettings
+from lowland.config.outcomes import SharpnessSettings
 from lowland.data import collate, encode_texts
 from lowland.data.encode import EncodedExample
 from lowland.errors import UserError

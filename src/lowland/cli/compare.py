@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowland.cli import options, settings
-from lowland.cli.console import console, say
+from lowland.cli.console import console, quiet_libraries, say
 from lowland.cli.options import add
-from lowland.cli.parser import Pairs, at_least_one, launcher_and_options, number, own_arm, text_list
+from lowland.cli.parser import Pairs, at_least_one, launcher_and_options, number, own_arm, texts
 from lowland.cli.publish import push
 from lowland.cli.trouble import disk_error
 from lowland.config.arms import KNOWN
@@ -48,11 +48,11 @@ COMMON = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
+    """Adds the command's options."""
     options.add_training_options(parser)
     arms = parser.add_argument_group("arms", "Each arm is compared with the first one, seed by seed.")
     names = f"what is compared: {', '.join(KNOWN)}, or arms of the file of settings"
-    add(arms, "--arms", "NAMES", f"{names}, with commas between (default: baseline,sam)", text_list)
+    add(arms, "--arms", "NAMES", f"{names}, with commas between (default: baseline,sam)", texts)
     own = (
         'one more, such as "late: sam.rho=0.1 sam.start=0.2"; may begin with an arm\'s name; may be repeated'
     )
@@ -69,8 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tune = (
         "choose learning rate, rho and start of every arm first; by six tries each on held-out rows, with N "
     )
-    tune += "seeds of their own (default: off)"
-    add(runs, "--tune", "N", tune, at_least_one, nargs="?", const=1)
+    add(runs, "--tune", "N", f"{tune}seeds of their own (default: off)", at_least_one, nargs="?", const=1)
     until = "add seeds until the score is decided for every arm, by intervals that allow for repeated looks; "
     until += f"begins with {SEEDS} seeds, or with --seeds (default: off)"
     runs.add_argument("--until-decided", action="store_true", help=until)
@@ -79,17 +78,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     jobs = "runs at the same time; each in a process with a share of the cores, or one GPU (default: 1)"
     add(runs, "--jobs", "N", jobs, at_least_one)
     launcher = "where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
-    launcher += (
-        "options, such as slurm,timeout_min=600; submitit-local, to try that here (default: processes)"
-    )
-    add(runs, "--launcher", "NAME", launcher, launcher_and_options)
+    launcher += "options, such as slurm,timeout_min=600; submitit-local, to try that here"
+    add(runs, "--launcher", "NAME", f"{launcher} (default: processes)", launcher_and_options)
     # How such a process is called: it runs what it is told, and leaves the rest to who called it.
     runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options.add_result_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     if "max_seeds" in arguments and "until_decided" not in arguments:
         raise UserError("--max-seeds needs --until-decided; for a fixed number give --seeds.")
     if "detect" in arguments and ("seeds" in arguments or "until_decided" in arguments):
@@ -103,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_one(
-    arguments: argparse.Namespace, experiment: Experiment, verb: str, path: Path | None = None
+    arguments: argparse.Namespace, experiment: Experiment, command: str, path: Path | None = None
 ) -> int:
     """Runs an experiment, and shows its plan and its report."""
     from lowland.comparison.experiment import default_directory
@@ -112,7 +109,7 @@ def run_one(
 
     jobs: int = getattr(arguments, "jobs", 1)
     if path is None:
-        own = default_directory(experiment.config, verb, getattr(arguments, "preset", None))
+        own = default_directory(experiment.config, command, getattr(arguments, "preset", None))
         path = Path(arguments.out) if "out" in arguments else own
     store = Path(arguments.runs) if "runs" in arguments else store_of(path)
     if "detect" in arguments:
@@ -160,14 +157,17 @@ def run_one(
 
 def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
     """Prints what an experiment would do."""
-    from lowland.cli.console import quiet_libraries
     from lowland.cli.plan import show_plan
-    from lowland.planning.plan import plan_experiment
+    from lowland.comparison.outcomes import Measured
+    from lowland.planning.plan import make_plan
+    from lowland.runs.prepared import prepare
 
     quiet_libraries()
-    plan = plan_experiment(experiment.config, experiment.data)
+    prepared, family = prepare(experiment.config, experiment.data)
+    measured = Measured(experiment.config, prepared.data)  # a file of it may be missing
+    plan = make_plan(experiment.config, prepared, family, measured.settings["examples"], timed=True)
     show_plan(plan, experiment.reasons, jobs, store)
-    for sentence in (*plan.workload.warnings, *experiment.warnings):
+    for sentence in dict.fromkeys((*experiment.warnings, *prepared.warnings, *measured.warnings)):
         say(f"Warning: {plain(sentence)}")
 
 

@@ -29,14 +29,10 @@ def say(sentence: str, style: str = "") -> None:
 
 
 def make_table(title: str, *columns: str) -> Table:
-    """Makes an empty table in the style of all verbs; cells are added as `Text`, never as mark-up."""
-    table = Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-    )
+    """Makes an empty table in the style of all commands; cells are added as `Text`, never as mark-up."""
+    name = Text(title, style="bold")
+    table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.show_edge = False
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
@@ -44,13 +40,10 @@ def make_table(title: str, *columns: str) -> Table:
 
 def print_facts(title: str, facts: Iterable[tuple[str, str]], description: str = "") -> None:
     """Prints named lines under a title; what is too long goes on below itself."""
-    say(title, style="bold")
-    if description:
-        console.print(Text(description))
-    table = make_table("")
+    say(f"{title}\n{description}".rstrip())
+    table = make_table("", "", "")
     table.title, table.show_header = None, False
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
+    table.columns[0].no_wrap, table.columns[0].style = True, "dim"
     for name, text in facts:
         table.add_row(Text(name), Text(plain(text)))
     console.print(table)

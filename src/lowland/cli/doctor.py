@@ -16,6 +16,7 @@ from rich.text import Text
 
 from lowland.cli import options
 from lowland.cli.console import console, make_table, say
+from lowland.config.data import DataSettings
 from lowland.errors import UserError
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes
@@ -25,12 +26,12 @@ HELP = "check this machine and the installation"
 USAGE = "[--option ...]"
 DESCRIPTION = """\
 Checks the installed packages, the cores, precision, memory and disk of this
-machine, (--model) how a model loads and what it needs, and (--data-dir) which
-official data sets are there. Each line is ok, a note, or a problem; a problem
-makes the exit code 1."""
+machine, and (--data-dir) which official data sets are there. Each line is ok, a
+note, or a problem; a problem makes the exit code 1. Whether a model loads and
+fits tells `lowland compare TASK --model DIR --plan`."""
 EPILOG = """\
 examples:
-  lowland doctor --model ~/t5-v1_1-base --data-dir ~/glue
+  lowland doctor --data-dir ~/glue
 """
 
 EXTRAS = {
@@ -39,7 +40,6 @@ EXTRAS = {
     "hub": "data sets from the Hugging Face hub",
     "peft": "LoRA and other adapters",
 }
-MAIN = ("torch", "transformers", "accelerate")
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 LEAST_MEMORY, LEAST_DISK = 2e9, 1e9
 """Bytes that a small experiment needs."""
@@ -49,21 +49,15 @@ Findings: TypeAlias = Iterator[tuple[str, str, str]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
-    options.add_sources(parser)
-    text = "directory of a checkpoint: how it loads, and what a step of it needs here"
-    options.add(parser, "--model", "NAME", text)
+    """Adds the command's options."""
+    options.add_settings(parser, DataSettings, "data", only=("data_dir",))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     levels = show("Installed", packages())
     if "problem" not in levels:  # what follows imports these packages
         levels += show("This machine", machine())
-        if "model" in arguments and "problem" not in levels:
-            from lowland.cli.doctor_model import look_at_model
-
-            levels += show("Model", look_at_model(arguments.model, getattr(arguments, "data.hub", False)))
     folder = getattr(arguments, "data.data_dir", None)
     if folder is not None:
         levels += show(f"Official files in {folder}", data_sets(Path(folder).expanduser()))
@@ -80,8 +74,7 @@ def show(title: str, findings: Findings) -> list[str]:
     for level, topic, text in findings:
         table.add_row(Text(level, STYLES[level]), Text(topic, "dim"), Text(plain(text)))
         levels.append(level)
-    console.print(table)
-    console.print()
+    console.print(table, Text())
     return levels
 
 
@@ -94,15 +87,10 @@ def packages() -> Findings:
         left = [one for one in left if one not in needed]
         unfit = [text for one in needed if (text := _unfit(one)) is not None]
         if unfit:
-            remedy = f"run pip install 'lowland[{extra}]'"
-            yield (
-                "problem" if extra == "lab" else "note",
-                extra,
-                f"no {purpose}: {', '.join(unfit)}; {remedy}",
-            )
+            text = f"no {purpose}: {', '.join(unfit)}; run pip install 'lowland[{extra}]'"
+            yield "problem" if extra == "lab" else "note", extra, text
         else:
-            main = [f"{name} {version(name)}" for name in MAIN if extra == "lab"]
-            yield "ok", extra, ", ".join([purpose, *main])
+            yield "ok", extra, ", ".join([purpose, *(f"{one.name} {version(one.name)}" for one in needed)])
 
 
 def _unfit(need: Requirement) -> str | None:
@@ -119,37 +107,34 @@ def machine() -> Findings:
     import torch
 
     from lowland.comparison.jobs import cores
-    from lowland.planning.memory import available_memory
+    from lowland.planning.plan import available_memory
     from lowland.runs.environment import describe_environment
     from lowland.train.machine import cpu_has_bf16
 
     processor = describe_environment()["processor"] or platform.machine()
     yield "ok", "processor", f"{processor}, {count(cores(), 'core')} to use"
     yield threads(torch.get_num_threads(), cores())
-    gpus = range(torch.cuda.device_count())
-    for index in gpus:
+    for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
         bf16 = "bf16" if found.major >= 8 else "no bf16"
         yield "ok", "accelerator", f"{found.name}, {gigabytes(found.total_memory)}, {bf16}"
-    if not gpus:
-        what = "Apple's GPU (mps)" if torch.backends.mps.is_available() else "none: the processor computes"
-        yield "ok", "accelerator", what
-        precision = (
-            "in hardware; --precision auto is bf16" if cpu_has_bf16() else "no; --precision auto is fp32"
-        )
-        yield "ok", "bf16", precision
+    if not torch.cuda.device_count():
+        bf16 = "bf16 in hardware" if cpu_has_bf16() else "no bf16 in hardware: --precision auto is fp32"
+        yield "ok", "accelerator", f"none: the processor computes, {bf16}"
+    disk = shutil.disk_usage(Path.cwd())
     for topic, free, total, least in (
         ("memory", available_memory(torch.device("cpu")), psutil.virtual_memory().total, LEAST_MEMORY),
-        ("disk", (disk := shutil.disk_usage(Path.cwd())).free, disk.total, LEAST_DISK),
+        ("disk", disk.free, disk.total, LEAST_DISK),
     ):
         yield "note" if free < least else "ok", topic, f"{gigabytes(free)} of {gigabytes(total)} free"
 
 
 def threads(used: int, usable: int) -> tuple[str, str, str]:
     """Compares torch's threads with the cores that this process may use."""
-    fit = usable // 2 <= used <= usable
-    remedy = "" if fit else f", which slows every step: set OMP_NUM_THREADS={usable}"
-    return "ok" if fit else "note", "threads", f"{used} on {count(usable, 'core')}{remedy}"
+    if usable // 2 <= used <= usable:
+        return "ok", "threads", f"{used} on {count(usable, 'core')}"
+    remedy = f"which slows every step: set OMP_NUM_THREADS={usable}"
+    return "note", "threads", f"{used} on {count(usable, 'core')}, {remedy}"
 
 
 def data_sets(directory: Path) -> Findings:
@@ -158,13 +143,12 @@ def data_sets(directory: Path) -> Findings:
         yield "problem", "data", f"{directory} does not exist, or is no directory"
         return
     folders = {path.name.lower() for path in directory.iterdir() if path.is_dir()}
-    missing: list[str] = []
+    missing = []
     for task in map(get_task, task_names()):
-        if task.carried is not None or task.data is None:
+        if task.data is None:
             continue
-        trained = task.data.train is not None
         try:
-            data = task.load(Source(data_dir=directory, train=trained))
+            data = task.load(Source(data_dir=directory, train=task.data.train is not None))
         except UserError as error:
             # Files that lie directly in the directory may be another task's: only a folder's name tells.
             if any(folder.lower() in folders for folder in task.data.folders):
@@ -172,8 +156,8 @@ def data_sets(directory: Path) -> Findings:
             else:
                 missing.append(task.name)
             continue
-        text = f"{len(data.train):,} training and " if trained else ""
-        yield "ok", task.name, f"{text}{sum(map(len, data.evaluation.values())):,} evaluation examples"
+        evaluation = sum(map(len, data.evaluation.values()))
+        yield "ok", task.name, f"{len(data.train):,} training and {evaluation:,} evaluation examples"
         for warning in data.warnings:
             yield "note", "", warning.removeprefix(f"{task.name}: ")
     if missing:

@@ -46,7 +46,7 @@ COMMON = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
+    """Adds the command's options."""
     options.add_tasks(parser)
     options.add_own_data(parser, train=False)
     options.add_sources(parser)
@@ -61,67 +61,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     from lowland.evaluate import evaluate_sets, write_predictions
     from lowland.runs.examples import load_examples
-    from lowland.runs.usage import read_usage
+    from lowland.runs.usage import Usage, read_usage
 
     generation = generation_of(arguments)
-    limit = getattr(arguments, "limit", 0)
-    usage = read_usage(check_model(arguments))
-    tasks = find_tasks(arguments, usage)
-    folder = getattr(arguments, "data.data_dir", None)
-    source = Source(
-        data_dir=Path(folder).expanduser() if folder is not None else None,
-        hub=getattr(arguments, "data.hub", False),
-        train=False,
-    )
-    data = load_examples(tasks, source, limit)
+    usage = read_usage(check_model(arguments)) or Usage(tasks=())
+    folder, hub = getattr(arguments, "data.data_dir", None), getattr(arguments, "data.hub", False)
+    source = Source(data_dir=Path(folder).expanduser() if folder else None, hub=hub, train=False)
+    data = load_examples(find_tasks(arguments, usage), source, getattr(arguments, "limit", 0))
     if not data.evaluation:
         raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
-    for sentence in data.warnings:
-        note(f"Warning: {sentence}")
     quiet_libraries()
     family, bf16 = load_for_generation(arguments, usage, generation.precision)
     # What a model was trained to write is more than what these rows happen to hold.
-    known = usage.labels if usage is not None and len(usage.tasks) == 1 else ()
-    results: dict[str, EvaluationResult] = {}
-    for number, (name, chosen) in enumerate(data.evaluation.items(), start=1):
-        with errors.status(Text(f"{number} of {len(data.evaluation)}: {name}, {len(chosen)} examples")):
-            results |= evaluate_sets(
-                family,
-                data.scorers,
-                {name: chosen},
-                input_length=generation.input_length or (usage.input_length if usage else None),
-                target_length=generation.target_length or (usage.target_length if usage else None),
-                batch_size=generation.batch_size,
-                bf16=bf16,
-                labels={name: known} if set(data.scorers[name].labels(chosen)) <= set(known) else None,
-            )
-        labels, why = family.labels or known, "are none of the labels of this model"
-        strange = (
-            checks.unseen(name, labels, chosen, why) if labels and data.scorers[name].labels(chosen) else []
+    known = usage.labels if len(usage.tasks) == 1 else ()
+    found = {name: set(data.scorers[name].labels(chosen)) for name, chosen in data.evaluation.items()}
+    with errors.status(Text(f"{sum(map(len, data.evaluation.values())):,} examples")):
+        results = evaluate_sets(
+            family,
+            data.scorers,
+            data.evaluation,
+            input_length=generation.input_length or usage.input_length,
+            target_length=generation.target_length or usage.target_length,
+            batch_size=generation.batch_size,
+            bf16=bf16,
+            labels={name: known for name, labels in found.items() if labels <= set(known)},
         )
-        for sentence in (*results[name].warnings, *strange):
-            note(f"Warning: {sentence}")
+    warnings = [*data.warnings]
+    for name, chosen in data.evaluation.items():
+        warnings += results[name].warnings
+        if found[name] and (labels := family.labels or known):
+            warnings += checks.unseen(name, labels, chosen, "are none of the labels of this model")
         if "predictions" in arguments:
             path = Path(arguments.predictions).expanduser() / f"{name}.jsonl"
             try:
                 write_predictions(path, chosen, results[name].predictions)
             except OSError as error:
                 raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+    for sentence in warnings:
+        note(f"Warning: {sentence}")
     show(arguments.model, results, as_json="json" in arguments)
     return 0
 
 
-def find_tasks(arguments: argparse.Namespace, usage: Usage | None) -> list[Task]:
+def find_tasks(arguments: argparse.Namespace, usage: Usage) -> list[Task]:
     """Looks up the tasks that the arguments name; own rows have the template and classes of the training."""
     data = given(arguments, "data").get("data", {})
     tasks = resolve(data.get("tasks", ()))
     if "custom" in data:
         own: dict[str, Any] = data["custom"]
         classes: tuple[str, ...] = ()
-        if usage is not None and usage.template is not None:
+        if usage.template is not None:
             # The positive class is that of the metric f1, where that is asked for.
             positive = usage.positive if "f1" in own.get("metrics", ()) else None
             own = {"input": usage.template, "positive": positive, **own}
@@ -143,14 +135,8 @@ def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) 
     """Prints the scores; the average is that of the sets, each the mean of its metrics, as in the paper."""
     average = mean_score({name: result.metrics for name, result in results.items()})
     if as_json:
-        sets = {
-            name: {
-                "metrics": result.metrics,
-                "examples": result.examples,
-                "seconds": round(result.seconds, 3),
-            }
-            for name, result in results.items()
-        }
+        names = ("metrics", "examples", "seconds")
+        sets = {of: {name: getattr(result, name) for name in names} for of, result in results.items()}
         scores = {"model": model, "average": average, "sets": sets}
         print(json.dumps(finite(scores), indent=2, ensure_ascii=False))  # an undefined correlation is nan
         return
@@ -158,9 +144,8 @@ def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) 
     for column in (1, 3):
         table.columns[column].justify = "right"
     for name, result in results.items():
-        for number, (metric, value) in enumerate(result.metrics.items()):
-            first = (name, str(result.examples)) if number == 0 else ("", "")
-            table.add_row(*map(Text, (*first, metric, f"{value:.2f}")))
+        for metric, value in result.metrics.items():
+            table.add_row(*map(Text, (name, str(result.examples), metric, f"{value:.2f}")))
     if len(results) > 1:
         table.add_section()
         table.add_row(

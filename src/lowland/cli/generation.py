@@ -1,4 +1,4 @@
-"""How the verbs that apply a finished model load it and let it write."""
+"""How the commands that apply a finished model load it and let it write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAINED = "as in the training, else the task's"
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How a finished model is applied; each field says what it is."""
+    """How a finished model is applied."""
 
     batch_size: int = setting(64, "inputs at a time", least=1)
     precision: Precision = setting("auto", described(TrainSettings)["precision"].help)
@@ -65,9 +65,9 @@ def check_model(arguments: argparse.Namespace) -> Path:
 def load_for_generation(
     arguments: argparse.Namespace, usage: Usage | None, precision: Precision
 ) -> tuple[Family, bool]:
-    """Loads the model that the arguments name, and says whether it computes under bf16 autocast.
+    """Loads the model that the arguments name, as in its training where they say nothing else.
 
-    How the model was trained holds where the arguments say nothing else.
+    Says, too, whether it computes under bf16 autocast.
     """
     from accelerate import PartialState
 

@@ -1,4 +1,4 @@
-"""Options that several verbs share, most of them made from settings: name, default and help stand there."""
+"""Options of several commands, most of them made from settings: name, default and help stand there."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal
 
-from lowland.cli.parser import (
-    Pairs,
-    Reader,
-    list_of,
-    number,
-    one_of,
-    pair,
-    seed_list,
-    text_list,
-    truth,
-    whole,
-)
+from lowland.cli.parser import Pairs, Reader, number, numbers, pair, seed_list, setting_and_value, texts
 from lowland.config.data import CustomData, DataSettings
 from lowland.config.experiment import MODEL_DEFAULTS, SEEDS, RunConfig
 from lowland.config.outcomes import OutcomeSettings
@@ -28,7 +17,6 @@ from lowland.sam.config import SAMConfig
 from lowland.settings import described, kinds_of
 from lowland.train.settings import TrainSettings
 
-TRAINING_ONLY = ("train", "split")
 TRACKERS = ("tensorboard", "wandb", "trackio")
 
 
@@ -38,41 +26,29 @@ def add_settings(
     section: str = "",
     *,
     only: Collection[str] = (),
-    without: Collection[str] = (),
     others: Mapping[str, Any] | None = None,
-    also: Mapping[str, str] = {},
+    more: Mapping[str, str] | None = None,
 ) -> None:
-    """Adds an option for every described field of a settings class.
+    """Adds an option for every described field of a settings class, or for some of them.
 
-    Args:
-        group: Gets the options.
-        kind: The class.
-        section: Name of its section among the settings, such as `sam`.
-        only: The fields that get an option; all where it is empty.
-        without: Fields that get none.
-        others: Other defaults, which help shows in brackets.
-        also: Field -> another name of its option.
+    Help shows the default, one of `others` in brackets, and `more` about it.
     """
     kinds, defaults = kinds_of(kind), {item.name: item.default for item in fields(kind)}
     for name, said in described(kind).items():
-        if name in without or (only and name not in only):
+        if only and name not in only:
             continue
         default = said.unset or _shown(defaults[name])
         if others and name in others:
             default += f" [{_shown(others[name])}]"
+        default += (more or {}).get(name, "")
         how = _reading(kinds[name])
-        if how.get("action") != "store_true":
-            how["metavar"] = said.metavar or how["metavar"]
-        names = [
-            f"--{said.option or name.replace('_', '-')}",
-            *([also[name]] if name in also else []),
-        ]
+        text = f"{said.help}{how.pop('keys', '')}" + (f" (default: {default})" if default else "")
+        if said.metavar and "metavar" in how:
+            how["metavar"] = said.metavar
+        names = (said.option or name.replace("_", "-")).split()
+        dest = f"{section}.{name}" if section else name
         group.add_argument(
-            *names,
-            dest=f"{section}.{name}" if section else name,
-            help=f"{said.help}{how.pop('keys', '')}".replace("%", "%%")
-            + (f" (default: {default})" if default else ""),
-            **how,
+            *(f"--{option}" for option in names), dest=dest, help=text.replace("%", "%%"), **how
         )
 
 
@@ -80,34 +56,21 @@ def _reading(kinds: tuple[Any, ...]) -> dict[str, Any]:
     """Says how argparse reads a value of one of some types."""
     if bool in kinds:
         return {"action": "store_true"}
-    origins = {typing.get_origin(kind) for kind in kinds}
-    if Mapping in origins:
-        return {"action": Pairs, "type": pair("NAME=FILE"), "metavar": "NAME=FILE"}
-    section = next((kind for kind in kinds if is_dataclass(kind)), None)
-    if isinstance(section, type):
-        readers = {name: _reader(kinds_of(section)[name]) for name in described(section)}
-        keys = ", ".join(f"{name} ({said.help})" for name, said in described(section).items())
-        read = pair("KEY=VALUE", readers)
-        return {"action": Pairs, "nargs": "*", "type": read, "metavar": "KEY=VALUE", "keys": f"; {keys}"}
-    if origins & {tuple, Sequence}:
-        return {"action": "extend", "type": _reader(kinds), "metavar": "NAMES"}
-    metavar = "X" if float in kinds else "N" if int in kinds else "NAME" if _choices(kinds) else "TEXT"
-    return {"type": _reader(kinds), "metavar": metavar}
-
-
-def _reader(kinds: tuple[Any, ...]) -> Reader:
-    """Gives what reads a value of one of some types."""
-    if choices := _choices(kinds):
-        return one_of(*choices)
     for kind in kinds:
-        if typing.get_origin(kind) in (tuple, Sequence):
-            return text_list if str in typing.get_args(kind) else list_of(number)
-    readers: dict[Any, Reader] = {bool: truth, str: str, float: number, int: whole}
-    return next(read for kind, read in readers.items() if kind in kinds)
-
-
-def _choices(kinds: tuple[Any, ...]) -> tuple[str, ...]:
-    return next((typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is Literal), ())
+        origin, inner = typing.get_origin(kind), typing.get_args(kind)
+        if origin is Literal:
+            return {"choices": inner, "metavar": "NAME"}
+        if origin is Mapping:
+            return {"action": Pairs, "type": pair, "metavar": "NAME=FILE"}
+        if origin in (tuple, Sequence):
+            return {"action": "extend", "type": texts if str in inner else numbers, "metavar": "NAMES"}
+        if is_dataclass(kind) and isinstance(kind, type):
+            keys = ", ".join(f"{name} ({said.help})" for name, said in described(kind).items())
+            read = {"action": Pairs, "nargs": "*", "type": setting_and_value, "metavar": "KEY=VALUE"}
+            return {**read, "keys": f"; {keys}"}
+    if float in kinds:
+        return {"type": number, "metavar": "X"}
+    return {"type": int, "metavar": "N"} if int in kinds else {"type": str, "metavar": "TEXT"}
 
 
 def _shown(default: Any) -> str:
@@ -122,19 +85,15 @@ def _shown(default: Any) -> str:
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:
     """Adds the names of tasks."""
-    tasks = parser.add_argument_group("tasks")
-    tasks.add_argument(
-        "data.tasks", nargs="*", metavar="TASK", help="tasks and mixtures, by name; see `lowland tasks`"
-    )
+    text = "tasks and mixtures, by name; see `lowland tasks`"
+    parser.add_argument_group("tasks").add_argument("data.tasks", nargs="*", metavar="TASK", help=text)
 
 
 def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None:
     """Adds a user's own files and how their rows become texts."""
-    own = parser.add_argument_group(
-        "your own data", "Files in JSONL, JSON, CSV, TSV or Parquet, by their suffix; .gz is unpacked."
-    )
-    without = () if train else TRAINING_ONLY
-    add_settings(own, CustomData, "data.custom", without=without, also={"evaluation": "--eval"})
+    text = "Files in JSONL, JSON, CSV, TSV or Parquet, by their suffix; .gz is unpacked."
+    only = [name for name in described(CustomData) if train or name not in ("train", "split")]
+    add_settings(parser.add_argument_group("your own data", text), CustomData, "data.custom", only=only)
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -150,12 +109,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     add_settings(model, RunConfig)
     add_settings(model, FamilySettings, "family")
-    train = parser.add_argument_group(
-        "training", "The same for all arms. In brackets: defaults of the embedded model."
-    )
-    epochs = "passes over the training examples, in place of --steps (default: 10 of own data)"
-    add(train, "--epochs", "X", epochs, number)
-    add_settings(train, TrainSettings, "train", others=MODEL_DEFAULTS["embedded"]["train"])
+    text = "The same for all arms. In brackets: the default for the embedded model."
+    train = parser.add_argument_group("training", text)
+    embedded = MODEL_DEFAULTS["embedded"]["train"]
+    own = {"steps": "; own data 10 epochs"}
+    add_settings(train, TrainSettings, "train", others=embedded, more=own)
+    add(train, "--epochs", "X", "passes over the training examples, in place of --steps", number)
     add_settings(parser.add_argument_group("SAM"), SAMConfig, "sam")
 
 
@@ -191,4 +150,4 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     hub = "upload the model to this repository of the Hugging Face hub, such as me/reviews; private if new "
     add(group, "--push-to-hub", "NAME", f"{hub}(default: nothing is uploaded)")
     tracker = f"also log the curves of every run with {', '.join(TRACKERS)}, which must be installed"
-    add(group, "--tracker", "NAME", f"{tracker} (default: none)", one_of(*TRACKERS))
+    add(group, "--tracker", "NAME", f"{tracker} (default: none)", choices=TRACKERS)

@@ -4,66 +4,69 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from lowland.config.arms import parse_arm, parse_value
 from lowland.errors import UserError, unknown_name
 
-WIDTH = 80
-COLUMN = 24
-"""Where the explanation of an option begins in the short help."""
-
 Reader = Callable[[str], Any]
 
+WIDTH, COLUMN = 80, 24
+"""Of the short help, and where the explanation of an option begins."""
 
 ELSEWHERE = {
-    **dict.fromkeys(("--lr",), "--learning-rate"),
-    **dict.fromkeys(("--batch", "--bs", "--per-device-train-batch-size"), "--batch-size"),
-    **dict.fromkeys(("--max-steps", "--iterations"), "--steps"),
-    **dict.fromkeys(("--num-epochs", "--num-train-epochs"), "--epochs"),
-    **dict.fromkeys(("--validation", "--valid", "--val", "--dev", "--test-file", "--eval-file"), "--test"),
-    **dict.fromkeys(("--train-file", "--data", "--dataset"), "--train"),
-    **dict.fromkeys(("--label", "--labels", "--output-column"), "--target"),
-    **dict.fromkeys(("--output", "--output-dir"), "--out"),
-    **dict.fromkeys(("--model-name", "--model-name-or-path"), "--model"),
-    **dict.fromkeys(("--bf16", "--fp16", "--fp32", "--dtype"), "--precision"),
-    **dict.fromkeys(("--peft", "--use-peft", "--adapter"), "--lora"),
-    **dict.fromkeys(("--seed",), "--seeds"),
+    "--learning-rate": "--lr",
+    "--batch-size": "--batch --bs --per-device-train-batch-size",
+    "--steps": "--max-steps --iterations",
+    "--epochs": "--num-epochs --num-train-epochs",
+    "--test": "--validation --valid --val --dev --test-file --eval-file",
+    "--train": "--train-file --data --dataset",
+    "--target": "--label --labels --output-column",
+    "--out": "--output --output-dir",
+    "--model": "--model-name --model-name-or-path",
+    "--precision": "--bf16 --fp16 --fp32 --dtype",
+    "--lora": "--peft --use-peft --adapter",
+    "--seeds": "--seed",
 }
-"""Names that options have in other tools -> ours."""
+"""Our options -> what they are called in other tools."""
+
+WORDS = {
+    "expected one argument": "a value is missing",
+    "the following arguments are required: ": "Missing: ",
+    "invalid int value: ": "must be a whole number, not ",
+    "invalid number value: ": "must be a number, not ",
+    "invalid numbers value: ": "must be numbers with commas between, not ",
+    "invalid at_least_one value: ": "must be at least 1, not ",
+    "invalid seed_list value: ": "must be a number of seeds or a list such as 4,7, not ",
+}
+"""What argparse says -> what we say."""
 
 
 class Parser(argparse.ArgumentParser):
     """Parses arguments in any order; a mistake is a `UserError`.
 
-    Options are not understood by their beginnings, so that a new option never changes an old command.
-
-    Args:
-        common: The options that `--help` shows, by their destinations; the others are in `--help-all`. All
-            where it is empty.
-        settings: Of `argparse.ArgumentParser`.
+    `--help` shows the options whose destinations are in `common`, and `--help-all` all of them. Options are
+    not understood by their beginnings, so that a new option never changes an old command.
     """
 
     def __init__(self, common: Collection[str] = (), **settings: Any) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(formatter_class=formatter, allow_abbrev=False, add_help=False, **settings)
-        self._common = common
+        self.common = common
         self.add_argument("-h", "--help", action="help", help="show this text")
         if common:
             self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all options")
 
-    def print_help(self, file: Any = None) -> None:
-        """Prints the common options, or all where there are no others."""
-        self._print_message(self._short_help() if self._common else self.format_help(), file or sys.stdout)
-
-    def _short_help(self) -> str:
-        """Writes a line for each common option."""
+    def format_help(self) -> str:
+        """Writes a line for each common option, or all about all of them."""
+        if not self.common:
+            return super().format_help()
         lines = [f"usage: {self.usage}", "", str(self.description), ""]
-        lines.append(f"options ({self.prog} --help-all shows all, and more about each):")
         actions = {action.dest: action for action in self._actions}
-        for action in (actions[name] for name in self._common):
+        brackets = "; [...]: for the embedded model" if "train.steps" in self.common else ""
+        lines.append(f"options (--help-all: all, and more about each{brackets}):")
+        for action in (actions[name] for name in self.common):
             value = f" {action.metavar}" if action.nargs != 0 and action.option_strings else ""
             more = " ..." if action.nargs == "*" else ""
             name = action.option_strings[0] if action.option_strings else f"{action.metavar}{more}"
@@ -78,14 +81,14 @@ class Parser(argparse.ArgumentParser):
         """
         arguments, left = self.parse_known_intermixed_args(words)
         for word in left:
-            if word.startswith("-"):
-                options = [option for option in self._option_string_actions if option.startswith("--")]
-                meant = ELSEWHERE.get(word.partition("=")[0].replace("_", "-"))
-                if meant in options:
-                    raise UserError(
-                        f"Unknown option of {self.prog} {word.partition('=')[0]!r}. Did you mean {meant}?"
-                    )
-                raise unknown_name(f"option of {self.prog}", word.partition("=")[0], options)
+            option = word.partition("=")[0]
+            if not word.startswith("-"):
+                continue
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            for ours, theirs in ELSEWHERE.items():
+                if ours in known and option.replace("_", "-") in theirs.split():
+                    raise UserError(f"Unknown option of {self.prog} {option!r}. Did you mean {ours}?")
+            raise unknown_name(f"option of {self.prog}", option, known)
         if left:
             raise UserError(f"Unexpected {left[0]!r}. See {self.prog} --help.")
         return arguments
@@ -93,8 +96,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises argparse's message as a sentence that begins with the option."""
         text = re.sub(r"^argument ([^:]+): ", lambda found: f"{found[1].split('/')[-1]}: ", message)
-        text = text.replace("expected one argument", "a value is missing")
-        text = text.replace("the following arguments are required: ", "Missing: ")
+        for theirs, ours in WORDS.items():
+            text = text.replace(theirs, ours)
         raise UserError(f"{text.rstrip('.')}. See {self.prog} --help.")
 
 
@@ -102,7 +105,8 @@ class _HelpAll(argparse.Action):
     """Prints all options."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        parser._print_message(parser.format_help(), sys.stdout)
+        parser.common = ()  # type: ignore[attr-defined]
+        parser.print_help()
         parser.exit()
 
 
@@ -130,71 +134,47 @@ class Pairs(argparse.Action):
         setattr(namespace, self.dest, found)
 
 
-def reader(read: Reader, what: str) -> Reader:
-    """Makes the reader of an option's value; what it cannot read must be `what`."""
-
-    def read_or_refuse(text: str) -> Any:
-        try:
-            return read(text)
-        except (ValueError, KeyError):
-            raise argparse.ArgumentTypeError(f"must be {what}, not {text!r}") from None
-
-    return read_or_refuse
+def pair(word: str) -> tuple[str, str]:
+    """Reads `NAME=VALUE`."""
+    name, equals, value = word.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{word!r} is no NAME=VALUE")
+    return name, value
 
 
-def one_of(*choices: str) -> Reader:
-    """Makes a reader that takes one of several words."""
-    listed = " or ".join([", ".join(choices[:-1]), choices[-1]])
-    return reader(dict(zip(choices, choices, strict=True)).__getitem__, listed)
+def setting_and_value(word: str) -> tuple[str, Any]:
+    """Reads `r=16` among words that may be followed by names of tasks."""
+    if "=" not in word:
+        raise argparse.ArgumentTypeError(f"{word!r} is no KEY=VALUE; put names of tasks before it")
+    name, value = pair(word)
+    return name, parse_value(value)
 
 
-def list_of(read: Reader) -> Reader:
-    """Makes a reader of values with commas between them."""
-    return lambda text: [read(part) for part in text.split(",") if part]
-
-
-def pair(what: str, readers: Mapping[str, Reader] | None = None) -> Reader:
-    """Makes a reader of `NAME=VALUE`, for some names only where their readers are given."""
-
-    def read(word: str) -> tuple[str, Any]:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            more = "; put names of tasks before it" if readers else ""
-            raise argparse.ArgumentTypeError(f"{word!r} is no {what}{more}")
-        if readers is None:
-            return name, value
-        if name not in readers:
-            raise argparse.ArgumentTypeError(f"unknown {name!r}; it takes {', '.join(readers)}")
-        try:
-            return name, readers[name](value)
-        except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(f"{name} {error}") from None
-
-    return read
-
-
-def _whole_or_fraction(text: str) -> int | float:
+def number(text: str) -> int | float:
     """Reads `8` as a whole number and `0.25` or `1.0` as a fraction, which the settings tell apart."""
     return int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else float(text)
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """Reads a whole number from 1 on."""
     if (number := int(text)) < 1:
         raise ValueError
     return number
 
 
-def _seeds(text: str) -> list[int]:
+def texts(text: str) -> list[str]:
+    """Reads words with commas between them."""
+    return [part for part in text.split(",") if part]
+
+
+def numbers(text: str) -> list[int | float]:
+    """Reads numbers with commas between them."""
+    return [number(part) for part in texts(text)]
+
+
+def seed_list(text: str) -> list[int]:
     """Reads `3` as the seeds 0, 1, 2, `4,7` as these two, and `4,` as one."""
-    return list_of(int)(text) if "," in text else list(range(int(text)))
-
-
-text_list = list_of(str)
-whole = reader(int, "a whole number")
-at_least_one = reader(_at_least_one, "at least 1")
-number = reader(_whole_or_fraction, "a number")
-truth = reader({"true": True, "false": False}.__getitem__, "true or false")
-seed_list = reader(_seeds, "a number of seeds or a list such as 4,7")
+    return [int(part) for part in texts(text)] if "," in text else list(range(int(text)))
 
 
 def own_arm(text: str) -> tuple[str, dict[str, Any]]:
@@ -208,8 +188,8 @@ def own_arm(text: str) -> tuple[str, dict[str, Any]]:
 def launcher_and_options(text: str) -> tuple[str, dict[str, Any]]:
     """Reads `slurm,timeout_min=600`: where processes run, and what submitit is told."""
     name, *words = text.split(",")
-    name = one_of("processes", "slurm", "submitit-local")(name)
+    if name not in ("processes", "slurm", "submitit-local"):
+        raise argparse.ArgumentTypeError(f"must be processes, slurm or submitit-local, not {name!r}")
     if words and name == "processes":
         raise argparse.ArgumentTypeError("processes has no options")
-    pairs = map(pair("NAME=VALUE, such as slurm,timeout_min=600"), words)
-    return name, {key: parse_value(value) for key, value in pairs}
+    return name, {key: parse_value(value) for key, value in map(pair, words)}

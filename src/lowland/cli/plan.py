@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,15 @@ from lowland.config.arms import describe
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes, span
 from lowland.settings import changes
+from lowland.tasks.custom import CustomTask
 
 if TYPE_CHECKING:
     from lowland.config.experiment import ExperimentConfig
     from lowland.planning.plan import Plan
+    from lowland.runs.examples import ExperimentData
 
-MOST_TASKS = 4
+MOST_CLASSES, MOST_TASKS, MOST_SHOWN = 12, 4, 120
+"""Classes and tasks that are listed; characters of an input that are shown."""
 
 
 def show_plan(plan: Plan, reasons: Mapping[str, str], jobs: int, store: Path) -> None:
@@ -27,62 +32,72 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], jobs: int, store: Path) ->
     from lowland.planning.power import spread_for
     from lowland.statistics import power
 
-    config, work = plan.config, plan.workload
+    config, data, parted = plan.config, plan.data, plan.parted
     train, runs = config.train, sum(plan.runs.values())
     why = {name: f" ({reason})" for name, reason in reasons.items()}
-    most = "at most " if work.uncounted else ""
-    tested = sum(work.evaluation.values())
+    trained, held_out = (sum(map(len, parts.values())) for parts in (parted.train, parted.held_out))
+    tested = sum(map(len, data.evaluation.values()))
+    arms_and_seeds = f"{count(len(config.arms), 'arm')}, {count(len(config.seeds), 'seed')}"
+    steps = f"{train.steps:,} steps of {train.batch_size} examples{why.get('train.steps', '')}"
+    epochs = train.steps * train.batch_size / trained
+    length = f"{plan.shape[0]} + {plan.shape[1]} tokens an example, padding included"
     facts = [
         ("model", f"{config.model}: {plan.parameters / 1e6:,.1f}M weights"),
-        (
-            "runs",
-            f"{runs} ({count(len(config.arms), 'arm')}, {count(len(config.seeds), 'seed')}), each "
-            f"{train.steps:,} steps of {train.batch_size} examples{why.get('train.steps', '')}",
-        ),
-    ]
-    if len(config.arms) > 1:
-        spread = spread_for(config, store, tested)
-        default = f"; the default, where 3 detect only {power(3, spread).sees:.2g}" if "seeds" in why else ""
-        facts.append(("seeds", power(len(config.seeds), spread).sentence + default))
-    facts += [
+        ("runs", f"{runs} ({arms_and_seeds}), each {steps}"),
         ("training", f"{train.optimizer} at {train.learning_rate:g}{why.get('train.learning_rate', '')}"),
         *((f"arm {name}", _arm(config, name, why.get("sam.rho", ""))) for name in config.arms),
-        (
-            "examples",
-            f"{sum(work.train.values()):,} for training{work.uncounted}; "
-            f"{plan.epochs:,.{0 if plan.epochs >= 10 else 2}f} epochs",
-        ),
-        *work.glance,
+        ("examples", f"{trained:,} for training, {length}; {epochs:,.{0 if epochs >= 10 else 2}f} epochs"),
+        *_glance(data),
     ]
-    if len(work.rates) > 1:
-        shown = sorted(work.rates.items(), key=lambda item: -item[1])[:MOST_TASKS]
-        rest = f", {len(work.rates) - MOST_TASKS} more" if len(work.rates) > MOST_TASKS else ""
+    if len(config.arms) > 1:
+        seen = power(len(config.seeds), spread_for(config, store, tested)).sentence
+        facts.insert(2, ("seeds", seen))
+    if len(parted.rates) > 1:
+        shown = sorted(parted.rates.items(), key=lambda item: -item[1])[:MOST_TASKS]
+        rest = f", {len(parted.rates) - MOST_TASKS} more" if len(parted.rates) > MOST_TASKS else ""
         facts.append(("mixture", ", ".join(f"{name} {rate:.1%}" for name, rate in shown) + rest))
-    tokens = f"{plan.tokens:,}" if plan.tokens < 1e6 else f"{plan.tokens / 1e6:,.0f} million"
-    length = f"{work.shape[0]} + {work.shape[1]} tokens an example"
-    held_out = f", and {work.held_out:,} held out" if work.held_out else ""
+    split = config.data.custom is not None and config.data.custom.split is not None
+    apart = " (split off; rows with the same input are all on one side)" if split else ""
+    chosen = f"; {held_out:,} training examples are held out to choose a checkpoint" if held_out else ""
+    times = count(math.ceil(train.steps / train.evaluate_every), "time")
+    sets = f"{count(tested, 'example')} of {count(len(data.evaluation), 'set')}{apart}"
+    few = " (the few that checkpointing keeps are not counted)" if train.gradient_checkpointing else ""
+    together = f"; {jobs} runs at a time take as many times that" if jobs > 1 else ""
     facts += [
-        ("tokens", f"{most}{tokens} a run ({most}{length}, padding included)"),
-        (
-            "evaluation",
-            f"{count(plan.evaluations, 'time')} a run: {tested:,} example{'s' * (tested != 1)} of "
-            f"{count(len(work.evaluation), 'set')}{held_out}",
-        ),
-        ("outcomes", _outcomes(config)),
-        ("memory", f"{sizes(plan.memory)}; {gigabytes(plan.available)} free"),
+        ("evaluation", f"{sets}, {times} a run{chosen}"),
+        ("outcomes", _outcomes(plan)),
+        ("memory", f"{sizes(plan.memory)}{few}; {gigabytes(plan.available)} free{together}"),
         ("time", _time(plan)),
+        ("disk", sizes(plan.disk)),
     ]
-    if jobs > 1:
-        facts.append(("jobs", _jobs(min(jobs, runs), plan.device)))
-    print_facts("Plan", [*facts, ("disk", sizes(plan.disk))])
+    print_facts("Plan", facts)
     if plan.advice:
         say(f"* {plain(plan.advice)}")
 
 
 def sizes(parts: Mapping[str, int]) -> str:
     """Lists what takes memory or disk, with the sum."""
-    listed = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items())
+    listed = ", ".join(f"{gigabytes(size)} {name}" for name, size in parts.items())
     return f"about {gigabytes(sum(parts.values()))}: {listed}"
+
+
+def _glance(data: ExperimentData) -> Iterator[tuple[str, str]]:
+    """Shows the classes of the first tasks that have some, with their counts, and one example."""
+    for name, examples in list(data.train.items())[:MOST_TASKS]:
+        task = data.tasks[name]
+        if not task.labels(examples):
+            continue
+        counts = Counter(example.targets for example in examples).most_common()
+        text = ", ".join(f"{label} {number:,}" for label, number in counts)
+        if len(counts) > MOST_CLASSES:
+            text = f"{len(counts)}, of {counts[-1][1]:,} to {counts[0][1]:,} examples"
+        if isinstance(task, CustomTask) and task.domain and any(score.name == "f1" for score in task.scores):
+            text += f"; f1 is of {task.domain.positive}"
+        yield "classes", f"{name}: {text}" if len(data.train) > 1 else text
+    example = next(iter(data.train.values()))[0]
+    texts = (example.inputs, example.targets)
+    shown = (text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ..." for text in texts)
+    yield "an example", " -> ".join(map(repr, shown))
 
 
 def _arm(config: ExperimentConfig, name: str, why: str) -> str:
@@ -100,15 +115,13 @@ def _arm(config: ExperimentConfig, name: str, why: str) -> str:
     return "; ".join([*parts, *(["the reference"] if name == config.reference else [])])
 
 
-def _outcomes(config: ExperimentConfig) -> str:
-    wanted = config.outcomes
-    also = f"; and the test sets {', '.join(wanted.also)}" if wanted.also else ""
+def _outcomes(plan: Plan) -> str:
+    wanted = plan.config.outcomes
+    also = f"; the score on the further test sets {', '.join(wanted.also)}" if wanted.also else ""
     if not wanted.measure:
         return f"the score alone{also}"
-    number = "20 to 1,000 examples of each set, by what a run costs"
-    if wanted.examples:
-        number = f"up to {wanted.examples:,} examples of each set"
-    return f"{', '.join(wanted.measure)}; of the last and the chosen model, on {number}{also}"
+    number = f"up to {count(plan.outcome_examples, 'example')} of each test set (see --outcome-examples)"
+    return f"{', '.join(wanted.measure)} of the saved models of each run, on {number}{also}"
 
 
 def _time(plan: Plan) -> str:
@@ -117,22 +130,9 @@ def _time(plan: Plan) -> str:
 
     config, where = plan.config, f"on this machine ({plan.device}, {plan.precision})"
     passes = {arm: sam_passes(config.of(arm)) for arm in config.arms}
-    if plan.step_seconds is None:
+    if (one := plan.step_seconds) is None:
         shown = ", ".join(f"{arm} {number:.3g}" for arm, number in passes.items())
         return f"shown after the first steps {where}; cost of a step, in baseline steps: {shown}"
-    steps = sum(passes[arm] * number for arm, number in plan.runs.items()) * config.train.steps
-    shown = ", ".join(_step(arm, plan.step_seconds * number) for arm, number in passes.items())
-    return f"about {span(plan.step_seconds * steps)} of steps {where}: {shown}; evaluation is not included"
-
-
-def _step(arm: str, seconds: float) -> str:
-    return f"{arm} {f'{1000 * seconds:,.0f} ms' if seconds < 1 else f'{seconds:,.1f} s'} a step"
-
-
-def _jobs(runs: int, device: str) -> str:
-    from lowland.comparison.jobs import cores
-
-    text = f"{runs} runs at a time: as many times the memory"
-    if device == "CPU" and runs > cores():
-        text += f"; more than the {count(cores(), 'core')}, which is slower than fewer"
-    return text
+    steps = one * config.train.steps * sum(passes[arm] * number for arm, number in plan.runs.items())
+    shown = ", ".join(f"{arm} {one * number:.2g} s" for arm, number in passes.items())
+    return f"about {span(steps)} of steps {where}: {shown} a step; evaluation is not included"

@@ -35,7 +35,7 @@ COMMON = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
+    """Adds the command's options."""
     rows = parser.add_argument_group("rows")
     add(rows, "--input", "FILE", "rows in JSONL, JSON, CSV, TSV or Parquet", required=True)
     template = 'the input text, such as "review: {text}" (default: as in the training)'
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     from lowland.runs.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines
     from lowland.runs.usage import read_usage
 

@@ -9,18 +9,7 @@ from lowland.errors import UserError
 
 
 def push(model: Path, name: str) -> str:
-    """Uploads a model's directory to a repository of the hub, which is made private if it is new.
-
-    Args:
-        model: The directory.
-        name: The repository, such as `me/reviews`.
-
-    Returns:
-        Its address.
-
-    Raises:
-        UserError: If the hub refuses it or cannot be reached; the model stays where it is.
-    """
+    """Uploads a model's directory to a repository such as `me/reviews`, private if new; gives its address."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

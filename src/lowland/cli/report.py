@@ -23,7 +23,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
+    """Adds the command's options."""
     group = parser.add_argument_group("experiments")
     group.add_argument("directories", nargs="+", metavar="DIR", help="directories of experiments")
     paper = "also lay the results out as the paper's tables and figures"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     from lowland.paper.tables import write_paper
     from lowland.report.several import find_experiments, write_several
     from lowland.report.write import write_report

@@ -35,23 +35,6 @@ def given(arguments: argparse.Namespace, *sections: str) -> dict[str, Any]:
     )
 
 
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Collects the options that were given into nested settings, which say a user's own data completely."""
-    settings = given(arguments, *TOP)
-    custom = settings.get("data", {}).get("custom")
-    if custom is not None and "preset" not in arguments and "config" not in arguments:
-        names = {"train": "--train", "evaluation": "--test", "input": "--input", "target": "--target"}
-        if "split" in custom:
-            del names["evaluation"]
-        missing = [option for key, option in names.items() if key not in custom]
-        if missing:
-            raise UserError(
-                "Your own data needs --train, --test (or --split 0.2, for a part of the same file), --input "
-                f"and --target; {missing[0]} is missing."
-            )
-    return settings
-
-
 def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str, Experiment]:
     """Checks settings and data of all experiments of a command: name -> experiment.
 
@@ -63,7 +46,7 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
 
     axes = grid_of(arguments) if grid else {}
     for setting in axes:
-        if setting in arguments and getattr(arguments, setting) not in ([], None):
+        if getattr(arguments, setting, None) not in ([], None):
             raise UserError(f"{setting} is in the grid and given as an option too. Leave one of them out.")
     found = {}
     read = cache(load_data)  # values of a grid share their data
@@ -74,7 +57,6 @@ def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str
                 layers(chosen),
                 epochs=getattr(chosen, "epochs", None),
                 arms=lambda config, points=own.arms: with_grid(config, points),  # type: ignore[misc]
-                only_plan="plan" in chosen,
                 read=read,
             )
         except UserError as error:
@@ -104,11 +86,18 @@ def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
     """Gives the layers of settings, from the least to the most particular."""
     from lowland.paper.recipes import expand, read_preset
 
-    own = settings_of(arguments)
-    tasks = own.get("data", {}).get("tasks")
+    own = given(arguments, *TOP)
+    tasks, custom = (own.get("data", {}).get(name) for name in ("tasks", "custom"))
     found: list[Mapping[str, Any]] = []
     if "preset" in arguments:
         found.append(read_preset(arguments.preset, tasks))
     if "config" in arguments:
         found.append(expand(read_layer(Path(arguments.config)), tasks))
+    names = {"train": "--train", "evaluation": "--test", "input": "--input", "target": "--target"}
+    for key, option in names.items() if custom is not None and not found else ():
+        if key not in custom and not (key == "evaluation" and "split" in custom):
+            raise UserError(
+                "Your own data needs --train, --test (or --split 0.2, for a part of the same file), --input "
+                f"and --target; {option} is missing."
+            )
     return [*found, own]

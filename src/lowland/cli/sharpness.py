@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lowland.cli import options
 from lowland.cli.options import add, add_settings
-from lowland.cli.settings import given, settings_of
+from lowland.cli.settings import given
 from lowland.cli.trouble import disk_error
 from lowland.config.experiment import build_config
 from lowland.config.layers import build_section, read_layer
-from lowland.config.sharpness import SharpnessSettings
+from lowland.config.outcomes import SharpnessSettings
 from lowland.errors import UserError
 
 HELP = "measure how flat the loss is around the models of an experiment"
@@ -34,7 +34,7 @@ INTERRUPTED = "interrupted. The same command resumes where it stopped."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
+    """Adds the command's options."""
     runs = parser.add_argument_group("which models")
     runs.add_argument("experiment", metavar="DIR", help="directory of an experiment")
     options.add_seeds(runs, "all")
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     from lowland.cli.console import console, note, quiet_libraries
     from lowland.comparison.sharpness import FOLDER, finished_runs, measure_all
     from lowland.report.sharpness import write_sharpness
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not (path / "experiment.toml").is_file():
         raise UserError(f"{path} is no directory of an experiment. Give one that lowland compare wrote.")
     # Where its data lie may be said anew.
-    config = build_config(read_layer(path / "experiment.toml"), settings_of(arguments))
+    config = build_config(read_layer(path / "experiment.toml"), given(arguments, "data", "seeds"))
     found = finished_runs(path, config)
     if not found:
         raise UserError(f"{path} holds no checkpoint of a finished run. Run its experiment first.")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from lowland.cli.console import console, make_table, print_facts, say
 from lowland.config.arms import flatten
-from lowland.tasks import Example, Source, Task, get_task, mixture_names, resolve, task_names
-from lowland.tasks.base import DataSet, Split
+from lowland.tasks import Source, Task, get_task, mixture_names, resolve, task_names
 
 if TYPE_CHECKING:
     from lowland.paper.recipes import Recipe
@@ -31,19 +30,16 @@ examples:
   lowland doctor --data-dir ~/data     which of the files are there
 """
 
-SHOWN = ("data.fraction", "sam.rho", "sam.ascent", "sam.m", "train.batch_size", "train.learning_rate")
-"""Settings of a recipe that are shown even where they are the defaults."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
+    """Adds the command's options."""
     tasks = parser.add_argument_group("tasks")
     tasks.add_argument("name", nargs="?", metavar="NAME", help="a task, a mixture or a recipe")
     tasks.add_argument("--recipes", action="store_true", help="list the paper's recipes instead")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     from lowland.paper.recipes import preset_names, read_recipe
 
     name = getattr(arguments, "name", None)
@@ -54,11 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     elif name is None:
         _list_all()
     elif name in mixture_names():
-        tasks = resolve([name])
-        _print_tasks(f"{name}: a mixture of {len(tasks)} tasks", tasks)
-        say("\nTasks are drawn in proportion to their numbers of training examples.")
+        _print_tasks(f"{name}: a mixture, drawn in proportion to the numbers of examples", resolve([name]))
     else:
-        _show_task(resolve([name])[0])
+        _show_task(get_task(name))
     return 0
 
 
@@ -88,33 +82,24 @@ def _print_tasks(title: str, tasks: Iterable[Task]) -> None:
 def _show_task(task: Task) -> None:
     lengths = f"{task.input_length} tokens of input, {task.target_length} of target, EOS included"
     facts = [("metrics", ", ".join(task.metrics)), ("lengths", lengths)]
-    data = task.data
-    examples: Sequence[Example] = []
-    if task.carried is not None:
+    command, options = "compare", ""
+    if (data := task.data) is None:
         facts.append(("data", "the package carries it"))
-        examples = task.load(Source()).train[:1]
-    elif data is not None:
-        facts.append(("training", _files(data, data.train) if data.train else "none: for evaluation only"))
+        examples = task.load(Source()).train
+    else:
         # The languages of TyDiQA are read from the same files.
-        for files in dict.fromkeys(_files(data, split) for split in data.evaluation.values()):
-            facts.append(("evaluation", files))
+        files = dict.fromkeys([*([data.train] if data.train else []), *data.evaluation.values()])
+        names = (f"DIR/{data.folders[0]}/{split.patterns[0]}" for split in files)
+        facts.append(("files", ", ".join(names)))
         facts.append(("on the hub", ", configuration ".join(filter(None, data.hub))))
-    if task.sample_row is not None:
-        facts.append(("a row", json.dumps(task.sample_row, ensure_ascii=False)))
-        examples = task.examples(task.sample_row)
+        examples = task.examples(task.sample_row or {})
+        command, options = (
+            ("compare", " --data-dir DIR") if data.train else ("eval", " --model DIR --data-dir DIR")
+        )
     for example in examples[:1]:
         facts += [("input", repr(example.inputs)), ("target", repr(example.targets))]
     print_facts(task.name, facts, task.description)
-    verb = "compare" if task.carried is not None or (data is not None and data.train) else "eval"
-    model = " --model DIR" if verb == "eval" else ""
-    where = "" if task.carried is not None else " --data-dir DIR"
-    say(f"\nTry: lowland {verb} {task.name}{model}{where}")
-
-
-def _files(data: DataSet, split: Split) -> str:
-    published = f" ({split.published:,} examples)" if split.published and not split.pick else ""
-    others = f", or {', '.join(split.patterns[1:])}" if len(split.patterns) > 1 else ""
-    return f"DIR/{data.folders[0]}/{split.patterns[0]}{published}{others}"
+    say(f"\nTry: lowland {command} {task.name}{options}")
 
 
 def _list_recipes(recipes: list[Recipe]) -> None:
@@ -131,16 +116,13 @@ def _show_recipe(recipe: Recipe) -> None:
     facts = [("reproduces", recipe.reproduces), ("extends", recipe.extends or "")]
     facts += [(name, json.dumps(value)) for name, value in flatten(recipe.settings).items()]
     if recipe.complete:
-        config = recipe.config()
-        whole, tasks = flatten(config.to_dict()), resolve(config.data.tasks)
-        facts += [(name, f"{json.dumps(whole[name])} (default)") for name in SHOWN if name not in dict(facts)]
-        inputs = config.train.input_length or max(task.input_length for task in tasks)
-        targets = config.train.target_length or max(task.target_length for task in tasks)
+        train, tasks = recipe.config().train, resolve(recipe.config().data.tasks)
+        inputs = train.input_length or max(task.input_length for task in tasks)
+        targets = train.target_length or max(task.target_length for task in tasks)
         facts.append(("lengths", f"{inputs} tokens of input, {targets} of target"))
     facts += [(f"grid {name}", ", ".join(map(json.dumps, values))) for name, values in recipe.grid.items()]
     print_facts(recipe.name, [(name, text) for name, text in facts if text], recipe.description)
     say("\nThe rest is as by default: lowland compare --help-all")
     say(f"Run it:      {recipe.command('--hub')}")
-    say(f"Plan it:     {recipe.command('--plan')}")
     few = "--model embedded --data-dir DIR --steps 30 --batch-size 16 --eval-limit 16"
     say(f"Rehearse it: {recipe.command(*few.split())}")

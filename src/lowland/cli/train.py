@@ -6,7 +6,7 @@ import argparse
 
 from lowland.cli import compare, options, settings
 from lowland.cli.options import add
-from lowland.cli.parser import own_arm, whole
+from lowland.cli.parser import own_arm
 from lowland.config.arms import KNOWN
 
 HELP = "fine-tune one model, by SAM or without"
@@ -30,7 +30,7 @@ COMMON = tuple(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's options."""
+    """Adds the command's options."""
     options.add_training_options(parser)
     run = parser.add_argument_group("run")
     add(
@@ -41,12 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
         lambda text: own_arm(text) if ":" in text else (text, None),
     )
-    add(run, "--seed", "N", "seed of the run (default: 0)", whole)
+    add(run, "--seed", "N", "seed of the run (default: 0)", int)
     options.add_result_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Runs the command."""
     name, changes = getattr(arguments, "arm", ("sam", None))
     if changes is not None:
         arguments.more_arms = {name: changes}

@@ -21,7 +21,6 @@ SECRETS = (
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 DISK = {*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
-
 MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
 
 
@@ -61,10 +60,8 @@ def disk_error(error: OSError, path: Path) -> UserError:
         advice = "Make it writable, or give another directory with --out."
     elif error.errno == errno.ENAMETOOLONG:
         advice = "Give a shorter name with --out."
-    elif error.errno == errno.ENOENT:
-        advice = "Where it was before, bring it back, and the same command resumes; else give another --out."
     else:
-        first = "Free some space; the" if error.errno in FULL else "Once the disk works, the"
+        first = "Free some space; the" if error.errno in FULL else "Once it is there again, the"
         advice = f"What was saved before is whole. {first} same command resumes where it stopped."
     return UserError(f"{error.filename or path}: {error.strerror}. {advice}")
 

@@ -18,7 +18,7 @@ from lowland.comparison.outcomes import Measured
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.files import remove_asides, write_atomic
-from lowland.planning.plan import count_workload, make_plan
+from lowland.planning.plan import make_plan
 from lowland.report.comparison import compare
 from lowland.report.result import Report
 from lowland.report.runs import read_experiment
@@ -64,9 +64,7 @@ def run_experiment(
     runs = runs_of(config, way.store, prepared.content, writes=first)
     if first and way.on_plan is not None and (left := Counter(run.arm for run in runs if not run.done)):
         try:
-            seed, own = config.seeds[0], prepared.encodings[config.reference]
-            work = count_workload(config, prepared.data, prepared.parts[seed], own, seed, family)
-            way.on_plan(make_plan(config, work, family, left))
+            way.on_plan(make_plan(config, prepared, family, measured.settings["examples"], left))
         except UserError:  # it does not fit
             raise
         except Exception as error:  # of any kind: a plan that fails must not stop the training

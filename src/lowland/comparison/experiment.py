@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from lowland.config.layers import Layer, differences, merge
 from lowland.errors import UserError
 from lowland.runs.examples import ExperimentData, load_data, load_tasks, part
 from lowland.runs.store import FOLDER
-from lowland.tasks.sources import MissingFilesError
 from lowland.train.settings import TrainSettings
 
 EPOCHS, LEAST_STEPS = 10, 100
@@ -32,13 +30,13 @@ class Experiment:
 
     Attributes:
         config: Its settings.
-        data: Its examples; `None` where they are not on this machine, and only a plan is wanted.
+        data: Its examples.
         reasons: Setting -> why it has its value, of those that depend on the model or the data.
         warnings: What the user should know.
     """
 
     config: ExperimentConfig
-    data: ExperimentData | None
+    data: ExperimentData
     reasons: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
@@ -48,7 +46,6 @@ def build_experiment(
     *,
     epochs: float | None = None,
     arms: Callable[[ExperimentConfig], ExperimentConfig] = lambda config: config,
-    only_plan: bool = False,
     read: Callable[[DataSettings], ExperimentData] = load_data,
 ) -> Experiment:
     """Checks settings and data, before torch is loaded where that is possible.
@@ -57,7 +54,6 @@ def build_experiment(
         layers: Layers of settings, from the least to the most particular.
         epochs: Passes over the training examples, in place of steps.
         arms: Makes the arms of a grid.
-        only_plan: Whether data may be missing.
         read: Reads the examples.
 
     Raises:
@@ -74,17 +70,13 @@ def build_experiment(
     # What is wrong with options is said first, then what is wrong with data; both without the model.
     config = arms(build_config(*layers, of_family=False))
     load_tasks(config.data)  # a name that is not known is better said before files are read
-    data = None
-    # A plan may be for another machine, and published numbers are enough for it.
-    if not only_plan or config.data.custom is not None:
-        with suppress(MissingFilesError) if only_plan else nullcontext():
-            data = read(config.data)
+    data = read(config.data)
     config = arms(build_config(*layers))
     reasons = _reasons(given, config)
     own = config.data.custom is not None
     doubts = [(arm, config.of(arm).sam.doubt) for arm in config.arms]
     warnings = tuple(f"Arm {arm!r}: {doubt}" for arm, doubt in doubts if doubt)
-    if data is None or not (own or epochs is not None):
+    if not (own or epochs is not None):
         return Experiment(config=config, data=data, reasons=reasons, warnings=warnings)
     rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
     if epochs is not None or not steps_given:
@@ -110,11 +102,11 @@ def build_experiment(
     return Experiment(config=config, data=data, reasons=reasons, warnings=warnings)
 
 
-def default_directory(config: ExperimentConfig, verb: str, what: str | None = None) -> Path:
+def default_directory(config: ExperimentConfig, command: str, what: str | None = None) -> Path:
     """Names the directory of an experiment after what it is, so that the same command finds it again."""
     names = [*config.data.tasks, *([config.data.custom.name] if config.data.custom else [])]
     what = what or "-".join(names).replace("/", "-")
-    return Path(FOLDER) / f"{verb}-{what[:60]}-{config.fingerprint()}"
+    return Path(FOLDER) / f"{command}-{what[:60]}-{config.fingerprint()}"
 
 
 def refuse_other(config: ExperimentConfig, path: Path) -> None:

@@ -79,7 +79,7 @@ class Measured:
         self._text = ""
         if "forgetting" in wanted.measure:
             self._text = read_text(Path(wanted.general) if wanted.general else OWN)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "measure": list(wanted.measure),
             "examples": number,
             "general": fingerprint(self._text),

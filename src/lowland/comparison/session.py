@@ -151,10 +151,9 @@ def run_comparison(experiment: Experiment, path: Path, way: Way) -> Comparison |
 
 def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experiment:
     """Gives an experiment as many seeds as detect a difference of the score with 80% power."""
-    from lowland.planning.power import RECORDED_ROWS, seeds_to_detect, spread_for
+    from lowland.planning.power import seeds_to_detect, spread_for
 
-    data = experiment.data
-    rows = RECORDED_ROWS if data is None else sum(map(len, data.evaluation.values()))
+    rows = sum(map(len, experiment.data.evaluation.values()))
     seeds = seeds_to_detect(points, spread_for(experiment.config, store, rows))
     return replace(experiment, config=replace(experiment.config, seeds=tuple(range(seeds))))
 
@@ -173,8 +172,6 @@ def _tuned(experiment: Experiment, path: Path, way: Way) -> Experiment:
     def say(text: str) -> None:
         way.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    if experiment.data is None:
-        raise UserError("--tune needs the data.")
     config = tune(
         experiment.config, experiment.data, way.tune_seeds, run, lambda tried: say(f"Tried {tried.words}")
     )
@@ -186,7 +183,7 @@ def _tuned(experiment: Experiment, path: Path, way: Way) -> Experiment:
 def _is_finished(experiment: Experiment, path: Path, store: Path) -> bool:
     """Tells whether a directory holds this very experiment, reported on after its last run."""
     config = experiment.config
-    if experiment.data is None or config.outcomes.also or config.outcomes.general:
+    if config.outcomes.also or config.outcomes.general:
         return False  # files of the outcomes may have changed
     description = read_json(path / "experiment.json")
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lowland.config.experiment import ExperimentConfig
-from lowland.config.sharpness import SharpnessSettings
+from lowland.config.outcomes import SharpnessSettings
 from lowland.data import EncodedExample
 from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family

@@ -1,14 +1,12 @@
 """Arms: names for what is compared, each with the settings that it changes.
 
-    [arms.baseline]                     an arm that the package knows
-    [arms.late]                         one of your own: what differs from the settings below
-    sam.rho = 0.15
-    sam.start = 0.2
-    [arms.wide]
-    like = "late"                       one that begins with the changes of another
-    sam.rho = 0.3
-
-The first arm is the reference, and each of the others is compared with it, paired by seed.
+[arms.baseline]                     an arm that the package knows
+[arms.late]                         one of your own: what differs from the settings below
+sam.rho = 0.15
+sam.start = 0.2
+[arms.wide]
+like = "late"                       one that begins with the changes of another
+sam.rho = 0.3
 """
 
 from __future__ import annotations
@@ -57,16 +55,8 @@ KNOWN: Mapping[str, Changes] = {
 DEFAULT = ("baseline", "sam")
 
 FIXED = (
-    "seeds",
-    "arms",
-    "outcomes",
-    "data",
-    "train.steps",
-    "train.batch_size",
-    "train.evaluate_every",
-    "train.input_length",
-    "train.target_length",
-    "train.deterministic",
+    *("seeds", "arms", "outcomes", "data", "train.steps", "train.batch_size", "train.evaluate_every"),
+    *("train.input_length", "train.target_length", "train.deterministic"),
 )
 """What all arms share: it decides which examples a step sees, or at which steps scores are compared."""
 
@@ -83,11 +73,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nest(changes: Changes) -> dict[str, Any]:
-    """Gives dotted settings as nested ones.
-
-    Raises:
-        UserError: If one lies in another, such as `sam.rho` in `sam`.
-    """
+    """Gives dotted settings as nested ones; none may lie in another, as `sam.rho` does in `sam`."""
     nested: dict[str, Any] = {}
     for name, value in changes.items():
         *sections, key = name.split(".")
@@ -104,16 +90,7 @@ def read_arms(layers: Iterable[Mapping[str, Any]]) -> dict[str, Changes]:
     """Reads which arms there are, and what each changes, from layers of settings.
 
     The tables `[arms.NAME]` of a layer name its arms, and so does a list of names; `more_arms` adds to those
-    of the layers below.
-
-    Args:
-        layers: From the least to the most particular.
-
-    Returns:
-        Arm -> what it changes, the reference first.
-
-    Raises:
-        UserError: If a name is unknown or invalid, or an arm changes what all share.
+    of the layers below. The first arm is the reference.
     """
     defined: dict[str, Changes] = dict(KNOWN)
     chosen: Sequence[str] = DEFAULT
@@ -136,18 +113,15 @@ def parse_arm(text: str) -> tuple[str, dict[str, Any]]:
         ValueError: If it cannot be read.
     """
     name, colon, words = text.partition(":")
-    name = name.strip()
-    if not colon or not name:
+    if not colon or not name.strip():
         raise ValueError(f'must be like "late: sam.rho=0.15 sam.start=0.2", not {text!r}')
     changes: dict[str, Any] = {}
     for word in words.split():
-        setting, equals, value = word.partition("=")
-        if not equals:
-            setting, value = LIKE, word
+        setting, _, value = word.partition("=") if "=" in word else (LIKE, "", word)
         if setting in changes:
             raise ValueError(f"{setting} is given twice in {text!r}")
         changes[setting] = value if setting == LIKE else parse_value(value)
-    return name, changes
+    return name.strip(), changes
 
 
 def parse_value(text: str) -> Any:
@@ -181,16 +155,13 @@ def _define(defined: dict[str, Changes], tables: Any) -> None:
         )
     for name, table in tables.items():
         if not re.fullmatch(NAME, name):
-            raise UserError(
-                f"Invalid arm {name!r}. Must be letters, digits and . = , + - _ only, 80 at most, and begin "
-                "with a letter or digit."
-            )
+            letters = "letters, digits and . = , + - _ only, 80 at most, and begin with a letter or digit"
+            raise UserError(f"Invalid arm {name!r}. Must be {letters}.")
         own = flatten(table)
         for setting in filter(is_fixed, own):
             raise UserError(
-                f"The arm {name!r} changes {setting}, which all arms of a comparison share: seeds are "
-                "compared in pairs over the same batches. Compare its values by "
-                f"--grid {setting}=VALUE,VALUE."
+                f"The arm {name!r} changes {setting}, which all arms share: seeds are compared in pairs over "
+                f"the same batches. Compare its values by --grid {setting}=VALUE,VALUE."
             )
         try:
             nest(own)

@@ -12,12 +12,14 @@ from lowland.tasks.rows import task_name
 
 @dataclass(frozen=True, kw_only=True)
 class CustomData:
-    """A user's own files, in JSONL, JSON, CSV, TSV or Parquet; each field says what it is."""
+    """A user's own files."""
 
     train: str | None = setting(None, "training rows", metavar="FILE")
-    evaluation: str | None = setting(None, "test rows", option="test", metavar="FILE")
+    evaluation: str | None = setting(None, "test rows", option="test eval", metavar="FILE")
     split: float | None = setting(
-        None, "fraction of the training rows to test on, such as 0.2; without --test"
+        None,
+        "fraction of the training rows to test on, such as 0.2; without --test; rows with the same input "
+        "stay together, on one side",
     )
     input: str = setting(MISSING, 'the input text, such as "review: {text}"', metavar="TEMPLATE")
     target: str = setting(MISSING, 'the target text, such as "{label}"', metavar="TEMPLATE")
@@ -54,11 +56,7 @@ class CustomData:
         return [name for name in (self.train, self.evaluation) if name is not None]
 
     def task(self, classes: tuple[str, ...] = ()) -> CustomTask:
-        """Gives the task that these data are; `classes` can occur beside those in the files.
-
-        Raises:
-            UserError: If a template or a metric is wrong.
-        """
+        """Gives the task that these data are; `classes` can occur beside those in the files."""
         return CustomTask(
             self.name,
             None if self.train is None else Path(self.train),
@@ -76,10 +74,7 @@ class CustomData:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which examples there are to train on and to be scored on; each field says what it is.
-
-    A number of examples is a whole number, and a fraction has a decimal point: 8 and 0.25 (or 1.0).
-    """
+    """Which examples there are; a number of them is whole, a fraction has a decimal point: 8 and 0.25."""
 
     tasks: tuple[str, ...] = ()
     custom: CustomData | None = None

@@ -32,10 +32,7 @@ MODEL_DEFAULTS: dict[str, Layer] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a run's results besides its seed; each field says what it is.
-
-    At a radius of 0, which is the baseline, all other settings of SAM are at their defaults.
-    """
+    """Everything that decides a run's results besides its seed."""
 
     model: str = setting(
         "embedded",
@@ -80,12 +77,8 @@ class RunConfig:
         return tomli_w.dumps(self.to_dict())
 
 
-SEEDS = 5
-"""Seeds by default, and before the first look with `--until-decided`. With three, a difference must be twice
-as large to be detected."""
-
-MOST_SEEDS = 40
-"""Seeds at most, where seeds are added until the score is decided."""
+SEEDS, MOST_SEEDS = 5, 40
+"""Seeds by default, and at most where they are added until the score is decided."""
 
 UNDECISIVE = ("arms", "seeds", "outcomes")
 """What may differ between the commands of one experiment."""
@@ -93,14 +86,9 @@ UNDECISIVE = ("arms", "seeds", "outcomes")
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig(RunConfig):
-    """An experiment: what all arms share, the arms, the seeds, and what is measured on their runs.
+    """An experiment: what all arms share, the arms, the seeds, and what is measured on their runs."""
 
-    Attributes:
-        arms: Arm -> the dotted settings that it changes; the first one is the reference.
-        seeds: Seeds, not their number; every arm has a run of each.
-        outcomes: What is measured beside the score.
-    """
-
+    # Arm -> the dotted settings that it changes; the first one is the reference.
     arms: Mapping[str, Changes] = field(default_factory=lambda: {name: KNOWN[name] for name in DEFAULT})
     seeds: tuple[int, ...] = tuple(range(SEEDS))
     outcomes: OutcomeSettings = field(default_factory=OutcomeSettings)
@@ -130,11 +118,7 @@ class ExperimentConfig(RunConfig):
         return next(iter(self.arms))
 
     def of(self, arm: str) -> RunConfig:
-        """Gives the settings of an arm.
-
-        Raises:
-            ValueError: If they are invalid; the message names the arm.
-        """
+        """Gives the settings of an arm; the message of what is invalid names it."""
         try:
             return build_section(RunConfig, merge(self.decisive(), nest(self.arms[arm])))
         except UserError as error:
@@ -150,24 +134,16 @@ class ExperimentConfig(RunConfig):
         return {key: value for key, value in self.to_dict().items() if key not in UNDECISIVE}
 
     def fingerprint(self) -> str:
-        """Gives eight hexadecimal digits of what differs from the defaults, seeds and outcomes apart.
-
-        So a setting that is added with its default leaves the fingerprints of other experiments as they are.
-        """
+        """Gives eight hexadecimal digits of what differs from the defaults, seeds and outcomes apart."""
         different = {key: value for key, value in changes(self).items() if key not in UNDECISIVE}
         return fingerprint({**different, "arms": self.arms})
 
 
 def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
-    """Builds a configuration out of layers, later ones over earlier ones.
+    """Builds a configuration out of layers, from the least to the most particular.
 
-    Args:
-        layers: From the least to the most particular. The defaults of the model that they name lie
-            beneath them all.
-        of_family: Whether the defaults of the model's family are looked up, which loads torch.
-
-    Returns:
-        The configuration.
+    The defaults of the model that they name lie beneath them all; those of its family only `of_family`, since
+    looking them up loads torch.
 
     Raises:
         UserError: If a name is unknown or a value invalid.

@@ -21,11 +21,7 @@ T = TypeVar("T")
 
 
 def read_layer(path: Path) -> Layer:
-    """Reads a TOML file of settings.
-
-    Raises:
-        UserError: If the file cannot be read or is not TOML.
-    """
+    """Reads a TOML file of settings."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -55,16 +51,7 @@ def differences(one: Layer, other: Layer) -> list[str]:
 
 
 def build_section(kind: type[T], values: Layer, path: str = "") -> T:
-    """Builds a settings dataclass out of nested plain values, and checks them.
-
-    Args:
-        kind: The dataclass.
-        values: Field -> value; sections are mappings.
-        path: What the section is called in messages, with a dot at the end.
-
-    Raises:
-        UserError: If a name is unknown or a value invalid.
-    """
+    """Builds a settings dataclass out of nested plain values, and checks them; messages begin with `path`."""
     items = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in items:
@@ -88,20 +75,19 @@ def _convert(kinds: Sequence[Any], value: Any, path: str, *, checked: bool = Fal
     """Builds sections and tuples of plain values, and checks what their class does not check itself."""
     if value is None and type(None) in kinds:
         return None
-    expected = None
+    expected = None if checked else mismatch(kinds, Setting(help=""), value)
     for kind in kinds:
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             if isinstance(value, Mapping):
                 return build_section(kind, value, f"{path}.")
             expected = None if isinstance(value, kind) else f"a section of settings: a table [{path}] in TOML"
         elif typing.get_origin(kind) is tuple:
+            value = value.split(",") if isinstance(value, str) else value
             if isinstance(value, (list, tuple)):
                 return tuple(_convert(typing.get_args(kind)[:1], item, path) for item in value)
             expected = "a list"
         elif typing.get_origin(kind) is Mapping and not isinstance(value, Mapping):
             expected = "a table"
-    if expected is None and not checked:
-        expected = mismatch(kinds, Setting(help=""), value)
     if expected is not None:
         raise UserError(f"Invalid {path}={value!r}. Must be {expected}.")
     return float(value) if tuple(kinds) == (float,) and not checked else value

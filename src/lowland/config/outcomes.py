@@ -1,7 +1,8 @@
-"""What is measured on finished runs beside the score. It decides no run, so that it may be changed later."""
+"""What is measured on finished runs. It decides no run, so that it may be changed later."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ KINDS = ("likelihood", "quantized", "forgetting")
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeSettings:
-    """What is measured; each field says what it is."""
+    """What is measured beside the score."""
 
     measure: tuple[str, ...] = setting(
         KINDS,
@@ -48,3 +49,24 @@ class OutcomeSettings:
             raise ValueError(f"Invalid also={dict(self.also)!r}. Must be names with files.")
         if strange := [name for name in self.measure if name not in KINDS]:
             raise ValueError(f"Invalid outcomes={strange[0]!r}. Must be none or some of {', '.join(KINDS)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessSettings:
+    """What is measured of how flat the loss is around a model."""
+
+    examples: int = setting(128, "maximum number of examples of each kind, training and held out", least=1)
+    batch_size: int = setting(
+        32,
+        "examples of a batch; each has its own ascent, as in training",
+        least=1,
+        unset="the experiment's, or 32",
+    )
+    radii: tuple[float, ...] = setting((0.02, 0.05, 0.1, 0.2), "radii of the ascent", metavar="X,X")
+    hessian_examples: int = setting(64, "examples for the Hessian; 0 leaves it out", least=0)
+    seed: int = setting(0, "seed for choosing examples", least=0, option="random-seed")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.radii or not all(radius > 0 and math.isfinite(radius) for radius in self.radii):
+            raise ValueError(f"Invalid radii={list(self.radii)!r}. Must be finite numbers > 0.")

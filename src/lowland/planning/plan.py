@@ -1,279 +1,103 @@
-"""What an experiment will do, before it starts: examples, tokens, steps, memory, disk."""
+"""What an experiment will do, before it starts: examples, tokens, memory, disk and time."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import psutil
 import torch
 from accelerate import PartialState
-from transformers import PreTrainedModel
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
-from lowland.config.experiment import ExperimentConfig
+from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.errors import UserError
 from lowland.families.base import Family
-from lowland.planning import memory
-from lowland.planning.remaining import step_seconds
+from lowland.methods.flat_lora import adapted_layers
 from lowland.report.words import gigabytes
-from lowland.runs.encodings import Encodings
-from lowland.runs.examples import ExperimentData, SeedData, evaluation_count, load_data, load_tasks, part
-from lowland.runs.prepared import start_model
-from lowland.tasks.base import Example, Source, Task
-from lowland.tasks.custom import CustomTask
-from lowland.tasks.registry import rates
-from lowland.tasks.sources import MissingFilesError
+from lowland.runs.examples import ExperimentData, SeedData
+from lowland.runs.prepared import Prepared
 from lowland.train.machine import resolve_precision
+from lowland.train.settings import TrainSettings
 
-BATCHES = 8
-"""How many batches are looked at to see how long they are."""
+BATCHES, TRIAL_SECONDS = 8, 1.0
+"""Batches that are looked at to see how long they are; about how long a step is tried."""
 
-USABLE = 0.9
-"""The part of the free memory that a smaller batch is to fit in; the rest is for what no estimate knows."""
-
-FAR = 1.2
-"""An estimate of memory may be off by a fifth; what is further above the free memory does not fit."""
-
-UNPUBLISHED = {"superglue/record": 10_000}
-"""Sizes of evaluation sets that the tasks count in another way: ReCoRD's queries."""
-
-MOST_CLASSES, MOST_TASKS, MOST_SHOWN = 12, 3, 120
-"""Classes that are listed, of how many tasks; characters of an input that are shown."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """The examples of a seed, as far as they decide what training costs.
-
-    Attributes:
-        train: Task -> training examples.
-        rates: Task -> share of a batch.
-        evaluation: Evaluation set -> examples.
-        held_out: Held-out examples.
-        shape: Tokens of an input and of a target as they are padded in a batch, on average.
-        longest: The most tokens of an input and of a target.
-        warnings: What the user should know.
-        uncounted: Why the longest lengths, and perhaps published numbers, stand for what was not counted.
-        glance: What to show of the examples, topic and text: classes with counts, one example.
-    """
-
-    train: Mapping[str, int]
-    rates: Mapping[str, float]
-    evaluation: Mapping[str, int]
-    held_out: int
-    shape: tuple[int, int]
-    longest: tuple[int, int]
-    warnings: tuple[str, ...] = ()
-    uncounted: str = ""
-    glance: tuple[tuple[str, str], ...] = ()
+USABLE, FAR = 0.9, 1.2
+"""A smaller batch is to fit in this part of the free memory; what is so many times above it does not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What an experiment will do on this machine.
-
-    Attributes:
-        config: The experiment.
-        workload: Its examples.
-        runs: Arm -> runs that are left.
-        parameters: Weights of the model.
-        memory: What takes memory -> bytes, in training by the arm that takes the most.
-        available: Bytes that are free on the device.
-        device: The device, in words.
-        precision: `fp32` or `bf16`.
-        disk: What is written -> bytes, at least, for the runs that are left.
-        advice: What to change where training does not fit; empty where it does.
-        step_seconds: Time of a step of the baseline on this machine; `None` where it was not tried.
-    """
+    """What an experiment will do on this machine."""
 
     config: ExperimentConfig
-    workload: Workload
-    runs: Mapping[str, int]
+    runs: Mapping[str, int]  # arm -> runs that are left
+    data: ExperimentData
+    parted: SeedData  # of the first seed
+    shape: tuple[int, int]  # tokens of an input and of a target as they are padded in a batch, on average
+    outcome_examples: int  # of each evaluation set, on which outcomes are measured, at most
     parameters: int
-    memory: Mapping[str, int]
-    available: int
+    memory: Mapping[str, int]  # what takes memory -> bytes, by the arm that takes the most
+    available: int  # bytes that are free on the device
     device: str
     precision: str
-    disk: Mapping[str, int]
-    advice: str
-    step_seconds: float | None = None
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of a run."""
-        return math.ceil(self.config.train.steps / self.config.train.evaluate_every)
-
-    @property
-    def epochs(self) -> float:
-        """Passes of a run over the training examples."""
-        train = self.config.train
-        return train.steps * train.batch_size / sum(self.workload.train.values())
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of a run, padding included."""
-        train = self.config.train
-        return train.steps * train.batch_size * sum(self.workload.shape)
-
-
-def plan_experiment(
-    config: ExperimentConfig, data: ExperimentData | None = None, family: Family | None = None
-) -> Plan:
-    """Plans an experiment without running it; what is not on this machine is taken from publications.
-
-    Args:
-        config: The experiment.
-        data: Its examples; they are read where `None`.
-        family: The model that its reference starts from; it is loaded where `None`.
-
-    Raises:
-        UserError: If something the user gave is wrong, or the model is neither here nor one of the paper's.
-    """
-    first = config.of(config.reference)
-    if family is None and first.model in memory.PAPER_MODELS:
-        return make_plan(config, published_workload(config), memory.outline(first.model))
-    if data is None:
-        with contextlib.suppress(MissingFilesError):
-            data = load_data(config.data)
-    seed = config.seeds[0]
-    family = family or start_model(first, data, seed)
-    if data is None:
-        return make_plan(config, published_workload(config, family), family)
-    encodings = Encodings(data, family, config.train)
-    parted = part(data, config.data, seed, config.train.batch_size)
-    workload = count_workload(config, data, parted, encodings, seed, family)
-    try:
-        plan = make_plan(config, workload, family)
-    except UserError:
-        raise
-    except Exception as error:  # whatever a strange model comes up with
-        raise UserError(
-            f"Memory cannot be estimated for {first.model} ({error}). It may train all the same: leave "
-            "--plan out."
-        ) from error
-    batch = next(encodings.batches(parted, config.train.batch_size, seed, family))
-    return replace(plan, step_seconds=step_seconds(family, batch, config.train))
-
-
-def count_workload(
-    config: ExperimentConfig,
-    data: ExperimentData,
-    parted: SeedData,
-    encodings: Encodings,
-    seed: int,
-    family: Family,
-) -> Workload:
-    """Counts the examples of a seed, and looks at its first batches to see how long they are."""
-    stream = encodings.batches(parted, config.train.batch_size, seed, family)
-    shapes = [family.shape(next(stream)) for _ in range(BATCHES)]
-    inputs, targets = (round(fmean(widths)) for widths in zip(*shapes, strict=True))
-    return Workload(
-        train={name: len(examples) for name, examples in parted.train.items()},
-        rates=parted.rates,
-        evaluation={name: len(examples) for name, examples in data.evaluation.items()},
-        held_out=sum(len(examples) for examples in parted.held_out.values()),
-        shape=(inputs, targets),
-        longest=family.longest(*encodings.longest),
-        warnings=(*data.warnings, *encodings.warnings, *parted.warnings),
-        glance=_glance(data.tasks, data.train),
-    )
-
-
-def published_workload(config: ExperimentConfig, family: Family | None = None) -> Workload:
-    """Takes the published numbers of examples where the data are not here, and the longest lengths.
-
-    Own data, and what the package carries, are read and counted; only their lengths are not known.
-    """
-    tasks = {task.name: task for task in load_tasks(config.data)}
-    own = {name: task.load(Source()) for name, task in tasks.items() if task.data is None}
-    train = {name: len(found.train) for name, found in own.items()}
-    evaluation = {name: len(rows) for found in own.values() for name, rows in found.evaluation.items()}
-    for name, task in tasks.items():
-        if task.data is not None:
-            train[name] = (task.data.train and task.data.train.published) or 0
-            sets = task.data.evaluation if task.evaluated else {}
-            evaluation |= {name: split.published or UNPUBLISHED[name] for name, split in sets.items()}
-    sizes = {name: max(1, round(size * config.data.fraction)) for name, size in train.items() if size}
-    shape = (
-        config.train.input_length or max(task.input_length for task in tasks.values()),
-        config.train.target_length or max(task.target_length for task in tasks.values()),
-    )
-    shape = shape if family is None else family.longest(*family.lengths(*shape))
-    limit = config.data.evaluation_limit
-    unread = ", as published: the data were not read"
-    return Workload(
-        train=sizes,
-        rates=rates(sizes, config.data.cap, config.data.temperature),
-        evaluation={name: evaluation_count(size, limit) for name, size in evaluation.items()},
-        held_out=0,
-        shape=shape,
-        longest=shape,
-        warnings=tuple(sentence for found in own.values() for sentence in found.warnings),
-        uncounted=unread
-        if len(own) < len(tasks)
-        else " (their lengths in this model's tokens are not known)",
-        glance=_glance(tasks, {name: found.train for name, found in own.items()}),
-    )
-
-
-def _glance(tasks: Mapping[str, Task], train: Mapping[str, Sequence[Example]]) -> tuple[tuple[str, str], ...]:
-    """Shows the classes of the first tasks that have some, with their counts, and one example."""
-    lines = []
-    for name, examples in list(train.items())[:MOST_TASKS]:
-        if not tasks[name].labels(examples):
-            continue
-        counts = Counter(example.targets for example in examples).most_common()
-        text = ", ".join(f"{label} {number:,}" for label, number in counts)
-        if len(counts) > MOST_CLASSES:
-            text = f"{len(counts)}, of {counts[-1][1]:,} to {counts[0][1]:,} examples"
-        task = tasks[name]
-        if isinstance(task, CustomTask) and task.domain and any(score.name == "f1" for score in task.scores):
-            text += f"; f1 is of {task.domain.positive}"
-        lines.append(("classes", f"{name}: {text}" if len(train) > 1 else text))
-    for examples in list(train.values())[:1]:
-        texts = (examples[0].inputs, examples[0].targets)
-        shown = (text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ..." for text in texts)
-        lines.append(("an example", " -> ".join(map(repr, shown))))
-    return tuple(lines)
+    disk: Mapping[str, int]  # what is written -> bytes, at least
+    advice: str  # what to change where training does not fit; empty where it does
+    step_seconds: float | None  # of the baseline; `None` where it was not tried
 
 
 def make_plan(
     config: ExperimentConfig,
-    workload: Workload,
-    family: Family | PreTrainedModel,
+    prepared: Prepared,
+    family: Family,
+    outcome_examples: int,
     runs: Mapping[str, int] | None = None,
+    *,
+    timed: bool = False,
 ) -> Plan:
-    """Counts what an experiment takes of this machine; `family` is its reference's, or an outline alone."""
-    train, device, processes = config.train, PartialState().device, PartialState().num_processes
-    runs = runs if runs is not None else {arm: len(config.seeds) for arm in config.arms}
-    precision = resolve_precision(train.precision, device)
-    examples = math.ceil(train.batch_size / processes)
+    """Counts what an experiment, or the runs that are left of it, takes of this machine.
+
+    An example is tried on the model of its reference, and if `timed` some steps.
+    """
+    train, device, seed = config.train, PartialState().device, config.seeds[0]
+    available, parted = available_memory(device), prepared.parts[seed]
+    stream = prepared.encodings[config.reference].batches(parted, train.batch_size, seed, family)
+    batches = [next(stream) for _ in range(BATCHES)]
+    inputs, targets = zip(*map(family.shape, batches), strict=True)
+    longest = max(batches, key=lambda batch: sum(family.shape(batch)))
+    examples = math.ceil(train.batch_size / PartialState().num_processes)
     examples = min(examples, train.micro_batch_size or examples)
-    model = family.loaded.model if isinstance(family, Family) else family
-    needed = memory.training_memory(
-        model, config, examples, workload.longest, bf16=precision == "bf16", processes=processes
-    )
-    available = memory.available_memory(device)
-    checkpoints = (2 if workload.held_out else 1) * sum(runs.values()) + 1
+    trial = Trial(family, longest, train)
+    # With checkpointing few activations are kept, which are not counted.
+    activations = 0 if train.gradient_checkpointing else trial.activations(examples)
+    needed = training_memory(config, family.loaded.model, activations)
+    runs = runs if runs is not None else dict.fromkeys(config.arms, len(config.seeds))
+    checkpoints = (2 if any(parted.held_out.values()) else 1) * sum(runs.values()) + 1
     return Plan(
         config=config,
-        workload=workload,
         runs=runs,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        data=prepared.data,
+        parted=parted,
+        shape=(round(fmean(inputs)), round(fmean(targets))),
+        outcome_examples=outcome_examples,
+        parameters=sum(parameter.numel() for parameter in family.loaded.model.parameters()),
         memory=needed,
         available=available,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        precision=precision,
+        precision=resolve_precision(train.precision, device),
         disk={
-            "checkpoints": needed["gradients"] * checkpoints,
-            "states for resuming, during a run": 3 * (needed["weights"] + needed["optimizer"]),
+            "for the models of all runs": needed["gradients"] * checkpoints,
+            "to resume a run (until it is done)": 3 * (needed["weights"] + needed["optimizer"]),
         },
         advice=_advice(needed, examples, available),
+        step_seconds=trial.seconds(examples) if timed else None,
     )
 
 
@@ -285,37 +109,132 @@ def _advice(needed: Mapping[str, int], examples: int, available: int) -> str:
         return ""
     if fixed + each > room:
         least = gigabytes((fixed + each) / USABLE)
-        return (
-            f"This does not fit: {gigabytes(available)} are free, and even one example at a time needs a "
-            f"device with {least}."
-        )
+        return f"Even one example at a time does not fit: it needs a device with {least}."
     # A power of two, so that the pieces of a usual batch are alike.
     micro = 2 ** int(math.log2((room - fixed) / each))
-    return (
-        f"A batch does not fit at once: give --micro-batch-size {micro}, which computes the same in "
-        f"{gigabytes(fixed + micro * each)}."
-    )
+    computed = f"which computes the same in {gigabytes(fixed + micro * each)}"
+    return f"A batch does not fit at once: give --micro-batch-size {micro}, {computed}."
 
 
 def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
-    """Refuses an experiment that needs far more memory or disk than is free, and would be killed.
-
-    Raises:
-        UserError: If it does not fit; the sentence says how it would, and how to start it regardless.
-    """
+    """Refuses an experiment that needs far more memory or disk than is free, and would be killed."""
     jobs = min(jobs, sum(plan.runs.values())) if plan.device == "CPU" else 1
-    needed = jobs * sum(plan.memory.values())
+    needed, wanted = jobs * sum(plan.memory.values()), sum(plan.disk.values())
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(there).free
     if needed > FAR * plan.available:
         together = f" for {jobs} runs at a time" if jobs > 1 else ""
+        problem = f"Training needs about {gigabytes(needed)} of memory{together}"
         remedy = plan.advice or ("Give fewer --jobs." if jobs > 1 else "Give a smaller --batch-size.")
         raise UserError(
-            f"Training needs about {gigabytes(needed)} of memory{together}, and {gigabytes(plan.available)} "
-            f"are free. {remedy} --anyway starts it regardless."
+            f"{problem}, and {gigabytes(plan.available)} are free. {remedy} --anyway starts it regardless."
         )
-    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
-    free, wanted = shutil.disk_usage(there).free, sum(plan.disk.values())
     if wanted > FAR * free:
         raise UserError(
             f"The results need about {gigabytes(wanted)} of disk, and {gigabytes(free)} are free at {there}. "
             "Give another place with --out. --anyway starts it regardless."
         )
+
+
+def training_memory(config: ExperimentConfig, model: nn.Module, activations: int) -> dict[str, int]:
+    """Counts what training takes at its peak, by the arm that takes the most."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    trained = 4 * sum(map(Tensor.numel, weights))
+    copies = [_copies(config.of(arm), model, trained) for arm in config.arms]
+    return {
+        "weights": sum(weight.nbytes for weight in model.parameters()),
+        "gradients": trained,
+        **max(copies, key=lambda of_arm: sum(of_arm.values())),
+        "optimizer": sum(_state_bytes(weight, config.train) for weight in weights),
+        "activations": activations,
+    }
+
+
+def _copies(config: RunConfig, model: nn.Module, trained: int) -> dict[str, int]:
+    """Counts the copies of the weights that an arm makes, as if all of them were perturbed."""
+    sam, train, memory = config.sam, config.train, {}
+    perturbed = trained
+    if sam.perturb == ("merged",) and sam.direction == "noise":  # Flat-LoRA
+        perturbed = sum(layer.base_layer.weight.nbytes for layer in adapted_layers(model))
+    if sam.rho:
+        memory["SAM's copy of the weights"] = perturbed
+    if sam.direction in ("previous", "momentum", "noise"):
+        memory["SAM's direction"] = perturbed
+    if train.ema or train.average_last:
+        memory["averaged weights"] = trained
+    return memory
+
+
+def _state_bytes(weight: Tensor, train: TrainSettings) -> int:
+    """Counts the optimizer's state: AdaFactor's is a row and a column of a matrix, AdamW's two copies."""
+    size = weight.numel()
+    if train.optimizer == "adamw":
+        return 8 * size
+    return 4 * (size if weight.dim() < 2 else size // weight.shape[-1] + size // weight.shape[-2])
+
+
+class Trial:
+    """The baseline's passes over a batch, where it trains; the random streams stay as they are."""
+
+    def __init__(self, family: Family, batch: Mapping[str, Tensor], train: TrainSettings) -> None:
+        self._device = PartialState().device
+        self._model, self._batch = family.loaded.model.to(self._device).train(), batch
+        bf16 = resolve_precision(train.precision, self._device) == "bf16"
+        z, smoothing = train.z_loss, train.label_smoothing
+        self._loss = family.loss(self._device, bf16=bf16, z_loss=z, label_smoothing=smoothing)
+
+    def _pass(self, rows: list[int]) -> Tensor:
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            return self._loss({name: column[rows] for name, column in self._batch.items()})
+
+    def activations(self, examples: int) -> int:
+        """Measures the bytes that a pass of so many examples, each as long as the longest one, keeps."""
+        longest = int(self._batch["attention_mask"].sum(1).argmax())
+        # Alone and twice: some memory is the same for any number.
+        one, two = self._kept([longest]), self._kept([longest, longest])
+        return max(one, one + (examples - 1) * (two - one))
+
+    def _kept(self, rows: list[int]) -> int:
+        tensors = (*self._model.parameters(), *self._model.buffers())
+        own = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        # Storages are held, so that no other one gets their address.
+        kept: dict[int, torch.UntypedStorage] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            self._pass(rows)
+        return sum(storage.nbytes() for storage in kept.values())
+
+    def seconds(self, most: int) -> float:
+        """Measures the time of the batch, by at most so many examples, or as many as take `TRIAL_SECONDS`."""
+        size = len(self._batch["labels"])
+
+        def timed(examples: int) -> float:
+            started = time.perf_counter()
+            self._pass(list(range(examples))).backward()
+            self._model.zero_grad()
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            return time.perf_counter() - started
+
+        timed(1)  # warms up
+        examples = max(1, min(most, size, int(TRIAL_SECONDS / timed(1))))
+        return min(timed(examples), timed(examples)) * size / examples
+
+
+def available_memory(device: torch.device) -> int:
+    """Gives the bytes that are free on a device; for the CPU, within what its container allows."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        return min(free, limit - int((group / "memory.current").read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no such group, or no limit ("max")
+        return free

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -14,64 +15,48 @@ from lowland.config.arms import flatten
 from lowland.config.experiment import ExperimentConfig
 from lowland.config.layers import read_layer
 from lowland.errors import UserError
-from lowland.report.runs import read_run
+from lowland.report.runs import Run, read_run
 from lowland.runs.store import PLACES
 from lowland.statistics import Spread, seeds_for, spread_of_runs
 
-RECORDED = Spread(
-    value=1.198,
-    freedom=29,
-    source="from 30 pairs of runs on 1,010 rows of SST-2; yours may be several times larger",
-)
-"""SAM minus baseline at the last step in records/2026-11-26_last-step, in points."""
-
-RECORDED_ROWS = 872
-"""Test rows of these runs."""
-
-ALIKE = ("model", "train.steps", "train.batch_size")
-"""What runs that tell the spread have in common, beside their data."""
+SOURCE = "from 30 pairs of runs on 1,010 rows of SST-2; yours may be several times larger"
+RECORDED, RECORDED_ROWS = Spread(value=1.198, freedom=29, source=SOURCE), 872
+"""SAM minus baseline at the last step in records/2026-11-26_last-step, in points; test rows of these runs."""
 
 
 def spread_for(config: ExperimentConfig, store: Path, rows: int) -> Spread:
-    """Tells how much the score's difference varies from seed to seed.
+    """Tells how much the score's difference varies from seed to seed, in points.
 
-    Args:
-        config: The experiment.
-        store: Where runs lie; finished ones of the same data, model and steps tell it.
-        rows: Examples of the test sets, for a guess where there are none.
-
-    Returns:
-        The spread, in points. The guess is that of the records; on fewer test rows than theirs it is larger,
-        by the root of their number, as where two runs answer the same share of rows differently.
+    Finished runs of the same data, model and steps in the store tell it. Where there are none, it is that of
+    the records, larger on fewer test rows by the root of their number, as where two runs answer the same
+    share of rows differently.
     """
     ours = _what_matters(config.to_dict())
-    groups: dict[str, list[float]] = defaultdict(list)
+    scores: dict[str, list[float]] = defaultdict(list)
     for folder in sorted(store.glob("*-seed*")):
         name, _, seed = folder.name.rpartition("-seed")
-        try:
+        with suppress(UserError):  # of another experiment, perhaps; whose run it is will be told
             if seed.isdecimal() and _what_matters(read_layer(folder / "config.toml")) == ours:
-                groups[name] += _last_score(store, name, int(seed))
-        except UserError:  # of another experiment, perhaps; whose run it is will be told
-            continue
-    number = sum(len(scores) for scores in groups.values() if len(scores) > 1)
+                scores[name] += _last_score(read_run(store, name, int(seed), {}))
+    number = sum(len(of_arm) for of_arm in scores.values() if len(of_arm) > 1)
     if number > 2:
-        found = spread_of_runs(list(groups.values()), f"from {number} finished runs")
+        found = spread_of_runs(list(scores.values()), f"from {number} finished runs")
         if found.value > 0:
             return found
     return replace(RECORDED, value=RECORDED.value * math.sqrt(max(1.0, RECORDED_ROWS / max(1, rows))))
 
 
 def _what_matters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes what runs that tell the spread have in common: data, model and length of training."""
+    alike = ("data.", "model", "train.steps", "train.batch_size")
+    flat = flatten(settings).items()
     return {
-        name: value
-        for name, value in flatten(settings).items()
-        if name in ALIKE or (name.startswith("data.") and name.removeprefix("data.") not in PLACES)
+        key: value for key, value in flat if key.startswith(alike) and key.removeprefix("data.") not in PLACES
     }
 
 
-def _last_score(store: Path, name: str, seed: int) -> list[float]:
+def _last_score(run: Run) -> list[float]:
     """Gives a finished run's last score, as in a report: the first metric, or the average of several sets."""
-    run = read_run(store, name, seed, {})
     if run.state != "done" or not run.evaluated_steps:
         return []
     sets = list(run.evaluated("evaluation")[run.evaluated_steps[-1]].values())
@@ -80,11 +65,7 @@ def _last_score(store: Path, name: str, seed: int) -> list[float]:
 
 
 def seeds_to_detect(detect: float, spread: Spread) -> int:
-    """Finds how many seeds detect a difference of the score with 80% power.
-
-    Raises:
-        UserError: If the difference is not above 0, or no feasible number of seeds detects it.
-    """
+    """Finds how many seeds detect a difference of the score with 80% power, or raises a `UserError`."""
     if not detect > 0:
         raise UserError(f"--detect must be above 0 points, not {detect:g}.")
     found = seeds_for(detect, spread)

@@ -29,12 +29,10 @@ class Encodings:
 
     Attributes:
         warnings: What was cut, and what the model cannot read or write.
-        longest: The most tokens of an input and of a target.
     """
 
     def __init__(self, data: ExperimentData, family: Family, settings: TrainSettings) -> None:
         self.warnings: list[str] = [*family.notes]
-        self.longest = (1, 1)
         self._encoded: dict[str, EncodedSet] = {}
         self._inputs: dict[str, dict[str, int]] = {}
         self._targets: dict[str, dict[str, int]] = {}
@@ -63,10 +61,6 @@ class Encodings:
                 ]
                 refuse_collisions(name, task, [*examples, *scored], family, target_length)
                 self.warnings += lost_targets(name, task, scored or examples, family, target_length)
-            self.longest = (
-                max(self.longest[0], *map(len, encoded.inputs)),
-                max(self.longest[1], *map(len, encoded.targets)),
-            )
             self._encoded[name] = encoded
             # Token ids depend on the text alone; a label that was made wrong is the right one of another.
             self._inputs[name] = {example.inputs: index for index, example in enumerate(examples)}

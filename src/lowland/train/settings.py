@@ -22,7 +22,7 @@ class TrainSettings:
         Section 4 of the paper and T5's fine-tuning settings: AdaFactor, constant 1e-3, batch 128.
     """
 
-    steps: int = setting(1000, "optimizer steps", least=1)
+    steps: int = setting(1000, "training steps", least=1)
     batch_size: int = setting(128, "examples per step", least=1)
     micro_batch_size: int | None = setting(
         None, "examples per forward pass; less memory", least=1, unset="the whole batch"
