@@ -93,7 +93,7 @@ def test_losses_of_answers_and_tokens() -> None:
 
 def test_empty_and_misshapen_input_is_refused() -> None:
     """No examples, or a list where a table is due, are refused."""
-    with pytest.raises(ValueError, match="2 dimensions"):
+    with pytest.raises(ValueError, match="in 2D"):
         calibration([0.5, 0.5], [0])
     with pytest.raises(ValueError, match="some numbers"):
         measure_answers([], None)

@@ -54,7 +54,7 @@ def test_every_row_of_every_table_has_a_recipe() -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_the_setup_is_the_papers(recipe: Recipe) -> None:
     """Every recipe trains as the paper says for its benchmark, by AdaFactor in batches of 128."""
-    config = recipe.config()
+    config = build_config(recipe.settings)
     (benchmark,) = {task.partition("/")[0] for task in config.data.tasks}
     steps, every, dropout, inputs, targets = SETUP[benchmark]
     train = config.train
@@ -71,7 +71,7 @@ def test_the_setup_is_the_papers(recipe: Recipe) -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_rho_model_and_data_are_those_of_the_row(recipe: Recipe) -> None:
     """Rho, the model's name and the fraction of the data are those of the rows that a recipe reproduces."""
-    config = recipe.config()
+    config = build_config(recipe.settings)
     for row in printed(recipe):
         kind = "t5-v1_1" if row.model.startswith("T5.1.1") else "mt5"
         assert config.model == f"google/{kind}-{row.size.lower()}"
@@ -117,7 +117,7 @@ def test_sizes_take_the_settings_of_the_task(size: str) -> None:
     for benchmark in SETUP:
         given = {"data": {"tasks": [benchmark]}}
         config = build_config(read_preset(f"paper-{size}", [benchmark]), given)
-        assert config == read_recipe(f"paper-{benchmark}-{size}").config()
+        assert config == build_config(read_recipe(f"paper-{benchmark}-{size}").settings)
 
 
 def test_the_defaults_of_a_benchmark_do_not_leak() -> None:

@@ -15,8 +15,8 @@ from tests.fixtures.reports import write_experiment, write_run
 from lowland.paper.printed import PrintedRow, layouts, printed_rows
 from lowland.paper.results import DEFAULTS, VARIED, columns_of, paper_model
 from lowland.paper.tables import paper_tables, write_paper
+from lowland.report.along import find_points
 from lowland.report.formats import Table
-from lowland.report.points import find_points
 from lowland.report.runs import read_experiment
 from lowland.sam import SAMConfig
 from lowland.tasks import get_task, task_names
@@ -175,7 +175,7 @@ def test_table_9_has_three_blocks(tmp_path: Path) -> None:
         *(("a = 8", "paper"), ("a = 8", "a"), ("a = 32", "paper"), ("a = 32", "usual")),
         *(("m = 1", "paper"), ("m = 1", "usual"), ("m = 2", "paper"), ("m = 2", "m")),
     ]
-    # Table 1 has the paper's settings of SAM only, and the shared standard run once.
+    # Table 1 has the paper's ascent only, and runs that are shared or have equal scores once.
     assert [line[1] for line in tables(*directories)["table-1"].rows] == [
         *("paper", "usual, 1 seed", "paper", "usual, 1 seed")
     ]

@@ -41,7 +41,7 @@ def test_finished_runs_of_the_same_data_tell_the_spread(tmp_path: Path) -> None:
     """The spread is that of their last scores within arms; runs of other data or steps tell nothing."""
     write_store(tmp_path)
     found = spread_for(CONFIG, tmp_path, 10)
-    assert found == spread_of_runs(list(SCORES.values()), "from 5 finished runs")
+    assert found == spread_of_runs(list(SCORES.values()))
     assert "from 5 finished runs" in power(5, found).sentence
     other = ExperimentConfig(data=DataSettings(tasks=("facts/capitals",), fraction=0.5), train=TRAIN)
     assert spread_for(other, tmp_path, RECORDED_ROWS) == RECORDED

@@ -11,12 +11,10 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report.along import line_names, setting_figures
-from lowland.report.points import Point, find_lines, find_points
+from lowland.report.along import Point, find_lines, find_points, line_names, setting_figures
 from lowland.report.runs import read_experiment
 from lowland.report.selection import AVERAGE, Selection
-from lowland.report.several import find_experiments, write_several
-from lowland.report.write import write_report
+from lowland.report.write import find_experiments, write_report, write_several
 
 
 def cell(

@@ -11,8 +11,8 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
+from lowland.report.along import find_points, settings_of
 from lowland.report.comparison import compare
-from lowland.report.points import find_points, settings_of
 from lowland.report.runs import read_experiment
 from lowland.report.tables import cost_table
 from lowland.report.write import write_report

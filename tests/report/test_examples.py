@@ -135,13 +135,9 @@ def test_seeds_that_differ_by_luck_are_told(tmp_path: Path) -> None:
 def answered(reference: list[list[str]], arm: list[list[str]], targets: list[str]) -> AnsweredSet:
     """A set of examples and what two arms wrote for them in each seed."""
     told = {"baseline": reference, "sam": arm}
-    return AnsweredSet(
-        name="a",
-        metric="accuracy",
-        inputs=tuple(f"text {place}" for place in range(len(targets))),
-        targets=tuple(targets),
-        predictions={name: dict(enumerate(map(tuple, seeds))) for name, seeds in told.items()},
-    )
+    predictions = {name: dict(enumerate(map(tuple, seeds))) for name, seeds in told.items()}
+    inputs = tuple(f"text {place}" for place in range(len(targets)))
+    return AnsweredSet("a", "accuracy", inputs, tuple(targets), predictions)
 
 
 def test_flips_by_hand() -> None:

@@ -10,8 +10,8 @@ import pytest
 from tests.fixtures.reports import write_experiment, write_run
 
 from lowland.errors import UserError
-from lowland.report.comparison import compare
-from lowland.report.outcomes import Outcomes, outcome_named, read_outcomes
+from lowland.report.comparison import Measured, compare
+from lowland.report.outcomes import outcome_named, read_outcomes
 from lowland.report.runs import read_experiment
 from lowland.report.write import write_report
 from lowland.statistics import Kind, compare_pairs, holm
@@ -38,10 +38,10 @@ def write_outcomes(
     return directory
 
 
-def read(directory: Path) -> Outcomes:
+def read(directory: Path) -> list[Measured]:
     """Its outcomes at the last step."""
     experiment = read_experiment(directory)
-    return read_outcomes(experiment, compare(experiment).scored[0])
+    return read_outcomes(experiment, compare(experiment).scored[0])[0]
 
 
 CALIBRATION = [[9.0, 9.5, 9.2], [4.0, 4.4, 4.1]]
@@ -51,7 +51,7 @@ LOSS = [[1.2, 1.3, 1.1], [1.0, 1.6, 0.6]]
 def test_verdicts_of_outcomes(tmp_path: Path) -> None:
     """Lower calibration error is better, and all verdicts share the risk by Holm's method."""
     values = {"calibration error": CALIBRATION, "loss of an answer": LOSS}
-    rows = read(write_outcomes(tmp_path / "x", values)).rows
+    rows = read(write_outcomes(tmp_path / "x", values))
     found = {row.outcome.name: row.verdicts["sam"] for row in rows}
     assert found["calibration error"].kind is Kind.BETTER
     assert found["loss of an answer"].kind is Kind.UNDECIDED
@@ -65,7 +65,7 @@ def test_rounding_is_a_family_of_its_own(tmp_path: Path) -> None:
     names = ["loss of an answer", "loss of an answer after int8", "calibration error",
              "loss of an answer after int4"]  # fmt: skip
     values = {name: CALIBRATION if name == "calibration error" else LOSS for name in names}
-    rows = read(write_outcomes(tmp_path / "x", values)).rows
+    rows = read(write_outcomes(tmp_path / "x", values))
     assert [row.outcome.name for row in rows] == names
     p = {name: compare_pairs(*of_arms).p for name, of_arms in values.items()}
     plain, rounded = (holm([p[name] for name in names[start::2]]) for start in (0, 1))
@@ -106,7 +106,7 @@ def test_every_arm_is_compared_with_the_reference(tmp_path: Path) -> None:
 def test_missing_values_leave_their_pair_out(tmp_path: Path) -> None:
     """A likelihood that was not finite is null in the file, and its pair does not count."""
     values: dict[str, list[list[float | None]]] = {"loss of a token": [[1.0, None, 1.2], [0.9, 1.0, 1.1]]}
-    (row,) = read(write_outcomes(tmp_path / "x", values)).rows
+    (row,) = read(write_outcomes(tmp_path / "x", values))
     assert row.verdicts["sam"].comparison.n == 2
     assert row.arms["baseline"].n == 2
 
@@ -126,9 +126,9 @@ def test_what_was_measured_otherwise_is_left_out(tmp_path: Path) -> None:
         other = run / "outcomes" / "1f" / "step-200.json"
         other.parent.mkdir()
         other.write_text(json.dumps({"settings": {}, "sets": {"a": {"outcomes": {"loss of a token": 9.0}}}}))
-    assert read(directory) == before and before.rows
+    assert read(directory) == before and before
     (directory / "outcomes.json").unlink()
-    assert not read(directory).rows
+    assert not read(directory)
 
 
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:

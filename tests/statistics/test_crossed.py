@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lowland.statistics import crossed_interval
-from lowland.statistics.crossed import mean_and_reach
+from lowland.statistics.interval import mean_and_reach
 
 
 def coverage(

@@ -117,7 +117,7 @@ def test_no_prediction_from_two_seeds() -> None:
 def test_signs() -> None:
     """Seeds are counted on the side that is better."""
     found = decide(compare_pairs([3.0, 4.0, 5.0], [2.0, 3.5, 5.0]), higher_is_better=False)
-    assert (found.seeds_better, found.seeds_worse) == (2, 0)
+    assert (found.comparison.higher, found.comparison.lower) == (0, 2)
 
 
 def test_p_value_is_scipy_s() -> None:

@@ -173,8 +173,7 @@ def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
 
 def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment]) -> int:
     """Runs the experiments of a grid one after another, and reports on all; one that fails stops no other."""
-    from lowland.report.several import find_experiments, write_several
-    from lowland.report.write import read_report
+    from lowland.report.write import find_experiments, read_report, write_several
 
     digits = fingerprint([experiment.config.fingerprint() for experiment in experiments.values()])
     out = Path(arguments.out) if "out" in arguments else Path("runs") / f"compare-grid-{digits}"

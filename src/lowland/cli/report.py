@@ -34,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
     from lowland.paper.tables import write_paper
-    from lowland.report.several import find_experiments, write_several
-    from lowland.report.write import write_report
+    from lowland.report.write import find_experiments, write_report, write_several
 
     given = [Path(name) for name in arguments.directories]
     directories = [experiment for directory in given for experiment in find_experiments(directory)]

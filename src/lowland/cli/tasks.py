@@ -113,10 +113,13 @@ def _list_recipes(recipes: list[Recipe]) -> None:
 
 
 def _show_recipe(recipe: Recipe) -> None:
+    from lowland.config.experiment import build_config
+
     facts = [("reproduces", recipe.reproduces), ("extends", recipe.extends or "")]
     facts += [(name, json.dumps(value)) for name, value in flatten(recipe.settings).items()]
     if recipe.complete:
-        train, tasks = recipe.config().train, resolve(recipe.config().data.tasks)
+        config = build_config(recipe.settings)
+        train, tasks = config.train, resolve(config.data.tasks)
         inputs = train.input_length or max(task.input_length for task in tasks)
         targets = train.target_length or max(task.target_length for task in tasks)
         facts.append(("lengths", f"{inputs} tokens of input, {targets} of target"))

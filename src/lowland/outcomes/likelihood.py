@@ -97,8 +97,5 @@ def calibration(
 def _filled(values: ArrayLike, dimensions: int) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if array.ndim != dimensions or array.size == 0:
-        raise ValueError(
-            f"Expected an array with {dimensions} dimension{'s' * (dimensions > 1)} and some numbers, "
-            f"not one of shape {array.shape}."
-        )
+        raise ValueError(f"Expected some numbers in {dimensions}D, not an array of shape {array.shape}.")
     return array

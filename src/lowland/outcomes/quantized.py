@@ -1,7 +1,6 @@
 """What is left of a model after its weights are rounded to 8 or 4 bits.
 
-Only the rounding is done, not the fast arithmetic: the weights are replaced by what int8 or int4 would make
-of them, in their own type, so that it can be measured on any machine. Activations stay as they are.
+Only the rounding is done, not the fast arithmetic: the weights keep their type, the activations stay.
 """
 
 from __future__ import annotations

@@ -25,15 +25,11 @@ class Layout:
     shown: bool = True  # whether the columns are printed; Table 3 prints the averages only
 
     @property
-    def averages(self) -> dict[str, list[str]]:
-        """The column of the average, if there is one, and its metrics."""
-        metrics = ["f1", "em"] if self.average == "avg" else ["average"]
-        return {} if self.average is None else {self.average: metrics}
-
-    @property
     def heads(self) -> dict[str, list[str]]:
         """The columns that are printed, the average first, and their metrics."""
-        return self.averages | {name: list(of) for name, of in self.columns.items() if self.shown}
+        metrics = ["f1", "em"] if self.average == "avg" else ["average"]
+        average = {} if self.average is None else {self.average: metrics}
+        return average | {name: list(of) for name, of in self.columns.items() if self.shown}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +77,9 @@ def printed_rows() -> tuple[PrintedRow, ...]:
 
 
 def average_columns(columns: Mapping[str, Mapping[str, float]], *, by_metric: bool) -> dict[str, float]:
-    """Averages columns as the paper does.
+    """Averages columns as the paper does: one with two metrics first, but MNLI's two sets count as two tasks.
 
-    A column with two metrics is averaged first, but MNLI's matched and mismatched sets count as two
-    tasks. TyDiQA's F1 and exact match are averaged apart, `by_metric`.
+    TyDiQA's F1 and exact match are averaged apart, `by_metric`.
     """
     if by_metric:
         return {metric: fmean(column[metric] for column in columns.values()) for metric in ("f1", "em")}

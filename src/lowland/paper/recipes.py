@@ -19,7 +19,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lowland.config.experiment import ExperimentConfig, build_config
 from lowland.config.layers import Layer, merge
 from lowland.errors import UserError, unknown_name
 
@@ -63,10 +62,6 @@ class Recipe:
         """Writes the command that runs the recipe, with more words at its end."""
         words = ["lowland", "compare", *([] if self.complete else ["TASK"])]
         return shlex.join([*words, "--preset", self.name, *more])
-
-    def config(self) -> ExperimentConfig:
-        """Builds the whole configuration of a complete recipe."""
-        return build_config(self.settings)
 
 
 def preset_names() -> list[str]:

@@ -10,9 +10,9 @@ from pathlib import PurePath
 from statistics import fmean
 from typing import Any
 
-from lowland.paper.printed import Layout, average_columns, layouts, printed_rows
+from lowland.paper.printed import Layout, average_columns, layouts
+from lowland.report.along import Point
 from lowland.report.formats import Value
-from lowland.report.points import Point
 from lowland.report.selection import Scores, Selection, keys_of
 from lowland.sam.config import SAMConfig
 
@@ -94,6 +94,7 @@ def find_results(points: Sequence[Point], layout: Layout) -> list[Result]:
             groups.setdefault(key, []).append(point)
     found = []
     for group in groups.values():
+        model = str(group[0].settings["model"])
         scores: dict[int, Scores] = {}
         for point in group:
             for seed, of_seed in point.scores(Selection.BEST).items():
@@ -101,7 +102,7 @@ def find_results(points: Sequence[Point], layout: Layout) -> list[Result]:
         found.append(
             Result(
                 name=" + ".join(dict.fromkeys(point.name for point in group)),
-                model=paper_model(group[0].model) or PurePath(group[0].model).name or group[0].model,
+                model=paper_model(model) or PurePath(model).name or model,
                 settings=group[0].settings,
                 runs={seed: columns_of(one, layout) for seed, one in scores.items()},
             )
@@ -109,18 +110,12 @@ def find_results(points: Sequence[Point], layout: Layout) -> list[Result]:
     return found
 
 
-def as_in_paper(results: Sequence[Result], table: int) -> list[Result]:
-    """Picks the results with the paper's settings of SAM; where a model has none, all with its method.
-
-    The others, along rho, a and m, belong in Table 9 only.
-    """
+def as_in_paper(results: Sequence[Result]) -> list[Result]:
+    """Picks the results by the paper's ascent; where a model has none, all with its method."""
     picked: list[Result] = []
     for model in dict.fromkeys(result.model for result in results):
         with_sam = [r for r in results if r.model == model and r.rho and r.plain]
-        printed = {row.sam_rho for row in printed_rows() if (row.table, row.model) == (table, model)}
-        usual = [result for result in with_sam if result.usual_ascent]
-        rhos = printed - {None} or {DEFAULTS["sam.rho"]}
-        for result in [result for result in usual if result.rho in rhos] or usual or with_sam:
+        for result in [result for result in with_sam if result.usual_ascent] or with_sam:
             # With one point the two ways of descending are the same runs under two names.
             if all(result.runs != other.runs for other in picked):
                 picked.append(result)
@@ -157,7 +152,7 @@ def tables_of_point(point: Point) -> tuple[int, ...]:
     """
     fraction = point.settings.get("data.fraction", 1.0)
     # DPR is trained on beside WSC, and is no task of a table.
-    several = len([task for task in point.tasks if task != "dpr"]) > 1
+    several = len([task for task in point.experiment.tasks if task != "dpr"]) > 1
     benchmarks = {name.partition("/")[0] for name in point.metrics} - {"dpr"}
     if fraction not in (1, LOW) or len(benchmarks) != 1:
         return ()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from lowland.paper.printed import Layout, PrintedRow, layouts, printed_rows
 from lowland.paper.results import DEFAULTS, Columns, Result, as_in_paper, find_results, tables_of_point
-from lowland.report.along import draw_panels, setting_figures
+from lowland.report.along import Point, draw_panels, find_lines, find_points, setting_figures
 from lowland.report.formats import Row, Table, Value, make_table
-from lowland.report.points import Point, find_lines, find_points
 from lowland.report.runs import Experiment
 from lowland.report.selection import AVERAGE, Selection
 from lowland.report.tables import NONE
@@ -100,7 +99,7 @@ def _row(
 def _rows(results: Sequence[Result], layout: Layout) -> list[Row]:
     """Orders the lines as the paper does: by size, without SAM before with it, the paper's line first."""
     printed = [row for row in printed_rows() if row.table == layout.number]
-    chosen = [*(one for one in results if not one.rho), *as_in_paper(results, layout.number)]
+    chosen = [*(one for one in results if not one.rho), *as_in_paper(results)]
     lines: list[Row] = []
     for model in dict.fromkeys([row.model for row in printed] + sorted({one.model for one in results})):
         if all(result.model != model for result in results):

@@ -40,7 +40,7 @@ def spread_for(config: ExperimentConfig, store: Path, rows: int) -> Spread:
                 scores[name] += _last_score(read_run(store, name, int(seed), {}))
     number = sum(len(of_arm) for of_arm in scores.values() if len(of_arm) > 1)
     if number > 2:
-        found = spread_of_runs(list(scores.values()), f"from {number} finished runs")
+        found = spread_of_runs(list(scores.values()))
         if found.value > 0:
             return found
     return replace(RECORDED, value=RECORDED.value * math.sqrt(max(1.0, RECORDED_ROWS / max(1, rows))))

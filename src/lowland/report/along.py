@@ -1,22 +1,163 @@
-"""The figure of score against a setting, such as the radius or the fraction of the training data."""
+"""Runs as points of a grid, the lines along which one setting changes, and the figures along them."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lowland.report.figures import ERROR, add_legend, draw, draw_line
-from lowland.report.formats import plain
-from lowland.report.points import Line, differing
-from lowland.report.selection import AVERAGE, Key, Selection, keys_of
+from lowland.report.formats import Value, plain
+from lowland.report.runs import Experiment, Metrics, Run
+from lowland.report.selection import AVERAGE, Key, Scores, Selection, average, keys_of, score_run
+from lowland.statistics import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Settings = Mapping[str, Value]  # settings on one level, such as `sam.rho`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """The finished runs of one choice of settings, whichever experiments they are from."""
+
+    name: str  # the names of the experiments
+    experiment: Experiment  # the first of them
+    settings: Settings  # without SAM those of SAM do not count
+    runs: Mapping[int, Run]  # by seed
+
+    @property
+    def metrics(self) -> Metrics:
+        """The evaluation sets and their metrics."""
+        return self.experiment.metrics
+
+    @property
+    def with_sam(self) -> bool:
+        """Whether the radius is not 0."""
+        return self.settings.get("sam.rho") != 0
+
+    def scores(self, way: Selection) -> dict[int, Scores]:
+        """Returns each seed's scores, the average among them; empty where a run has none."""
+        found: dict[int, Scores] = {}
+        for seed, run in self.runs.items():
+            scored = score_run(run, self.metrics, way)
+            if scored is None:
+                return {}
+            found[seed] = {(AVERAGE, "all"): average(scored[0], self.metrics), **scored[0]}
+        return found
+
+    def summary(self, way: Selection, key: Key) -> Summary:
+        """Returns mean and spread of a score over the seeds."""
+        values = [scores.get(key, math.nan) for scores in self.scores(way).values()]
+        return summarize([value for value in values if not math.isnan(value)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Points that differ in one setting with numbers for values, and in nothing else."""
+
+    setting: str
+    points: Mapping[float, Point]  # by the setting's value, rising
+    rest: Settings  # the other settings in which points differ, with the values that they have here
+    level: Sequence[Point]  # along a setting of SAM: the points without SAM of the same other settings
+
+    @property
+    def with_sam(self) -> bool:
+        """Whether it is a line of SAM."""
+        return next(iter(self.points.values())).with_sam
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, Value]:
+    """Returns nested settings as one level: `{"sam": {"rho": 0.1}}` becomes `{"sam.rho": 0.1}`."""
+    if isinstance(settings, dict):
+        dot = f"{prefix}." if prefix else ""
+        flat = (flatten(value, f"{dot}{key}") for key, value in settings.items())
+        return {key: value for one in flat for key, value in one.items()}
+    if isinstance(settings, list | tuple):
+        return {prefix: ", ".join(map(str, settings))}
+    return {prefix: settings if isinstance(settings, str | int | float | None) else str(settings)}
+
+
+def beside_sam(settings: Settings) -> dict[str, Value]:
+    """Returns the settings that are not SAM's."""
+    return {key: value for key, value in settings.items() if not key.startswith("sam.")}
+
+
+def settings_of(experiment: Experiment, arm: str | None = None) -> dict[str, Value]:
+    """Returns what decides an experiment's results, or an arm's, as one level, every setting once."""
+    flat = {**flatten(experiment.settings), "model": experiment.model}
+    flat.setdefault("train.steps", experiment.steps)
+    flat |= flatten(experiment.changes.get(arm, {})) if arm is not None else {}
+    return beside_sam(flat) | {"sam.rho": 0.0} if flat.get("sam.rho") == 0 else flat
+
+
+def differing(settings: Sequence[Settings]) -> list[str]:
+    """Lists the settings that are not the same everywhere."""
+    keys = dict.fromkeys(key for of_one in settings for key in of_one)
+    return [key for key in keys if len({repr(of_one.get(key)) for of_one in settings}) > 1]
+
+
+def find_points(experiments: Sequence[Experiment]) -> list[Point]:
+    """Takes experiments apart by their arms, and puts arms together that have the same settings.
+
+    Of two runs of the same seed the first one counts.
+    """
+    points: dict[str, Point] = {}
+    for experiment, arm in ((one, arm) for one in experiments for arm in one.arms):
+        settings = settings_of(experiment, arm)
+        key = repr((sorted(settings.items(), key=str), sorted(experiment.metrics.items())))
+        runs, same = experiment.finished(arm), points.get(key)
+        names = [same.name] if same else []
+        if not same or not runs.keys() <= same.runs.keys():
+            names.append(experiment.name)
+        points[key] = Point(
+            name=" + ".join(names),
+            experiment=same.experiment if same else experiment,
+            settings=settings,
+            runs=runs | (dict(same.runs) if same else {}),
+        )
+    return [point for point in points.values() if point.runs]
+
+
+def find_lines(points: Sequence[Point]) -> list[Line]:
+    """Finds all lines through points: two or more that differ in one numeric setting only."""
+    settings = [_counted(point.settings) for point in points]
+    names = differing(settings)
+    lines = []
+    for name in names:
+        of_sam = name.startswith("sam.")
+        groups: dict[str, tuple[dict[str, Value], dict[float, Point]]] = {}
+        for point, own in zip(points, settings, strict=True):
+            value = own.get(name) if point.with_sam or not of_sam else None
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                rest = {key: own.get(key) for key in names if key != name}
+                # What is scored on other sets is no point of the same line.
+                group = groups.setdefault(repr((rest, sorted(point.metrics))), (rest, {}))
+                group[1][float(value)] = point
+        for rest, of_line in groups.values():
+            beside = beside_sam(next(iter(of_line.values())).settings)
+            level = [one for one in points if not one.with_sam and beside_sam(one.settings) == beside]
+            if len(of_line) > 1:
+                along = dict(sorted(of_line.items()))
+                lines.append(Line(setting=name, points=along, rest=rest, level=level if of_sam else ()))
+    return lines
+
+
+def _counted(settings: Settings) -> dict[str, Value]:
+    """Puts the number of ascent examples in the place of their share, so that both make one axis."""
+    numbers = dict(settings)
+    number, batch = numbers.pop("sam.ascent_examples", None), settings.get("train.batch_size")
+    share = settings.get("sam.ascent")
+    if number is None and isinstance(share, float) and isinstance(batch, int):
+        number = max(1, round(share * batch))
+    return numbers | ({"sam.ascent": number} if number is not None else {})
+
 
 Panel = tuple[Sequence[Line], Key]  # lines along a setting, and the score that they show
 

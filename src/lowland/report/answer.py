@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowland.report.comparison import Comparison, Measured, Scored
+from lowland.report.comparison import Comparison, Measured
 from lowland.report.runs import title_of
-from lowland.report.words import count, duration, signed, spread
+from lowland.report.words import count, signed, spread
 from lowland.statistics import Kind, Spread, Verdict, power, summarize
 
 FIRST_SEEDS = 5  # seeds to begin with, where nothing is known of the spread
@@ -23,53 +23,50 @@ class Judged:
     outcome: str  # what was measured, for example `accuracy on glue/sst2`
     verdict: Verdict
 
+    @property
+    def told(self) -> str:
+        """The verdict and where it is from."""
+        return f"{self.outcome}, where {self.arm} {describe(self.verdict)}"
+
 
 def headline(comparison: Comparison) -> str:
     """Says in one sentence what came out by the first selection."""
     if not comparison.scored:
         return f"{comparison.experiment.name}: no run has finished with a score yet."
     first = comparison.scored[0]
-    if first.rows[0].paired:
-        return told(first)
-    ((arm, summary),) = first.rows[0].arms.items()
-    took = duration(summarize(list(comparison.seconds[arm].values())).mean)
+    row = first.rows[0]
+    if row.paired:
+        found = "; ".join(f"{title_of(arm)} {describe(verdict)}" for arm, verdict in row.verdicts.items())
+        return f"{found} ({row.title}, {first.selection.step})."
+    ((arm, summary),) = row.arms.items()
+    took = summarize(list(comparison.seconds[arm].values())).mean
     return (
-        f"{title_of(arm)}: {first.rows[0].title} {spread(summary)} at the {first.selection.step} "
-        f"({count(summary.n, 'seed')}); training took {took} a run."
+        f"{title_of(arm)}: {row.title} {spread(summary)} at the {first.selection.step} "
+        f"({count(summary.n, 'seed')}); training took {took:,.0f} s a run."
     )
-
-
-def told(scored: Scored) -> str:
-    """Says what came out for the score that decides under a selection."""
-    row = scored.rows[0]
-    found = "; ".join(f"{title_of(arm)} {describe(verdict)}" for arm, verdict in row.verdicts.items())
-    return f"{found} ({row.title}, {scored.selection.step})."
 
 
 def answer_of(comparison: Comparison, beside: Sequence[Measured]) -> tuple[str, ...]:
     """Answers from an experiment and outcomes beside its scores; not where no two arms can be compared."""
     if not comparison.scored or len(comparison.experiment.arms) < 2:
         return ()
-    way = comparison.scored[0]
-    judged, others = (
-        [
-            Judged(arm=title_of(arm), outcome=row.title, verdict=verdict)
-            for row in rows
-            for arm, verdict in row.verdicts.items()
-        ]
-        for rows in (way.rows[:1], (*way.rows[1:], *beside))
-    )
-    reference = title_of(comparison.experiment.reference)
-    return answer(reference, judged, others, f"at the {way.selection.step}")
+    way, reference = comparison.scored[0], title_of(comparison.experiment.reference)
+    others = _judged((*way.rows[1:], *beside))
+    return answer(reference, _judged(way.rows[:1]), others, f"at the {way.selection.step}")
+
+
+def _judged(rows: Sequence[Measured]) -> list[Judged]:
+    return [
+        Judged(arm=title_of(arm), outcome=row.title, verdict=verdict)
+        for row in rows
+        for arm, verdict in row.verdicts.items()
+    ]
 
 
 def answer(
     reference: str, judged: Sequence[Judged], others: Sequence[Judged] = (), where: str = "at the last step"
 ) -> tuple[str, str, str, str]:
-    """Says in four lines what was compared, the score, the strongest other verdict, and what to do.
-
-    `judged` are the verdicts on the score that decides, one for each other arm.
-    """
+    """Says in four lines what was compared, the score, the strongest other verdict, and what to do."""
     seeds = max(one.verdict.comparison.n for one in judged)
     compared = (
         f"Compared: {', '.join(one.arm for one in judged)} with {reference} over {count(seeds, 'seed')}, "
@@ -94,8 +91,8 @@ def describe(verdict: Verdict) -> str:
     figures = f"{write(found.difference)} {verdict.unit}".rstrip()
     if found.n > 1 and math.isfinite(found.low) and not found.equal_differences:
         figures += f" ({write(found.low)} to {write(found.high)})"
-    worse = verdict.seeds_worse > verdict.seeds_better
-    direction = f"worse in {verdict.seeds_worse}" if worse else f"better in {verdict.seeds_better}"
+    better, worse = (found.higher, found.lower)[:: 1 if verdict.higher_is_better else -1]
+    direction = f"worse in {worse}" if worse > better else f"better in {better}"
     direction += f" of {count(found.n, 'seed')}"
     if kind is Kind.TOO_FEW_SEEDS:
         return f"cannot be judged by one seed: {figures}"
@@ -117,22 +114,17 @@ def recommended(reference: str, verdicts: Mapping[str, Verdict]) -> str:
 
 
 def _beside(others: Sequence[Judged]) -> str:
-    """Says the strongest of the other verdicts: the decided one that chance explains worst."""
     if not others:
         return "Other outcomes: none was measured."
     decided = [one for one in others if one.verdict.kind in (Kind.BETTER, Kind.WORSE)]
     if decided:
-        return f"Other outcomes: {_told(min(decided, key=lambda one: one.verdict.p))}."
+        return f"Other outcomes: {min(decided, key=lambda one: one.verdict.p).told}."
     kinds = ", ".join(dict.fromkeys(one.verdict.kind.value for one in others))
     said = f"Other outcomes: {count(len(others), 'verdict')}, none better or worse ({kinds})"
     open_ = [one for one in others if one.verdict.kind is Kind.UNDECIDED]
     # So many verdicts are strict with each; what stands out is still worth a look.
     near = min(open_, key=lambda one: one.verdict.comparison.p) if len(others) > 1 and open_ else None
-    return f"{said}; the closest: {_told(near)}." if near else f"{said}."
-
-
-def _told(one: Judged) -> str:
-    return f"{one.outcome}, where {one.arm} {describe(one.verdict)}"
+    return f"{said}; the closest: {near.told}." if near else f"{said}."
 
 
 def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) -> str:
@@ -143,10 +135,8 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
         chosen = " It was chosen among several: expect a smaller gain." if len(better) > 1 else ""
         return f"Advice: use {recommended(reference, better)}.{chosen}"
     if kinds == {Kind.NOTHING_LEARNED}:
-        return (
-            f"Advice: make {reference} learn first: more steps, another learning rate, "
-            "or a look at the predictions."
-        )
+        tries = "more steps, another learning rate, or a look at the predictions"
+        return f"Advice: make {reference} learn first: {tries}."
     if kinds == {Kind.NOTHING_LEFT}:
         return f"Advice: use {reference}; to tell the arms apart, test on more or harder examples."
     if kinds == {Kind.TOO_FEW_SEEDS}:
@@ -162,7 +152,6 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
 
 
 def _what_would_decide(undecided: Sequence[Verdict]) -> str:
-    """Names a feasible number of seeds, or the difference that these would have seen."""
     needed = min(verdict.seeds_needed or math.inf for verdict in undecided)
     if needed <= FEASIBLE:
         return f"a fresh comparison of {needed} seeds would probably decide"

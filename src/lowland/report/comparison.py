@@ -73,9 +73,8 @@ class Comparison:
 def compare(experiment: Experiment, floors: Mapping[Key, float] = MappingProxyType({})) -> Comparison:
     """Scores an experiment: at the step chosen on held-out data where there is some, and at the last step.
 
-    Of an arm the seeds count that finished in it and in the reference. Where there is none in any arm, each
-    arm's finished runs are summed up on their own and nothing is compared. `floors` are what a model scores
-    that gives all examples the same answer, where it is known; else 0.
+    Of an arm the seeds count that finished in it and in the reference; without any, nothing is compared.
+    `floors` are what a model scores that gives all examples the same answer; else 0.
     """
     finished = {arm: experiment.finished(arm) for arm in experiment.arms}
     first, *others = finished.values()
@@ -156,15 +155,12 @@ def _caveats(
 ) -> Iterator[str]:
     several = len(experiment.arms) > 1
     if several and 0 < len(seeds) < FEW_SEEDS:
-        yield (
-            f"Only {count(len(seeds), 'seed')} to compare: a real difference is easily missed; "
-            f"{FEW_SEEDS} or more seeds tell more."
-        )
+        few = f"Only {count(len(seeds), 'seed')} to compare: a real difference is easily missed"
+        yield f"{few}; {FEW_SEEDS} or more seeds tell more."
     if experiment.looks and several:
         yield (
-            f"Seeds were added after a look at {', '.join(map(str, experiment.looks))}, so that Student's t "
-            "interval would no longer hold: those of scores and outcomes are wider, and hold however often "
-            "seeds are added."
+            f"Seeds were added after a look at {', '.join(map(str, experiment.looks))}: the intervals are "
+            "wider than Student's t, and hold however often seeds are added."
         )
     if rising := [title_of(arm) for arm, of_arm in counted.items() if _rises(of_arm)]:
         yield f"Scores still rise at the last step ({', '.join(rising)}): more steps may give another result."
@@ -183,10 +179,7 @@ def _caveats(
             yield f"{run.title} is left out, because {why} finished this seed."
     runs = [run for of_arm in counted.values() for run in of_arm]
     if len({run.evaluated_steps for run in runs}) > 1:
-        yield (
-            "The runs were not evaluated at the same steps, so neither their last steps nor their best "
-            "steps compare fairly."
-        )
+        yield "The runs were not evaluated at the same steps, so that their scores do not compare fairly."
     for run in runs:
         if run.evaluated_steps[-1] < experiment.steps:
             yield f"{run.title} was last evaluated at step {run.evaluated_steps[-1]} of {experiment.steps}."

@@ -1,8 +1,7 @@
-"""From runs to their test examples: which arm has which example right.
+"""From runs to their test examples, where a metric is the share of predictions that equal their target.
 
-A run keeps what it predicted. Where a metric is the share of predictions that equal their target, more can
-be said than its value: how the difference would be on other examples of this kind, which examples flip, and
-which class is taken for which.
+More can be said then than its value: how the difference would be on other examples of this kind, which
+examples flip, and which class is taken for which.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ MOST_CLASSES = 20  # a set with more different targets has no table of classes
 MOST_FLIPS = 50  # flips of an evaluation set and arm that are written
 OTHER = "(other)"  # the column of predictions that are no class
 
-SHARE_DIGITS = 1e-6
-"""A share of right answers in percent, computed twice, agrees to far more than this; other metrics do not."""
+SHARE_DIGITS = 1e-6  # a share of right answers in percent, computed twice, agrees to far more than this
 
 Texts = tuple[str, ...]
 Rows = tuple[Texts, Texts, Texts]  # inputs, targets and predictions
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AnsweredSet:
     """An evaluation set, and what every run that counts wrote for it."""
 
@@ -66,13 +64,10 @@ class AnsweredSet:
         return 100 * max(Counter(self.targets).values()) / len(self.targets)
 
     def interval(self, arm: str) -> CrossedInterval | None:
-        """Computes the interval of an arm's difference on other examples of this kind, too, in points.
-
-        `None` for a single seed or example, and where the arms have the same examples right.
-        """
+        """Computes the interval of an arm's difference on other examples of this kind, too, in points."""
         reference, other = self.right[self.reference], self.right[arm]
         if min(reference.shape) < 2 or (reference == other).all():
-            return None  # without a flip there is no spread to go by
+            return None  # for a single seed or example, or without a flip, there is no spread to go by
         return crossed_interval(100.0 * reference, 100.0 * other)
 
     def flips(self, arm: str) -> tuple[np.ndarray, np.ndarray]:
@@ -99,11 +94,9 @@ class AnsweredSet:
         ]
 
     def confusion(self, arm: str) -> tuple[list[str], np.ndarray] | None:
-        """Counts an arm's predictions over all seeds; `None` where the targets are no classes.
+        """Counts over all seeds how often each class was predicted as what; `None` where none are.
 
-        Returns:
-            What the columns stand for: the classes and, where it is needed, `(other)`. A row for each class:
-            how often it was predicted as each column.
+        The columns stand for the classes and, where it is needed, `(other)`; the rows for the classes.
         """
         labels = sorted(set(self.targets))
         if not 1 < len(labels) <= MOST_CLASSES or len(labels) > len(self.targets) / 2:
@@ -119,10 +112,7 @@ class AnsweredSet:
 
 
 def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, ...]:
-    """Reads the predictions behind scores, of each evaluation set that has a metric of this kind.
-
-    Of several such metrics the first one counts. A set of which a run kept no predictions is left out.
-    """
+    """Reads the predictions behind scores, of each set that has a metric of this kind, by the first such."""
     found = []
     seeds = sorted(set.intersection(*(set(runs) for runs in scored.runs.values())))
     for name, metrics in experiment.metrics.items():
@@ -138,14 +128,12 @@ def read_examples(experiment: Experiment, scored: Scored) -> tuple[AnsweredSet, 
         for metric in metrics:
             if all(abs(share[a, s] - scored.runs[a][s][name, metric]) <= SHARE_DIGITS for a, s in read):
                 told = {arm: {seed: read[arm, seed][2] for seed in seeds} for arm in scored.runs}
-                one = AnsweredSet(name=name, metric=metric, inputs=inputs, targets=targets, predictions=told)
-                found.append(one)
+                found.append(AnsweredSet(name, metric, inputs, targets, told))
                 break
     return tuple(found)
 
 
 def _read(file: Path) -> Rows:
-    """Reads inputs, targets and predictions; none where there is no file."""
     rows = []
     for number, line in enumerate(file.read_bytes().splitlines() if file.is_file() else (), start=1):
         where = f"{file}, line {number}"

@@ -23,17 +23,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Colour, marker and dashes of the arms in their order, the reference first: Okabe and Ito's colours, which
-# colour-blind readers tell apart; the markers and the dashes tell the arms apart on grey paper as well.
-STYLES = (
-    ("#0072B2", "o", "--"),
-    ("#D55E00", "s", "-"),
-    ("#009E73", "^", "-"),
-    ("#CC79A7", "v", "-"),
-    ("#E69F00", "D", "-"),
-    ("#56B4E9", "P", "-"),
-    ("#7F7F7F", "X", "-"),
-)
+# Of the arms in their order: Okabe and Ito's colours, which colour-blind readers tell apart, and markers for
+# grey paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+MARKERS = "os^vDPX"
 INK, PAPER = "#1a1a1a", "#ffffff"  # of text and ground, for which a page may put its own
 PANELS_PER_ROW = 3  # they fill the width of a page
 ERROR = "mean over seeds; band: ± 1 standard error"
@@ -88,13 +81,11 @@ def draw(name: str, panels: int, draw_on: Callable[[Figure, list[Axes]], None]) 
 def draw_line(
     axes: Axes, place: int, x: Sequence[float] | Floats, means: Floats, errors: Floats | None, **more: Any
 ) -> None:
-    """Draws a line, and a band of errors round it, in the style of an arm's place."""
-    colour, marker, dashes = STYLES[place % len(STYLES)]
-    # Beyond the last colour, dots tell apart.
-    style = {"marker": marker, "linestyle": dashes if place < len(STYLES) else ":", **more}
-    axes.plot(x, means, color=colour, **style)
+    """Draws a line, the reference's dashed, and a band of errors round it."""
+    look: dict[str, Any] = {"color": COLOURS[place % 7], "marker": MARKERS[place % 7]}
+    axes.plot(x, means, **{**look, "linestyle": "-" if place else "--", **more})
     if errors is not None:
-        axes.fill_between(x, means - errors, means + errors, color=colour, alpha=0.2, lw=0)
+        axes.fill_between(x, means - errors, means + errors, color=look["color"], alpha=0.2, lw=0)
 
 
 def add_legend(figure: Figure, grid: Sequence[Axes], title: str | None = None) -> None:
@@ -106,11 +97,7 @@ def add_legend(figure: Figure, grid: Sequence[Axes], title: str | None = None) -
 
 
 def score_figure(comparison: Comparison) -> dict[str, bytes]:
-    """Draws score against steps, a panel for the average and for each evaluation set.
-
-    A line is the mean over the seeds that count, at the steps where all of them were evaluated; its
-    band is one standard error to each side. A set with several metrics shows their mean.
-    """
+    """Draws score against steps, a panel for the average and for each set, with the mean of its metrics."""
     metrics = comparison.experiment.metrics
     panels: dict[str, Metrics] = {AVERAGE: metrics} if len(metrics) > 1 else {}
     panels |= {name: {name: keys} for name, keys in metrics.items()}
@@ -146,11 +133,8 @@ def curve(runs: Sequence[Run], metrics: Metrics) -> tuple[Floats, Floats, Floats
 
 
 BIN = ("low", "answers", "confidence", "right")
-Bin = Mapping[str, float]
-"""A bin of a reliability diagram; confidence and share of right answers are nan without answers."""
-
-Diagrams = Mapping[str, Mapping[str, Sequence[Sequence[Bin]]]]
-"""Evaluation set -> arm -> for each seed the bins of its reliability diagram, from low to high confidence."""
+Bin = Mapping[str, float]  # of a reliability diagram; nan where there are no answers
+Diagrams = Mapping[str, Mapping[str, Sequence[Sequence[Bin]]]]  # evaluation set -> arm -> for each seed bins
 
 
 def reliability_figure(arms: Sequence[str], sets: Diagrams) -> dict[str, bytes]:

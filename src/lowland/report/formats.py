@@ -1,7 +1,7 @@
 """A table of texts, written as Markdown, LaTeX, CSV or for the terminal.
 
-Names come from users' files and from other people's data sets. So every cell is escaped for
-the format that it goes into: a name may hold `|`, `$`, `=cmd()`, `[red]` or a control character.
+Names come from other people's data, and may hold `|`, `$`, `=cmd()`, `[red]` or a control character: every
+cell is escaped for the format that it goes into.
 """
 
 from __future__ import annotations

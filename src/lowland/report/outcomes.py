@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lowland.outcomes.base import Outcome, score
 from lowland.outcomes.likelihood import FORGETTING, OUTCOMES
@@ -14,21 +14,13 @@ from lowland.report.runs import Experiment, number, parse, reading, take
 ROUNDED = " after "  # in the name of an outcome that was measured after rounding
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcomes:
-    """The outcomes of an experiment's models at the steps of one selection."""
-
-    rows: tuple[Measured, ...] = ()  # a row for each set and outcome
-    bins: Diagrams
-
-
-def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
-    """Reads the outcomes of an experiment's models at the steps of some scores."""
+def read_outcomes(experiment: Experiment, scored: Scored) -> tuple[list[Measured], Diagrams]:
+    """Reads the outcomes of an experiment's models at the steps of some scores, and reliability diagrams."""
     values: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     bins: dict[str, dict[str, list[Sequence[Bin]]]] = {}
     named = experiment.directory / "outcomes.json"
     if not named.is_file():
-        return Outcomes(bins={})
+        return [], {}
     with reading(named):
         alike = take(parse(named.read_bytes(), named), "folder", str)
     for arm, seed, step in ((a, seed, step) for a, of in scored.steps.items() for seed, step in of.items()):
@@ -55,7 +47,7 @@ def read_outcomes(experiment: Experiment, scored: Scored) -> Outcomes:
     decided = {
         (row.evaluation_set, row.metric): row for family in families for row in decide_together(family)
     }
-    return Outcomes(rows=tuple(decided[row.evaluation_set, row.metric] for row in rows), bins=bins)
+    return [decided[row.evaluation_set, row.metric] for row in rows], bins
 
 
 def outcome_named(name: str) -> Outcome:

@@ -1,7 +1,4 @@
-"""A written report, and the forms in which it is shown: on the terminal, in Markdown, HTML and JSON.
-
-The page in HTML is one file that loads nothing and runs nothing.
-"""
+"""A report, and the forms in which it is shown: on the terminal, in Markdown, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +32,6 @@ class Report:
 
     comparison: Comparison
     headline: str  # the result in one sentence
-    elsewhere: tuple[str, ...]  # the result under each other selection
     scores: tuple[Table, ...]  # one for each selection that is available; the first gives the headline
     recommended: str | None  # the arm to use; `None` before anything is scored
     answer: tuple[str, ...]  # what was compared, the score, the rest, what to do; empty for a single arm
@@ -45,36 +41,35 @@ class Report:
     bins: Diagrams
     examples: tuple[AnsweredSet, ...]  # the evaluation sets whose predictions tell more than their score
     caveats: tuple[str, ...]  # what a reader must know before quoting a number
-    directory: Path  # where it was written
-    figures: tuple[Path, ...]  # empty when there is nothing to draw or matplotlib is missing
+    directory: Path  # where it is written
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """All tables that have files of their own."""
         return (*self.scores, *self.beyond, *([self.sam] if self.sam.rows else []), self.cost)
 
+    @property
+    def figures(self) -> list[Path]:
+        """The figures that were drawn."""
+        return sorted(self.directory.glob("figures/[!.]*.[ps][nv]g"))
+
     def print(self, console: Console) -> None:
-        """Prints the headline, its score table, other selections, caveats, files and the answer."""
+        """Prints the headline, its score table, caveats, files and the answer."""
         print_lines(console, [self.headline], "bold")
         for table in self.scores[:1]:
             print_table(console, table)
-        print_lines(console, self.elsewhere)
         print_lines(console, [f"* {caveat}" for caveat in self.caveats], "yellow")
         console.print(Text(f"Report: {self.directory / 'report.html'} (or report.md)"), soft_wrap=True)
         print_lines(console, self.answer, "bold")
 
 
-def to_page(report: Report) -> str:
+def to_page(report: Report, figures: Iterable[str]) -> str:
     """Writes `report.md`."""
-    return _render("report.md.j2", report, escape=False)
+    return _render("report.md.j2", report, escape=False, figures=figures)
 
 
 def to_html(report: Report, figures: Mapping[str, bytes]) -> str:
-    """Writes `report.html`.
-
-    Every text is data and is escaped: names, labels and paths come from users' files and from other people's
-    data sets. The figures are drawings of matplotlib's, whose texts are outlines.
-    """
+    """Writes `report.html`, one file that loads and runs nothing. Every text is data and is escaped."""
     drawings = {name.removesuffix(".svg"): svg for name, svg in figures.items() if name.endswith(".svg")}
     told = [(one, arm, one.telling(arm, SHOWN_FLIPS)) for one in report.examples for arm in one.others]
     return _render(
@@ -156,7 +151,8 @@ def _inline(svg: bytes) -> Markup:
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     # On a wide screen no larger than on paper; on a narrow one it shrinks.
     text = re.sub(r' width="([\d.]+pt)" height="[\d.]+pt"', r' style="max-width: \1"', text, count=1)
-    return Markup(text.replace(INK, "currentColor").replace(PAPER, "transparent"))  # ours
+    # Safe: it is matplotlib's drawing, whose texts are outlines.
+    return Markup(text.replace(INK, "currentColor").replace(PAPER, "transparent"))
 
 
 def _bars(records: Sequence[Mapping[str, Value]]) -> list[dict[str, float] | None]:
@@ -171,8 +167,7 @@ def _bars(records: Sequence[Mapping[str, Value]]) -> list[dict[str, float] | Non
         ends[record.get("outcome")] = max([ends[record.get("outcome")], *map(abs, figures)])
     bars: list[dict[str, float] | None] = []
     for record, figures in zip(records, known, strict=True):
-        end = ends[record.get("outcome")] or 1.0
-        placed = [(-50 if record.get("better") == "lower" else 50) * x / end for x in figures]
-        bar = {"middle": placed[0], "low": min(placed), "high": max(placed)} if placed else None
-        bars.append(bar)
+        scale = (-50 if record.get("better") == "lower" else 50) / (ends[record.get("outcome")] or 1.0)
+        placed = [scale * x for x in figures]
+        bars.append({"middle": placed[0], "low": min(placed), "high": max(placed)} if placed else None)
     return bars

@@ -1,7 +1,6 @@
 """Reads an experiment's directory: what was planned, which runs exist, and how they scored.
 
-An experiment that is still running, was stopped or lost a run is a normal thing to report on. So a missing
-or unfinished run is data (`Run.state`), and only a file that contradicts the layout is an error.
+A missing or unfinished run is data (`Run.state`); only a file that contradicts the layout is an error.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ from lowland.errors import UserError
 
 State = Literal["done", "running", "failed", "missing"]
 Split = Literal["evaluation", "held_out"]
-Metrics = Mapping[str, tuple[str, ...]]
-"""Evaluation set -> its metrics, in the order in which they are printed."""
+Metrics = Mapping[str, tuple[str, ...]]  # evaluation set -> its metrics, in the order of printing
+# Evaluation set, or of held-out examples the training task -> metric -> percent; nan where undefined.
 Sets = Mapping[str, Mapping[str, float]]
-"""Evaluation set, or of held-out examples the training task -> metric -> percent; nan where undefined."""
 
 T = TypeVar("T")
 
@@ -144,10 +142,8 @@ def read_experiment(directory: Path) -> Experiment:
     if not file.is_file():
         if (directory.parent / "experiment.json").is_file():
             raise UserError(f"{directory} is a single run; give its experiment instead: {directory.parent}.")
-        raise UserError(
-            f"{directory} is not an experiment's directory: it has no experiment.json. "
-            "Give a directory that lowland compare or train has written."
-        )
+        needed = "Give a directory that lowland compare or train has written"
+        raise UserError(f"{directory} is not an experiment's directory: it has no experiment.json. {needed}.")
     record = parse(file.read_bytes(), file)
     with reading(file):
         arms, seeds = take(record, "arms", dict), take(record, "seeds", list)

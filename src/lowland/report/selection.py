@@ -1,8 +1,7 @@
 """Three ways of saying what a run scored, because a run is evaluated at many steps.
 
-The last step needs no choice. Choosing a step on held-out training data is fair as well. Taking the best
-step on the evaluation set itself, for each task and metric on its own, is what the paper does: it flatters
-every run, the more so the more often a run is evaluated and the noisier it is.
+The last step and one chosen on held-out training data are fair. The best step on the evaluation set itself,
+for each task and metric on its own, is what the paper takes: it flatters every run.
 """
 
 from __future__ import annotations
@@ -72,10 +71,7 @@ def score_run(run: Run, metrics: Metrics, selection: Selection) -> tuple[Scores,
 
 
 def _held_out_step(run: Run, steps: set[int]) -> int | None:
-    """Returns which step has the best mean over the training tasks, each averaged over its metrics first.
-
-    An undefined metric makes a step the worst, and a step without all tasks that have scores does not count.
-    """
+    """Returns which step has the best mean over the training tasks; one that lacks a task does not count."""
     by_step = {step: sets for step, sets in run.evaluated("held_out").items() if step in steps}
     tasks = {task for sets in by_step.values() for task in sets}
     means = {step: mean_score(sets) for step, sets in by_step.items() if sets.keys() == tasks}

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lowland.report.along import flatten, settings_of
 from lowland.report.comparison import Comparison, Measured, Scored
 from lowland.report.examples import AnsweredSet
 from lowland.report.formats import Row, Table, Value, make_table
-from lowland.report.outcomes import Outcomes
-from lowland.report.points import flatten, settings_of
 from lowland.report.runs import Experiment, read_log, title_of
-from lowland.report.words import duration, signed, spread
+from lowland.report.words import signed, spread
 from lowland.statistics import CrossedInterval, PairedComparison, summarize
 
 NONE = "-"
@@ -27,7 +26,7 @@ def score_table(comparison: Comparison, scored: Scored) -> Table:
     return _measured_table(f"scores-{way.value}", title, "Metric", "Score", scored.rows, notes)
 
 
-def outcome_table(outcomes: Outcomes, scored: Scored, name: str) -> Table:
+def outcome_table(measured: Sequence[Measured], scored: Scored, name: str) -> Table:
     """Makes the table of outcomes."""
     note = (
         "Lower is better for losses, Brier score, calibration error and forgetting. The verdicts are "
@@ -35,7 +34,7 @@ def outcome_table(outcomes: Outcomes, scored: Scored, name: str) -> Table:
         "or more of either is better or worse in at most 5% of experiments."
     )
     title = f"Outcomes beside the score: {scored.selection.label}"
-    return _measured_table(name, title, "Outcome", "Value", outcomes.rows, [note])
+    return _measured_table(name, title, "Outcome", "Value", measured, [note])
 
 
 def _measured_table(
@@ -77,23 +76,23 @@ def interval_record(found: PairedComparison | CrossedInterval) -> dict[str, Valu
 
 
 def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
-    """Says how to read the columns, as far as they need it."""
-    tested = [paired for row in rows for paired in row.paired.values() if paired.n > 1]
+    tested = [paired for row in rows for paired in row.paired.values()]
     added = any(paired.sequential for paired in tested)
     kind = "an interval for seeds that are added" if added else "Student's t interval"
-    notes = {
-        "Mean ± standard deviation over seeds.": any(one.n > 1 for row in rows for one in row.arms.values()),
+    notes = [
+        "Mean ± standard deviation over seeds.",
         f"Difference: minus {title_of(reference)}, paired by seed, with {kind}. It covers the spread over "
-        "seeds, not the choice of evaluation examples.": bool(tested),
+        "seeds, not the choice of evaluation examples.",
         "The first score decides. The verdicts of the others are Holm's: if arms do not differ at all, one "
         "or more of them is better or worse in at most 5% of experiments. Each interval is that of its row "
-        "alone.": len(tested) > 1,
-        "Where every seed differs by the same amount the interval is a point and proves nothing; such a row "
-        "counts as better or worse from 6 seeds on (sign test).": any(
-            paired.equal_differences and paired.difference for paired in tested
-        ),
-    }
-    return [note for note, needed in notes.items() if needed]
+        "alone.",
+    ]
+    if any(paired.equal_differences and paired.difference for paired in tested):
+        notes.append(
+            "Where every seed differs by the same amount the interval is a point and proves nothing; such a "
+            "row counts as better or worse from 6 seeds on (sign test)."
+        )
+    return notes[: None if tested else 1]
 
 
 def cost_table(comparison: Comparison) -> Table:
@@ -110,7 +109,7 @@ def cost_table(comparison: Comparison) -> Table:
             median, low, high = float(np.median(ratios)), min(ratios), max(ratios)
             record |= {"ratio_median": median, "ratio_low": low, "ratio_high": high}
             times, reach = f"{median:.2f}", f"{low:.2f} to {high:.2f}"
-        time = duration(summary.mean, summary.sd)
+        time = spread(summary, ",.0f" if summary.mean >= 100 else ".1f") + " s"
         rows.append(((title_of(arm), time, times, reach, str(summary.n)), record))
     name = title_of(first)
     return make_table(

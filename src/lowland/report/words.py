@@ -28,14 +28,6 @@ def signed(value: float) -> str:
     return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"
 
 
-def duration(seconds: float, sd: float = math.nan) -> str:
-    """Writes a time in seconds, with its standard deviation if it has one: `126 ± 2 s`."""
-    if math.isnan(seconds):
-        return "-"
-    form = ".1f" if seconds < 100 else ",.0f"
-    return f"{seconds:{form}}" + ("" if math.isnan(sd) else f" ± {sd:{form}}") + " s"
-
-
 def gigabytes(size: float) -> str:
     """Writes bytes as GB, or as MB where they are few."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{max(1, math.ceil(size / 1e6))} MB"

@@ -1,4 +1,4 @@
-"""Writes an experiment's report beside its runs."""
+"""Writes an experiment's report beside its runs, and what is over several experiments."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ from rich.text import Text
 from lowland.errors import UserError
 from lowland.files import write_atomic
 from lowland.report import tables
-from lowland.report.along import setting_figures
-from lowland.report.answer import answer_of, headline, recommended, told
+from lowland.report.along import differing, find_lines, find_points, setting_figures, settings_of
+from lowland.report.answer import answer_of, headline, recommended
 from lowland.report.comparison import compare
 from lowland.report.examples import flips_file, read_examples
 from lowland.report.figures import reliability_figure, score_figure
-from lowland.report.formats import Table, print_lines, print_table, to_csv, to_latex, to_markdown
+from lowland.report.formats import (
+    Row,
+    Table,
+    make_table,
+    print_lines,
+    print_table,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
 from lowland.report.outcomes import read_outcomes
-from lowland.report.points import find_lines, find_points
 from lowland.report.result import Report, bullets, to_html, to_json, to_page
 from lowland.report.runs import read_experiment
+from lowland.report.words import count
 
 OWN = (
     "flips.jsonl",
@@ -53,23 +62,19 @@ def write_report(experiment_dir: Path) -> Report:
     """Reports on an experiment: writes `report/` in its directory. The same runs give the same bytes."""
     report = read_report(experiment_dir)
     figures, missing = _drawn(lambda: draw_report(report))
-    report = replace(
-        report,
-        caveats=(*report.caveats, *missing),
-        figures=tuple(report.directory / "figures" / name for name in figures),
-    )
+    report = replace(report, caveats=(*report.caveats, *missing))
     files = _files(report.tables, figures)
     if flips := flips_file(report.examples):
         files["flips.jsonl"] = flips
     files["report.json"] = to_json(report).encode()
-    files["report.md"] = to_page(report).encode()
+    files["report.md"] = to_page(report, figures).encode()
     files["report.html"] = to_html(report, figures).encode()
     _write(report.directory, files, OWN)
     return report
 
 
 def read_report(experiment_dir: Path) -> Report:
-    """Makes the report of an experiment without writing anything; its figures are those drawn before."""
+    """Makes the report of an experiment without writing anything."""
     experiment = read_experiment(experiment_dir)
     comparison = compare(experiment)
     examples = read_examples(experiment, comparison.scored[0]) if comparison.scored else ()
@@ -77,31 +82,24 @@ def read_report(experiment_dir: Path) -> Report:
         comparison = compare(experiment, {(one.name, one.metric): one.floor for one in examples})
     outcomes = [read_outcomes(experiment, scored) for scored in comparison.scored]
     beyond = [
-        tables.outcome_table(one, scored, f"outcomes-{scored.selection.value}" if place else "outcomes")
-        for place, (one, scored) in enumerate(zip(outcomes, comparison.scored, strict=True))
+        tables.outcome_table(measured, scored, f"outcomes-{scored.selection.value}" if place else "outcomes")
+        for place, ((measured, _), scored) in enumerate(zip(outcomes, comparison.scored, strict=True))
     ]
     beyond += [tables.beyond_table(examples), tables.class_table(examples)]
     rows = comparison.scored[0].rows if comparison.scored else ()
-    directory = experiment_dir / "report"
     return Report(
         comparison=comparison,
         headline=headline(comparison),
-        elsewhere=tuple(
-            f"{scored.selection.label.capitalize()}: {told(scored)}"
-            for scored in comparison.scored[1:]
-            if any(paired.n for paired in scored.rows[0].paired.values())
-        ),
         scores=tuple(tables.score_table(comparison, scored) for scored in comparison.scored),
         recommended=recommended(experiment.reference, rows[0].verdicts) if rows else None,
-        answer=answer_of(comparison, outcomes[0].rows if outcomes else ()),
+        answer=answer_of(comparison, outcomes[0][0] if outcomes else ()),
         beyond=tuple(table for table in beyond if table.rows),
         sam=tables.sam_table(experiment),
         cost=tables.cost_table(comparison),
         examples=examples,
-        bins=outcomes[0].bins if outcomes else {},
+        bins=outcomes[0][1] if outcomes else {},
         caveats=comparison.caveats,
-        directory=directory,
-        figures=tuple(sorted(directory.glob("figures/*.png")) + sorted(directory.glob("figures/*.svg"))),
+        directory=experiment_dir / "report",
     )
 
 
@@ -161,3 +159,46 @@ def _write(directory: Path, files: Mapping[str, bytes], own: Iterable[str] = ())
     except OSError as error:
         where = error.filename or directory
         raise UserError(f"The report cannot be written to {where}: {error.strerror}.") from None
+
+
+def find_experiments(directory: Path) -> list[Path]:
+    """Lists the experiments of a directory: itself, or those in it; none is an error."""
+    if (directory / "experiment.json").exists():
+        return [directory]
+    found = sorted(file.parent for file in directory.glob("*/experiment.json")) if directory.is_dir() else []
+    if not found:
+        raise UserError(f"{directory}: no experiment is here, and none in a directory inside it.")
+    return found
+
+
+def write_several(reports: Sequence[Report], out: Path) -> Written:
+    """Writes what is over several experiments: `report.md`, `tables/` and `figures/`."""
+    experiments = [report.comparison.experiment for report in reports]
+    ways = {report.comparison.scored[0].selection for report in reports if report.comparison.scored}
+    notes = [report.headline for report in reports if not report.scores]
+    if len(ways) > 1:
+        notes.append("Not all experiments have held-out scores: their scores are selected differently.")
+    head = f"# {count(len(reports), 'experiment')}\n"
+    draw = lambda: setting_figures(find_lines(find_points(experiments)))
+    return write_together(out / "report.md", head, [_summary(reports)], draw, notes)
+
+
+def _summary(reports: Sequence[Report]) -> Table:
+    """Puts each experiment's first score in one table, with the settings that differ."""
+    settings = [settings_of(report.comparison.experiment) for report in reports]
+    differ = differing(settings)
+    rows: list[Row] = []
+    heads: Sequence[str] = ()
+    for report, own in zip(reports, settings, strict=True):
+        name = report.comparison.experiment.name
+        first = (name, *(tables.NONE if own.get(key) is None else str(own[key]) for key in differ))
+        known = {"experiment": name, **{f"setting.{key}": own.get(key) for key in differ}}
+        for table in report.scores[:1]:
+            heads = [
+                f"{'>' * (at == 'r')}{head}" for head, at in zip(table.columns, table.align, strict=True)
+            ]
+            for cells, record in zip(table.rows, table.records, strict=True):
+                if cells[:2] == table.rows[0][:2]:  # the score that decides
+                    rows.append(((*first, *cells), known | dict(record)))
+    title = "Experiments: score in percent, the average where there is more than one"
+    return make_table("summary", title, ["Experiment", *differ, *heads], rows)

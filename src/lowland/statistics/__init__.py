@@ -1,7 +1,6 @@
 """Statistics of paired runs: intervals, verdicts, power and sequential looks. Numbers in, numbers out."""
 
-from lowland.statistics.crossed import CrossedInterval, crossed_interval
-from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, critical
+from lowland.statistics.interval import CONFIDENCE, EQUAL_POINTS, CrossedInterval, critical, crossed_interval
 from lowland.statistics.paired import PairedComparison, Summary, compare_pairs, summarize
 from lowland.statistics.power import Power, Spread, power, seeds_for, spread_of_runs
 from lowland.statistics.verdict import MARGIN, Kind, Verdict, decide, holm

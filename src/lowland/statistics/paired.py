@@ -27,8 +27,6 @@ class Summary:
 class PairedComparison:
     """An arm against the reference over pairs of runs that share a seed."""
 
-    reference: Summary
-    arm: Summary
     difference: float  # mean of the arm minus the reference; nan without a pair
     low: float  # ends of the 95% interval for the mean difference; nan for fewer than two pairs
     high: float
@@ -103,8 +101,6 @@ def compare_pairs(
         reach = 0.0 if equal else critical(n, sequential=sequential) * (sd / math.sqrt(n))
         reach = reach if math.isfinite(reach) else math.nan
     return PairedComparison(
-        reference=summarize(reference),
-        arm=summarize(arm),
         difference=difference,
         low=difference - reach,
         high=difference + reach,

@@ -32,7 +32,6 @@ class Power:
     seeds: int
     sees: float  # the smallest true difference seen in 4 of 5 cases; infinite for fewer than two seeds
     spread: Spread
-    unit: str = "points"
 
     @property
     def sentence(self) -> str:
@@ -40,12 +39,12 @@ class Power:
         spread = f"standard deviation {_short(self.spread.value)}, {self.spread.source}"
         if math.isinf(self.sees):
             return f"{self.seeds} seed{'s' * (self.seeds != 1)} cannot detect any difference, however large."
-        if self.unit == "points" and self.sees > 100:
+        if self.sees > 100:
             return f"{self.seeds} seeds are too few to detect any difference with 80% power ({spread})"
-        return f"{self.seeds} seeds detect {_short(self.sees)} {self.unit} with 80% power ({spread})"
+        return f"{self.seeds} seeds detect {_short(self.sees)} points with 80% power ({spread})"
 
 
-def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None) -> Spread:
+def spread_of_runs(scores: Sequence[Sequence[float]]) -> Spread:
     """Estimates the spread of a difference from finished runs that are no pairs: for each arm its scores.
 
     The variance of a difference is taken as twice that of a score, pooled within the arms.
@@ -55,17 +54,14 @@ def spread_of_runs(scores: Sequence[Sequence[float]], source: str | None = None)
     if freedom == 0:
         raise ValueError("A spread needs two or more finished runs of an arm.")
     squares = sum(float(((of_arm - of_arm.mean()) ** 2).sum()) for of_arm in counted)
-    return Spread(
-        value=math.sqrt(2 * squares / freedom),
-        freedom=freedom,
-        source=source or f"from {sum(map(len, counted))} finished runs",
-    )
+    source = f"from {sum(map(len, counted))} finished runs"
+    return Spread(value=math.sqrt(2 * squares / freedom), freedom=freedom, source=source)
 
 
-def power(seeds: int, spread: Spread, unit: str = "points") -> Power:
+def power(seeds: int, spread: Spread) -> Power:
     """Says what a number of seeds of each arm can see, allowing for the error of an estimated spread."""
     sees = _visible(seeds, spread.freedom) * spread.value if seeds >= 2 else math.inf
-    return Power(seeds=seeds, sees=sees, spread=spread, unit=unit)
+    return Power(seeds=seeds, sees=sees, spread=spread)
 
 
 def seeds_for(detect: float, spread: Spread, most: int = MOST_SEEDS) -> int | None:

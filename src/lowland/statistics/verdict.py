@@ -76,16 +76,6 @@ class Verdict:
         return None
 
     @property
-    def seeds_better(self) -> int:
-        """In how many seeds the arm was better."""
-        return self.comparison.higher if self.higher_is_better else self.comparison.lower
-
-    @property
-    def seeds_worse(self) -> int:
-        """In how many seeds the arm was worse."""
-        return self.comparison.lower if self.higher_is_better else self.comparison.higher
-
-    @property
     def words(self) -> str:
         """The verdict in a few words, for example `equal within 0.5 points`."""
         if self.kind is Kind.EQUAL:
@@ -112,7 +102,7 @@ def decide(
 
     Args:
         comparison: The pairs' figures.
-        margin: Difference within which the arms count as equal, in the outcome's unit.
+        margin: Difference within which the arms count as equal.
         higher_is_better: Whether more of the outcome is better.
         floor: The outcome of the best answer that ignores the input, such as the commonest class's share.
         ceiling: The outcome of a perfect model, such as 100.
@@ -145,10 +135,7 @@ def decide(
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusts p values so that, of all verdicts below 5%, one or more is false in at most 5% of experiments.
 
-    The verdicts may depend on each other in any way, as outcomes of the same runs do.
-
-    Args:
-        p_values: One for each verdict; nan where there is none, which stays nan and does not count.
+    The verdicts may depend on each other in any way. A p value of nan stays nan and does not count.
 
     Source:
         Holm, "A simple sequentially rejective multiple test procedure" (1979).
