@@ -84,17 +84,17 @@ def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str,
     for key in ("data.custom.train", "data.custom.evaluation"):
         if key in shared:
             shared[key] = Path(shared[key]).name
-    runs, environment = [], {}
+    found, environment = {}, {}  # a run that several experiments share counts once
     for experiment in experiments:
         named = experiment / "outcomes.json"
         alike = json.loads(named.read_text(encoding="utf-8"))["folder"] if named.exists() else ""
         for status in sorted(experiment.glob("*-seed*/status.json")):
             if json.loads(status.read_text(encoding="utf-8"))["state"] == "done":
-                runs.append(run_of(status.parent, alike))
+                found.setdefault(status.parent.resolve(), run_of(status.parent, alike))
                 environment = json.loads((status.parent / "env.json").read_text(encoding="utf-8"))
     names = record.get("names", {})
     arms = {names.get(name, name): of for name, of in arms.items()}
-    runs = [run | {"arm": names.get(run["arm"], run["arm"])} for run in runs]
+    runs = [run | {"arm": names.get(run["arm"], run["arm"])} for run in found.values()]
     for other, taken in record.get("take", {}).items():
         of = json.loads((HERE / other / "result.json").read_text(encoding="utf-8"))
         rate = {"train.learning_rate": of["settings"]["train.learning_rate"]}
