@@ -13,8 +13,7 @@ from tests.fixtures.models import OTHER_KINDS, T5_KINDS, WORDS, tiny_loaded
 from torch import nn
 
 from lowland.data import encode_texts
-from lowland.evaluate import generate
-from lowland.evaluate.generate import written_labels
+from lowland.evaluate import generate, written_labels
 from lowland.models.load import LoadedModel, load_model, quiet_transformers
 
 TEXTS = [" ".join(WORDS[start : start + 1 + start % 4]) for start in range(12)]

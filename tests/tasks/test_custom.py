@@ -125,8 +125,8 @@ def test_without_answers_the_target_is_the_answer(tmp_path: Path) -> None:
         ({"text": "x", "label": " "}, ["line 2", "target is empty"]),
         ({"text": "x", "label": None}, ["line 2", "'label'", "target is empty"]),
         ({"text": None, "label": "yes"}, ["line 2", "'text'", "empty (null)"]),
-        ({"text": ["x"], "label": "yes"}, ["line 2", "'text'", "a list"]),
-        ({"text": {"a": 1}, "label": "yes"}, ["line 2", "'text'", "an object"]),
+        ({"text": ["x"], "label": "yes"}, ["line 2", "'text'", "it is ['x']"]),
+        ({"text": {"a": 1}, "label": "yes"}, ["line 2", "'text'", "it is {'a': 1}"]),
     ],
 )
 def test_a_wrong_row_is_reported_with_file_line_and_field(

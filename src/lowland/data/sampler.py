@@ -23,11 +23,8 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
     `batches`), and on no random state besides: the order of a task's epoch and the tasks of a batch are each
     seeded by their own number. So an interrupted stream goes on exactly.
 
-    Args:
-        sizes: Task -> number of its examples.
-        rates: Task -> its share, relative to the sum over the tasks. A task with rate 0 never comes.
-        batch_size: Examples in a batch.
-        seed: What distinguishes this stream from others.
+    `sizes` are numbers of examples by task, and `rates` shares relative to the sum over the tasks; a task
+    with rate 0 never comes.
     """
 
     def __init__(

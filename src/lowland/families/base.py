@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet
-from lowland.evaluate.generate import evaluation_mode
+from lowland.evaluate import evaluation_mode
 from lowland.families.settings import FamilySettings
 from lowland.models.load import Kind, LoadedModel
 from lowland.tasks.base import Example, Task

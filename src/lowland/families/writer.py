@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 from lowland.data import IGNORED, EncodedExample, EncodedSet
 from lowland.data.encode import TokenIds
 from lowland.errors import UserError
-from lowland.evaluate.generate import generate
+from lowland.evaluate import generate
 from lowland.families.base import Family, Reading, plain_module
 from lowland.families.settings import FamilySettings
 from lowland.models.load import LoadedModel

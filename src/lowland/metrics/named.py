@@ -17,19 +17,12 @@ from lowland.metrics import texts, values
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """What the targets of a task can be.
+    """What the targets of a task can be."""
 
-    Attributes:
-        classes: The different targets, sorted.
-        positive: The positive class of F1: the one that is named, else the one that sorts last.
-        named: Whether the user named it.
-        outside: The number for a prediction that is not a number: below the targets' range by a fifth of it,
-            as the T5 library's -1 for the numbers from 0 to 5 of STS-B.
-    """
-
-    classes: tuple[str, ...]
-    positive: str
+    classes: tuple[str, ...]  # the different targets, sorted
+    positive: str  # the class of F1: the one that the user named, else the one that sorts last
     named: bool = False
+    # For a prediction that is no number: below the range by a fifth of it, as T5's -1 for STS-B's 0 to 5.
     outside: float = -1.0
 
     @classmethod
@@ -101,19 +94,12 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of raw texts.
-
-    Attributes:
-        name: The name by which it is chosen.
-        kind: What the targets must be: `class`, `text`, or `number`.
-        compute: Gives its numbers, in percent.
-        numbers: The names of its numbers, where they differ from its own.
-    """
+    """A metric of raw texts."""
 
     name: str
-    kind: str
-    compute: Callable[[Scored], float | dict[str, float]]
-    numbers: tuple[str, ...] = ()
+    kind: str  # what the targets must be: class, text, or number
+    compute: Callable[[Scored], float | dict[str, float]]  # in percent
+    numbers: tuple[str, ...] = ()  # the names of its numbers, where they differ from its own
 
     @property
     def keys(self) -> tuple[str, ...]:

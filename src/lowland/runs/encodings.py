@@ -12,7 +12,7 @@ from torch import Tensor
 from lowland.data import EncodedExample, EncodedSet, MixtureSampler
 from lowland.data.encode import decode
 from lowland.errors import UserError
-from lowland.evaluate.generate import written_labels
+from lowland.evaluate import written_labels
 from lowland.families.base import Family
 from lowland.families.writer import Writer
 from lowland.runs.examples import ExperimentData, SeedData

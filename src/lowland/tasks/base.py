@@ -52,46 +52,26 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One split of a data set.
+    """One split of a data set."""
 
-    Attributes:
-        patterns: Patterns of file names, the official name first; upper and lower case are the same.
-        hub: The name of the split on the hub.
-        published: The published number of examples, of which a difference is reported.
-        kind: `train`, `validation` or `test`: how the task is to write the rows.
-        pick: Takes the rows of this split out of a file's row, where files hold several splits.
-    """
-
-    patterns: tuple[str, ...]
-    hub: str
-    published: int | None = None
-    kind: str = "train"
-    pick: Callable[[Row], Iterable[Row]] | None = None
+    patterns: tuple[str, ...]  # of file names, the official name first; upper and lower case are the same
+    hub: str  # its name on the hub
+    published: int | None = None  # number of examples, of which a difference is reported
+    pick: Callable[[Row], Iterable[Row]] | None = None  # its rows out of a file's row, where it holds several
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """The files of a task.
+    """The files of a task."""
 
-    Attributes:
-        folders: Names of the folder that holds the files, the official name first.
-        train: The training split; `None` for a task that is evaluated only.
-        evaluation: Evaluation set -> split.
-        hub: Name and configuration on the Hugging Face hub.
-        revision: Commit on the hub, so that rows do not change under a record.
-        columns: Column names of TSV files without a header.
-        drop_short_rows: Whether rows that lack fields are dropped, as the official readers do (QQP).
-        read: Reads one file; numbered rows.
-    """
-
-    folders: tuple[str, ...]
-    train: Split | None
+    folders: tuple[str, ...]  # names of the folder that holds the files, the official name first
+    train: Split | None  # None for a task that is evaluated only
     evaluation: Mapping[str, Split]
-    hub: tuple[str, str | None]
-    revision: str | None = None
-    columns: tuple[str, ...] | None = None
-    drop_short_rows: bool = False
-    read: Callable[[Path], Iterator[tuple[int, Row]]] | None = None
+    hub: tuple[str, str | None]  # name and configuration on the Hugging Face hub
+    revision: str | None = None  # commit on the hub, so that rows do not change under a record
+    columns: tuple[str, ...] | None = None  # of TSV files without a header
+    drop_short_rows: bool = False  # leave out rows that lack fields, as the official readers do (QQP)
+    read: Callable[[Path], Iterator[tuple[int, Row]]] | None = None  # reads one file; numbered rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,37 +97,22 @@ class TaskData:
 
 @dataclass(kw_only=True, eq=False)
 class Task:
-    """A text-to-text task.
-
-    Attributes:
-        name: The registered name, for example `glue/sst2`.
-        description: One line for `lowland tasks`.
-        metrics: Names of the numbers that scoring gives, in the order in which they are printed.
-        write: Writes a row of a split as examples; none where the task drops the row.
-        scorer: Maps examples and raw model outputs to numbers in percent, by metric.
-        data: Where its rows are; `None` for a task that needs no official files.
-        carried: Gives the training and the evaluation rows of a task that the package carries.
-        sample_row: A short made-up row in the official format, for showing the task without its data.
-        classes: The class words, where every target is one.
-        exchanges: Whether a wrong target can be another example's, where there are no classes.
-        evaluated: Whether a mixture evaluates it; T5 only trains on DPR, beside WSC.
-        drops_rows: Whether the task leaves out rows by its rules (WSC trains on true rows only).
-        input_length: Tokens of the input, EOS included, in the paper's setup.
-        target_length: Tokens of the target, EOS included, in the paper's setup.
-    """
+    """A text-to-text task; its lengths are those of the paper, EOS included."""
 
     name: str
     description: str
-    metrics: tuple[str, ...]
-    write: Callable[[Row, str], list[Example]]
-    scorer: Callable[[Sequence[Example], Sequence[str]], dict[str, float]]
+    metrics: tuple[
+        str, ...
+    ]  # names of the numbers that scoring gives, in the order in which they are printed
+    write: Callable[[Row, str], list[Example]]  # writes a row of a split; none where the task drops the row
+    scorer: Callable[[Sequence[Example], Sequence[str]], dict[str, float]]  # in percent, by metric
     data: DataSet | None = None
-    carried: Callable[[], tuple[Sequence[Row], Sequence[Row]]] | None = None
-    sample_row: Row | None = None
-    classes: tuple[str, ...] = ()
-    exchanges: bool = False
-    evaluated: bool = True
-    drops_rows: bool = False
+    carried: Callable[[], tuple[Sequence[Row], Sequence[Row]]] | None = None  # rows inside the package
+    sample_row: Row | None = None  # a made-up one, for showing the task without its data
+    classes: tuple[str, ...] = ()  # the class words, where every target is one
+    exchanges: bool = False  # whether a wrong target can be another example's, where there are no classes
+    evaluated: bool = True  # whether a mixture evaluates it; T5 only trains on DPR, beside WSC
+    drops_rows: bool = False  # whether it leaves out rows by its rules (WSC trains on true rows only)
     input_length: int = 512
     target_length: int = 62
 

@@ -15,9 +15,6 @@ from lowland import metrics
 from lowland.tasks import fields
 from lowland.tasks.base import UNLABELLED, Example, Pair, Row, Task
 
-SENTENCE1 = ("sentence1", "#1 String", "text_a")
-SENTENCE2 = ("sentence2", "#2 String", "text_b")
-
 _METRICS: dict[str, Callable[[Sequence[int], Sequence[int]], float]] = {
     "accuracy": metrics.accuracy,
     "f1": metrics.binary_f1,
@@ -64,6 +61,22 @@ def classification(entry: Mapping[str, Any], **common: Any) -> Task:
 
 def similarity(entry: Mapping[str, Any], **common: Any) -> Task:
     """Makes STS-B: a similarity from 0 to 5 in steps of 0.2; a prediction that is no number counts as -1."""
+    one, two = entry["features"].values()
+
+    def write(row: Row, split: str) -> list[Example]:
+        if fields.has_none(row, *one, *two, "score", "label"):
+            return []
+        first, second = fields.text(row, *one), fields.text(row, *two)
+        name = "score" if "score" in row else "label"
+        value = row.get(name, -1)
+        try:
+            number = float("nan" if isinstance(value, bool) else value)
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        if number != -1 and not 0 <= number <= 5:
+            raise fields.wrong(name, "a number from 0 to 5", value)
+        inputs = Pair(f"stsb sentence1: {first} sentence2: {second}", first, second)
+        return [Example(inputs=inputs, targets="-1.0" if number == -1 else round_to_fifth(number))]
 
     def score(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         right = [metrics.parse_number(example.targets) for example in examples]
@@ -73,25 +86,7 @@ def similarity(entry: Mapping[str, Any], **common: Any) -> Task:
             "spearman_corrcoef": metrics.spearman(right, written),
         }
 
-    return Task(
-        metrics=("pearson_corrcoef", "spearman_corrcoef"), write=_write_similarity, scorer=score, **common
-    )
-
-
-def _write_similarity(row: Row, split: str) -> list[Example]:
-    if fields.has_none(row, *SENTENCE1, *SENTENCE2, "score", "label"):
-        return []
-    one, two = fields.text(row, *SENTENCE1), fields.text(row, *SENTENCE2)
-    inputs = Pair(f"stsb sentence1: {one} sentence2: {two}", one, two)
-    name = "score" if "score" in row else "label"
-    value = row.get(name, -1)
-    try:
-        score = float("nan" if isinstance(value, bool) else value)
-    except (TypeError, ValueError, OverflowError):
-        score = float("nan")
-    if score != -1 and not 0 <= score <= 5:
-        raise fields.wrong(name, "a number from 0 to 5", value)
-    return [Example(inputs=inputs, targets="-1.0" if score == -1 else round_to_fifth(score))]
+    return Task(metrics=("pearson_corrcoef", "spearman_corrcoef"), write=write, scorer=score, **common)
 
 
 def round_to_fifth(score: float) -> str:

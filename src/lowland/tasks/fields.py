@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,6 @@ from typing import Any
 
 from lowland.errors import UserError, shorten
 from lowland.tasks.base import Pair, Row
-
-KINDS: Mapping[type, str] = {
-    dict: "an object",
-    list: "a list",
-    str: "text",
-    bool: "a truth value",
-    bytes: "bytes",
-    type(None): "empty (null)",
-}
 
 
 def find(row: Row, *names: str) -> Any:
@@ -53,12 +45,9 @@ def text(row: Row, *names: str) -> str:
 def integer(row: Row, name: str) -> int:
     """Takes a whole number, which may be written as text."""
     value = find(row, name)
-    try:
-        if isinstance(value, (int, str)) and not isinstance(value, bool):
-            return int(value)
-    except ValueError:
-        pass
-    raise wrong(name, "a whole number", value)
+    if isinstance(value, bool) or not re.fullmatch(r"\s*-?\d{1,18}\s*", str(value)):
+        raise wrong(name, "a whole number", value)
+    return int(value)
 
 
 def mapping(value: Any, name: str) -> Row:
@@ -89,8 +78,7 @@ def class_id(
 ) -> int | None:
     """Takes the number of a class, written as its word, its number or (`booleans`) a truth value.
 
-    Returns:
-        The class number; `None` where the row has no label (no such field, or -1).
+    It is `None` where the row has no label: no such field, or -1.
     """
     value = next((row[name] for name in names if name in row), -1)
     label: Any = value.strip().lower() if isinstance(value, str) else value
@@ -116,9 +104,8 @@ def has_none(row: Row, *names: str) -> bool:
 
 
 def describe(value: Any) -> str:
-    """Describes a value for a message: its type, and the value itself if it is short."""
-    kind, shown = KINDS.get(type(value), "a number"), repr(value)
-    return f"{kind} ({shown})" if value is not None and shorten(shown) == shown else kind
+    """Shows a value in a message."""
+    return "empty (null)" if value is None else shorten(repr(value))
 
 
 def wrong(name: str, wanted: str, value: Any) -> UserError:
@@ -135,12 +122,6 @@ class Template:
     """A text with fields of a row in braces, for example `review: {text}`; `{{` and `}}` write a brace.
 
     Nothing but plain field names is understood, and nothing of the user's is ever evaluated.
-
-    Attributes:
-        text: The template as the user wrote it.
-
-    Raises:
-        UserError: If a brace is unbalanced, or holds more than a field's name.
     """
 
     text: str
@@ -165,11 +146,7 @@ class Template:
         return tuple(dict.fromkeys(name for _, name, _, _ in self._pieces() if name is not None))
 
     def fill(self, row: Row) -> str:
-        """Writes a row's fields into the template; two fields make a `Pair`, which classifiers read as one.
-
-        Raises:
-            UserError: If a field is missing, empty (null), or neither text, number nor truth value.
-        """
+        """Writes a row's fields into the template; two fields make a `Pair`, which classifiers read."""
         pieces, values = [], []
         for literal, name, _, _ in self._pieces():
             pieces.append(literal)

@@ -1,16 +1,4 @@
-"""The tasks by name, made from the table `benchmarks.toml`; and mixtures of tasks that are trained together.
-
-Rows are as in the official downloads or as TensorFlow Datasets reads them; texts and scores are those of
-t5/data/glue_utils.py and t5/data/preprocessors.py of T5 0.9.4. Keys of a benchmark hold for its tasks, which
-may have their own:
-
-- `kind`: how rows are written and scored (`KINDS`; else by class words), with what that kind reads.
-- `folder` or `folders`, and `prefixes` of further names: folders of the official files.
-- `train`, `validation`: patterns of their names; `sizes`: published numbers of both, 0 where there is none.
-- `sets`: evaluation sets by name, where there are several or it is not the validation set.
-- `hub`: name on the Hugging Face hub, with its configuration where that is not the task's name; `revision`.
-- `columns`, `drop_short_rows`: see `lowland.tasks.base.DataSet`. `sample`: a made-up row.
-"""
+"""The tasks by name, made from the table `benchmarks.toml`, and mixtures that are trained together."""
 
 from __future__ import annotations
 
@@ -76,12 +64,10 @@ def _data(name: str, key: str, entry: Mapping[str, Any]) -> DataSet:
     hub = entry["hub"]
     evaluation = {}
     for part, split in sets.items():
-        where = split.get("hub", "validation")
         evaluation[f"{name}/{part}" if part else name] = Split(
             patterns=tuple(split.get("files") or entry["validation"]),
-            hub=where,
+            hub=split.get("hub", "validation"),
             published=split["size"],
-            kind="test" if where == "test" else "validation",
         )
     return DataSet(
         folders=tuple(entry.get("folders") or [entry["folder"], *(f"{p}{key}" for p in entry["prefixes"])]),
@@ -130,16 +116,10 @@ def resolve(names: Sequence[str]) -> list[Task]:
 
 
 def rates(counts: Mapping[str, int], cap: int | None = None, temperature: float = 1.0) -> dict[str, float]:
-    """Computes how often each task is drawn: rates that sum to 1.
+    """Computes how often each task is drawn, by its number of training examples: rates that sum to 1.
 
-    Args:
-        counts: Task -> number of training examples. A task without any is never drawn.
-        cap: Examples beyond this number do not count.
-        temperature: 1 draws in proportion to the numbers, as the paper does; larger values make the
-            rates more alike.
-
-    Source:
-        `rate_num_examples` of the T5 library: min(count, cap) ** (1 / temperature).
+    Source: `rate_num_examples` of the T5 library: min(count, cap) ** (1 / temperature). A temperature of 1
+    draws in proportion to the numbers, as the paper does.
     """
     if not any(counts.values()):
         raise UserError(

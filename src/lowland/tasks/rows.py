@@ -61,9 +61,6 @@ def read_rows(
         quoted: Whether fields of a table may be in quotes; in CSV they may.
         short_rows: Where given, lines of a table that lack fields are listed here; else they are an error.
         wanted: Columns that a table must have, which tell what stands between its fields.
-
-    Raises:
-        UserError: If the file cannot be read, is empty or malformed; the message names the place.
     """
     kind = kind_of(path)
     if kind == ".parquet":
@@ -100,11 +97,7 @@ def place(path: Path, number: int) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Reads a text file whole, its line ends as they are.
-
-    Raises:
-        UserError: If it cannot be read, is not UTF-8 or holds a NUL character; the message names the line.
-    """
+    """Reads a text file whole, its line ends as they are."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
         text = content.decode("utf-8-sig")

@@ -65,7 +65,7 @@ def _write(
     for where, row in rows:
         try:
             for picked in [row] if split.pick is None else split.pick(row):
-                written = task.examples(picked, split.kind)
+                written = task.examples(picked, split.hub.partition("_")[0])
                 if not written and not task.drops_rows:
                     dropped.append(where)
                 if any(example.targets == UNLABELLED or example.label == -1 for example in written):

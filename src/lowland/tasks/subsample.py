@@ -26,17 +26,10 @@ def subsample(examples: Sequence[Example], fraction: float, seed: int) -> list[E
 def hold_out(
     examples: Sequence[Example], count_or_fraction: int | float, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Splits off examples for choosing a model; those that belong together stay on one side.
+    """Splits examples, in their order, in those that remain and those for choosing a model; neither is empty.
 
-    Examples with the same input belong together, and those of one question where a metric groups them
-    (MultiRC's answers).
-
-    Returns:
-        The remaining and the held-out examples, both in their original order. Groups that stay
-        together may make the second a little smaller than asked for; neither is empty.
-
-    Raises:
-        UserError: If there are too few different inputs.
+    Examples with the same input, and those of one question where a metric groups them (MultiRC's answers),
+    stay on one side, which may make the held-out ones a little fewer than asked for.
     """
     count = count_or_fraction
     if isinstance(count, float):

@@ -48,11 +48,7 @@ def wnli(entry: Mapping[str, Any], **common: Any) -> Task:
 
 
 def dpr(entry: Mapping[str, Any], *, data: DataSet, **common: Any) -> Task:
-    """Makes definite pronoun resolution (Rahman and Ng, 2012), which T5 mixes in with WSC's training rows.
-
-    A row is a block of four lines (sentence, pronoun, candidates with a comma between, answer) or the
-    hub's fields `sentence`, `pronoun`, `candidates` and `label`.
-    """
+    """Makes definite pronoun resolution (Rahman and Ng, 2012), which T5 mixes in with WSC's training rows."""
 
     def score(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
         return {"accuracy": metrics.accuracy([example.targets for example in examples], predictions)}
@@ -78,7 +74,7 @@ def _write_wsc(row: Row, split: str) -> list[Example]:
 
 def _write_dpr(row: Row, split: str) -> list[Example]:
     """Marks the pronoun's first occurrence."""
-    if "block" in row:
+    if "block" in row:  # sentence, pronoun, candidates with a comma between, answer
         lines = fields.text(row, "block").split("\n")
         if len([line for line in lines if line.strip()]) < 4:
             raise UserError("a block has four lines: sentence, pronoun, candidates, answer; is it cut off?")
@@ -146,7 +142,7 @@ def names_referent(prediction: str, referent: str) -> int:
     """Whether a prediction names the referent: 1, 0, or -1 where nothing but determiners is left of it.
 
     Case and determiners do not count, and one text's words may be a part of the other's; but `Bob` is
-    not `Bob's hat`: exactly one apostrophe's side makes them differ.
+    not `Bob's hat`.
     """
     written, right = _without_determiners(prediction), _without_determiners(referent)
     if not written:

@@ -1,10 +1,14 @@
-"""What a model writes for each input text, by greedy decoding."""
+"""Score a model: let it write for each input, by greedy decoding, and hand what it wrote to the tasks."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,12 +18,82 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lowland.data import encode_texts
 from lowland.data.encode import TokenIds, decode
+from lowland.files import write_atomic
 from lowland.models.load import LoadedModel, quiet_transformers
+from lowland.tasks.base import Example, Task
+
+if TYPE_CHECKING:
+    from lowland.families.base import Family
 
 Encode: TypeAlias = Callable[[Sequence[str], int], tuple[Sequence[TokenIds], int]]
 
 LONGEST_LABEL = 512
 """Tokens of a class word, generously."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """The score of a model on one evaluation set: metrics in percent, and what it wrote for each example."""
+
+    metrics: Mapping[str, float]
+    predictions: tuple[str, ...]
+    seconds: float
+    examples: int
+    warnings: tuple[str, ...] = ()
+
+
+def evaluate_sets(
+    model: Family,
+    tasks_by_set: Mapping[str, Task],
+    examples_by_set: Mapping[str, Sequence[Example]],
+    *,
+    input_length: int | None = None,
+    target_length: int | None = None,
+    batch_size: int = 64,
+    bf16: bool = False,
+    labels: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, EvaluationResult]:
+    """Scores a model on several evaluation sets, each by its task.
+
+    Lengths are each task's own by default; `labels` are all that the model knows, by evaluation set, those of
+    its examples by default.
+    """
+    results = {}
+    for name, examples in examples_by_set.items():
+        task = tasks_by_set[name]
+        start = time.perf_counter()
+        cut: list[int] = []
+        length, most = model.lengths(input_length or task.input_length, target_length or task.target_length)
+        predictions = model.predict(
+            [example.inputs for example in examples],
+            input_length=length,
+            target_length=most,
+            batch_size=batch_size,
+            bf16=bf16,
+            on_cut=cut.append,
+            labels=(labels or {}).get(name) or task.labels(examples),
+        )
+        results[name] = EvaluationResult(
+            metrics=task.evaluate(examples, predictions),
+            predictions=tuple(predictions),
+            seconds=time.perf_counter() - start,
+            examples=len(examples),
+            warnings=tuple(
+                f"{name}: {number} of {len(examples)} evaluation inputs are longer than {length} tokens and "
+                "were cut."
+                for number in cut
+            ),
+        )
+    return results
+
+
+def write_predictions(path: str | Path, examples: Sequence[Example], predictions: Sequence[str]) -> None:
+    """Writes one JSON line for each example (`inputs`, `targets`, `prediction`): all of them, or no file."""
+    rows = (
+        {"inputs": example.inputs, "targets": example.targets, "prediction": prediction}
+        for example, prediction in zip(examples, predictions, strict=True)
+    )
+    write_atomic(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
 
 
 def generate(
@@ -36,20 +110,9 @@ def generate(
 ) -> list[str]:
     """Lets the model write a text for each input: the likeliest token each time, or by its beams.
 
-    Args:
-        loaded: The model and its tokenizer. The modes of its modules and every random stream are as
-            before when this returns.
-        texts: The input texts.
-        input_length: Most tokens of an input, EOS included; longer ones are cut.
-        target_length: Most tokens that are written, EOS included.
-        batch_size: Inputs at a time.
-        bf16: Whether to compute under bf16 autocast.
-        on_cut: Called with the number of inputs that were cut, where there are any.
-        labels: Words among which the model chooses; see `written_labels`.
-        encode: Encodes texts, cut to a length, and counts those that were cut; T5's rule by default.
-
-    Returns:
-        One string for each input, in their order, without special tokens.
+    The modes of its modules and every random stream are as before when this returns. `on_cut` hears of the
+    number of inputs that were cut; among `labels` the model chooses (see `written_labels`); `encode` encodes
+    texts and counts those that were cut, by T5's rule by default.
     """
     model: Any = loaded.model
     tokenizer = loaded.tokenizer
