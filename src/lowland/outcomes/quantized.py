@@ -25,12 +25,10 @@ class Rounding:
     symmetric: bool  # a grid symmetric around 0; if not, it spans the group's range
 
 
+# Per output channel, symmetric: torchao's and ONNX Runtime's weight-only int8.
 INT8 = Rounding(name="int8", bits=8, group=None, symmetric=True)
-"""Per output channel, symmetric: torchao's and ONNX Runtime's weight-only int8."""
-
+# In groups of 128, over each group's range: the round-to-nearest of GPTQ's and AWQ's papers.
 INT4 = Rounding(name="int4", bits=4, group=128, symmetric=False)
-"""In groups of 128, over each group's range: the round-to-nearest of GPTQ's and AWQ's papers."""
-
 ROUNDINGS = (INT8, INT4)
 
 

@@ -18,12 +18,10 @@ from lowland.sam.config import SAMConfig
 
 Columns = Mapping[str, Mapping[str, float]]  # column -> metric -> percent
 
+# The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models.
 DEFAULTS: Mapping[str, Any] = {f"sam.{item.name}": item.default for item in fields(SAMConfig)}
-"""The paper's settings of SAM: a quarter of the batch, one point, and the radius of its larger models."""
-
+# What the paper varies. Any other kind of SAM has no line in its tables.
 VARIED = ("sam.rho", "sam.ascent", "sam.ascent_examples", "sam.m", "sam.descent")
-"""What the paper varies. Any other kind of SAM has no line in its tables."""
-
 LOW = 0.05  # the training fraction of Tables 6 and 7
 
 # Benchmark, whether on several tasks, and whether on all data -> tables.
@@ -81,11 +79,7 @@ class Result:
 
 
 def find_results(points: Sequence[Point], layout: Layout) -> list[Result]:
-    """Finds what belongs in a table.
-
-    Table 5 has in one row what was trained on one data set at a time, so results that differ in their tasks
-    only are put together.
-    """
+    """Finds what belongs in a table; in Table 5, results that differ in their tasks only make one row."""
     groups: dict[str, list[Point]] = {}
     for number, point in enumerate(points):
         if layout.number in tables_of_point(point) and point.scores(Selection.BEST):
@@ -146,10 +140,7 @@ def paper_model(name: str) -> str | None:
 
 
 def tables_of_point(point: Point) -> tuple[int, ...]:
-    """Finds the numbers of the tables that a point belongs to; none where the paper has nothing like it.
-
-    Part of a benchmark counts as the benchmark: its other columns stay empty.
-    """
+    """Finds the numbers of the tables that a point belongs to; part of a benchmark counts as it."""
     fraction = point.settings.get("data.fraction", 1.0)
     # DPR is trained on beside WSC, and is no task of a table.
     several = len([task for task in point.experiment.tasks if task != "dpr"]) > 1

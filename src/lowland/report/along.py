@@ -104,10 +104,7 @@ def differing(settings: Sequence[Settings]) -> list[str]:
 
 
 def find_points(experiments: Sequence[Experiment]) -> list[Point]:
-    """Takes experiments apart by their arms, and puts arms together that have the same settings.
-
-    Of two runs of the same seed the first one counts.
-    """
+    """Takes experiments apart by their arms, and puts arms together that have the same settings."""
     points: dict[str, Point] = {}
     for experiment, arm in ((one, arm) for one in experiments for arm in one.arms):
         settings = settings_of(experiment, arm)
@@ -120,7 +117,7 @@ def find_points(experiments: Sequence[Experiment]) -> list[Point]:
             name=" + ".join(names),
             experiment=same.experiment if same else experiment,
             settings=settings,
-            runs=runs | (dict(same.runs) if same else {}),
+            runs=runs | (dict(same.runs) if same else {}),  # of two runs of a seed the first one counts
         )
     return [point for point in points.values() if point.runs]
 
@@ -185,12 +182,10 @@ def draw_panels(name: str, panels: Sequence[Panel], way: Selection) -> dict[str,
     """Draws panels of lines; see `draw`."""
 
     def draw_on(figure: Figure, grid: list[Axes]) -> None:
-        for axes, (lines, (evaluation_set, metric)) in zip(grid, panels, strict=True):
-            _draw_lines(axes, lines, way, (evaluation_set, metric))
-            label = "mean score" if evaluation_set == AVERAGE else metric
-            axes.set(
-                title=plain(evaluation_set), ylabel=f"{plain(label)} (%)", xlabel=plain(lines[0].setting)
-            )
+        for axes, (lines, key) in zip(grid, panels, strict=True):
+            _draw_lines(axes, lines, way, key)
+            label = "mean score" if key[0] == AVERAGE else plain(key[1])
+            axes.set(title=plain(key[0]), ylabel=f"{label} (%)", xlabel=plain(lines[0].setting))
         add_legend(figure, grid, f"{ERROR}\n{way.step}")
 
     return draw(name, len(panels), draw_on)

@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowland.report.comparison import Comparison, Measured
+from lowland.report.comparison import FEW_SEEDS, Comparison, Measured
 from lowland.report.runs import title_of
 from lowland.report.words import count, signed, spread
 from lowland.statistics import Kind, Spread, Verdict, power, summarize
 
-FIRST_SEEDS = 5  # seeds to begin with, where nothing is known of the spread
 FEASIBLE = 40  # more seeds than these are not advised
 
 
@@ -140,7 +139,7 @@ def _advice(reference: str, judged: Sequence[Judged], others: Sequence[Judged]) 
     if kinds == {Kind.NOTHING_LEFT}:
         return f"Advice: use {reference}; to tell the arms apart, test on more or harder examples."
     if kinds == {Kind.TOO_FEW_SEEDS}:
-        return f"Advice: run {FIRST_SEEDS} seeds or more; until then use {reference}."
+        return f"Advice: run {FEW_SEEDS} seeds or more; until then use {reference}."
     if open_:
         return f"Advice: use {reference}, since no gain is shown; {_what_would_decide(open_)}."
     equal = {one.arm for one in judged if one.verdict.kind is Kind.EQUAL}
@@ -155,8 +154,8 @@ def _what_would_decide(undecided: Sequence[Verdict]) -> str:
     needed = min(verdict.seeds_needed or math.inf for verdict in undecided)
     if needed <= FEASIBLE:
         return f"a fresh comparison of {needed} seeds would probably decide"
-    if min(verdict.comparison.n for verdict in undecided) < FIRST_SEEDS:
-        return f"run {FIRST_SEEDS} seeds or more"
+    if min(verdict.comparison.n for verdict in undecided) < FEW_SEEDS:
+        return f"run {FEW_SEEDS} seeds or more"
     widest = max(undecided, key=lambda verdict: verdict.comparison.sd)
     found = widest.comparison
     if found.sequential or not found.sd > 0:  # the price of the looks is not in what a number of seeds sees

@@ -54,9 +54,8 @@ def draw(name: str, panels: int, draw_on: Callable[[Figure, list[Axes]], None]) 
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError(
-            "Figures need matplotlib, which is not installed: pip install 'lowland[report]'."
-        ) from None
+        needed = "Figures need matplotlib, which is not installed: pip install 'lowland[report]'."
+        raise UserError(needed) from None
     files = {}
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()  # The figure is the same whatever the user's matplotlibrc says.
@@ -92,7 +91,7 @@ def add_legend(figure: Figure, grid: Sequence[Axes], title: str | None = None) -
     """Names the lines of all panels below them, each once."""
     lines = {str(line.get_label()): line for axes in grid for line in axes.get_lines()}
     shown = {name: line for name, line in lines.items() if not name.startswith("_")}
-    columns = 1 if max(map(len, shown)) > 15 else 3
+    columns = 1 if max(map(len, shown), default=0) > 15 else 3
     figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=columns, title=title)
 
 

@@ -88,12 +88,11 @@ def _table(split: str, reference: str, records: Sequence[Record]) -> Table:
 
 def _head(records: Sequence[Record]) -> str:
     settings = records[0]["settings"]
+    steps = ", ".join(map(str, sorted({one["step"] for one in records})))
     counts = ", ".join(f"{of['examples']} {SPLITS[split]}" for split, of in records[0]["splits"].items())
-    lines = [
-        f"Of the checkpoints at step {', '.join(map(str, sorted({one['step'] for one in records})))}.",
-        f"On {counts}, drawn with seed {settings['seed']}; fp32, dropout off. The ascent is that of batches "
-        f"of {settings['batch_size']}, each by itself.",
-    ]
-    if settings["hessian_examples"]:
-        lines.append(f"The Hessian is that of the first {settings['hessian_examples']} of them.")
-    return "\n".join(["# Sharpness\n", *lines, ""])
+    hessian = f"; the Hessian is that of the first {n}" if (n := settings["hessian_examples"]) else ""
+    return (
+        f"# Sharpness\n\nOf the checkpoints at step {steps}, on {counts}, drawn with seed "
+        f"{settings['seed']}; fp32, dropout off. The ascent is that of batches of {settings['batch_size']}, "
+        f"each by itself{hessian}.\n"
+    )

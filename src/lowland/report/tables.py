@@ -83,10 +83,13 @@ def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
         "Mean ± standard deviation over seeds.",
         f"Difference: minus {title_of(reference)}, paired by seed, with {kind}. It covers the spread over "
         "seeds, not the choice of evaluation examples.",
-        "The first score decides. The verdicts of the others are Holm's: if arms do not differ at all, one "
-        "or more of them is better or worse in at most 5% of experiments. Each interval is that of its row "
-        "alone.",
     ]
+    if len(tested) > 1:
+        notes.append(
+            "The first score decides. The verdicts of the others are Holm's: if arms do not differ at all, "
+            "one or more of them is better or worse in at most 5% of experiments. Each interval is that of "
+            "its row alone."
+        )
     if any(paired.equal_differences and paired.difference for paired in tested):
         notes.append(
             "Where every seed differs by the same amount the interval is a point and proves nothing; such a "

@@ -27,10 +27,8 @@ def critical(n: int, confidence: float = CONFIDENCE, *, sequential: bool = False
 
     Source:
         Student's t with n - 1 degrees of freedom. Sequential: Wang and Ramdas, "Anytime-valid t-tests and
-        confidence sequences for Gaussian means with unknown variance" (2024), the Gaussian mixture: the Bayes
-        factor for an effect size drawn from N(0, 1) against none, under the right Haar prior of the
-        variance, is a martingale under the null whatever the variance, and by Ville's inequality it ever
-        exceeds 1 / alpha with probability alpha at most.
+        confidence sequences for Gaussian means with unknown variance" (2024), the Gaussian mixture for an
+        effect size drawn from N(0, 1).
     """
     if not sequential:
         return float(special.stdtrit(n - 1, (1 + confidence) / 2))
@@ -75,11 +73,8 @@ def crossed_interval(reference: ArrayLike, arm: ArrayLike) -> CrossedInterval:
     variance is kept at a tenth of MS_noise, and the degrees of freedom at seeds - 1 at least. In simulations
     the interval then holds the mean in 93 to 98% of experiments, from 5 seeds on in 94 to 96%.
 
-    Only for outcomes that are means over examples, such as accuracy or likelihood; F1 is none.
-
-    Args:
-        reference: The reference's outcome for every seed and example. `# (seeds, examples)`
-        arm: The arm's, in the same order. `# (seeds, examples)`
+    Only for outcomes that are means over examples, such as accuracy or likelihood; F1 is none. Both are
+    `# (seeds, examples)`, in the same order.
 
     Source:
         Satterthwaite, "An approximate distribution of estimates of variance components" (1946); Clark, "The

@@ -83,7 +83,7 @@ def compare_pairs(
     differences other than zero count from `equal_seeds` on.
 
     Args:
-        reference: Scores of the reference's runs, higher is better.
+        reference: Scores of the reference's runs.
         arm: Scores of the arm's runs, in the same order of seeds.
         sequential: Whether seeds were added after looking: then the interval is wider; see `critical`.
     """
