@@ -29,12 +29,11 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_stop_says_where(stopped: Path) -> None:
-    """A run whose loss is not finite fails at that step, and says what to change and where it shows."""
+    """A run whose loss is not finite fails at that step, and says what to change."""
     status = read_status(stopped)
     assert status["state"] == "failed"
     assert "At step 2 the loss is nan" in status["error"]
     assert "learning rate (now 1e+30) or rho" in status["error"]
-    assert "is the first layer whose output is not finite" in status["error"]
 
 
 def test_skip_counts(tmp_path: Path) -> None:

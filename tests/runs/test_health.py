@@ -14,7 +14,7 @@ from lowland.config.data import DataSettings
 from lowland.config.experiment import RunConfig
 from lowland.families.recognise import load_family
 from lowland.runs.directory import RunDirectory
-from lowland.runs.health import Health, find_cause
+from lowland.runs.health import Health
 from lowland.sam import SAMConfig
 from lowland.tasks.base import Example
 from lowland.train.log import StepReport
@@ -151,20 +151,3 @@ def test_constant_predictions(run_of: Callable[..., Run]) -> None:
     warnings = run.directory.status()["warnings"]
     assert [warning[:2] for warning in warnings] == ["a:", "d:"]
     assert "'no' for all 12 examples" in warnings[0] and "nothing for all" in warnings[1]
-
-
-def test_the_layer_of_a_failure_is_named() -> None:
-    """Where a layer overflows for one example of a batch, the layer is told."""
-    family = load_family("embedded")
-    texts = ("what is the capital of france", "a strange river", "what is what")
-    rows = family.encode([Example(inputs=text, targets="paris") for text in texts], 32, 8)
-    batch = family.collate([rows[number] for number in range(3)])
-    assert find_cause(batch, family) == " Without dropout every layer is finite."
-    model = family.loaded.model
-    odd = min(set(batch["input_ids"][1].tolist()) - set(batch["input_ids"][[0, 2]].reshape(-1).tolist()))
-
-    def overflow(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-        return output * (float("nan") if bool((inputs[0] == odd).any()) else 1.0)
-
-    model.get_encoder().get_input_embeddings().register_forward_hook(overflow)
-    assert " is the first layer whose output is not finite." in find_cause(batch, family)

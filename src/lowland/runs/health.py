@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Sequence
 
 from lowland.config.experiment import RunConfig
-from lowland.families.base import Family
 from lowland.report.formats import plain
 from lowland.report.runs import read_log
 from lowland.runs.directory import RunDirectory
@@ -130,34 +125,3 @@ class Health:
         if loss is None or report.cosine is None or not self._plateau(loss, report.cosine):
             return ""
         return f"{HELD} By step {report.step} the loss has not fallen since SAM began (now {loss:.3g})."
-
-
-def find_cause(batch: Mapping[str, Tensor], family: Family, **loss: Any) -> str:
-    """Says in which layer a loss or gradient that is not finite shows, without dropout; spoils the model.
-
-    Args:
-        batch: The examples of the step.
-        family: The model, with the weights before the step.
-        **loss: How its loss is computed, as in `Family.loss`.
-    """
-    model = family.loaded.model.eval()
-    compute = family.loss(model.device, **loss)
-    found: list[str] = []
-
-    def look(name: str) -> Callable[..., None]:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            tensors = output if isinstance(output, tuple) else (output,)
-            if any(isinstance(one, Tensor) and not bool(one.isfinite().all()) for one in tensors):
-                found.append(name)
-
-        return hook
-
-    # Modules without parts come first: the innermost one names the place best.
-    for name, module in model.named_modules():
-        if name:
-            module.register_forward_hook(look(name))
-    with torch.no_grad():
-        for row in range(len(batch["labels"])):
-            compute({name: column[row : row + 1] for name, column in batch.items()})
-    layer = f"{found[0]} is the first layer whose output is not finite" if found else "every layer is finite"
-    return f" Without dropout {layer}."

@@ -16,7 +16,7 @@ from lowland.report.selection import mean_score
 from lowland.runs.directory import RunDirectory
 from lowland.runs.examples import Parts
 from lowland.runs.guard import StopRequest
-from lowland.runs.health import Health, find_cause
+from lowland.runs.health import Health
 from lowland.runs.prepared import Prepared, processes, start_model
 from lowland.runs.resumable import Resumable
 from lowland.tasks.base import Task
@@ -61,9 +61,6 @@ def run(
         sam=config.sam,
         accelerator=accelerator,
         bf16=bf16,
-        on_failure=lambda batch: find_cause(
-            batch, family, bf16=bf16, z_loss=settings.z_loss, label_smoothing=settings.label_smoothing
-        ),
     )
     health = Health(directory, config, progress.on_note)
     resumable = Resumable(training, directory, accelerator, progress, stop)

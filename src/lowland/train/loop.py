@@ -40,8 +40,7 @@ class Training:
     """The training of one model, which can be saved between any two steps.
 
     The model is on the accelerator's device and is trained in place, its weights in fp32. `batches` are
-    endless whole batches with a `state_dict`; `loss` makes the model's loss, as `Family.loss` does;
-    `on_failure` says more of the batch at which training stops.
+    endless whole batches with a `state_dict`; `loss` makes the model's loss, as `Family.loss` does.
     """
 
     def __init__(
@@ -54,11 +53,9 @@ class Training:
         sam: SAMConfig,
         accelerator: Accelerator,
         bf16: bool = False,
-        on_failure: Callable[[Mapping[str, Tensor]], str] = lambda batch: "",
     ) -> None:
         self.step = 0
         self.skipped: list[int] = []
-        self._on_failure = on_failure
         self._model = model
         self._batches = batches
         self._settings = settings
@@ -227,9 +224,8 @@ class Training:
         if (batch["labels"] == IGNORED).all():
             what = "its targets are all padding; leave such examples out."
         before = f", as in the {MOST_IN_A_ROW - 1} steps before" if hopeless else ""
-        more = self._on_failure(batch) if self._accelerator.is_main_process else ""
         raise TrainingError(
-            f"At step {step} the loss is {loss:g} and the gradient's norm {norm:g}{before}: {what}{more}"
+            f"At step {step} the loss is {loss:g} and the gradient's norm {norm:g}{before}: {what}"
         )
 
 
