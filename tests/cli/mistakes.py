@@ -60,7 +60,6 @@ MISTAKES: dict[str, list[Case]] = {
         ("train facts/continents --arm sgd", ["Unknown arm 'sgd'"]),
         ('compare facts/continents --arm "x: sam=3 sam.rho=0.1"', ["Arm 'x'", "sam.rho lies in sam"]),
         ("compare facts/continents --config {d}/also.toml", ["outcomes.also", "names with files"]),
-        (f"{ON_TASK} --general {{d}}/empty.jsonl", ["empty.jsonl", "general text"]),
         (
             'compare facts/continents --arm "a: sam.rho=0.1" --arm "a: sam.rho=0.2"',
             ["--arm", "'a' is given twice"],

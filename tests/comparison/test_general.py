@@ -9,33 +9,21 @@ import pytest
 import torch
 from tests.families.tiny import write_model
 
-from lowland.comparison.general import EVERY, OWN, SPAN, general_loss, read_text
-from lowland.errors import UserError
+from lowland.comparison.general import EVERY, SPAN, TEXT, general_loss
 from lowland.families.recognise import load_family
 
 
 def pieces(family: object, length: int = 128) -> torch.Tensor:
     """The package's text in pieces, without lowland."""
-    ids = family.tokenizer(" ".join(OWN.read_text().split()), add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
+    ids = family.tokenizer(" ".join(TEXT.split()), add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
     return torch.tensor(ids[: len(ids) // length * length]).reshape(-1, length)
-
-
-def test_too_little_text_is_refused_when_it_is_read(tmp_path: Path) -> None:
-    """A text of nothing is refused before training; one shorter than a piece is one piece."""
-    short = tmp_path / "short.txt"
-    short.write_text("\n" * 300)
-    with pytest.raises(UserError, match=r"short\.txt has fewer than 200 characters"):
-        read_text(short)
-    short.write_text("The river was warm, and the cat sat on the mat. " * 5)
-    loss = general_loss(load_family(str(write_model(tmp_path / "model", "llama"))), read_text(short))
-    assert loss is not None and 0 < loss < 20
 
 
 @pytest.mark.filterwarnings("ignore:Token indices")
 def test_causal_models_are_asked_for_the_next_token(tmp_path: Path) -> None:
     """The loss of a causal model is the mean of transformers' own over the same pieces."""
     family = load_family(str(write_model(tmp_path / "model", "llama")))
-    found = general_loss(family, read_text(OWN), batch_size=5)
+    found = general_loss(family, batch_size=5)
     with torch.no_grad():
         length, _ = family.lengths(128, 128)
         rows = pieces(family, length)[:128]
@@ -47,7 +35,7 @@ def test_causal_models_are_asked_for_the_next_token(tmp_path: Path) -> None:
 def test_encoder_decoders_are_asked_for_spans() -> None:
     """The loss is that of transformers on 3 of every 20 tokens, and a spoilt model has more."""
     family = load_family("embedded")
-    found = general_loss(family, read_text(OWN))
+    found = general_loss(family)
     sentinel = family.tokenizer.convert_tokens_to_ids("<extra_id_0>")
     losses = []
     for row in pieces(family):
@@ -67,14 +55,10 @@ def test_encoder_decoders_are_asked_for_spans() -> None:
     with torch.no_grad():
         for parameter in family.loaded.model.parameters():
             parameter.mul_(0.5)
-    after = general_loss(family, read_text(OWN))
+    after = general_loss(family)
     assert after is not None and found is not None and after > found + 0.5
 
 
 def test_others_are_left_out(tmp_path: Path) -> None:
-    """A model without sentinels has no such loss, and a short or missing text is refused in a sentence."""
-    assert general_loss(load_family(str(write_model(tmp_path / "bart", "bart"))), "Some text.") is None
-    with pytest.raises(UserError, match="fewer than 20 tokens"):
-        general_loss(load_family("embedded"), "Some text.")
-    with pytest.raises(UserError, match="cannot be read as general text"):
-        read_text(tmp_path / "none.txt")
+    """A model without sentinels has no such loss."""
+    assert general_loss(load_family(str(write_model(tmp_path / "bart", "bart")))) is None

@@ -122,7 +122,6 @@ def test_mistakes_are_one_sentence(measured: Path, tmp_path: Path) -> None:
         (("--also", "other"), "is no NAME=FILE"),
         (("--also", "train=x.jsonl"), "an evaluation set has this name"),
         (("--also", f"new={tmp_path / 'x.jsonl'}"), "x.jsonl"),
-        (("--general", tmp_path / "x.txt"), "cannot be read as general text"),
         (("--outcome-examples", "-1"), "Must be a whole number >= 0"),
     ):
         result = call(*words(measured, *more))

@@ -30,37 +30,33 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def edit_label(folder: Path) -> str:
+def edit_label(folder: Path) -> None:
     """Corrects one label of the rows to train on."""
     file = folder / "train.jsonl"
     file.write_text(file.read_text().replace('"yes"', '"no"', 1))
-    return "the training examples of train"
 
 
-def drop_row(folder: Path) -> str:
+def drop_row(folder: Path) -> None:
     """Takes out a row that is scored."""
     file = folder / "dev.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
-    return "the evaluation examples of train"
 
 
-def edit_weight(folder: Path) -> str:
+def edit_weight(folder: Path) -> None:
     """Changes one byte of the weights to start from."""
     file = folder / "model" / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-2] ^= 1
     file.write_bytes(bytes(content))
-    return "the starting weights of"
 
 
 @pytest.mark.parametrize("edit", [edit_label, drop_row, edit_weight])
-def test_an_edit_makes_new_runs(folder: Path, edit: Callable[[Path], str]) -> None:
-    """After an edit both arms are trained anew, the links lead to them, and a sentence says what changed."""
+def test_an_edit_makes_new_runs(folder: Path, edit: Callable[[Path], None]) -> None:
+    """After an edit both arms are trained anew, and the links lead to them."""
     before = {link.name: link.resolve() for link in (folder / "out").glob("*-seed*")}
-    words = edit(folder)
+    edit(folder)
     result = compare(folder)
     assert "done before" not in result.out
-    assert "Changed since this experiment was last run: " in result.out and words in result.out
     after = {link.name: link.resolve() for link in (folder / "out").glob("*-seed*")}
     assert before.keys() == after.keys() and not set(before.values()) & set(after.values())
     assert all(run.is_dir() for run in [*before.values(), *after.values()])

@@ -13,7 +13,7 @@ from lowland.config.experiment import build_config
 from lowland.errors import UserError
 from lowland.files import remove
 from lowland.runs.prepared import prepare
-from lowland.runs.store import link_runs, run_name, runs_of, store_of, what_changed
+from lowland.runs.store import link_runs, run_name, runs_of, store_of
 
 CONTENT = {"train facts/continents": "1", "evaluation facts/continents": "2", "model embedded": "3"}
 BASE: dict[str, Any] = {"data": {"tasks": ["facts/continents"]}}
@@ -103,12 +103,3 @@ def test_an_experiment_links_to_its_runs(tmp_path: Path) -> None:
     (path / "sam-seed1").mkdir()
     with pytest.raises(UserError, match="sam-seed1 is in the way"):
         link_runs(path, other)
-
-
-def test_what_changed_is_named() -> None:
-    """A sentence names what is not what it was, and nothing else."""
-    before = {"train custom": "1", "evaluation custom": "2", "model embedded": "3"}
-    assert what_changed(before, before) == []
-    (sentence,) = what_changed(before, {**before, "train custom": "9", "model embedded": "9"})
-    assert "the training examples of custom; the starting weights of embedded." in sentence
-    assert "evaluation" not in sentence

@@ -27,7 +27,7 @@ from lowland.runs.directory import RunDirectory, now, read_json, write_json
 from lowland.runs.guard import StopRequest, locked, stop_request
 from lowland.runs.prepared import Prepared, prepare, processes
 from lowland.runs.run import run
-from lowland.runs.store import link_runs, runs_of, what_changed
+from lowland.runs.store import link_runs, runs_of
 from lowland.train.loop import TrainingError
 from lowland.train.machine import be_deterministic
 
@@ -77,8 +77,7 @@ def run_experiment(
         if mine:
             remove_asides(path)
             looking = way.most_seeds > len(config.seeds)
-            for sentence in _describe(config, path, way.command, prepared, looking=looking):
-                progress.on_note(sentence)
+            _describe(config, path, way.command, prepared, looking=looking)
             link_runs(path, runs)
         processes().wait_for_everyone()
         warnings = () if way.alone else (*experiment.warnings, *prepared.warnings, *measured.warnings)
@@ -157,17 +156,12 @@ def _decided(path: Path) -> bool:
 
 def _describe(
     config: ExperimentConfig, path: Path, command: str, prepared: Prepared, *, looking: bool
-) -> list[str]:
-    """Writes what the experiment is; says what it is made from now that it was not made from before.
-
-    `looking` says that seeds are added until the comparison is decided.
-    """
+) -> None:
+    """Writes what the experiment is; `looking` says that seeds are added until it is decided."""
     path.mkdir(parents=True, exist_ok=True)
     looks: list[int] = [len(config.seeds)] if looking else []
-    found: list[str] = []
     before = read_json(path / "experiment.json")
     with suppress(KeyError, TypeError, AttributeError):  # it may have been edited
-        found = what_changed(before["content"], prepared.content)
         looks += before["looks"]
         if before["finished"] and set(before["seeds"]) != set(config.seeds):
             looks.append(len(before["seeds"]))
@@ -190,4 +184,3 @@ def _describe(
             "content": prepared.content,
         },
     )
-    return found

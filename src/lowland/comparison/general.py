@@ -9,38 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowland.errors import UserError
 from lowland.families.base import Family
 from lowland.families.causal import Causal
 from lowland.families.encoder_decoder import EncoderDecoder
 
-OWN = Path(__file__).with_name("general.txt")
+TEXT = Path(__file__).with_name("general.txt").read_text(encoding="utf-8")
 """Ninety plain sentences, written for this."""
 
 PIECE, MOST = 128, 128
-"""Tokens of a piece of text, fewer in a shorter text, and the largest number of pieces."""
-
-LEAST = 200
-"""Characters of the shortest text; most vocabularies make of them the tokens that one span needs."""
+"""Tokens of a piece of text, and the largest number of pieces."""
 
 EVERY, SPAN = 20, 3
 """T5 predicts one span of `SPAN` in `EVERY` tokens: the density and span length of its pre-training."""
 
 
-def read_text(file: Path) -> str:
-    """Reads a text of `LEAST` characters or more, and raises `UserError` for any other."""
-    try:
-        text = file.expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"{file} cannot be read as general text: {why}.") from None
-    if len(text.strip()) < LEAST:
-        raise UserError(f"{file} has fewer than {LEAST} characters, too few for general text; give more.")
-    return text
-
-
-def general_loss(family: Family, text: str, batch_size: int = 32) -> float | None:
-    """Computes a model's mean loss of a token of a text in nats, on its first `MOST` pieces.
+def general_loss(family: Family, batch_size: int = 32) -> float | None:
+    """Computes a model's mean loss of a token of the text in nats, on its first `MOST` pieces.
 
     The model's dropout is off afterwards. `None` for a classifier, and without T5's sentinels.
     """
@@ -48,10 +32,8 @@ def general_loss(family: Family, text: str, batch_size: int = 32) -> float | Non
     if not sentinels and not isinstance(family, Causal):
         return None
     tokenizer = family.tokenizer
-    ids = tokenizer(" ".join(text.split()), add_special_tokens=False, verbose=False)["input_ids"]
+    ids = tokenizer(" ".join(TEXT.split()), add_special_tokens=False, verbose=False)["input_ids"]
     length = min(family.lengths(PIECE, PIECE)[0], len(ids))
-    if length < EVERY:
-        raise UserError(f"The general text has fewer than {EVERY} tokens; give a longer one with --general.")
     number = min(MOST, len(ids) // length)
     pieces = np.array(ids[: number * length], dtype=np.int64).reshape(number, length)
     pairs = [_spans(piece, sentinels, int(tokenizer.eos_token_id)) for piece in pieces] if sentinels else []

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from lowland.comparison.general import OWN, general_loss, read_text
+from lowland.comparison.general import general_loss
 from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.errors import UserError
 from lowland.families.base import Family
@@ -76,18 +76,12 @@ class Measured:
         number = wanted.examples or self._affordable(len(data.evaluation))
         self._sets = {name: examples[:number] for name, examples in data.evaluation.items()}
         self._also = {name: self._further(name, Path(file), data) for name, file in wanted.also.items()}
-        self._text = ""
-        if "forgetting" in wanted.measure:
-            self._text = read_text(Path(wanted.general) if wanted.general else OWN)
         self.settings: dict[str, Any] = {
             "measure": list(wanted.measure),
             "examples": number,
-            "general": fingerprint(self._text),
             "also": fingerprint([[name, examples_hash(found)] for name, found in self._also.items()]),
         }
-        self._loss_before = cache(
-            lambda model, settings: general_loss(self._load(model, settings), self._text)
-        )
+        self._loss_before = cache(lambda model, settings: general_loss(self._load(model, settings)))
 
     def _affordable(self, sets: int) -> int:
         """Computes how many examples of each set take `SHARE` of a run's compute, in forward passes."""
@@ -133,7 +127,7 @@ class Measured:
                     f"{run.arm}, seed {run.seed}, {folder.name}: its outcomes cannot be measured. {error}"
                 )
                 continue
-            without_general |= bool(self._text) and GENERAL not in sets
+            without_general |= "forgetting" in self._kinds and GENERAL not in sets
             write_json(file, {"settings": self.settings, "sets": finite(sets)})
         if without_general:
             on_note("Forgetting is left out: this model has no loss on general text.")
@@ -153,7 +147,7 @@ class Measured:
         for rounding in ROUNDINGS if quantized else ():
             with rounded_weights(family.loaded.model, rounding):
                 self._add(family, config, found, self._sets, f" after {rounding.name}")
-        if self._text and (loss := general_loss(family, self._text)) is not None:
+        if "forgetting" in self._kinds and (loss := general_loss(family)) is not None:
             before = self._loss_before(config.model, config.family)
             if before is not None:
                 found[GENERAL] = {"examples": 0, "outcomes": {FORGETTING.name: loss - before}, "bins": None}

@@ -183,8 +183,8 @@ def _tuned(experiment: Experiment, path: Path, way: Way) -> Experiment:
 def _is_finished(experiment: Experiment, path: Path, store: Path) -> bool:
     """Tells whether a directory holds this very experiment, reported on after its last run."""
     config = experiment.config
-    if config.outcomes.also or config.outcomes.general:
-        return False  # files of the outcomes may have changed
+    if config.outcomes.also:
+        return False  # their files may have changed
     description = read_json(path / "experiment.json")
     try:
         same = (path / "experiment.toml").read_text(encoding="utf-8") == config.to_toml()

@@ -31,11 +31,6 @@ class OutcomeSettings:
         option="outcome-examples",
         metavar="N",
     )
-    general: str = setting(
-        "",
-        "plain text on which forgetting is measured, instead of the package's ninety sentences",
-        metavar="FILE",
-    )
     also: Mapping[str, str] = setting(
         dict,
         "a further test set, read as --test is, on which finished models are measured; may be repeated",

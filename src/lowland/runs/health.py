@@ -12,12 +12,6 @@ from lowland.sam.plateau import HELD, PlateauWatch
 from lowland.tasks.base import Example
 from lowland.train.log import StepReport
 
-PATIENCE = 3
-"""Lines of the log in a row before a loss is called exploded."""
-
-EXPLODED = 2.0
-"""Times the lowest loss so far, and above the first one, that an exploded loss is at least."""
-
 FAR_BELOW = 0.5
 """Of rho; a measured radius below this means that much of the perturbation never reached the weights."""
 
@@ -35,9 +29,7 @@ class Health:
     def __init__(self, directory: RunDirectory, config: RunConfig, on_note: Callable[[str], None]) -> None:
         self._on_note, self._directory = on_note, directory
         self._train, self._sam = config.train, config.sam
-        self._losses: list[tuple[float, int]] = []  # with their steps: the first one, and the lowest so far
-        self._high = 0
-        self._said: set[str] = set()
+        self._inactive = False
         number = self._sam.ascent_examples
         share = self._sam.ascent if number is None else min(1.0, number / self._train.batch_size)
         self._plateau = PlateauWatch(share if self._sam.direction == "ascent" else 0.0)
@@ -81,47 +73,21 @@ class Health:
 
     def _read(self, report: StepReport) -> list[str]:
         """Reads a line of the log; returns what it tells for the first time."""
-        found = {
-            "explosion": self._explosion(report),
-            "radius": self._radius(report),
-            "plateau": self._no_progress(report),
-        }
-        new = {kind: sentence for kind, sentence in found.items() if sentence and kind not in self._said}
-        self._said |= set(new)
-        return list(new.values())
-
-    def _explosion(self, report: StepReport) -> str:
-        if report.loss is None:
-            return ""
-        here = (report.loss, report.step)
-        first, lowest = self._losses or (here, here)
-        self._losses = [first, min(lowest, here)]
-        self._high = self._high + 1 if report.loss > max(first[0], EXPLODED * lowest[0]) else 0
-        if self._high < PATIENCE:
-            return ""
-        other = " or rho" if self._sam.rho else ""
-        return (
-            f"The loss exploded: it is {report.loss:.3g} at step {report.step} and was {lowest[0]:.3g} at "
-            f"step {lowest[1]}; lower the learning rate{other}, or clip the gradient."
-        )
-
-    def _radius(self, report: StepReport) -> str:
+        found = []
         rho, radius = self._sam.rho, report.radius
         # A rho that follows the rise of the loss is lowered where it is to be lower.
-        if rho == 0 or self._sam.rise is not None or radius is None or radius >= FAR_BELOW * rho:
-            return ""
-        why = (
-            "the weights' type is too coarse for so small a step"
-            if radius
-            else "the direction of its ascent examples was zero or not finite"
-        )
-        return (
-            f"SAM was inactive at step {report.step}: of rho={rho:g} only {radius:.3g} "
-            f"reached the weights, because {why}."
-        )
-
-    def _no_progress(self, report: StepReport) -> str:
+        known = self._inactive or self._sam.rise is not None
+        if not known and radius is not None and radius < FAR_BELOW * rho:
+            self._inactive = True
+            why = "the direction of its ascent examples was zero or not finite"
+            if radius:
+                why = "the weights' type is too coarse for so small a step"
+            found.append(
+                f"SAM was inactive at step {report.step}: of rho={rho:g} only {radius:.3g} reached the weights, "
+                f"because {why}."
+            )
         loss = report.loss if report.ascent_loss is None else report.ascent_loss
-        if loss is None or report.cosine is None or not self._plateau(loss, report.cosine):
-            return ""
-        return f"{HELD} By step {report.step} the loss has not fallen since SAM began (now {loss:.3g})."
+        if loss is not None and report.cosine is not None and self._plateau(loss, report.cosine):
+            since = f"By step {report.step} the loss has not fallen since SAM began (now {loss:.3g})."
+            found.append(f"{HELD} {since}")
+        return found

@@ -84,19 +84,6 @@ def content_of(data: ExperimentData) -> dict[str, str]:
     return content | {f"evaluation {name}": examples_hash(found) for name, found in data.evaluation.items()}
 
 
-def what_changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Says what an experiment is made from now that it was not made from when its directory was written."""
-    names = {"train": "training examples", "evaluation": "evaluation examples", "model": "starting weights"}
-    keys = [key.partition(" ") for key, value in now.items() if before.get(key, value) != value]
-    if not keys:
-        return []
-    changed = "; ".join(f"the {names[kind]} of {name}" for kind, _, name in keys)
-    return [
-        f"Changed since this experiment was last run: {changed}. New runs are trained and shown; those of "
-        "before stay where they lie, and count again when the change is undone."
-    ]
-
-
 def model_folder(name: str) -> Path:
     """Gives the folder that a model's name stands for, whether it is there or not."""
     return Path(lowland.__file__).parent / "models" / name if name == "embedded" else Path(name).expanduser()
