@@ -40,10 +40,8 @@ class Recorder(tracking.GeneralTracker):
 
 def test_every_run_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run has a tracker of its name, with losses and scores by step, that is finished; results stay."""
-    from lowland.comparison import tracking as ours
-
-    monkeypatch.setitem(ours.LOGGER_TYPE_TO_CLASS, "tensorboard", Recorder)
-    monkeypatch.setattr(ours, "get_available_trackers", lambda: [LoggerType.TENSORBOARD])
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Recorder)
+    monkeypatch.setattr(tracking, "get_available_trackers", lambda: [LoggerType.TENSORBOARD])
     Recorder.made.clear()
     command = ["compare", "facts/continents", *SMALL, "--seeds", "1", "--out", tmp_path / "out"]
     succeed(*command, "--tracker", "tensorboard")

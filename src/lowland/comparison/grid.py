@@ -50,11 +50,7 @@ def parse_grid(words: Sequence[str]) -> dict[str, tuple[Any, ...]]:
 
 
 def add_axis(axes: dict[str, tuple[Any, ...]], name: str, values: Sequence[Any]) -> None:
-    """Adds a setting and its values to a grid.
-
-    Raises:
-        UserError: If the setting is unknown, has no value, or is there twice.
-    """
+    """Adds a setting and its values to a grid."""
     setting = SETTINGS.get(name, name)
     known = [*SETTINGS, *SETTINGS.values()]
     if setting not in SHORT and not re.fullmatch(r"(data|train|family|lora)(\.\w+)+", setting):

@@ -83,11 +83,7 @@ Launch: TypeAlias = Callable[[Sequence[str], Path, int], Running]
 
 
 def in_processes(jobs: int) -> Launch:
-    """Returns a launcher for this machine, on which `jobs` jobs run at the same time.
-
-    The cores are divided among the jobs, because threads that outnumber the cores cost far more than
-    they give; and the GPUs, where there are several, are given out in turn.
-    """
+    """Returns a launcher for this machine, whose cores are divided and whose GPUs are given out in turn."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -108,10 +104,7 @@ def in_processes(jobs: int) -> Launch:
 
 
 def by_submitit(folder: Path, cluster: str, options: Mapping[str, Any], jobs: int) -> Launch:
-    """Returns a launcher for a cluster, `slurm` or `local`, all machines of which see the same files.
-
-    The options are submitit's, such as `timeout_min`, `gpus_per_node` or `slurm_partition`.
-    """
+    """Returns a launcher for a cluster, `slurm` or `local`, with submitit's options."""
     try:
         import submitit
     except ImportError:
@@ -135,8 +128,7 @@ def by_submitit(folder: Path, cluster: str, options: Mapping[str, Any], jobs: in
 
 
 def _run_command(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
-    """Runs `lowland` on the machine that a cluster has given; returns its exit code."""
-    return _start(arguments, log, environment).wait()
+    return _start(arguments, log, environment).wait()  # on the machine that the cluster has given
 
 
 def _start(
@@ -182,10 +174,7 @@ def run_jobs(
 ) -> Mapping[Job, str]:
     """Runs jobs side by side, `workers` at the same time; gives those that failed, with the reasons.
 
-    A run that fails stops no other.
-
-    Raises:
-        KeyboardInterrupt: If the user asked to stop; the jobs are stopped first, with their state saved.
+    A run that fails stops no other. Where the user asks to stop, all save their state first.
     """
     waiting = list(jobs)
     running: dict[int, tuple[Job, Running]] = {}
@@ -236,11 +225,7 @@ def run_side_by_side(
     way: Way,
     progress: ExperimentProgress,
 ) -> None:
-    """Runs what is left of an experiment, several runs at a time; a run that fails says so in its directory.
-
-    Raises:
-        UserError: If a process ended before its run did.
-    """
+    """Runs what is left of an experiment, several runs at a time; a run that fails says so in its directory."""
     todo = make_jobs(config, path, runs)
     workers = max(1, min(way.jobs, len(todo)))  # the cores are divided among the processes that there are
     progress.begin_jobs(todo)

@@ -1,15 +1,10 @@
 """What else differs between models than the score: likelihood, calibration, rounding, forgetting.
 
 Each kept checkpoint of a finished run, the last and the chosen one, is measured once and leaves a file in the
-directory of its run, which experiments share: `outcomes/FOLDER/step-N.json`. FOLDER is a hash of what is
-measured, on what; the experiment's `outcomes.json` names it. A file has
-
-- `settings`: what was measured, on what;
-- `sets`: evaluation set (`general text` for forgetting) -> `examples`, their number; `outcomes`, name ->
-  value or null, with names as in `lowland.outcomes`, "... after int8" after rounding, and metrics in
-  percent; and `bins`, null or the reliability diagram's: `low`, `high`, `answers`, `confidence`, `right`.
-
-`lowland.report.outcomes.read_outcomes` gives tables and bins.
+directory of its run, which experiments share: `outcomes/FOLDER/step-N.json`. FOLDER is a hash of what is measured,
+on what; the experiment's `outcomes.json` names it. A file holds these `settings`, and `sets`: evaluation set
+(`general text` for forgetting) -> the number of `examples`, the `outcomes` by name, and `bins`, those of a
+reliability diagram or null.
 """
 
 from __future__ import annotations
@@ -57,12 +52,7 @@ MOST_LABELS = 20
 
 
 class Measured:
-    """What is measured of each model of an experiment.
-
-    Attributes:
-        settings: What is measured, on what.
-        warnings: What the user should know of the further test sets.
-    """
+    """What is measured of each model of an experiment; `warnings` is on the further test sets."""
 
     def __init__(self, config: ExperimentConfig, data: ExperimentData) -> None:
         wanted = config.outcomes

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lowland.config.experiment import ExperimentConfig
+from lowland.errors import UserError
 from lowland.planning.remaining import Remaining
 from lowland.report.selection import mean_score
 from lowland.report.words import span
@@ -130,3 +132,57 @@ class ExperimentProgress:
         left = "" if seconds is None else f"about {span(seconds)} left"
         self._display.update(self._bar, completed=self._share, figures=figures, left=left)
         return left
+
+
+class TrackedProgress(ExperimentProgress):
+    """Logs every run to one of Accelerate's trackers, too, where arms and seeds are runs.
+
+    The name of the experiment's directory is the project's; TensorBoard's files go to `tensorboard/` in it.
+    """
+
+    def __init__(self, console: Console, config: ExperimentConfig, path: Path, tracker: str) -> None:
+        from accelerate import tracking
+        from accelerate.utils import LoggerType
+
+        if LoggerType(tracker) not in tracking.get_available_trackers():
+            raise UserError(f"--tracker {tracker}: it is not installed. Type: pip install {tracker}")
+        super().__init__(console, config, path)
+        self._make, self._in_folder = tracking.LOGGER_TYPE_TO_CLASS[tracker], tracker == "tensorboard"
+        self._tracker: Any = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish()
+        super().__exit__(kind, error, trace)
+
+    def on_run(self, arm: str, seed: int, done: bool) -> None:
+        """Turns to the next run; one that is done was logged when it was trained."""
+        super().on_run(arm, seed, done)
+        self._finish()
+        if done:
+            return
+        name = f"{arm}-seed{seed}"
+        if self._in_folder:
+            self._tracker = self._make(name, logging_dir=str(self._path / "tensorboard"))
+        else:
+            self._tracker = self._make(self._path.name, name=name)
+        self._tracker.start()
+
+    def on_log(self, report: StepReport) -> None:
+        """Logs the figures of a line of the training log."""
+        super().on_log(report)
+        figures = {f"train/{name}": value for name, value in asdict(report).items() if value is not None}
+        del figures["train/step"]
+        self._tracker.log(figures, step=report.step)
+
+    def on_scores(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Logs the scores of an evaluation."""
+        super().on_scores(step, scores)
+        values = {f"{task}/{name}": value for task, of in scores.items() for name, value in of.items()}
+        self._tracker.log(values, step=step)
+
+    def _finish(self) -> None:
+        if self._tracker is not None:
+            self._tracker.finish()
+            self._tracker = None

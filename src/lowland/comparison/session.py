@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.comparison.experiment import Experiment, refuse_other
-from lowland.comparison.progress import ExperimentProgress
+from lowland.comparison.progress import ExperimentProgress, TrackedProgress
 from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
@@ -103,8 +103,6 @@ class Way:
             return ExperimentProgress(self.console, config, path)
         if self.apart:
             raise UserError("--tracker logs the runs of one process; leave --jobs and --launcher out.")
-        from lowland.comparison.tracking import TrackedProgress
-
         return TrackedProgress(self.console, config, path, self.tracker)
 
 

@@ -36,14 +36,7 @@ class NewRow(NamedTuple):
 class InputWriter:
     """How rows become inputs: by a template, else as a registered task writes its official rows.
 
-    Args:
-        model: The model's name, for messages.
-        usage: How the model was trained; the template or the only task in it is used where none is given.
-        template: A template, such as `review: {text}`.
-        task: Name of a registered task.
-
-    Raises:
-        UserError: If the template is wrong, the task unknown, or neither known.
+    Where neither is given, the template or the only task that the model was trained on is used.
     """
 
     def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
@@ -62,11 +55,7 @@ class InputWriter:
         self.task = None if task is None or template is not None else get_task(task)
 
     def read(self, path: Path) -> list[NewRow]:
-        """Reads a file of rows.
-
-        Raises:
-            UserError: If the file cannot be read, or a row lacks what the input needs.
-        """
+        """Reads a file of rows."""
         rows = []
         wanted = self.template.fields if self.template is not None else ()
         for number, row in read_rows(path, wanted=wanted):
@@ -102,10 +91,9 @@ def predict(
     batch_size: int,
     **reading: Any,
 ) -> list[str | list[str] | None]:
-    """Lets a model write for each row; `on_progress` hears of the inputs done since the last call.
+    """Lets a model write for each row: a list where it made several inputs, `None` where none.
 
-    Returns:
-        For each row what the model wrote; a list where the row made several inputs, `None` where none.
+    `on_progress` hears of the inputs done since the last call.
     """
     texts = [text for row in rows for text in row.inputs]
     written: list[str] = []

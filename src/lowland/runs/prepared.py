@@ -34,9 +34,6 @@ def start_model(config: RunConfig, data: ExperimentData | None, seed: int) -> Fa
     """Loads the model of an arm as a seed's run begins with it, with new weights drawn from the seed.
 
     The examples tell the labels of a classifier; without them they are read where it is one.
-
-    Raises:
-        UserError: If the model cannot be loaded, or cannot learn the tasks.
     """
 
     def tasks() -> TaskExamples:
@@ -55,26 +52,18 @@ def start_model(config: RunConfig, data: ExperimentData | None, seed: int) -> Fa
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What an experiment's runs are made from.
-
-    Attributes:
-        data: All examples.
-        parts: Seed -> its own examples.
-        encodings: Arm -> the token ids of all training examples.
-        content: `train NAME`, `evaluation NAME` or `model NAME` -> hash of its content.
-    """
+    """What an experiment's runs are made from."""
 
     data: ExperimentData
-    parts: dict[int, SeedData]
-    encodings: Mapping[str, Encodings]
-    content: Mapping[str, str]
+    parts: dict[int, SeedData]  # of each seed
+    encodings: Mapping[str, Encodings]  # of each arm
+    content: Mapping[str, str]  # `train NAME`, `evaluation NAME` or `model NAME` -> hash of its content
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know of the data and of what the models make of them."""
-        encoded = [sentence for own in self.encodings.values() for sentence in own.warnings]
-        parted = [sentence for own in self.parts.values() for sentence in own.warnings]
-        return [*self.data.warnings, *encoded, *parted]
+        own: list[Encodings | SeedData] = [*self.encodings.values(), *self.parts.values()]
+        return [*self.data.warnings, *(sentence for one in own for sentence in one.warnings)]
 
     def add(self, config: ExperimentConfig) -> None:
         """Parts the examples for the seeds of an experiment that have no part yet."""
@@ -84,11 +73,7 @@ class Prepared:
 
 
 def prepare(config: ExperimentConfig, data: ExperimentData | None = None) -> tuple[Prepared, Family]:
-    """Finds out what the runs of an experiment are made from; gives the model of the reference, too.
-
-    Raises:
-        UserError: If something about the data or a model is wrong.
-    """
+    """Finds out what the runs of an experiment are made from; gives the model of the reference, too."""
     data = data or load_data(config.data)
     content = content_of(data)
     reference = start_model(config.of(config.reference), data, config.seeds[0])

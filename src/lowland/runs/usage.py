@@ -36,11 +36,7 @@ class Usage:
 
 
 def read_usage(directory: Path) -> Usage | None:
-    """Reads how the inputs of the model in a directory are written; `None` where no file says it.
-
-    Raises:
-        UserError: If the file is there and cannot be understood.
-    """
+    """Reads how the inputs of the model in a directory are written; `None` where no file says it."""
     path = directory / FILE
     if not path.is_file():
         return None
