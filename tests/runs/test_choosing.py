@@ -60,7 +60,7 @@ def test_held_out_rows_without_positives_choose_nothing(tmp_path: Path) -> None:
         if parted.held_out:
             can_tell += 1
             assert any(example.targets == "spam" for example in parted.held_out["mine"])
-            assert "of its 8 targets" in said and "not defined" not in said
+            assert "not defined" not in said
         else:
             blind += 1
             assert "held out: none of its 8 targets is 'spam'" in said
@@ -106,4 +106,3 @@ def test_first_examples_hold_whole_questions(tmp_path: Path, limit: int, taken: 
     source = Source(data_dir=tmp_path, train=False)
     data = load_examples([get_task("superglue/multirc")], source, limit)
     assert len(data.evaluation["superglue/multirc"]) == taken
-    assert any("only" in warning and "'True', the class of f1" in warning for warning in data.warnings)

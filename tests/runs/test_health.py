@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from lowland.config.data import DataSettings
 from lowland.config.experiment import RunConfig
-from lowland.families.recognise import load_family
 from lowland.runs.directory import RunDirectory
 from lowland.runs.health import Health
 from lowland.sam import SAMConfig

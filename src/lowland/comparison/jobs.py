@@ -225,7 +225,7 @@ def run_side_by_side(
     way: Way,
     progress: ExperimentProgress,
 ) -> None:
-    """Runs what is left of an experiment, several runs at a time; a run that fails says so in its directory."""
+    """Runs what is left of an experiment, several runs at a time; one that fails says so in its directory."""
     todo = make_jobs(config, path, runs)
     workers = max(1, min(way.jobs, len(todo)))  # the cores are divided among the processes that there are
     progress.begin_jobs(todo)

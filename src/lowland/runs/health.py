@@ -83,8 +83,8 @@ class Health:
             if radius:
                 why = "the weights' type is too coarse for so small a step"
             found.append(
-                f"SAM was inactive at step {report.step}: of rho={rho:g} only {radius:.3g} reached the weights, "
-                f"because {why}."
+                f"SAM was inactive at step {report.step}: of rho={rho:g} only {radius:.3g} reached the "
+                f"weights, because {why}."
             )
         loss = report.loss if report.ascent_loss is None else report.ascent_loss
         if loss is not None and report.cosine is not None and self._plateau(loss, report.cosine):
