@@ -3,8 +3,8 @@
 Each kept checkpoint of a finished run, the last and the chosen one, is measured once and leaves a file in the
 directory of its run, which experiments share: `outcomes/FOLDER/step-N.json`. FOLDER is a hash of what is
 measured, on what; the experiment's `outcomes.json` names it. A file holds these `settings`, and `sets`:
-evaluation set (`general text` for forgetting) -> the number of `examples`, the `outcomes` by name, and `bins`,
-those of a reliability diagram or null.
+evaluation set (`general text` for forgetting) -> the number of `examples`, the `outcomes` by name, and
+`bins`, those of a reliability diagram or null.
 """
 
 from __future__ import annotations
