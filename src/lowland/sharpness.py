@@ -25,8 +25,8 @@ LANCZOS_VECTORS = 12
 class Objective:
     """The weighted mean of a loss over fixed batches, as a function of the weights.
 
-    A vector in the space of the weights is one flat tensor. For the same value every time, dropout must be
-    off. For the Hessian the loss must be differentiable twice, which fused attention kernels are not.
+    A vector in the space of the weights is one flat tensor. Dropout must be off. For the Hessian the loss
+    must be differentiable twice, which fused attention kernels are not.
 
     Args:
         loss: Computes a batch's mean loss at the present weights.
@@ -73,11 +73,7 @@ class Objective:
         return value, total
 
     def hessian_times(self, vector: Tensor) -> Tensor:
-        """Multiplies the Hessian at the present weights with a vector, by differentiating twice.
-
-        Source:
-            Pearlmutter (1994), Fast Exact Multiplication by the Hessian.
-        """
+        """Multiplies the Hessian at the present weights with a vector, by differentiating twice."""
         total = torch.zeros_like(vector)
         for share, loss in self._losses():
             total += share * self._slope(self._slope(loss, create_graph=True) @ vector)
@@ -128,18 +124,9 @@ def rises(objective: Objective, radii: Sequence[float]) -> dict[float, float]:
 
 
 def top_eigenvalue(objective: Objective, seed: int, tolerance: float = 0.01) -> float:
-    """Computes the largest (most positive) eigenvalue of the Hessian by restarted Lanczos.
+    """Computes the largest (most positive) eigenvalue of the Hessian by ARPACK's restarted Lanczos.
 
-    Args:
-        objective: The loss.
-        seed: The seed of the starting vector.
-        tolerance: Relative accuracy at which to stop.
-
-    Returns:
-        The eigenvalue; nan if the iteration has not converged.
-
-    Source:
-        ARPACK, through `scipy.sparse.linalg.eigsh`.
+    It starts at a vector drawn with a seed, and stops at a relative accuracy; nan if it has not converged.
     """
     like, size = objective.parameters[0], objective.size
 

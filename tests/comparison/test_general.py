@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.families.tiny import write_model
 
-from lowland.comparison.general import EVERY, SPAN, TEXT, general_loss
+from lowland.comparison.outcomes import EVERY, SPAN, TEXT, general_loss
 from lowland.families.recognise import load_family
 
 
