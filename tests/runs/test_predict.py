@@ -21,21 +21,20 @@ pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), PARQUET)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content"),
     [
-        ("a.csv.gz", gzip.compress(CSV, mtime=0), 0),
-        ("a.jsonl.gz", gzip.compress(LINES, mtime=0), 0),
-        ("a.tsv", CSV.replace(b",", b"\t"), 0),
-        ("a.parquet", PARQUET.getvalue().to_pybytes(), 0),
-        ("a.csv", CSV.replace(b",", b";"), 1),
-        ("a.json", LINES, 0),
+        ("a.csv.gz", gzip.compress(CSV, mtime=0)),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)),
+        ("a.tsv", CSV.replace(b",", b"\t")),
+        ("a.parquet", PARQUET.getvalue().to_pybytes()),
+        ("a.csv", CSV.replace(b",", b";")),
+        ("a.json", LINES),
     ],
 )
-def test_predict_reads_what_training_reads(tmp_path: Path, name: str, content: bytes, told: int) -> None:
-    """Every kind of file that training takes gives `predict` the same inputs, with the same notes."""
+def test_predict_reads_what_training_reads(tmp_path: Path, name: str, content: bytes) -> None:
+    """Every kind of file that training takes gives `predict` the same inputs."""
     path = tmp_path / name
     path.write_bytes(content)
     writer = InputWriter("model", None, "{text}", None)
     trained = CustomTask("mine", None, path, "{text}", "{label}").load()
     assert [row.inputs for row in writer.read(path)] == [(e.inputs,) for e in trained.evaluation["mine"]]
-    assert len(writer.notes) == told and set(writer.notes) <= set(trained.warnings)
