@@ -157,5 +157,5 @@ def test_few_rows_are_not_passed_over_hundreds_of_times(tmp_path: Path) -> None:
     train = write_rows(tmp_path / "train.csv", reviews(600))
     own = ["compare", "--train", train, "--split", "0.2", "--input", "{text}", "--target", "{label}"]
     said = " ".join(succeed(*own, "--plan").out.split())
-    assert "150 steps of 32 examples (10 epochs, the default for own data)" in said
+    assert "150 steps of 32 examples" in said and "10 epochs" in said
     assert "Steps and epochs both say" in call(*own, "--steps", "3", "--epochs", "2").err

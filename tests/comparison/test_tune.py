@@ -110,7 +110,7 @@ def test_several_processes_are_refused_at_once(tmp_path: Path, monkeypatch: pyte
     """Processes that train together are told before the first try that tuning wants one."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     config = ExperimentConfig(data=own_data(tmp_path))
-    ready = session.Experiment(config=config, data=load_data(config.data), reasons={})
+    ready = session.Experiment(config=config, data=load_data(config.data))
     way = session.Way(command="", console=Console(quiet=True), store=tmp_path / "runs", tune_seeds=1)
     with pytest.raises(UserError, match="--tune runs in one process"):
         session.run_comparison(ready, tmp_path / "run", way)

@@ -20,6 +20,7 @@ from lowland.planning import plan as planning
 from lowland.planning import remaining
 from lowland.planning.plan import Plan, Trial, make_plan
 from lowland.planning.remaining import sam_passes
+from lowland.runs.examples import load_data
 from lowland.runs.prepared import prepare
 from lowland.train.optimizers import build_optimizer
 from lowland.train.settings import EmbeddingNoiseName, TrainSettings
@@ -32,7 +33,7 @@ FACTS: dict[str, Any] = {
 
 def _planned(*layers: dict[str, Any]) -> Plan:
     config = build_config(*layers)
-    prepared, family = prepare(config)
+    prepared, family = prepare(config, load_data(config.data))
     return make_plan(config, prepared, family, 10)
 
 
@@ -142,7 +143,7 @@ def test_flat_lora_copies_the_merged_weights(tmp_path: Path) -> None:
     write_model(tmp_path, "t5")
     lora = {"model": str(tmp_path), "lora": {"targets": ["q", "v"]}, "arms": ["baseline", "flat-lora"]}
     config = build_config(FACTS, lora)
-    prepared, family = prepare(config)
+    prepared, family = prepare(config, load_data(config.data))
     needed = make_plan(config, prepared, family, 10).memory
     matrices = sum(layer.base_layer.weight.nbytes for layer in adapted_layers(family.loaded.model))
     assert needed["SAM's copy of the weights"] == needed["SAM's direction"] == matrices > 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lowland.config.experiment import build_config
 from lowland.errors import UserError
 from lowland.files import remove
+from lowland.runs.examples import load_data
 from lowland.runs.prepared import prepare
 from lowland.runs.store import link_runs, run_name, runs_of, store_of
 
@@ -70,10 +71,10 @@ def test_where_data_and_model_lie_does_not_matter(tmp_path: Path) -> None:
             "target": "{label}",
         }
         config = build_config({"data": {"custom": own}})
-        names.append(run_name(config.of("sam"), prepare(config)[0].content, 0))
+        names.append(run_name(config.of("sam"), prepare(config, load_data(config.data))[0].content, 0))
     assert names[0] == names[1] != names[2]
     (tmp_path / "b" / "dev.jsonl").write_text(rows.replace("yes", "sure", 1))
-    assert run_name(config.of("sam"), prepare(config)[0].content, 0) != names[2]
+    assert run_name(config.of("sam"), prepare(config, load_data(config.data))[0].content, 0) != names[2]
 
 
 def test_runs_lie_in_a_folder_of_this_name() -> None:

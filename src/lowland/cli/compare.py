@@ -122,7 +122,7 @@ def run_one(
         from lowland.cli.plan import show_plan
         from lowland.planning.plan import refuse_oversized
 
-        show_plan(plan, experiment.reasons, jobs, store)
+        show_plan(plan, jobs, store)
         if "anyway" not in arguments:
             refuse_oversized(plan, path, jobs)
 
@@ -166,7 +166,7 @@ def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
     prepared, family = prepare(experiment.config, experiment.data)
     measured = Measured(experiment.config, prepared.data)  # a file of it may be missing
     plan = make_plan(experiment.config, prepared, family, measured.settings["examples"], timed=True)
-    show_plan(plan, experiment.reasons, jobs, store)
+    show_plan(plan, jobs, store)
     for sentence in dict.fromkeys((*experiment.warnings, *prepared.warnings, *measured.warnings)):
         say(f"Warning: {plain(sentence)}")
 

@@ -24,8 +24,8 @@ MOST_CLASSES, MOST_TASKS, MOST_SHOWN = 12, 4, 120
 """Classes and tasks that are listed; characters of an input that are shown."""
 
 
-def show_plan(plan: Plan, reasons: Mapping[str, str], jobs: int, store: Path) -> None:
-    """Prints what an experiment will do, `jobs` runs at a time, and why settings have their values.
+def show_plan(plan: Plan, jobs: int, store: Path) -> None:
+    """Prints what an experiment will do, `jobs` runs at a time.
 
     What its seeds can see is told from finished runs in the store.
     """
@@ -34,18 +34,17 @@ def show_plan(plan: Plan, reasons: Mapping[str, str], jobs: int, store: Path) ->
 
     config, data, parted = plan.config, plan.data, plan.parted
     train, runs = config.train, sum(plan.runs.values())
-    why = {name: f" ({reason})" for name, reason in reasons.items()}
     trained, held_out = (sum(map(len, parts.values())) for parts in (parted.train, parted.held_out))
     tested = sum(map(len, data.evaluation.values()))
     arms_and_seeds = f"{count(len(config.arms), 'arm')}, {count(len(config.seeds), 'seed')}"
-    steps = f"{train.steps:,} steps of {train.batch_size} examples{why.get('train.steps', '')}"
+    steps = f"{train.steps:,} steps of {train.batch_size} examples"
     epochs = train.steps * train.batch_size / trained
     length = f"{plan.shape[0]} + {plan.shape[1]} tokens an example, padding included"
     facts = [
         ("model", f"{config.model}: {plan.parameters / 1e6:,.1f}M weights"),
         ("runs", f"{runs} ({arms_and_seeds}), each {steps}"),
-        ("training", f"{train.optimizer} at {train.learning_rate:g}{why.get('train.learning_rate', '')}"),
-        *((f"arm {name}", _arm(config, name, why.get("sam.rho", ""))) for name in config.arms),
+        ("training", f"{train.optimizer} at {train.learning_rate:g}"),
+        *((f"arm {name}", _arm(config, name)) for name in config.arms),
         ("examples", f"{trained:,} for training, {length}; {epochs:,.{0 if epochs >= 10 else 2}f} epochs"),
         *_glance(data),
     ]
@@ -100,7 +99,7 @@ def _glance(data: ExperimentData) -> Iterator[tuple[str, str]]:
     yield "an example", " -> ".join(map(repr, shown))
 
 
-def _arm(config: ExperimentConfig, name: str, why: str) -> str:
+def _arm(config: ExperimentConfig, name: str) -> str:
     """Says what an arm is: SAM's rho, ascent and m with what is not by default, and what else it changes."""
     sam, changed = config.of(name).sam, config.arms[name]
     parts = ["no SAM"]
@@ -109,7 +108,7 @@ def _arm(config: ExperimentConfig, name: str, why: str) -> str:
         shown = ("rho", "ascent", "ascent_examples", "m")
         others = {key: value for key, value in changes(sam).items() if key not in shown}
         more = f", {describe(others)}" if others else ""
-        parts = [f"rho {sam.rho:g}, ascent {ascent}, m {sam.m}{more}{'' if 'sam.rho' in changed else why}"]
+        parts = [f"rho {sam.rho:g}, ascent {ascent}, m {sam.m}{more}"]
     if rest := {key: value for key, value in changed.items() if not key.startswith("sam.")}:
         parts.append(describe(rest))
     return "; ".join([*parts, *(["the reference"] if name == config.reference else [])])

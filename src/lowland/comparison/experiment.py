@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
 
 from lowland.config.data import DataSettings
 from lowland.config.experiment import UNDECISIVE, ExperimentConfig, build_config
@@ -22,18 +22,10 @@ EPOCHS, LEAST_STEPS = 10, 100
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """An experiment whose settings and data were checked, and which is ready to run.
-
-    Attributes:
-        config: Its settings.
-        data: Its examples.
-        reasons: Setting -> why it has its value, of those that depend on the data.
-        warnings: What the user should know.
-    """
+    """An experiment whose settings and data were checked, and which is ready to run."""
 
     config: ExperimentConfig
     data: ExperimentData
-    reasons: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
 
@@ -51,33 +43,26 @@ def build_experiment(
     """
     if epochs is not None and not (epochs > 0 and math.isfinite(epochs)):
         raise UserError(f"Invalid epochs={epochs!r}. Must be a finite number > 0.")
-    given: dict[str, Any] = {}
-    for layer in layers:
-        given = merge(given, layer)
-    steps_given = "steps" in _section(given, "train")
-    if epochs is not None and steps_given:
-        raise UserError("Steps and epochs both say how long to train. Give one of them.")
     # What is wrong with options is said first, then what is wrong with data; both without the model.
     config = arms(build_config(*layers, of_family=False))
+    train = reduce(merge, layers).get("train", {})
+    if epochs is not None and "steps" in train:
+        raise UserError("Steps and epochs both say how long to train. Give one of them.")
     load_tasks(config.data)  # a name that is not known is better said before files are read
     data = read(config.data)
     config = arms(build_config(*layers))
-    reasons: dict[str, str] = {}
-    own = config.data.custom is not None
-    doubts = [(arm, config.of(arm).sam.doubt) for arm in config.arms]
-    warnings = tuple(f"Arm {arm!r}: {doubt}" for arm, doubt in doubts if doubt)
-    if epochs is not None or (own and not steps_given):
+    if epochs is not None or (config.data.custom is not None and "steps" not in train):
         rows = sum(map(len, part(data, config.data, config.seeds[0]).train.values()))
         steps = math.ceil((epochs or EPOCHS) * rows / config.train.batch_size)
         if epochs is None:
             steps = min(max(LEAST_STEPS, steps), config.train.steps)
         layer = {"train": {"steps": steps}}
-        if "evaluate_every" not in _section(given, "train"):
+        if "evaluate_every" not in train:
             layer["train"]["evaluate_every"] = min(config.train.evaluate_every, math.ceil(steps / 4))
         config = arms(build_config(*layers, layer))
-        shown = f"{steps * config.train.batch_size / rows:.3g} epochs"
-        reasons["train.steps"] = shown if epochs is not None else f"{shown}, the default for own data"
-    return Experiment(config=config, data=data, reasons=reasons, warnings=warnings)
+    doubts = [(arm, config.of(arm).sam.doubt) for arm in config.arms]
+    warnings = tuple(f"Arm {arm!r}: {doubt}" for arm, doubt in doubts if doubt)
+    return Experiment(config=config, data=data, warnings=warnings)
 
 
 def default_directory(config: ExperimentConfig, command: str, what: str | None = None) -> Path:
@@ -108,8 +93,3 @@ def refuse_other(config: ExperimentConfig, path: Path) -> None:
     if different := differences(there, config.decisive()):
         shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")
         raise UserError(f"{path} holds another experiment ({shown}). {another}")
-
-
-def _section(settings: Layer, name: str) -> Layer:
-    found = settings.get(name)
-    return found if isinstance(found, Mapping) else {}

@@ -14,13 +14,13 @@ from huggingface_hub import try_to_load_from_cache
 
 from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.families.adapters import find
-from lowland.families.base import Family, Start, TaskExamples
+from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
 from lowland.files import model_hash
 from lowland.models.load import LoadedModel
 from lowland.models.save import weights_sha256
 from lowland.runs.encodings import Encodings
-from lowland.runs.examples import ExperimentData, SeedData, load_data, part
+from lowland.runs.examples import ExperimentData, SeedData, part
 from lowland.runs.store import content_of, model_folder
 
 
@@ -30,21 +30,17 @@ def processes() -> PartialState:
     return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
 
 
-def start_model(config: RunConfig, data: ExperimentData | None, seed: int) -> Family:
+def start_model(config: RunConfig, data: ExperimentData, seed: int) -> Family:
     """Loads the model of an arm as a seed's run begins with it, with new weights drawn from the seed.
 
-    The examples tell the labels of a classifier; without them they are read where it is one.
+    The examples tell the labels of a classifier.
     """
-
-    def tasks() -> TaskExamples:
-        known = data or load_data(config.data)
-        return {name: (known.tasks[name], examples) for name, examples in known.train.items()}
-
+    tasks = {name: (data.tasks[name], examples) for name, examples in data.train.items()}
     return load_family(
         config.model,
         config.family,
         lora=config.lora,
-        start=Start(tasks=tasks, seed=seed),
+        start=Start(tasks=lambda: tasks, seed=seed),
         dropout=config.train.dropout,
         hub=config.data.hub,
     )
@@ -72,9 +68,8 @@ class Prepared:
                 self.parts[seed] = part(self.data, config.data, seed, config.train.batch_size)
 
 
-def prepare(config: ExperimentConfig, data: ExperimentData | None = None) -> tuple[Prepared, Family]:
+def prepare(config: ExperimentConfig, data: ExperimentData) -> tuple[Prepared, Family]:
     """Finds out what the runs of an experiment are made from; gives the model of the reference, too."""
-    data = data or load_data(config.data)
     content = content_of(data)
     reference = start_model(config.of(config.reference), data, config.seeds[0])
     encoded: dict[str, Encodings] = {}
