@@ -42,14 +42,8 @@ def run_experiment(
     """Runs an experiment, or what is left of it, and reports on it.
 
     Finished runs are not repeated, whichever experiment they were trained for. The arms of a seed follow one
-    another, so that a machine that slows down slows all of them.
-
-    Returns:
-        The report, which is written to the directory too; `None` on all processes but the first, and where
-        another process has the directory and reports on all runs.
-
-    Raises:
-        TrainingError: If every run failed.
+    another, so that a machine that slows down slows all of them. `None` on all processes but the first, and
+    where another process has the directory and reports on all runs.
     """
     config, first = experiment.config, processes().is_main_process
     if config.train.deterministic:

@@ -109,11 +109,8 @@ class Way:
 def run_comparison(experiment: Experiment, path: Path, way: Way) -> Comparison | None:
     """Runs an experiment in a directory, or what is left of it; a finished one is read again.
 
-    Returns:
-        The result; `None` on all processes but the first of those that train together.
-
-    Raises:
-        KeyboardInterrupt: If the user asked to stop; the same command goes on.
+    `None` on all processes but the first of those that train together. After a KeyboardInterrupt the same
+    call goes on.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # said before hours of work
     if several and way.apart:

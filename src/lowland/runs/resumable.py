@@ -57,11 +57,7 @@ class Resumable:
         return set() if self.best is None else {int(self.best[1])}
 
     def restore(self) -> bool:
-        """Puts training and logs where the newest undamaged state has them, if there is one.
-
-        Raises:
-            UserError: If there are states, and none of them can be used.
-        """
+        """Puts training and logs where the newest undamaged state has them, if there is one."""
         newest = self._newest()
         if newest is None:
             return False
@@ -112,10 +108,8 @@ class Resumable:
     def train(self, on_log: Callable[[StepReport], None], evaluate: Callable[[int], None]) -> None:
         """Trains to the end; `evaluate` runs on the first process, after the state was saved.
 
-        Raises:
-            TrainingError: If training cannot go on; the status says so.
-            KeyboardInterrupt: If the user asked to stop. The state is saved; an evaluation is broken off, and
-                done again when the run goes on.
+        A training that cannot go on raises a TrainingError, also in the status. If the user asks to stop, the
+        state is saved; an evaluation is broken off, and done again when the run goes on.
         """
 
         def on_evaluation(step: int) -> None:

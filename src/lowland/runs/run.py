@@ -38,11 +38,8 @@ def run(
 ) -> None:
     """Trains and scores one arm and seed, and writes everything to its directory, also why it failed.
 
-    A run that was interrupted goes on from its last saved state, bit for bit as if it had not been.
-
-    Raises:
-        KeyboardInterrupt: If the user asked to stop: after the step, with the state saved; an evaluation is
-            broken off.
+    A run that was interrupted goes on from its last saved state, bit for bit as if it had not been. One that
+    the user stops saves its state, or breaks its evaluation off, and raises a KeyboardInterrupt.
     """
     settings, seed, data = config.train, directory.seed, prepared.data
     parted, encodings = prepared.parts[seed], prepared.encodings[directory.arm]
