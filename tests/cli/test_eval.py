@@ -12,7 +12,7 @@ from tests.tasks.scoring import score
 from lowland.cli import command_parser
 from lowland.cli.eval import find_tasks
 from lowland.models.load import quiet_transformers
-from lowland.runs.usage import Usage
+from lowland.runs.predict import Usage
 
 
 def test_the_positive_class_of_training_is_for_f1_alone(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from lowland.tasks import Source, Task, checks, resolve
 
 if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult
-    from lowland.runs.usage import Usage
+    from lowland.runs.predict import Usage
 
 HELP = "score a checkpoint on tasks or on your own rows"
 USAGE = "[TASK ...] --model DIR [--option ...]"
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
     from lowland.evaluate import evaluate_sets, write_predictions
     from lowland.runs.examples import load_examples
-    from lowland.runs.usage import Usage, read_usage
+    from lowland.runs.predict import Usage, read_usage
 
     generation = generation_of(arguments)
     usage = read_usage(check_model(arguments)) or Usage(tasks=())

@@ -18,7 +18,7 @@ from lowland.train.settings import Precision, TrainSettings
 
 if TYPE_CHECKING:
     from lowland.families.base import Family
-    from lowland.runs.usage import Usage
+    from lowland.runs.predict import Usage
 
 TRAINED = "as in the training, else the task's"
 

@@ -52,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
-    from lowland.runs.predict import OUTPUT_SUFFIXES, InputWriter, predict, to_lines
-    from lowland.runs.usage import read_usage
+    from lowland.runs.predict import OUTPUT_SUFFIXES, InputWriter, predict, read_usage, to_lines
 
     source = Path(arguments.input).expanduser()
     output = Path(arguments.output).expanduser() if "output" in arguments else None

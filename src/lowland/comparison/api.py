@@ -75,9 +75,6 @@ def compare(
         jobs: Runs at the same time, each in a process of its own.
         quiet: Whether to print nothing.
 
-    Returns:
-        The result.
-
     Raises:
         UserError: If something is wrong; the message says what to do.
     """

@@ -120,17 +120,15 @@ def run_experiment(
 @contextmanager
 def _kept(run: RunDirectory, progress: ExperimentProgress, stop: StopRequest) -> Iterator[None]:
     """Keeps a run to this process, after any other that is training it, for another experiment perhaps."""
-    told = False
+    told: set[str] = set()
 
     def wait(owner: str) -> None:
-        nonlocal told
         if stop():
             raise KeyboardInterrupt
         if not told:
-            progress.on_note(
-                f"{run.arm}, seed {run.seed}: {owner} is training {run.path.name}; waiting for it."
-            )
-        told = True
+            told.add(owner)
+            name = f"{run.arm}, seed {run.seed}"
+            progress.on_note(f"{name}: {owner} is training {run.path.name}; waiting for it.")
 
     folder = run.path.parent / ".locks"
     with locked(folder, run.path.name, wait) if processes().is_main_process else nullcontext():

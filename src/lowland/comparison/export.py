@@ -20,7 +20,7 @@ from lowland.report.runs import Run, Sets
 from lowland.report.selection import mean_score
 from lowland.runs.directory import RunDirectory, step_of
 from lowland.runs.examples import ExperimentData
-from lowland.runs.usage import Usage
+from lowland.runs.predict import Usage
 from lowland.version import __version__
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -53,9 +52,7 @@ class ExperimentProgress:
         self._display.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._display.stop()
 
     def on_note(self, sentence: str) -> None:
@@ -150,11 +147,9 @@ class TrackedProgress(ExperimentProgress):
         self._make, self._in_folder = tracking.LOGGER_TYPE_TO_CLASS[tracker], tracker == "tensorboard"
         self._tracker: Any = None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._finish()
-        super().__exit__(kind, error, trace)
+        super().__exit__(*error)
 
     def on_run(self, arm: str, seed: int, done: bool) -> None:
         """Turns to the next run; one that is done was logged when it was trained."""

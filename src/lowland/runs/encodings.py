@@ -27,8 +27,7 @@ LEAST_UNKNOWN = 0.1
 class Encodings:
     """Token ids of all training examples, made once and shared by all runs.
 
-    Attributes:
-        warnings: What was cut, and what the model cannot read or write.
+    `warnings` says what was cut, and what the model cannot read or write.
     """
 
     def __init__(self, data: ExperimentData, family: Family, settings: TrainSettings) -> None:
