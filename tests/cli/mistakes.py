@@ -150,7 +150,7 @@ MISTAKES: dict[str, list[Case]] = {
         (_on("blank-in-key.jsonl"), ["blank-in-key.jsonl, line 1", "did you mean ' label'?"]),
         (_on("values.json"), ["values.json, item 1", "this is ['a', 'yes']"]),
         (_on("broken.jsonl"), ["broken.jsonl, line 3", "JSON"]),
-        (_on("cut-off.json"), ["cut-off.json", "not valid JSON", "line 1"]),
+        (_on("cut-off.json"), ["cut-off.json", "not valid JSON", "column"]),
         (_on("cut-off.tsv"), ["cut-off.tsv, line 3", "cut off"]),
         (_on("array.jsonl"), ["array.jsonl, line 1", "this is [{'text'"]),
         (_on("gzip.jsonl"), ["gzip.jsonl, line 1", ".gz if gzip has packed it"]),

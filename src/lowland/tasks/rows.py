@@ -165,7 +165,8 @@ def _parse(text: str, where: str) -> Any:
         if "\\ud" in text.lower():  # an escape can name half a character, which no file can hold
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON ({error}).") from None
+        reason = str(error).replace("line 1 column", "column")  # of a line of the file, or a file of one line
+        raise UserError(f"{where}: not valid JSON ({reason}).") from None
     return value
 
 
