@@ -9,13 +9,14 @@ import pytest
 import torch
 from tests.families.tiny import write_model
 
-from lowland.comparison.outcomes import EVERY, SPAN, TEXT, general_loss
+from lowland.comparison.outcomes import EVERY, SPAN, general_loss, read_text
+from lowland.errors import UserError
 from lowland.families.recognise import load_family
 
 
 def pieces(family: object, length: int = 128) -> torch.Tensor:
     """The package's text in pieces, without lowland."""
-    ids = family.tokenizer(" ".join(TEXT.split()), add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
+    ids = family.tokenizer(read_text(""), add_special_tokens=False)["input_ids"]  # type: ignore[attr-defined]
     return torch.tensor(ids[: len(ids) // length * length]).reshape(-1, length)
 
 
@@ -23,7 +24,7 @@ def pieces(family: object, length: int = 128) -> torch.Tensor:
 def test_causal_models_are_asked_for_the_next_token(tmp_path: Path) -> None:
     """The loss of a causal model is the mean of transformers' own over the same pieces."""
     family = load_family(str(write_model(tmp_path / "model", "llama")))
-    found = general_loss(family, batch_size=5)
+    found = general_loss(family, read_text(""), batch_size=5)
     with torch.no_grad():
         length, _ = family.lengths(128, 128)
         rows = pieces(family, length)[:128]
@@ -35,7 +36,7 @@ def test_causal_models_are_asked_for_the_next_token(tmp_path: Path) -> None:
 def test_encoder_decoders_are_asked_for_spans() -> None:
     """The loss is that of transformers on 3 of every 20 tokens, and a spoilt model has more."""
     family = load_family("embedded")
-    found = general_loss(family)
+    found = general_loss(family, read_text(""))
     sentinel = family.tokenizer.convert_tokens_to_ids("<extra_id_0>")
     losses = []
     for row in pieces(family):
@@ -55,10 +56,25 @@ def test_encoder_decoders_are_asked_for_spans() -> None:
     with torch.no_grad():
         for parameter in family.loaded.model.parameters():
             parameter.mul_(0.5)
-    after = general_loss(family)
+    after = general_loss(family, read_text(""))
     assert after is not None and found is not None and after > found + 0.5
 
 
 def test_others_are_left_out(tmp_path: Path) -> None:
     """A model without sentinels has no such loss."""
-    assert general_loss(load_family(str(write_model(tmp_path / "bart", "bart")))) is None
+    assert general_loss(load_family(str(write_model(tmp_path / "bart", "bart"))), "Some text.") is None
+
+
+def test_own_text(tmp_path: Path) -> None:
+    """A user's text is read as it is, if it is long enough; else one sentence says what is wrong."""
+    file = tmp_path / "short.txt"
+    file.write_text("\n" * 300)
+    with pytest.raises(UserError, match=r"short\.txt has fewer than 200 characters"):
+        read_text(str(file))
+    file.write_text("The river was warm, and the cat sat on the mat. " * 5)
+    loss = general_loss(load_family(str(write_model(tmp_path / "model", "llama"))), read_text(str(file)))
+    assert loss is not None and 0 < loss < 20
+    with pytest.raises(UserError, match=r"none\.txt cannot be read"):
+        read_text(str(tmp_path / "none.txt"))
+    with pytest.raises(UserError, match="fewer than 20 tokens"):
+        general_loss(load_family("embedded"), "Some text.")

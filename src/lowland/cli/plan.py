@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowland.cli.console import print_facts, say
 from lowland.config.arms import describe
+from lowland.config.experiment import MODEL_DEFAULTS
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes, span
+from lowland.sam.config import SAMConfig
 from lowland.settings import changes
 from lowland.tasks.custom import CustomTask
+from lowland.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lowland.config.experiment import ExperimentConfig
@@ -43,7 +47,7 @@ def show_plan(plan: Plan, jobs: int, store: Path) -> None:
     facts = [
         ("model", f"{config.model}: {plan.parameters / 1e6:,.1f}M weights"),
         ("runs", f"{runs} ({arms_and_seeds}), each {steps}"),
-        ("training", f"{train.optimizer} at {train.learning_rate:g}"),
+        ("training", f"{train.optimizer} at {train.learning_rate:g}{_default(config, 'learning_rate')}"),
         *((f"arm {name}", _arm(config, name)) for name in config.arms),
         ("examples", f"{trained:,} for training, {length}; {epochs:,.{0 if epochs >= 10 else 2}f} epochs"),
         *_glance(data),
@@ -99,6 +103,19 @@ def _glance(data: ExperimentData) -> Iterator[tuple[str, str]]:
     yield "an example", " -> ".join(map(repr, shown))
 
 
+def _default(config: ExperimentConfig, name: str) -> str:
+    """Says whose default a setting of training has."""
+    from lowland.families.recognise import family_of
+
+    defaults = (
+        ("this model", MODEL_DEFAULTS.get(config.model, {}).get("train", {})),
+        ("this kind of model", family_of(config.model, config.family.name, config.data.hub)[0].defaults),
+        ("the paper", vars(TrainSettings())),
+    )
+    owners = (owner for owner, values in defaults if values.get(name) == getattr(config.train, name))
+    return "".join(f" (the default of {owner})" for owner in islice(owners, 1))
+
+
 def _arm(config: ExperimentConfig, name: str) -> str:
     """Says what an arm is: SAM's rho, ascent and m with what is not by default, and what else it changes."""
     sam, changed = config.of(name).sam, config.arms[name]
@@ -108,7 +125,9 @@ def _arm(config: ExperimentConfig, name: str) -> str:
         shown = ("rho", "ascent", "ascent_examples", "m")
         others = {key: value for key, value in changes(sam).items() if key not in shown}
         more = f", {describe(others)}" if others else ""
-        parts = [f"rho {sam.rho:g}, ascent {ascent}, m {sam.m}{more}"]
+        paper = sam.rho == SAMConfig().rho and not sam.adaptive
+        why = " (the paper's; small models often need less, see --grid)" if paper else ""
+        parts = [f"rho {sam.rho:g}{why}, ascent {ascent}, m {sam.m}{more}"]
     if rest := {key: value for key, value in changed.items() if not key.startswith("sam.")}:
         parts.append(describe(rest))
     return "; ".join([*parts, *(["the reference"] if name == config.reference else [])])

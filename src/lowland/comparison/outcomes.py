@@ -53,11 +53,14 @@ LEAST, MOST = 20, 1000
 MOST_LABELS = 20
 """Largest number of labels that are scored; each is scored as the answer to every example."""
 
-TEXT = Path(__file__).with_name("general.txt").read_text(encoding="utf-8")
+OWN = Path(__file__).with_name("general.txt")
 """Ninety plain sentences, written for this."""
 
 PIECE, MOST = 128, 128
 """Tokens of a piece of text, and the largest number of pieces."""
+
+LEAST_TEXT = 200
+"""Characters of the shortest text; most vocabularies make of them the tokens that one span needs."""
 
 EVERY, SPAN = 20, 3
 """T5 predicts one span of `SPAN` in `EVERY` tokens: the density and span length of its pre-training."""
@@ -78,12 +81,16 @@ class Measured:
         number = wanted.examples or self._affordable(len(data.evaluation))
         self._sets = {name: examples[:number] for name, examples in data.evaluation.items()}
         self._also = {name: self._further(name, Path(file), data) for name, file in wanted.also.items()}
+        self._text = read_text(wanted.general) if "forgetting" in self._kinds else ""
         self.settings: dict[str, Any] = {
             "measure": list(wanted.measure),
             "examples": number,
+            "general": fingerprint(self._text),
             "also": fingerprint([[name, examples_hash(found)] for name, found in self._also.items()]),
         }
-        self._loss_before = cache(lambda model, settings: general_loss(self._load(model, settings)))
+        self._loss_before = cache(
+            lambda model, settings: general_loss(self._load(model, settings), self._text)
+        )
 
     def _affordable(self, sets: int) -> int:
         """Computes how many examples of each set take `SHARE` of a run's compute, in forward passes."""
@@ -149,7 +156,7 @@ class Measured:
         for rounding in ROUNDINGS if quantized else ():
             with rounded_weights(family.loaded.model, rounding):
                 self._add(family, config, found, self._sets, f" after {rounding.name}")
-        if "forgetting" in self._kinds and (loss := general_loss(family)) is not None:
+        if "forgetting" in self._kinds and (loss := general_loss(family, self._text)) is not None:
             before = self._loss_before(config.model, config.family)
             if before is not None:
                 found[GENERAL] = {"examples": 0, "outcomes": {FORGETTING.name: loss - before}, "bins": None}
@@ -241,8 +248,21 @@ def _reading(config: RunConfig, family: Family, task: Task) -> dict[str, Any]:
     }
 
 
-def general_loss(family: Family, batch_size: int = 32) -> float | None:
-    """Computes a model's mean loss of a token of the text in nats, on its first `MOST` pieces.
+def read_text(file: str) -> str:
+    """Reads general text, the package's own where no file is named."""
+    path = Path(file).expanduser() if file else OWN
+    try:
+        text = " ".join(path.read_text(encoding="utf-8-sig").split())
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(f"--general: {path} cannot be read ({why}).") from None
+    if len(text) < LEAST_TEXT:
+        raise UserError(f"--general: {path} has fewer than {LEAST_TEXT} characters. Give a longer text.")
+    return text
+
+
+def general_loss(family: Family, text: str, batch_size: int = 32) -> float | None:
+    """Computes a model's mean loss of a token of a text in nats, on its first `MOST` pieces.
 
     The model's dropout is off afterwards. `None` for a classifier, and without T5's sentinels.
     """
@@ -250,8 +270,10 @@ def general_loss(family: Family, batch_size: int = 32) -> float | None:
     if not sentinels and not isinstance(family, Causal):
         return None
     tokenizer = family.tokenizer
-    ids = tokenizer(" ".join(TEXT.split()), add_special_tokens=False, verbose=False)["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     length = min(family.lengths(PIECE, PIECE)[0], len(ids))
+    if length < EVERY:
+        raise UserError(f"--general: the text has fewer than {EVERY} tokens. Give a longer one.")
     number = min(MOST, len(ids) // length)
     pieces = np.array(ids[: number * length], dtype=np.int64).reshape(number, length)
     pairs = [_spans(piece, sentinels, int(tokenizer.eos_token_id)) for piece in pieces] if sentinels else []

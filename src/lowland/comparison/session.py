@@ -178,7 +178,7 @@ def _tuned(experiment: Experiment, path: Path, way: Way) -> Experiment:
 def _is_finished(experiment: Experiment, path: Path, store: Path) -> bool:
     """Tells whether a directory holds this very experiment, reported on after its last run."""
     config = experiment.config
-    if config.outcomes.also:
+    if config.outcomes.also or config.outcomes.general:
         return False  # their files may have changed
     description = read_json(path / "experiment.json")
     try:

@@ -31,6 +31,9 @@ class OutcomeSettings:
         option="outcome-examples",
         metavar="N",
     )
+    general: str = setting(
+        "", "text on which forgetting is measured, instead of the package's ninety sentences", metavar="FILE"
+    )
     also: Mapping[str, str] = setting(
         dict,
         "a further test set, read as --test is, on which finished models are measured; may be repeated",
