@@ -39,10 +39,9 @@ def headline(comparison: Comparison) -> str:
         return f"{found} ({row.title}, {first.selection.step})."
     ((arm, summary),) = row.arms.items()
     took = summarize(list(comparison.seconds[arm].values())).mean
-    return (
-        f"{title_of(arm)}: {row.title} {spread(summary)} at the {first.selection.step} "
-        f"({count(summary.n, 'seed')}); training took {took:,.0f} s a run."
-    )
+    time = "" if math.isnan(took) else f"; training took {took:,.0f} s a run"
+    score = f"{row.title} {spread(summary)} at the {first.selection.step}"
+    return f"{title_of(arm)}: {score} ({count(summary.n, 'seed')}){time}."
 
 
 def answer_of(comparison: Comparison, beside: Sequence[Measured]) -> tuple[str, ...]:

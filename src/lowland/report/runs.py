@@ -105,7 +105,7 @@ def reading(where: object) -> Iterator[None]:
         raise
     except KeyError as error:
         raise UserError(f"{where}: the field {error} is missing.") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{where}: {error}.") from None
 
 

@@ -112,7 +112,7 @@ def cost_table(comparison: Comparison) -> Table:
             median, low, high = float(np.median(ratios)), min(ratios), max(ratios)
             record |= {"ratio_median": median, "ratio_low": low, "ratio_high": high}
             times, reach = f"{median:.2f}", f"{low:.2f} to {high:.2f}"
-        time = spread(summary, ",.0f" if summary.mean >= 100 else ".1f") + " s"
+        time = spread(summary, ",.0f" if summary.mean >= 100 else ".1f") + " s" * bool(summary.n)
         rows.append(((title_of(arm), time, times, reach, str(summary.n)), record))
     name = title_of(first)
     return make_table(
