@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lowland.cli.console import print_facts, say
 from lowland.config.arms import describe
 from lowland.config.experiment import MODEL_DEFAULTS
+from lowland.errors import shorten
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes, span
 from lowland.sam.config import SAMConfig
@@ -99,8 +100,7 @@ def _glance(data: ExperimentData) -> Iterator[tuple[str, str]]:
         yield "classes", f"{name}: {text}" if len(data.train) > 1 else text
     example = next(iter(data.train.values()))[0]
     texts = (example.inputs, example.targets)
-    shown = (text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 4]} ..." for text in texts)
-    yield "an example", " -> ".join(map(repr, shown))
+    yield "an example", " -> ".join(repr(shorten(text, MOST_SHOWN)) for text in texts)
 
 
 def _default(config: ExperimentConfig, name: str) -> str:
