@@ -159,7 +159,7 @@ def test_table_3_is_the_averages(tmp_path: Path) -> None:
 
 def test_table_9_has_three_blocks(tmp_path: Path) -> None:
     """Cells along rho, a and m make the three blocks, each with the paper's row of the same setting."""
-    standard, sam = scores_of(PAPER[1, 2]), scores_of(PAPER[1, 3])
+    standard, sam, model = scores_of(PAPER[1, 2]), scores_of(PAPER[1, 3]), PAPER[1, 2].model
     variants: dict[str, dict[str, Any]] = {
         "usual": {},
         "rho": {"rho": 0.05},
@@ -175,9 +175,11 @@ def test_table_9_has_three_blocks(tmp_path: Path) -> None:
         *(("a = 8", "paper"), ("a = 8", "a"), ("a = 32", "paper"), ("a = 32", "usual")),
         *(("m = 1", "paper"), ("m = 1", "usual"), ("m = 2", "paper"), ("m = 2", "m")),
     ]
-    # Table 1 has the paper's ascent only, and runs that are shared or have equal scores once.
-    assert [line[1] for line in tables(*directories)["table-1"].rows] == [
-        *("paper", "usual, 1 seed", "paper", "usual, 1 seed")
+    # Table 1 has the paper's ascent only, at every radius, and the shared baseline once.
+    assert [line[:2] for line in tables(*directories)["table-1"].rows] == [
+        *((model, "paper"), (model, "usual, 1 seed")),
+        *((f"{model} + SAM (0.15)", source) for source in ("paper", "usual, 1 seed")),
+        (f"{model} + SAM (0.05)", "rho, 1 seed"),
     ]
 
 

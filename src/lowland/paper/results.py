@@ -104,18 +104,6 @@ def find_results(points: Sequence[Point], layout: Layout) -> list[Result]:
     return found
 
 
-def as_in_paper(results: Sequence[Result]) -> list[Result]:
-    """Picks the results by the paper's ascent; where a model has none, all with its method."""
-    picked: list[Result] = []
-    for model in dict.fromkeys(result.model for result in results):
-        with_sam = [r for r in results if r.model == model and r.rho and r.plain]
-        for result in [result for result in with_sam if result.usual_ascent] or with_sam:
-            # With one point the two ways of descending are the same runs under two names.
-            if all(result.runs != other.runs for other in picked):
-                picked.append(result)
-    return picked
-
-
 def columns_of(scores: Scores, layout: Layout) -> Columns:
     """Puts a run's scores in a table's columns, the average among them; what it lacks is left out."""
     columns: dict[str, Mapping[str, float]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland.paper.printed import Layout, PrintedRow, layouts, printed_rows
-from lowland.paper.results import DEFAULTS, Columns, Result, as_in_paper, find_results, tables_of_point
+from lowland.paper.results import DEFAULTS, Columns, Result, find_results, tables_of_point
 from lowland.report.along import Point, draw_panels, find_lines, find_points, setting_figures
 from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.runs import Experiment
@@ -99,21 +99,18 @@ def _row(
 def _rows(results: Sequence[Result], layout: Layout) -> list[Row]:
     """Orders the lines as the paper does: by size, without SAM before with it, the paper's line first."""
     printed = [row for row in printed_rows() if row.table == layout.number]
-    chosen = [*(one for one in results if not one.rho), *as_in_paper(results)]
     lines: list[Row] = []
     for model in dict.fromkeys([row.model for row in printed] + sorted({one.model for one in results})):
-        if all(result.model != model for result in results):
-            continue
-        for with_sam in (False, True):
-            lines += [
-                _printed(row, layout)
-                for row in printed
-                if row.model == model and (row.sam_rho is not None) is with_sam
-            ]
-            for one in (
-                one for one in chosen if one.model == model and bool(one.rho) is with_sam and one.means
-            ):
-                lines.append(_ours(one, f"{model} + SAM ({one.rho:g})" if with_sam else model, layout))
+        rows = [row for row in printed if row.model == model]
+        own = [one for one in results if one.model == model and one.means]
+        if own:
+            with_sam = [one for one in own if one.rho and one.plain]
+            # Other numbers of ascent examples or points are in Table 9, unless there is nothing else.
+            usual = [one for one in with_sam if one.usual_ascent] or with_sam
+            lines += [_printed(row, layout) for row in rows if row.sam_rho is None]
+            lines += [_ours(one, model, layout) for one in own if not one.rho]
+            lines += [_printed(row, layout) for row in rows if row.sam_rho is not None]
+            lines += [_ours(one, f"{model} + SAM ({one.rho:g})", layout) for one in usual]
     return lines
 
 
