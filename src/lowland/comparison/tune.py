@@ -28,14 +28,11 @@ RHOS, START = (0.5, 2.0), 0.2
 
 
 class Tried(NamedTuple):
-    """A try of an arm: what it changes, and the mean over the seeds of the best score on held-out rows.
-
-    The score is -inf where a run failed.
-    """
+    """A try of an arm."""
 
     arm: str
     changes: Changes
-    score: float
+    score: float  # the mean over the seeds of the best on held-out rows; -inf where a run failed
 
     @property
     def words(self) -> str:

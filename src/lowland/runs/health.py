@@ -55,12 +55,10 @@ class Health:
     def on_end(self, skipped: Sequence[int]) -> None:
         """Takes the steps whose updates were left out."""
         if skipped:
-            self.say(
-                [
-                    f"{len(skipped)} of {self._train.steps} updates were left out, the first at step "
-                    f"{skipped[0]}, because the loss or the gradient was not finite."
-                ]
+            many = (
+                f"{len(skipped)} of {self._train.steps} updates were left out, the first at step {skipped[0]}"
             )
+            self.say([f"{many}, because the loss or the gradient was not finite."])
 
     def say(self, sentences: Sequence[str]) -> None:
         """Says what was not said before."""
