@@ -232,12 +232,13 @@ def check_trust(out: Path, before: dict[Path, int]) -> dict[Path, int]:
         run = RunDirectory(folder.parent, arm, int(seed))
         if run.done:
             found[folder] = 10**9
-            check_sums(run.checkpoint(json.loads((folder / "status.json").read_text())["steps"]))
+            last = json.loads((folder / "status.json").read_text())["steps"]
+            check_sums(folder / "checkpoints" / f"step-{last}")
         elif (newest := _newest(run)) is not None:
             step, best = newest
             found[folder] = step
             if best is not None:
-                check_sums(run.checkpoint(int(best[1])))
+                check_sums(folder / "checkpoints" / f"step-{int(best[1])}")
     lost = {folder: step for folder, step in before.items() if found.get(folder, -1) < step}
     assert not lost, f"lost: {lost}"
     return found
