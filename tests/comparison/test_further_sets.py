@@ -12,12 +12,13 @@ from lowland.config.experiment import build_config
 from lowland.runs.examples import load_data
 
 
-def measured(folder: Path, **custom: Any) -> Measured:
+def measured(folder: Path, steps: int = 100, **custom: Any) -> Measured:
     """What is measured of an experiment on rows in a folder, which has a further set."""
     own = {"train": str(folder / "train.jsonl"), "evaluation": str(folder / "dev.jsonl"), "input": "{text}"}
     also = {"spoken": str(folder / "spoken.jsonl")}
+    data = {"custom": own | {"target": "{label}"} | custom}
     config = build_config(
-        {"data": {"custom": own | {"target": "{label}"} | custom}, "outcomes": {"measure": [], "also": also}}
+        {"data": data, "train": {"steps": steps}, "outcomes": {"measure": [], "also": also}}
     )
     return Measured(config, load_data(config.data))
 
@@ -58,3 +59,10 @@ def test_what_is_odd_in_a_further_set_is_told(tmp_path: Path) -> None:
     *_, seen, strange = measured(tmp_path).warnings
     assert seen.startswith("spoken: 1 of 2 evaluation inputs occur in training too")
     assert strange == "spoken: 1 of 2 evaluation targets never occur in training: 'Ham' (1)."
+
+
+def test_longer_training_is_measured_on_more_examples(tmp_path: Path) -> None:
+    """The number of examples of a test set grows with the training, from 20 to 1,000."""
+    write(tmp_path, {"text": "a", "label": "spam"})
+    found = [measured(tmp_path, steps).settings["examples"] for steps in (1, 200, 10**6)]
+    assert found[0] == 20 < found[1] < found[2] == 1000

@@ -56,7 +56,7 @@ MOST_LABELS = 20
 OWN = Path(__file__).with_name("general.txt")
 """Ninety plain sentences, written for this."""
 
-PIECE, MOST = 128, 128
+PIECE, PIECES = 128, 128
 """Tokens of a piece of text, and the largest number of pieces."""
 
 LEAST_TEXT = 200
@@ -262,7 +262,7 @@ def read_text(file: str) -> str:
 
 
 def general_loss(family: Family, text: str, batch_size: int = 32) -> float | None:
-    """Computes a model's mean loss of a token of a text in nats, on its first `MOST` pieces.
+    """Computes a model's mean loss of a token of a text in nats, on its first `PIECES` pieces.
 
     The model's dropout is off afterwards. `None` for a classifier, and without T5's sentinels.
     """
@@ -274,7 +274,7 @@ def general_loss(family: Family, text: str, batch_size: int = 32) -> float | Non
     length = min(family.lengths(PIECE, PIECE)[0], len(ids))
     if length < EVERY:
         raise UserError(f"--general: the text has fewer than {EVERY} tokens. Give a longer one.")
-    number = min(MOST, len(ids) // length)
+    number = min(PIECES, len(ids) // length)
     pieces = np.array(ids[: number * length], dtype=np.int64).reshape(number, length)
     pairs = [_spans(piece, sentinels, int(tokenizer.eos_token_id)) for piece in pieces] if sentinels else []
     rows: Any = zip(*pairs, strict=True) if pairs else (pieces, pieces)
