@@ -103,14 +103,11 @@ def moved(parameters: Sequence[Tensor], offset: Tensor) -> Iterator[None]:
 
 
 def rises(objective: Objective, radii: Sequence[float]) -> dict[float, float]:
-    """Computes what SAM minimises: L(w + radius * g / ||g||) - L(w) for each radius.
+    """Computes what SAM minimises by Algorithm 1: L(w + radius * g / ||g||) - L(w) for each radius.
 
     Args:
         objective: The loss; SAM's own sharpness is that of single batches.
         radii: Distances > 0, L2 over all weights.
-
-    Source:
-        Algorithm 1 of the paper.
     """
     if any(not radius > 0 for radius in radii):
         raise ValueError(f"Invalid {radii=}. Must be > 0.")

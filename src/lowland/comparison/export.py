@@ -36,11 +36,7 @@ class Candidate:
 
 
 def export_best(
-    config: ExperimentConfig,
-    path: Path,
-    data: ExperimentData,
-    on_note: Callable[[str], None],
-    report: Report,
+    config: ExperimentConfig, path: Path, data: ExperimentData, on_note: Callable[[str], None], report: Report
 ) -> None:
     """Copies a checkpoint of the arm to use to `model/` in the experiment's directory.
 

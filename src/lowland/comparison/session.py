@@ -168,7 +168,7 @@ def _tuned(experiment: Experiment, path: Path, way: Way) -> Experiment:
         way.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     config = tune(
-        experiment.config, experiment.data, way.tune_seeds, run, lambda tried: say(f"Tried {tried.words}")
+        experiment.config, experiment.data, way.tune_seeds, run, lambda tried: say(f"Tried {tried}")
     )
     for arm, changes in config.arms.items():
         say(f"Chosen for {arm}: {describe(changes)}")
@@ -181,10 +181,8 @@ def _is_finished(experiment: Experiment, path: Path, store: Path) -> bool:
     if config.outcomes.also or config.outcomes.general:
         return False  # their files may have changed
     description = read_json(path / "experiment.json")
-    try:
-        same = (path / "experiment.toml").read_text(encoding="utf-8") == config.to_toml()
-    except (OSError, ValueError):
-        return False
+    settings = path / "experiment.toml"
+    same = settings.is_file() and settings.read_bytes() == config.to_toml().encode()
     there = (path / "report" / "report.json").is_file() and (path / "model").is_dir()
     finished = same and there and description.get("finished") is not None
     return finished and all_done(config, store, experiment.data, description.get("content"))

@@ -34,9 +34,7 @@ class Tried(NamedTuple):
     changes: Changes
     score: float  # the mean over the seeds of the best on held-out rows; -inf where a run failed
 
-    @property
-    def words(self) -> str:
-        """For example `late: train.learning_rate=0.001 sam.rho=0.1: 81.3`."""
+    def __str__(self) -> str:
         score = f"{self.score:.1f}" if math.isfinite(self.score) else "failed"
         return f"{self.arm}: {describe(self.changes)}: {score}"
 

@@ -123,7 +123,7 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
     left, held_out, warnings = _choose_by(data, settings)
     train: dict[str, Sequence[Example]] = {}
     for name, examples in data.train.items():
-        kept = _used(examples, settings) - len(held_out.get(name, ()))
+        kept = max(1, round(settings.fraction * len(examples))) - len(held_out.get(name, ()))
         train[name] = subsample(left[name], kept / len(left[name]), derive_seed(seed, "subsample"))
     if settings.label_noise:
         # Of held-out examples, too: who has wrong labels has no right ones to choose a checkpoint by.
@@ -139,11 +139,6 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
     return SeedData(train=train, held_out=held_out, rates=mixing, warnings=tuple(warnings))
 
 
-def _used(examples: Sequence[Example], settings: DataSettings) -> int:
-    """Counts the training examples of a task that are used."""
-    return max(1, round(settings.fraction * len(examples)))
-
-
 def _choose_by(data: ExperimentData, settings: DataSettings) -> tuple[Parts, Parts, list[str]]:
     """Holds examples out to choose checkpoints by, if they are enough and of the kinds that scores need.
 
@@ -153,7 +148,7 @@ def _choose_by(data: ExperimentData, settings: DataSettings) -> tuple[Parts, Par
     asked = settings.held_out
     if not (asked and settings.held_out_limit):
         return data.train, {}, []
-    used = {name: _used(examples, settings) for name, examples in data.train.items()}
+    used = {name: max(1, round(settings.fraction * len(rows))) for name, rows in data.train.items()}
     wanted = {name: asked if isinstance(asked, int) else max(1, round(asked * n)) for name, n in used.items()}
     if isinstance(asked, float) and (total := sum(wanted.values())) < LEAST_HELD_OUT:
         few = (

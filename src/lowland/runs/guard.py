@@ -97,26 +97,23 @@ def locked(path: Path, name: str = "", on_wait: Callable[[str], None] | None = N
     path.mkdir(parents=True, exist_ok=True)
     with (path / f".lock{name and '-'}{name}").open("a+", encoding="utf-8") as file:
         deadline = time.monotonic() + (PATIENCE if STARTED_BY in os.environ else 0.0)
-        while not _lock(file):
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                owner = _owner(file)
             if on_wait is not None:
-                on_wait(_owner(file))
+                on_wait(owner)
             elif time.monotonic() >= deadline:
                 raise UserError(
-                    f"{path} is in use by {_owner(file)}. Wait for it, or give another directory with --out."
+                    f"{path} is in use by {owner}. Wait for it, or give another directory with --out."
                 )
             time.sleep(0.2)
         file.truncate(0)  # what a dead process has left says nothing: the lock itself is the system's
         json.dump({"process": os.getpid(), "host": platform.node(), "since": now()}, file)
         file.flush()
         yield
-
-
-def _lock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _owner(file: TextIO) -> str:

@@ -30,10 +30,6 @@ class Resumable:
     """A training with its saved states: `restore` it, then `train`.
 
     The name of the directory says what decides the run; states of another one are refused.
-
-    Attributes:
-        best: Held-out score and step of the best checkpoint so far, which is saved with every state.
-        environment: The environment in which the run was begun.
     """
 
     def __init__(
@@ -44,8 +40,8 @@ class Resumable:
         progress: ExperimentProgress,
         stop: StopRequest,
     ) -> None:
-        self.environment = describe_environment()
-        self.best: Sequence[float] | None = None
+        self.environment = describe_environment()  # in which the run was begun
+        self.best: Sequence[float] | None = None  # held-out score and step of the best checkpoint so far
         self._training, self._directory, self._accelerator = training, directory, accelerator
         self._progress, self._stop = progress, stop
         self._saved: int | None = None  # the step of the newest state
