@@ -35,8 +35,10 @@ def headline(comparison: Comparison) -> str:
     first = comparison.scored[0]
     row = first.rows[0]
     if row.paired:
-        found = "; ".join(f"{title_of(arm)} {describe(verdict)}" for arm, verdict in row.verdicts.items())
-        return f"{found} ({row.title}, {first.selection.step})."
+        found = [f"{title_of(arm)} {describe(verdict)}" for arm, verdict in row.verdicts.items()]
+        if len(found) > 1:  # the figures of several arms stand in the answer
+            found = [one.partition(":")[0] for one in found]
+        return f"{'; '.join(found)} ({row.title}, {first.selection.step})."
     ((arm, summary),) = row.arms.items()
     took = summarize(list(comparison.seconds[arm].values())).mean
     time = "" if math.isnan(took) else f"; training took {took:,.0f} s a run"
