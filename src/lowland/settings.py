@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from operator import ge, gt, le, lt
 from typing import Any, Literal
 
 
@@ -25,18 +26,15 @@ class Setting:
 
     def holds(self, value: float) -> bool:
         """Tells whether a number is within the limits."""
-        return (
-            math.isfinite(value)
-            and (self.least is None or value >= self.least)
-            and (self.above is None or value > self.above)
-            and (self.most is None or value <= self.most)
-            and (self.below is None or value < self.below)
-        )
+        return math.isfinite(value) and all(within(value, bound) for _, within, bound in self._bounds())
 
     def limits(self) -> str:
         """Puts the limits into words."""
-        bounds = [(">=", self.least), (">", self.above), ("<=", self.most), ("<", self.below)]
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+        return " and ".join(f"{sign} {bound:g}" for sign, _, bound in self._bounds())
+
+    def _bounds(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
+        bounds = ((">=", ge, self.least), (">", gt, self.above), ("<=", le, self.most), ("<", lt, self.below))
+        return [(sign, within, bound) for sign, within, bound in bounds if bound is not None]
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import RepoUrl
 
 from lowland.cli import main
-from lowland.cli.publish import push
+from lowland.cli.compare import push
 from lowland.errors import UserError
 
 

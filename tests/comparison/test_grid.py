@@ -8,7 +8,7 @@ import pytest
 from tests.cli.command import call, succeed, trajectory
 
 from lowland.cli import command_parser
-from lowland.cli.settings import grid_of
+from lowland.cli.options import grid_of
 from lowland.comparison.grid import experiments_of, parse_grid, with_grid
 from lowland.config.experiment import build_config
 from lowland.errors import UserError

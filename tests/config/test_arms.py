@@ -48,18 +48,6 @@ def test_tables_and_words_read_alike() -> None:
     assert read_arms([{"more_arms": {name: changes}}])["late"] == read_arms([{"arms": nested}])["late"]
 
 
-def test_an_arm_may_begin_with_another() -> None:
-    """`like`, or a bare word, lays an arm's changes over those of another arm."""
-    arms = read_arms(
-        [
-            {"arms": {"late": {"sam.start": 0.2, "sam.rho": 0.1}, "wide": {"like": "late", "sam.rho": 0.3}}},
-            {"more_arms": dict([parse_arm("plain: baseline train.dropout=0.2")])},
-        ]
-    )
-    assert arms["wide"] == {"sam.start": 0.2, "sam.rho": 0.3}
-    assert arms["plain"] == {"sam.rho": 0.0, "train.dropout": 0.2}
-
-
 def test_later_layers_choose_and_add() -> None:
     """A list chooses among all arms that layers define, in its order; one's own come after it."""
     layers = [
@@ -96,7 +84,6 @@ def test_without_sam_its_other_settings_do_not_count() -> None:
         ({"arms": {"a b": {}}}, "Invalid arm 'a b'"),
         ({"arms": {"../a": {}}}, "Invalid arm '../a'"),
         ({"arms": {"a": 3}}, "Write a table for each"),
-        ({"arms": {"a": {"like": "a"}}}, "like itself"),
         ({"arms": {"a": {"train.steps": 3}}}, "The arm 'a' changes train.steps, which all arms"),
         ({"arms": {"a": {"data": {"fraction": 0.5}}}}, "The arm 'a' changes data.fraction"),
         ({"arms": {"a": {"seeds": [1]}}}, "The arm 'a' changes seeds"),

@@ -178,7 +178,7 @@ def test_plan_prints_and_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "40 steps of 32 examples",
         "adafactor at 0.005",
         "(the default of this model)",
-        "rho 0.15 (the paper's; small models often need less",
+        "rho 0.15, ascent 0.25, m 1; this rho is the paper's",
         "M weights",
         "tokens an example",
         "free",

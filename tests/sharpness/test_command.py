@@ -161,7 +161,7 @@ def test_figures_by_other_settings_are_not_mixed(measured: Path, tmp_path: Path)
         (["missing"], "no directory of an experiment"),
         ([], "DIR"),
         (["a", "b"], "b"),
-        (["missing", "--radii", "0.1,x"], "must be a number"),
+        (["missing", "--random-seed", "x"], "must be a whole number"),
     ],
 )
 def test_mistakes_are_one_sentence(words: list[str], sentence: str) -> None:

@@ -18,6 +18,7 @@ from lowland.errors import UserError, unknown_name
 from lowland.version import __version__
 
 COMMANDS = ("compare", "train", "eval", "predict", "report", "sharpness", "tasks", "doctor")
+RESUMED = ("compare", "train", "sharpness")
 
 DESCRIPTION = """\
 Sharpness-Aware Minimization (SAM) for language models: fine-tunes a model
@@ -38,22 +39,27 @@ EPILOG = """\
 
 def root_parser() -> Parser:
     """Builds the parser of what stands before a command, which tells about all commands."""
-    listed = "\n".join(f"  {name:<10}{command_module(name).HELP}" for name in COMMANDS)
-    usage = "lowland COMMAND ... [--option ...]"
-    parser = Parser(prog="lowland", usage=usage, description=DESCRIPTION + listed, epilog=EPILOG)
+    heads = [str(command_module(name).__doc__).partition(".\n")[0] for name in COMMANDS]
+    listed = [f"  {name:<10}{head[0].lower()}{head[1:]}" for name, head in zip(COMMANDS, heads, strict=True)]
+    text, usage = DESCRIPTION + "\n".join(listed), "lowland COMMAND ... [--option ...]"
+    parser = Parser(prog="lowland", usage=usage, description=text, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"lowland {__version__}")
     return parser
 
 
 def command_parser(name: str) -> Parser:
-    """Builds the parser of one command's arguments; an option that is not given leaves no trace."""
+    """Builds the parser of one command's arguments; an option that is not given leaves no trace.
+
+    The docstring of its module holds a line about it, how it is used, what it does, and examples.
+    """
     module = command_module(name)
+    _, usage, *does, examples = str(module.__doc__).split("\n\n")
     parser = Parser(
         prog=f"lowland {name}",
         common=getattr(module, "COMMON", ()),
-        usage=f"lowland {name} {module.USAGE}",
-        description=module.DESCRIPTION,
-        epilog=module.EPILOG,
+        usage=usage.removeprefix("usage: "),
+        description="\n\n".join(does),
+        epilog=examples,
         argument_default=argparse.SUPPRESS,
     )
     module.add_arguments(parser)
@@ -73,7 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    interrupted = "interrupted."
     try:
         for stream in (sys.stdout, sys.stderr):  # of what a terminal has no characters for, escapes are shown
             if isinstance(stream, io.TextIOWrapper):
@@ -92,9 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Nothing is asked of the network unless the user asks for the hub, or to upload there.
         if not getattr(arguments, "data.hub", False) and "push_to_hub" not in arguments:
             os.environ["HF_HUB_OFFLINE"] = "1"
-        module = command_module(name)
-        interrupted = getattr(module, "INTERRUPTED", interrupted)
-        code = int(module.run(arguments))
+        code = int(command_module(name).run(arguments))
         sys.stdout.flush()  # what cannot be written is said here
         return code
     except UserError as error:
@@ -106,7 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'lowland: {error}. The command line needs: pip install "lowland[lab]"', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nlowland: {interrupted}", file=sys.stderr)
+        again = "The same command resumes where it stopped." if words and words[0] in RESUMED else ""
+        print(f"\nlowland: interrupted. {again}".rstrip(), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         _drop_output()

@@ -1,18 +1,33 @@
-"""`lowland compare`: fine-tune with and without SAM, and say which is better and how sure that is."""
+r"""Fine-tune with and without SAM, several seeds each, and compare.
+
+usage: lowland compare [TASK ...] [--option ...]
+
+Fine-tunes a model with every arm and every seed, and reports whether an arm is
+better than the first one, with a confidence interval. An arm is a name and the
+settings that it changes. The report is in DIR/report, the model to use in
+DIR/model. Finished runs are reused: the same command resumes.
+
+Examples:
+  lowland compare --preset demo --grid sam.rho=0.02,0.05,0.1
+  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
+  lowland compare --train reviews.csv --split 0.2 \
+    --input "review: {text}" --target "{label}" --metric macro_f1
+"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowland.cli import options, settings
+from lowland.cli import options
 from lowland.cli.console import console, quiet_libraries, say
 from lowland.cli.options import add
 from lowland.cli.parser import Pairs, at_least_one, launcher_and_options, number, own_arm, texts
-from lowland.cli.publish import push
+from lowland.cli.plan import show_plan
 from lowland.cli.trouble import disk_error
 from lowland.config.arms import KNOWN
 from lowland.config.experiment import MOST_SEEDS, SEEDS
@@ -22,23 +37,7 @@ from lowland.report.formats import plain
 
 if TYPE_CHECKING:  # torch is loaded when a run begins, not for --help
     from lowland.comparison.experiment import Experiment
-    from lowland.planning.plan import Plan
 
-HELP = "fine-tune with and without SAM, several seeds each, and compare"
-USAGE = "[TASK ...] [--option ...]"
-DESCRIPTION = """\
-Fine-tunes a model with every arm and every seed, and reports whether an arm is
-better than the first one, with a confidence interval. An arm is a name and the
-settings that it changes. The report is in DIR/report, the model to use in
-DIR/model. Finished runs are reused: the same command resumes."""
-EPILOG = """\
-examples:
-  lowland compare --preset demo --grid sam.rho=0.02,0.05,0.1
-  lowland compare glue/sst2 --data-dir ~/glue --fraction 0.02 --seeds 5
-  lowland compare --train reviews.csv --split 0.2 \\
-    --input "review: {text}" --target "{label}" --metric macro_f1
-"""
-INTERRUPTED = "interrupted. The same command resumes where it stopped."
 COMMON = (
     *("data.tasks", "data.custom.train", "data.custom.evaluation", "data.custom.split"),
     *("data.custom.input", "data.custom.target", "data.custom.metrics", "data.data_dir", "data.hub"),
@@ -53,23 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arms = parser.add_argument_group("arms", "Each arm is compared with the first one, seed by seed.")
     names = f"what is compared: {', '.join(KNOWN)}, or arms of the file of settings"
     add(arms, "--arms", "NAMES", f"{names}, with commas between (default: baseline,sam)", texts)
-    own = (
-        'one more, such as "late: sam.rho=0.1 sam.start=0.2"; may begin with an arm\'s name; may be repeated'
-    )
+    own = 'one more, such as "late: sam.rho=0.1 sam.start=0.2"; may be repeated'
     add(arms, "--arm", "ARM", own, own_arm, dest="more_arms", action=Pairs)
-    grid = (
-        "an arm for each value, such as sam.rho=0.02,0.05; instead of the arms after the first; of what all "
-    )
+    grid = "an arm for each value, such as sam.rho=0.02,0.05; replaces the arms after the first; of what all "
     grid += "arms share (data, steps), an experiment for each value; repeated, all combinations"
     add(arms, "--grid", "NAME=VALUES", grid, action="append")
     runs = parser.add_argument_group("runs")
     options.add_seeds(runs)
     detect = "as many seeds as detect this difference of the score with 80%% power (default: --seeds counts)"
     add(runs, "--detect", "POINTS", detect, number)
-    tune = (
-        "choose learning rate, rho and start of every arm first; by six tries each on held-out rows, with N "
-    )
-    add(runs, "--tune", "N", f"{tune}seeds of their own (default: off)", at_least_one, nargs="?", const=1)
+    tune = "choose learning rate, rho and start of every arm first; six tries each on held-out rows, N seeds"
+    add(runs, "--tune", "N", f"{tune} of their own (default: off)", at_least_one, nargs="?", const=1)
     until = "add seeds until the score is decided for every arm, by intervals that allow for repeated looks; "
     until += f"begins with {SEEDS} seeds, or with --seeds (default: off)"
     runs.add_argument("--until-decided", action="store_true", help=until)
@@ -77,9 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(runs, "--max-seeds", "N", most, at_least_one)
     jobs = "runs at the same time; each in a process with a share of the cores, or one GPU (default: 1)"
     add(runs, "--jobs", "N", jobs, at_least_one)
-    launcher = "where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
-    launcher += "options, such as slurm,timeout_min=600; submitit-local, to try that here"
-    add(runs, "--launcher", "NAME", f"{launcher} (default: processes)", launcher_and_options)
+    where = "where processes run: processes, for this machine; slurm, for a cluster by submitit, with its "
+    where += "options, such as slurm,timeout_min=600; submitit-local, to try that here (default: processes)"
+    add(runs, "--launcher", "NAME", where, launcher_and_options)
     # How such a process is called: it runs what it is told, and leaves the rest to who called it.
     runs.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options.add_result_options(parser)
@@ -93,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--detect chooses the seeds; leave --seeds and --until-decided out.")
     if "until_decided" in arguments and "seeds" not in arguments:
         arguments.seeds = list(range(min(SEEDS, getattr(arguments, "max_seeds", MOST_SEEDS))))
-    experiments = settings.experiments(arguments)
+    experiments = options.experiments(arguments)
     if len(experiments) == 1:
         return run_one(arguments, next(iter(experiments.values())), "compare")
     return _run_all(arguments, experiments)
@@ -118,14 +111,7 @@ def run_one(
         plan_only(experiment, jobs, store)
         return 0
 
-    def on_plan(plan: Plan) -> None:
-        from lowland.cli.plan import show_plan
-        from lowland.planning.plan import refuse_oversized
-
-        show_plan(plan, jobs, store)
-        if "anyway" not in arguments:
-            refuse_oversized(plan, path, jobs)
-
+    show = partial(show_plan, jobs=jobs, store=store)
     launcher, launcher_options = getattr(arguments, "launcher", ("processes", {}))
     way = Way(
         command=arguments.command,
@@ -138,7 +124,7 @@ def run_one(
         alone="alone" in arguments,
         most_seeds=getattr(arguments, "max_seeds", MOST_SEEDS) if "until_decided" in arguments else 0,
         tune_seeds=getattr(arguments, "tune", 0),
-        on_plan=None if "alone" in arguments else on_plan,
+        on_plan=None if "alone" in arguments else show,
     )
     try:
         result = run_comparison(experiment, path, way)
@@ -157,7 +143,6 @@ def run_one(
 
 def plan_only(experiment: Experiment, jobs: int, store: Path) -> None:
     """Prints what an experiment would do."""
-    from lowland.cli.plan import show_plan
     from lowland.comparison.outcomes import Measured
     from lowland.planning.plan import make_plan
     from lowland.runs.prepared import prepare
@@ -190,8 +175,24 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
     if len(failed) < len(experiments):
         reports = [read_report(directory) for directory in find_experiments(out)]
         write_several(reports, out / "report").print(console)
-    for name, sentence in failed.items():
-        say(f"Failed: {name}: {sentence}", style="red")
     if failed:
         say(f"{len(failed)} of {len(experiments)} failed; the same command tries again.")
     return 1 if failed else 0
+
+
+def push(model: Path, name: str) -> str:
+    """Uploads a model's directory to a repository such as `me/reviews`, private if new; gives its address."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        made = HfApi().create_repo(name, private=True, exist_ok=True)
+        about = "Add the model of a comparison"
+        HfApi().upload_folder(repo_id=made.repo_id, folder_path=model, commit_message=about)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"--push-to-hub {name}: {reason}. The model lies in {model}; give the command again, or type: "
+            f"hf upload {shlex.join([name, str(model)])}"
+        ) from None
+    return str(made)

@@ -1,4 +1,14 @@
-"""`lowland doctor`: what is installed, and what this machine can do."""
+"""Check this machine and the installation.
+
+usage: lowland doctor [--data-dir DIR]
+
+Checks the installed packages, and the cores, precision, memory and disk of this
+machine; with --data-dir, too, which official data sets are there. Each line is
+ok, a note, or a problem; a problem makes the exit code 1.
+
+Examples:
+  lowland doctor --data-dir ~/glue
+"""
 
 from __future__ import annotations
 
@@ -10,29 +20,16 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TypeAlias
 
-import psutil
 from packaging.requirements import Requirement
 from rich.text import Text
 
-from lowland.cli import options
 from lowland.cli.console import console, make_table, say
+from lowland.cli.options import add_settings
 from lowland.config.data import DataSettings
 from lowland.errors import UserError
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes
 from lowland.tasks import Source, get_task, task_names
-
-HELP = "check this machine and the installation"
-USAGE = "[--option ...]"
-DESCRIPTION = """\
-Checks the installed packages, the cores, precision, memory and disk of this
-machine, and (--data-dir) which official data sets are there. Each line is ok, a
-note, or a problem; a problem makes the exit code 1. Whether a model loads and
-fits tells `lowland compare TASK --model DIR --plan`."""
-EPILOG = """\
-examples:
-  lowland doctor --data-dir ~/glue
-"""
 
 EXTRAS = {
     "lab": "the command line",
@@ -41,16 +38,12 @@ EXTRAS = {
     "peft": "LoRA and other adapters",
 }
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
-LEAST_MEMORY, LEAST_DISK = 2e9, 1e9
-"""Bytes that a small experiment needs."""
-
-Findings: TypeAlias = Iterator[tuple[str, str, str]]
-"""Level, topic and text of each line."""
+Findings: TypeAlias = Iterator[tuple[str, str, str]]  # level, topic and text of each line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    options.add_settings(parser, DataSettings, "data", only=("data_dir",))
+    add_settings(parser, DataSettings, "data", only=("data_dir",))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     levels = show("Installed", packages())
     if "problem" not in levels:  # what follows imports these packages
         levels += show("This machine", machine())
-    folder = getattr(arguments, "data.data_dir", None)
-    if folder is not None:
+    if folder := getattr(arguments, "data.data_dir", None):
         levels += show(f"Official files in {folder}", data_sets(Path(folder).expanduser()))
     problems, notes = levels.count("problem"), levels.count("note")
     say(f"{count(problems, 'problem') if problems else 'No problem'}, {count(notes, 'note')}.", style="bold")
@@ -81,25 +73,21 @@ def show(title: str, findings: Findings) -> list[str]:
 def packages() -> Findings:
     """Compares the installed packages with what lowland supports."""
     yield "ok", "lowland", f"{version('lowland')} with Python {platform.python_version()}"
-    left = [Requirement(line) for line in requires("lowland") or []]
-    for extra, purpose in EXTRAS.items():
-        needed = [one for one in left if one.marker is None or one.marker.evaluate({"extra": extra})]
-        left = [one for one in left if one not in needed]
-        unfit = [text for one in needed if (text := _unfit(one)) is not None]
-        if unfit:
-            text = f"no {purpose}: {', '.join(unfit)}; run pip install 'lowland[{extra}]'"
-            yield "problem" if extra == "lab" else "note", extra, text
+    for need in map(Requirement, requires("lowland") or []):
+        marker = need.marker
+        extras = (extra for extra in EXTRAS if marker is None or marker.evaluate({"extra": extra}))
+        if (extra := next(extras, None)) is None:
+            continue
+        level, remedy = "problem" if extra == "lab" else "note", f"run pip install 'lowland[{extra}]'"
+        try:
+            found = version(need.name)
+        except PackageNotFoundError:
+            yield level, extra, f"no {EXTRAS[extra]}: {need.name} is not installed; {remedy}"
+            continue
+        if need.specifier.contains(found, prereleases=True):
+            yield "ok", extra, f"{need.name} {found}"
         else:
-            yield "ok", extra, ", ".join([purpose, *(f"{one.name} {version(one.name)}" for one in needed)])
-
-
-def _unfit(need: Requirement) -> str | None:
-    """Says what is wrong with an installed package; `None` if nothing is."""
-    try:
-        found = version(need.name)
-    except PackageNotFoundError:
-        return f"{need.name} is not installed"
-    return None if need.specifier.contains(found, prereleases=True) else f"{need} is needed, not {found}"
+            yield level, extra, f"{need} is needed, not {found}; {remedy}"
 
 
 def machine() -> Findings:
@@ -108,33 +96,26 @@ def machine() -> Findings:
 
     from lowland.comparison.jobs import cores
     from lowland.planning.plan import available_memory
-    from lowland.runs.environment import describe_environment
     from lowland.train.machine import cpu_has_bf16
 
-    processor = describe_environment()["processor"] or platform.machine()
-    yield "ok", "processor", f"{processor}, {count(cores(), 'core')} to use"
     yield threads(torch.get_num_threads(), cores())
     for index in range(torch.cuda.device_count()):
-        found = torch.cuda.get_device_properties(index)
-        bf16 = "bf16" if found.major >= 8 else "no bf16"
-        yield "ok", "accelerator", f"{found.name}, {gigabytes(found.total_memory)}, {bf16}"
+        gpu = torch.cuda.get_device_properties(index)
+        bf16 = "bf16" if gpu.major >= 8 else "no bf16"
+        yield "ok", "accelerator", f"{gpu.name}, {gigabytes(gpu.total_memory)}, {bf16}"
     if not torch.cuda.device_count():
         bf16 = "bf16 in hardware" if cpu_has_bf16() else "no bf16 in hardware: --precision auto is fp32"
         yield "ok", "accelerator", f"none: the processor computes, {bf16}"
-    disk = shutil.disk_usage(Path.cwd())
-    for topic, free, total, least in (
-        ("memory", available_memory(torch.device("cpu")), psutil.virtual_memory().total, LEAST_MEMORY),
-        ("disk", disk.free, disk.total, LEAST_DISK),
-    ):
-        yield "note" if free < least else "ok", topic, f"{gigabytes(free)} of {gigabytes(total)} free"
+    yield "ok", "memory", f"{gigabytes(available_memory(torch.device('cpu')))} free"
+    yield "ok", "disk", f"{gigabytes(shutil.disk_usage(Path.cwd()).free)} free"
 
 
 def threads(used: int, usable: int) -> tuple[str, str, str]:
     """Compares torch's threads with the cores that this process may use."""
     if usable // 2 <= used <= usable:
-        return "ok", "threads", f"{used} on {count(usable, 'core')}"
+        return "ok", "processor", f"{count(used, 'thread')} on {count(usable, 'core')}"
     remedy = f"which slows every step: set OMP_NUM_THREADS={usable}"
-    return "note", "threads", f"{used} on {count(usable, 'core')}, {remedy}"
+    return "note", "processor", f"{count(used, 'thread')} on {count(usable, 'core')}, {remedy}"
 
 
 def data_sets(directory: Path) -> Findings:
@@ -157,7 +138,8 @@ def data_sets(directory: Path) -> Findings:
                 missing.append(task.name)
             continue
         evaluation = sum(map(len, data.evaluation.values()))
-        yield "ok", task.name, f"{len(data.train):,} training and {evaluation:,} evaluation examples"
+        trained = f"{len(data.train):,} training and " if data.train else ""
+        yield "ok", task.name, f"{trained}{evaluation:,} evaluation examples"
         for warning in data.warnings:
             yield "note", "", warning.removeprefix(f"{task.name}: ")
     if missing:

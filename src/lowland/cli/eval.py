@@ -1,4 +1,14 @@
-"""`lowland eval`: score a checkpoint."""
+"""Score a checkpoint on tasks or on your own rows.
+
+usage: lowland eval [TASK ...] --model DIR [--option ...]
+
+Scores a checkpoint on the evaluation sets of tasks, or on rows of your own.
+
+Examples:
+  lowland eval facts --model runs/my-run/model
+  lowland eval glue/sst2 --data-dir ~/glue --model ~/t5-v1_1-base --limit 100
+  lowland eval --test test.csv --target "{label}" --model runs/my-run/model
+"""
 
 from __future__ import annotations
 
@@ -13,10 +23,9 @@ from rich.text import Text
 
 from lowland.cli import options
 from lowland.cli.console import console, errors, make_table, note, quiet_libraries
-from lowland.cli.generation import add_generation, check_model, generation_of, load_for_generation
-from lowland.cli.options import add
+from lowland.cli.options import add, given
 from lowland.cli.parser import at_least_one
-from lowland.cli.settings import given
+from lowland.cli.predict import add_generation, check_model, load_for_generation
 from lowland.config.data import CustomData
 from lowland.config.layers import build_section
 from lowland.errors import UserError
@@ -28,16 +37,6 @@ if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult
     from lowland.runs.predict import Usage
 
-HELP = "score a checkpoint on tasks or on your own rows"
-USAGE = "[TASK ...] --model DIR [--option ...]"
-DESCRIPTION = """\
-Scores a checkpoint on the evaluation sets of tasks, or on rows of your own."""
-EPILOG = """\
-examples:
-  lowland eval facts --model runs/my-run/model
-  lowland eval glue/sst2 --data-dir ~/glue --model ~/t5-v1_1-base --limit 100
-  lowland eval --test test.csv --target "{label}" --model runs/my-run/model
-"""
 COMMON = (
     *("data.tasks", "data.custom.evaluation", "data.custom.input", "data.custom.target"),
     *("data.custom.metrics", "data.data_dir", "data.hub", "limit", "model", "generation.batch_size"),
@@ -47,9 +46,7 @@ COMMON = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    options.add_tasks(parser)
-    options.add_own_data(parser, train=False)
-    options.add_sources(parser)
+    options.add_data(parser, train=False)
     limited = "score the first N examples of each set (default: all)"
     add(parser.add_argument_group("how much"), "--limit", "N", limited, at_least_one)
     model = parser.add_argument_group("model")
@@ -66,7 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     from lowland.runs.examples import load_examples
     from lowland.runs.predict import Usage, read_usage
 
-    generation = generation_of(arguments)
     usage = read_usage(check_model(arguments)) or Usage(tasks=())
     folder, hub = getattr(arguments, "data.data_dir", None), getattr(arguments, "data.hub", False)
     source = Source(data_dir=Path(folder).expanduser() if folder else None, hub=hub, train=False)
@@ -74,26 +70,20 @@ def run(arguments: argparse.Namespace) -> int:
     if not data.evaluation:
         raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
     quiet_libraries()
-    family, bf16 = load_for_generation(arguments, usage, generation.precision)
+    family, how = load_for_generation(arguments, usage)
+    for name in ("input_length", "target_length"):
+        how[name] = how[name] or getattr(usage, name)
     # What a model was trained to write is more than what these rows happen to hold.
     known = usage.labels if len(usage.tasks) == 1 else ()
     found = {name: set(data.scorers[name].labels(chosen)) for name, chosen in data.evaluation.items()}
     with errors.status(Text(f"{sum(map(len, data.evaluation.values())):,} examples")):
-        results = evaluate_sets(
-            family,
-            data.scorers,
-            data.evaluation,
-            input_length=generation.input_length or usage.input_length,
-            target_length=generation.target_length or usage.target_length,
-            batch_size=generation.batch_size,
-            bf16=bf16,
-            labels={name: known for name, labels in found.items() if labels <= set(known)},
-        )
+        labels = {name: known for name, of_set in found.items() if of_set <= set(known)}
+        results = evaluate_sets(family, data.scorers, data.evaluation, labels=labels, **how)
     warnings = [*data.warnings]
     for name, chosen in data.evaluation.items():
         warnings += results[name].warnings
-        if found[name] and (labels := family.labels or known):
-            warnings += checks.unseen(name, labels, chosen, "are none of the labels of this model")
+        if found[name] and (writes := family.labels or known):
+            warnings += checks.unseen(name, writes, chosen, "are none of the labels of this model")
         if "predictions" in arguments:
             path = Path(arguments.predictions).expanduser() / f"{name}.jsonl"
             try:
@@ -148,10 +138,6 @@ def show(model: str, results: Mapping[str, EvaluationResult], *, as_json: bool) 
             table.add_row(*map(Text, (name, str(result.examples), metric, f"{value:.2f}")))
     if len(results) > 1:
         table.add_section()
-        table.add_row(
-            *map(
-                Text,
-                ("average of the sets", "", "", f"{average:.2f}" if math.isfinite(average) else "undefined"),
-            )
-        )
+        shown = f"{average:.2f}" if math.isfinite(average) else "undefined"
+        table.add_row(*map(Text, ("average of the sets", "", "", shown)))
     console.print(table)

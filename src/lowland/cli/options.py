@@ -1,4 +1,8 @@
-"""Options of several commands, most of them made from settings: name, default and help stand there."""
+"""Options that are made from settings, and settings from the options that were given.
+
+An option that is not given leaves no trace, so that what lies below it (a
+file, a preset, the model's defaults) keeps its say.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,28 @@ import argparse
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from lowland.cli.parser import Pairs, Reader, number, numbers, pair, seed_list, setting_and_value, texts
+from lowland.cli.parser import Pairs, Reader, each_value, number, pair, seed_list, setting_and_value, texts
+from lowland.config.arms import nest
 from lowland.config.data import CustomData, DataSettings
-from lowland.config.experiment import MODEL_DEFAULTS, SEEDS, RunConfig
+from lowland.config.experiment import MODEL_DEFAULTS, SEEDS, ExperimentConfig, RunConfig
+from lowland.config.layers import read_layer
 from lowland.config.outcomes import OutcomeSettings
+from lowland.errors import UserError
 from lowland.families.settings import FamilySettings
 from lowland.sam.config import SAMConfig
 from lowland.settings import described, kinds_of
 from lowland.train.settings import TrainSettings
 
+if TYPE_CHECKING:
+    from lowland.comparison.experiment import Experiment
+
+SOURCES = ("data_dir", "hub")
 TRACKERS = ("tensorboard", "wandb", "trackio")
+TOP = (*(item.name for item in fields(ExperimentConfig)), "more_arms")
 
 
 def add_settings(
@@ -26,21 +40,17 @@ def add_settings(
     section: str = "",
     *,
     only: Collection[str] = (),
-    others: Mapping[str, Any] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> None:
     """Adds an option for every described field of a settings class, or for some of them.
 
-    Help shows the default, one of `others` in brackets, and `more` about it.
+    Help shows the default, and `more` about it.
     """
     kinds, defaults = kinds_of(kind), {item.name: item.default for item in fields(kind)}
     for name, said in described(kind).items():
         if only and name not in only:
             continue
-        default = said.unset or _shown(defaults[name])
-        if others and name in others:
-            default += f" [{_shown(others[name])}]"
-        default += (more or {}).get(name, "")
+        default = (said.unset or _shown(defaults[name])) + (more or {}).get(name, "")
         how = _reading(kinds[name])
         text = f"{said.help}{how.pop('keys', '')}" + (f" (default: {default})" if default else "")
         if said.metavar and "metavar" in how:
@@ -63,7 +73,7 @@ def _reading(kinds: tuple[Any, ...]) -> dict[str, Any]:
         if origin is Mapping:
             return {"action": Pairs, "type": pair, "metavar": "NAME=FILE"}
         if origin in (tuple, Sequence):
-            return {"action": "extend", "type": texts if str in inner else numbers, "metavar": "NAMES"}
+            return {"action": "extend", "type": texts if str in inner else each_value, "metavar": "NAMES"}
         if is_dataclass(kind) and isinstance(kind, type):
             keys = ", ".join(f"{name} ({said.help})" for name, said in described(kind).items())
             read = {"action": Pairs, "nargs": "*", "type": setting_and_value, "metavar": "KEY=VALUE"}
@@ -83,37 +93,27 @@ def _shown(default: Any) -> str:
     return f"{default:g}" if isinstance(default, (int, float)) else repr(default)[1:-1]
 
 
-def add_tasks(parser: argparse.ArgumentParser) -> None:
-    """Adds the names of tasks."""
+def add_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None:
+    """Adds tasks, and a user's own files with how their rows become texts; without training, for scoring."""
     text = "tasks and mixtures, by name; see `lowland tasks`"
     parser.add_argument_group("tasks").add_argument("data.tasks", nargs="*", metavar="TASK", help=text)
-
-
-def add_own_data(parser: argparse.ArgumentParser, *, train: bool = True) -> None:
-    """Adds a user's own files and how their rows become texts."""
     text = "Files in JSONL, JSON, CSV, TSV or Parquet, by their suffix; .gz is unpacked."
     only = [name for name in described(CustomData) if train or name not in ("train", "split")]
     add_settings(parser.add_argument_group("your own data", text), CustomData, "data.custom", only=only)
-
-
-def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Adds where the rows of registered tasks come from."""
-    add_settings(parser.add_argument_group("data"), DataSettings, "data", only=("data_dir", "hub"))
+    add_settings(parser.add_argument_group("data"), DataSettings, "data", only=() if train else SOURCES)
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Adds the data, the model, and how it is trained."""
-    add_tasks(parser)
-    add_own_data(parser)
-    add_settings(parser.add_argument_group("data"), DataSettings, "data")
+    add_data(parser)
     model = parser.add_argument_group("model")
     add_settings(model, RunConfig)
     add_settings(model, FamilySettings, "family")
     text = "The same for all arms. In brackets: the default for the embedded model."
     train = parser.add_argument_group("training", text)
-    embedded = MODEL_DEFAULTS["embedded"]["train"]
-    own = {"steps": "; own data 10 epochs"}
-    add_settings(train, TrainSettings, "train", others=embedded, more=own)
+    more = {name: f" [{_shown(value)}]" for name, value in MODEL_DEFAULTS["embedded"]["train"].items()}
+    more["steps"] += "; own data 10 epochs"
+    add_settings(train, TrainSettings, "train", more=more)
     add(train, "--epochs", "X", "passes over the training examples, in place of --steps", number)
     add_settings(parser.add_argument_group("SAM"), SAMConfig, "sam")
 
@@ -139,15 +139,92 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     preset = "named settings of the package, such as demo; see `lowland tasks --recipes`"
     add(group, "--preset", "NAME", f"{preset}; options given here override it")
     add(group, "--config", "FILE", "settings in TOML, such as the experiment.toml of an experiment")
-    plan = "only print what would be done; examples, tokens, memory, time, disk, devices"
+    plan = "only print what would be done; examples, memory, time and disk"
     group.add_argument("--plan", action="store_true", help=plan)
-    anyway = "start even if the plan needs more memory or disk than is free (default: off)"
-    group.add_argument("--anyway", action="store_true", help=anyway)
     out = "directory of the results (default: one under runs/ named after the settings)"
     add(group, "--out", "DIR", out)
-    runs = "folder where runs lie, each once; runs that are there are used (default: the folder called runs "
-    add(group, "--runs", "DIR", f"{runs}that the results are in, or one beside them)")
-    hub = "upload the model to this repository of the Hugging Face hub, such as me/reviews; private if new "
-    add(group, "--push-to-hub", "NAME", f"{hub}(default: nothing is uploaded)")
+    runs = "folder where runs lie, each once; those that are there are used (default: runs/ at the results)"
+    add(group, "--runs", "DIR", runs)
+    hub = "upload the model to this repository of the Hugging Face hub, such as me/reviews; private if new"
+    add(group, "--push-to-hub", "NAME", hub)
     tracker = f"also log the curves of every run with {', '.join(TRACKERS)}, which must be installed"
-    add(group, "--tracker", "NAME", f"{tracker} (default: none)", choices=TRACKERS)
+    add(group, "--tracker", "NAME", tracker, choices=TRACKERS)
+
+
+def given(arguments: argparse.Namespace, *sections: str) -> dict[str, Any]:
+    """Collects the options of some sections that were given, nested."""
+    return nest(
+        {
+            name: value
+            for name, value in vars(arguments).items()
+            if name.partition(".")[0] in sections and not (name == "data.tasks" and not value)
+        }
+    )
+
+
+def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str, Experiment]:
+    """Checks settings and data of all experiments of a command: name -> experiment.
+
+    There is one, without a name, unless a grid makes several.
+    """
+    from lowland.comparison.experiment import build_experiment
+    from lowland.comparison.grid import experiments_of, with_grid
+    from lowland.runs.examples import load_data
+
+    axes = grid_of(arguments) if grid else {}
+    for setting in axes:
+        if getattr(arguments, setting, None) not in ([], None):
+            raise UserError(f"{setting} is in the grid and given as an option too. Leave one of them out.")
+    found = {}
+    read = cache(load_data)  # values of a grid share their data
+    for own in experiments_of(axes):
+        chosen = argparse.Namespace(**{**vars(arguments), **own.shared})
+        try:
+            found[own.name] = build_experiment(
+                layers(chosen),
+                epochs=getattr(chosen, "epochs", None),
+                arms=lambda config, points=own.arms: with_grid(config, points),  # type: ignore[misc]
+                read=read,
+            )
+        except UserError as error:
+            raise UserError(f"{own.name}: {error}" if own.name else str(error)) from None
+    return found
+
+
+def grid_of(arguments: argparse.Namespace) -> Mapping[str, Sequence[Any]]:
+    """Reads the grid of the command line, or else of the file of settings, or of the preset."""
+    from lowland.comparison.grid import add_axis, parse_grid
+    from lowland.paper.recipes import read_recipe
+
+    if "grid" in arguments:
+        return parse_grid(arguments.grid)
+    listed: Any = read_layer(Path(arguments.config)).get("grid", {}) if "config" in arguments else {}
+    if not isinstance(listed, Mapping) or not all(isinstance(values, list) for values in listed.values()):
+        raise UserError(f"{arguments.config}: [grid] must hold a list of values for each setting.")
+    if not listed and "preset" in arguments:
+        listed = read_recipe(arguments.preset).grid
+    axes: dict[str, tuple[Any, ...]] = {}
+    for name, values in listed.items():
+        add_axis(axes, name, values)
+    return axes
+
+
+def layers(arguments: argparse.Namespace) -> list[Mapping[str, Any]]:
+    """Gives the layers of settings, from the least to the most particular."""
+    from lowland.paper.recipes import expand, read_preset
+
+    own = given(arguments, *TOP)
+    tasks, custom = (own.get("data", {}).get(name) for name in ("tasks", "custom"))
+    found: list[Mapping[str, Any]] = []
+    if "preset" in arguments:
+        found.append(read_preset(arguments.preset, tasks))
+    if "config" in arguments:
+        found.append(expand(read_layer(Path(arguments.config)), tasks))
+    names = {"train": "--train", "evaluation": "--test", "input": "--input", "target": "--target"}
+    for key, option in names.items() if custom is not None and not found else ():
+        if key not in custom and not (key == "evaluation" and "split" in custom):
+            raise UserError(
+                "Your own data needs --train, --test (or --split 0.2, for a part of the same file), --input "
+                f"and --target; {option} is missing."
+            )
+    return [*found, own]

@@ -36,7 +36,6 @@ WORDS = {
     "the following arguments are required: ": "Missing: ",
     "invalid int value: ": "must be a whole number, not ",
     "invalid number value: ": "must be a number, not ",
-    "invalid numbers value: ": "must be numbers with commas between, not ",
     "invalid at_least_one value: ": "must be at least 1, not ",
     "invalid seed_list value: ": "must be a number of seeds or a list such as 4,7, not ",
 }
@@ -135,17 +134,15 @@ class Pairs(argparse.Action):
 
 
 def pair(word: str) -> tuple[str, str]:
-    """Reads `NAME=VALUE`."""
+    """Reads `NAME=VALUE`, of options that may be followed by names of tasks, too."""
     name, equals, value = word.partition("=")
     if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{word!r} is no NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"{word!r} is no NAME=VALUE; names of tasks come first")
     return name, value
 
 
 def setting_and_value(word: str) -> tuple[str, Any]:
-    """Reads `r=16` among words that may be followed by names of tasks."""
-    if "=" not in word:
-        raise argparse.ArgumentTypeError(f"{word!r} is no KEY=VALUE; put names of tasks before it")
+    """Reads `r=16`."""
     name, value = pair(word)
     return name, parse_value(value)
 
@@ -167,9 +164,9 @@ def texts(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def numbers(text: str) -> list[int | float]:
-    """Reads numbers with commas between them."""
-    return [number(part) for part in texts(text)]
+def each_value(text: str) -> list[Any]:
+    """Reads numbers with commas between them; their settings refuse what is none."""
+    return list(map(parse_value, texts(text)))
 
 
 def seed_list(text: str) -> list[int]:
@@ -192,4 +189,4 @@ def launcher_and_options(text: str) -> tuple[str, dict[str, Any]]:
         raise argparse.ArgumentTypeError(f"must be processes, slurm or submitit-local, not {name!r}")
     if words and name == "processes":
         raise argparse.ArgumentTypeError("processes has no options")
-    return name, {key: parse_value(value) for key, value in map(pair, words)}
+    return name, dict(map(setting_and_value, words))

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from lowland.cli.console import print_facts, say
 from lowland.config.arms import describe
-from lowland.config.experiment import MODEL_DEFAULTS
+from lowland.config.experiment import build_config
 from lowland.errors import shorten
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes, span
 from lowland.sam.config import SAMConfig
 from lowland.settings import changes
 from lowland.tasks.custom import CustomTask
-from lowland.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from lowland.config.experiment import ExperimentConfig
@@ -45,10 +44,15 @@ def show_plan(plan: Plan, jobs: int, store: Path) -> None:
     steps = f"{train.steps:,} steps of {train.batch_size} examples"
     epochs = train.steps * train.batch_size / trained
     length = f"{plan.shape[0]} + {plan.shape[1]} tokens an example, padding included"
+    chosen = {
+        key: value for key, value in config.to_dict().items() if key in ("model", "data", "family", "lora")
+    }
+    by_model = build_config(chosen).train.learning_rate == train.learning_rate
+    rate = f"{train.learning_rate:g}{' (the default of this model)' if by_model else ''}"
     facts = [
         ("model", f"{config.model}: {plan.parameters / 1e6:,.1f}M weights"),
         ("runs", f"{runs} ({arms_and_seeds}), each {steps}"),
-        ("training", f"{train.optimizer} at {train.learning_rate:g}{_default(config, 'learning_rate')}"),
+        ("training", f"{train.optimizer} at {rate}"),
         *((f"arm {name}", _arm(config, name)) for name in config.arms),
         ("examples", f"{trained:,} for training, {length}; {epochs:,.{0 if epochs >= 10 else 2}f} epochs"),
         *_glance(data),
@@ -57,22 +61,21 @@ def show_plan(plan: Plan, jobs: int, store: Path) -> None:
         seen = power(len(config.seeds), spread_for(config, store, tested)).sentence
         facts.insert(2, ("seeds", seen))
     if len(parted.rates) > 1:
-        shown = sorted(parted.rates.items(), key=lambda item: -item[1])[:MOST_TASKS]
-        rest = f", {len(parted.rates) - MOST_TASKS} more" if len(parted.rates) > MOST_TASKS else ""
-        facts.append(("mixture", ", ".join(f"{name} {rate:.1%}" for name, rate in shown) + rest))
+        facts.append(("mixture", ", ".join(f"{name} {rate:.1%}" for name, rate in parted.rates.items())))
     split = config.data.custom is not None and config.data.custom.split is not None
     apart = " (split off; rows with the same input are all on one side)" if split else ""
-    chosen = f"; {held_out:,} training examples are held out to choose a checkpoint" if held_out else ""
+    kept = f"; {held_out:,} training examples are held out to choose a checkpoint" if held_out else ""
     times = count(math.ceil(train.steps / train.evaluate_every), "time")
     sets = f"{count(tested, 'example')} of {count(len(data.evaluation), 'set')}{apart}"
+    there = next(parent for parent in store.absolute().parents if parent.is_dir())
     few = " (the few that checkpointing keeps are not counted)" if train.gradient_checkpointing else ""
     together = f"; {jobs} runs at a time take as many times that" if jobs > 1 else ""
     facts += [
-        ("evaluation", f"{sets}, {times} a run{chosen}"),
+        ("evaluation", f"{sets}, {times} a run{kept}"),
         ("outcomes", _outcomes(plan)),
         ("memory", f"{sizes(plan.memory)}{few}; {gigabytes(plan.available)} free{together}"),
         ("time", _time(plan)),
-        ("disk", sizes(plan.disk)),
+        ("disk", f"{sizes(plan.disk)}; {gigabytes(disk_usage(there).free)} free"),
     ]
     print_facts("Plan", facts)
     if plan.advice:
@@ -103,34 +106,17 @@ def _glance(data: ExperimentData) -> Iterator[tuple[str, str]]:
     yield "an example", " -> ".join(repr(shorten(text, MOST_SHOWN)) for text in texts)
 
 
-def _default(config: ExperimentConfig, name: str) -> str:
-    """Says whose default a setting of training has."""
-    from lowland.families.recognise import family_of
-
-    defaults = (
-        ("this model", MODEL_DEFAULTS.get(config.model, {}).get("train", {})),
-        ("this kind of model", family_of(config.model, config.family.name, config.data.hub)[0].defaults),
-        ("the paper", vars(TrainSettings())),
-    )
-    owners = (owner for owner, values in defaults if values.get(name) == getattr(config.train, name))
-    return "".join(f" (the default of {owner})" for owner in islice(owners, 1))
-
-
 def _arm(config: ExperimentConfig, name: str) -> str:
     """Says what an arm is: SAM's rho, ascent and m with what is not by default, and what else it changes."""
-    sam, changed = config.of(name).sam, config.arms[name]
-    parts = ["no SAM"]
+    sam, parts = config.of(name).sam, []
     if sam.rho:
-        ascent = f"{sam.ascent:g}" if sam.ascent_examples is None else f"{sam.ascent_examples} examples"
-        shown = ("rho", "ascent", "ascent_examples", "m")
-        others = {key: value for key, value in changes(sam).items() if key not in shown}
-        more = f", {describe(others)}" if others else ""
-        paper = sam.rho == SAMConfig().rho and not sam.adaptive
-        why = " (the paper's; small models often need less, see --grid)" if paper else ""
-        parts = [f"rho {sam.rho:g}{why}, ascent {ascent}, m {sam.m}{more}"]
-    if rest := {key: value for key, value in changed.items() if not key.startswith("sam.")}:
-        parts.append(describe(rest))
-    return "; ".join([*parts, *(["the reference"] if name == config.reference else [])])
+        shown = {"rho": sam.rho, "ascent": sam.ascent, "m": sam.m, **changes(sam)}
+        parts.append(", ".join(f"{key} {value}" for key, value in shown.items()))
+        if sam.rho == SAMConfig().rho and not sam.adaptive:
+            parts.append("this rho is the paper's, and small models often need less, see --grid")
+    other = {key: value for key, value in config.arms[name].items() if not key.startswith("sam.")}
+    parts += [describe(other)] * bool(other) + ["the reference"] * (name == config.reference)
+    return "; ".join(parts if sam.rho else ["no SAM", *parts])
 
 
 def _outcomes(plan: Plan) -> str:
@@ -149,8 +135,7 @@ def _time(plan: Plan) -> str:
     config, where = plan.config, f"on this machine ({plan.device}, {plan.precision})"
     passes = {arm: sam_passes(config.of(arm)) for arm in config.arms}
     if (one := plan.step_seconds) is None:
-        shown = ", ".join(f"{arm} {number:.3g}" for arm, number in passes.items())
-        return f"shown after the first steps {where}; cost of a step, in baseline steps: {shown}"
+        return f"shown after the first steps {where}"
     steps = one * config.train.steps * sum(passes[arm] * number for arm, number in plan.runs.items())
     shown = ", ".join(f"{arm} {one * number:.2g} s" for arm, number in passes.items())
     return f"about {span(steps)} of steps {where}: {shown} a step; evaluation is not included"

@@ -1,32 +1,42 @@
-"""`lowland predict`: apply a model to new rows."""
+"""Apply a model to new rows of a file.
+
+usage: lowland predict --model DIR --input FILE [--option ...]
+
+Applies a model to every row of a file, and adds a field with its prediction.
+Inputs are formatted as in training; a model that lowland did not train needs
+--template or --task.
+
+Examples:
+  lowland predict --model runs/my-run/model --input new.csv --output done.csv
+  lowland predict --model DIR --input new.jsonl --template "review: {text}"
+"""
 
 from __future__ import annotations
 
 import argparse
 import io
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
 from lowland.cli.console import errors, note, quiet_libraries
-from lowland.cli.generation import add_generation, check_model, generation_of, load_for_generation
-from lowland.cli.options import add, add_settings
+from lowland.cli.options import add, add_settings, given
 from lowland.config.data import DataSettings
+from lowland.config.layers import build_section
 from lowland.errors import UserError
+from lowland.families.settings import FamilySettings
 from lowland.files import write_atomic
+from lowland.settings import check, described, setting
+from lowland.train.settings import Precision, TrainSettings
 
-HELP = "apply a model to new rows of a file"
-USAGE = "--model DIR --input FILE [--option ...]"
-DESCRIPTION = """\
-Applies a model to every row of a file, and adds a field with its prediction.
-Inputs are formatted as in training; a model that lowland did not train needs
---template or --task."""
-EPILOG = """\
-examples:
-  lowland predict --model runs/my-run/model --input new.csv --output done.csv
-  lowland predict --model DIR --input new.jsonl --template "review: {text}"
-"""
+if TYPE_CHECKING:
+    from lowland.families.base import Family
+    from lowland.runs.predict import Usage
+
+TRAINED = "as in the training, else the task's"
 COMMON = (
     *("input", "template", "task", "output", "field", "model", "data.hub"),
     *("generation.batch_size", "generation.precision"),
@@ -66,7 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError("--output and --input name the same file. Give another output.")
     if "template" in arguments and "task" in arguments:
         raise UserError("--template and --task both say how inputs are written. Give one of them.")
-    generation = generation_of(arguments)
     quiet_libraries()
     usage = read_usage(check_model(arguments))
     writer = InputWriter(
@@ -76,11 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     if any(field in row.row for row in rows):
         raise UserError(f"{source} has a field {field!r} already. Name the new one with --field NAME.")
 
-    family, bf16 = load_for_generation(arguments, usage, generation.precision)
-    input_length, target_length = writer.lengths()
-    length, most = family.lengths(
-        generation.input_length or input_length, generation.target_length or target_length
-    )
+    family, how = load_for_generation(arguments, usage)
+    inputs, targets = writer.lengths()
+    length, most = family.lengths(how.pop("input_length") or inputs, how.pop("target_length") or targets)
     cut: list[int] = []
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as display:
         bar = display.add_task("predicting", total=sum(len(row.inputs) for row in rows))
@@ -90,10 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
             lambda done: display.advance(bar, done),
             input_length=length,
             target_length=most,
-            batch_size=generation.batch_size,
-            bf16=bf16,
             on_cut=cut.append,
             labels=usage.labels if usage is not None else (),
+            **how,
         )
     if cut:
         note(f"Warning: {sum(cut)} inputs are longer than {length} tokens and were cut.")
@@ -113,3 +119,59 @@ def run(arguments: argparse.Namespace) -> int:
     if dropped:
         note(f"{dropped} of {len(rows)} rows are not complete and have no prediction.")
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """How a finished model is applied."""
+
+    batch_size: int = setting(64, "inputs at a time", least=1)
+    precision: Precision = setting("auto", described(TrainSettings)["precision"].help)
+    input_length: int | None = setting(None, "maximum tokens of an input", least=2, unset=TRAINED)
+    target_length: int | None = setting(None, "maximum tokens to generate", least=2, unset=TRAINED)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def add_generation(group: argparse._ArgumentGroup) -> None:
+    """Adds how a finished model is applied."""
+    add_settings(group, Generation, "generation")
+    add_settings(group, FamilySettings, "family")
+
+
+def check_model(arguments: argparse.Namespace) -> Path:
+    """Returns the directory that `--model` names; it must be there unless another model has the name."""
+    directory = Path(arguments.model).expanduser()
+    if (directory / "experiment.toml").is_file() and (directory / "model").is_dir():
+        directory /= "model"
+        arguments.model = str(directory)
+        note(f"The model to use of this experiment is {directory}.")
+    if not (directory.is_dir() or arguments.model == "embedded" or getattr(arguments, "data.hub", False)):
+        raise UserError(
+            f"--model: {arguments.model} is no directory. Give that of a model (DIR/model of an experiment), "
+            "or embedded, or a name on the hub with --hub."
+        )
+    return directory
+
+
+def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> tuple[Family, dict[str, Any]]:
+    """Loads the model that the arguments name, as in its training where they say nothing else.
+
+    Gives, too, how it is applied, as `Reading` has it; lengths only where they are given.
+    """
+    from accelerate import PartialState
+
+    from lowland.families.recognise import load_family
+    from lowland.train.machine import resolve_precision
+
+    how = asdict(build_section(Generation, given(arguments, "generation").get("generation", {})))
+    device = PartialState().device
+    how["bf16"] = resolve_precision(how.pop("precision"), device) == "bf16"
+    own = given(arguments, "family").get("family", {})
+    settings = build_section(FamilySettings, {**(usage.family if usage else {}), **own}, "family.")
+    family = load_family(arguments.model, settings, hub=getattr(arguments, "data.hub", False))
+    for sentence in family.notes:
+        note(sentence)
+    family.loaded.model.to(device)
+    return family, how

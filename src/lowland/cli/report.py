@@ -1,4 +1,16 @@
-"""`lowland report`: tables and figures from experiments that were run."""
+"""Rewrite reports, or compare several experiments.
+
+usage: lowland report DIR ... [--paper] [--out DIR]
+
+Rewrites DIR/report of each experiment from its finished runs, and prints it. A
+directory that holds experiments stands for all of them, and gets a table and
+figures over all of them; so do several directories, with --out. --paper
+arranges the results as the paper's tables, beside the paper's numbers.
+
+Examples:
+  lowland report runs/compare-demo-1a2b3c4d
+  lowland report runs/superglue-* --paper --out tables
+"""
 
 from __future__ import annotations
 
@@ -7,19 +19,6 @@ from pathlib import Path
 
 from lowland.cli.console import console
 from lowland.errors import UserError
-
-HELP = "rewrite reports, or compare several experiments"
-USAGE = "DIR ... [--paper] [--out DIR]"
-DESCRIPTION = """\
-Rewrites DIR/report of each experiment from its finished runs, and prints it. A
-directory that holds experiments stands for all of them, and gets a table and
-figures over all of them; so do several directories, with --out. --paper
-arranges the results as the paper's tables, beside the paper's numbers."""
-EPILOG = """\
-examples:
-  lowland report runs/compare-demo-1a2b3c4d
-  lowland report runs/superglue-* --paper --out tables
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

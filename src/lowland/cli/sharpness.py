@@ -1,4 +1,16 @@
-"""`lowland sharpness`: how flat the loss is around the models of an experiment."""
+"""Measure how flat the loss is around the models of an experiment.
+
+usage: lowland sharpness DIR [--option ...]
+
+Measures sharpness, L(w+eps) - L(w), at several radii, and the largest
+eigenvalue of the Hessian, on training and on held-out examples, for the
+finished runs of an experiment. Writes tables and one file of numbers for each
+model to DIR/sharpness.
+
+Examples:
+  lowland sharpness runs/compare-demo-1a2b3c4d
+  lowland sharpness runs/sst2 --radii 0.05,0.15 --hessian-examples 0
+"""
 
 from __future__ import annotations
 
@@ -6,31 +18,18 @@ import argparse
 from pathlib import Path
 
 from lowland.cli import options
-from lowland.cli.options import add, add_settings
-from lowland.cli.settings import given
+from lowland.cli.options import add, add_settings, given
 from lowland.cli.trouble import disk_error
+from lowland.config.data import DataSettings
 from lowland.config.experiment import build_config
 from lowland.config.layers import build_section, read_layer
 from lowland.config.outcomes import SharpnessSettings
 from lowland.errors import UserError
 
-HELP = "measure how flat the loss is around the models of an experiment"
-USAGE = "DIR [--option ...]"
-DESCRIPTION = """\
-Measures sharpness, L(w+eps) - L(w), at several radii, and the largest
-eigenvalue of the Hessian, on training and on held-out examples, for the
-finished runs of an experiment. Writes tables and one file of numbers for each
-model to DIR/sharpness."""
-EPILOG = """\
-examples:
-  lowland sharpness runs/compare-demo-1a2b3c4d
-  lowland sharpness runs/sst2 --radii 0.05,0.15 --hessian-examples 0
-"""
 COMMON = (
     *("experiment", "seeds", "data.data_dir", "data.hub", "sharpness.radii"),
     *("sharpness.examples", "sharpness.batch_size", "sharpness.hessian_examples", "out"),
 )
-INTERRUPTED = "interrupted. The same command resumes where it stopped."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     runs = parser.add_argument_group("which models")
     runs.add_argument("experiment", metavar="DIR", help="directory of an experiment")
     options.add_seeds(runs, "all")
-    options.add_sources(parser)
+    add_settings(parser.add_argument_group("data"), DataSettings, "data", only=options.SOURCES)
     add_settings(parser.add_argument_group("what is measured"), SharpnessSettings, "sharpness")
     add(parser.add_argument_group("results"), "--out", "DIR", "where to write (default: DIR/sharpness)")
 

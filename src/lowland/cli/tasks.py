@@ -1,4 +1,16 @@
-"""`lowland tasks`: what there is to train on, and the paper's experiments."""
+"""List tasks, mixtures and the paper's recipes; show one of them.
+
+usage: lowland tasks [NAME] [--recipes]
+
+Lists tasks, and mixtures of tasks that are trained together in proportion to
+their sizes. With --recipes: the presets that reproduce the paper, each with its
+table or figure. With NAME: one task, mixture or recipe in full, with an example
+or the command that runs it.
+
+Examples:
+  lowland tasks glue/sst2
+  lowland tasks paper-superglue-base
+"""
 
 from __future__ import annotations
 
@@ -15,20 +27,6 @@ from lowland.tasks import Source, Task, get_task, mixture_names, resolve, task_n
 
 if TYPE_CHECKING:
     from lowland.paper.recipes import Recipe
-
-HELP = "list tasks, mixtures and the paper's recipes; show one of them"
-USAGE = "[NAME] [--recipes]"
-DESCRIPTION = """\
-Lists tasks, and mixtures of tasks that are trained together in proportion to
-their sizes. With --recipes: the presets that reproduce the paper, each with its
-table or figure. With NAME: one task, mixture or recipe in full, with an example
-or the command that runs it."""
-EPILOG = """\
-examples:
-  lowland tasks glue/sst2
-  lowland tasks paper-superglue-base
-  lowland doctor --data-dir ~/data     which of the files are there
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,19 +111,9 @@ def _list_recipes(recipes: list[Recipe]) -> None:
 
 
 def _show_recipe(recipe: Recipe) -> None:
-    from lowland.config.experiment import build_config
-
-    facts = [("reproduces", recipe.reproduces), ("extends", recipe.extends or "")]
+    facts = [("reproduces", recipe.reproduces)]
     facts += [(name, json.dumps(value)) for name, value in flatten(recipe.settings).items()]
-    if recipe.complete:
-        config = build_config(recipe.settings)
-        train, tasks = config.train, resolve(config.data.tasks)
-        inputs = train.input_length or max(task.input_length for task in tasks)
-        targets = train.target_length or max(task.target_length for task in tasks)
-        facts.append(("lengths", f"{inputs} tokens of input, {targets} of target"))
     facts += [(f"grid {name}", ", ".join(map(json.dumps, values))) for name, values in recipe.grid.items()]
-    print_facts(recipe.name, [(name, text) for name, text in facts if text], recipe.description)
+    print_facts(recipe.name, facts, recipe.description)
     say("\nThe rest is as by default: lowland compare --help-all")
-    say(f"Run it:      {recipe.command('--hub')}")
-    few = "--model embedded --data-dir DIR --steps 30 --batch-size 16 --eval-limit 16"
-    say(f"Rehearse it: {recipe.command(*few.split())}")
+    say(f"Run it: {recipe.command('--hub')}")

@@ -1,27 +1,26 @@
-"""`lowland train`: one arm, one seed."""
+r"""Fine-tune one model, by SAM or without.
+
+usage: lowland train [TASK ...] [--option ...]
+
+Fine-tunes one model by SAM (or, with --arm baseline, without) and scores it.
+The model is saved in DIR/model. To see whether SAM helps on your data, use
+`lowland compare`.
+
+Examples:
+  lowland train glue/rte --data-dir ~/glue --model ~/t5-v1_1-base --rho 0.15
+  lowland train --train reviews.csv --split 0.2 \
+    --input "review: {text}" --target "{label}" --arm baseline
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from lowland.cli import compare, options, settings
+from lowland.cli import compare, options
 from lowland.cli.options import add
 from lowland.cli.parser import own_arm
 from lowland.config.arms import KNOWN
 
-HELP = "fine-tune one model, by SAM or without"
-USAGE = "[TASK ...] [--option ...]"
-DESCRIPTION = """\
-Fine-tunes one model by SAM (or, with --arm baseline, without) and scores it.
-The model is saved in DIR/model. To see whether SAM helps on your data, use
-`lowland compare`."""
-EPILOG = """\
-examples:
-  lowland train glue/rte --data-dir ~/glue --model ~/t5-v1_1-base --rho 0.15
-  lowland train --train reviews.csv --split 0.2 \\
-    --input "review: {text}" --target "{label}" --arm baseline
-"""
-INTERRUPTED = compare.INTERRUPTED
 COMMON = tuple(
     {"arms": "arm", "seeds": "seed"}.get(name, name)
     for name in compare.COMMON
@@ -52,5 +51,5 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.more_arms = {name: changes}
     arguments.arms = [name]
     arguments.seeds = [getattr(arguments, "seed", 0)]
-    (experiment,) = settings.experiments(arguments, grid=False).values()
+    (experiment,) = options.experiments(arguments, grid=False).values()
     return compare.run_one(arguments, experiment, f"train-{name}")

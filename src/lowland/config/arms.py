@@ -17,10 +17,7 @@ from typing import Any
 
 from lowland.errors import UserError, unknown_name
 
-Changes = Mapping[str, Any]
-"""Dotted setting -> value."""
-
-LIKE = "like"
+Changes = Mapping[str, Any]  # dotted setting -> value
 
 KNOWN: Mapping[str, Changes] = {
     "baseline": {"sam.rho": 0.0},
@@ -50,7 +47,7 @@ KNOWN: Mapping[str, Changes] = {
     "smart": {"sam.rho": 0.0, "train.embedding_noise": "smart"},
     "freelb": {"sam.rho": 0.0, "train.embedding_noise": "freelb"},
 }
-"""The arms that go by their names: dotted setting -> value."""
+"""The arms that go by their names."""
 
 DEFAULT = ("baseline", "sam")
 
@@ -60,8 +57,7 @@ FIXED = (
 )
 """What all arms share: it decides which examples a step sees, or at which steps scores are compared."""
 
-NAME = r"\w[\w.=,+-]{0,79}"
-"""Arms name directories."""
+NAME = r"\w[\w.=,+-]{0,79}"  # arms name directories
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -103,24 +99,24 @@ def read_arms(layers: Iterable[Mapping[str, Any]]) -> dict[str, Changes]:
             chosen = _names(given)
         _define(defined, more)
         chosen = (*chosen, *(name for name in more if name not in chosen))
-    return {name: _resolve(name, defined) for name in chosen}
+    for name in chosen:
+        if name not in defined:
+            raise unknown_name("arm", name, list(defined))
+    return {name: defined[name] for name in chosen}
 
 
 def parse_arm(text: str) -> tuple[str, dict[str, Any]]:
-    """Reads `late: sam.rho=0.15 sam.start=0.2`; a word without `=` names the arm that it begins with.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
+    """Reads `late: sam.rho=0.15 sam.start=0.2`; what cannot be read is a `ValueError`."""
     name, colon, words = text.partition(":")
-    if not colon or not name.strip():
-        raise ValueError(f'must be like "late: sam.rho=0.15 sam.start=0.2", not {text!r}')
     changes: dict[str, Any] = {}
     for word in words.split():
-        setting, _, value = word.partition("=") if "=" in word else (LIKE, "", word)
+        setting, equals, value = word.partition("=")
         if setting in changes:
             raise ValueError(f"{setting} is given twice in {text!r}")
-        changes[setting] = value if setting == LIKE else parse_value(value)
+        changes[setting] = parse_value(value)
+        colon = colon and equals
+    if not colon or not name.strip():
+        raise ValueError(f'must be like "late: sam.rho=0.15 sam.start=0.2", not {text!r}')
     return name.strip(), changes
 
 
@@ -150,15 +146,13 @@ def is_fixed(setting: str) -> bool:
 def _define(defined: dict[str, Changes], tables: Any) -> None:
     """Lays what tables say of arms over what is defined."""
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
-        raise UserError(
-            "Invalid arms. Write a table for each in TOML, such as [arms.late] with sam.rho = 0.15."
-        )
+        sentence = "Write a table for each in TOML, such as [arms.late] with sam.rho = 0.15."
+        raise UserError(f"Invalid arms. {sentence}")
     for name, table in tables.items():
         if not re.fullmatch(NAME, name):
             letters = "letters, digits and . = , + - _ only, 80 at most, and begin with a letter or digit"
             raise UserError(f"Invalid arm {name!r}. Must be {letters}.")
-        own = flatten(table)
-        for setting in filter(is_fixed, own):
+        for setting in filter(is_fixed, own := flatten(table)):
             raise UserError(
                 f"The arm {name!r} changes {setting}, which all arms share: seeds are compared in pairs over "
                 f"the same batches. Compare its values by --grid {setting}=VALUE,VALUE."
@@ -176,14 +170,3 @@ def _names(given: Any) -> tuple[str, ...]:
     if len(set(given)) < len(given):
         raise UserError(f"Invalid arms={','.join(given)}. Each arm must be named once.")
     return tuple(given)
-
-
-def _resolve(name: str, defined: Mapping[str, Changes], seen: tuple[str, ...] = ()) -> Changes:
-    """Gives what an arm changes, that of the arms that it is like beneath its own."""
-    if name not in defined:
-        raise unknown_name("arm", name, list(defined))
-    if name in seen:
-        raise UserError(f"The arm {name!r} is like itself. Leave `{LIKE}` out.")
-    own = dict(defined[name])
-    below = _resolve(str(own.pop(LIKE)), defined, (*seen, name)) if LIKE in own else {}
-    return {**below, **own}

@@ -43,12 +43,7 @@ class CustomData:
 
     def __post_init__(self) -> None:
         check(self)
-        if (self.evaluation is None) == (self.split is None) or not self.files:
-            raise ValueError(
-                "Own data need rows to be scored on: give a file with --test, or split a part of the "
-                "training file off with --split, such as --split 0.2; not both."
-            )
-        object.__setattr__(self, "name", self.name or task_name(self.files[0]))
+        object.__setattr__(self, "name", self.name or (task_name(self.files[0]) if self.files else "own"))
 
     @property
     def files(self) -> list[str]:
@@ -57,19 +52,10 @@ class CustomData:
 
     def task(self, classes: tuple[str, ...] = ()) -> CustomTask:
         """Gives the task that these data are; `classes` can occur beside those in the files."""
-        return CustomTask(
-            self.name,
-            None if self.train is None else Path(self.train),
-            None if self.evaluation is None else Path(self.evaluation),
-            self.input,
-            self.target,
-            self.metrics,
-            self.answers,
-            self.positive,
-            classes,
-            self.split,
-            self.skip_empty,
-        )
+        train, evaluation = (None if file is None else Path(file) for file in (self.train, self.evaluation))
+        scored = (self.metrics, self.answers, self.positive, classes)
+        texts = (train, evaluation, self.input, self.target)
+        return CustomTask(self.name, *texts, *scored, self.split, self.skip_empty)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +82,11 @@ class DataSettings:
     evaluation_limit: float | int = setting(
         0,
         "score the first N examples of each test set, or a fraction; 0 for all",
+        least=0,
         option="eval-limit",
     )
     cap: int | None = setting(
-        None,
-        "cap on the examples of a task that count towards its mixing rate",
-        least=1,
-        unset="all count",
+        None, "most examples of a task that count towards its mixing rate", least=1, unset="all count"
     )
     temperature: float = setting(
         1.0,
@@ -120,9 +104,4 @@ class DataSettings:
         if not self.held_out >= 0 or (isinstance(self.held_out, float) and self.held_out >= 1):  # NaN too
             raise ValueError(
                 f"Invalid held_out={self.held_out!r}. Must be a fraction in [0, 1) or a number of examples."
-            )
-        limit = self.evaluation_limit
-        if not (0 < limit <= 1 if isinstance(limit, float) else limit >= 0):
-            raise ValueError(
-                f"Invalid evaluation_limit={limit!r}. Must be a fraction in (0, 1] or a number of examples."
             )

@@ -96,20 +96,17 @@ class ExperimentConfig(RunConfig):
     def __post_init__(self) -> None:
         # Settings that no arm takes as they are need not go together: `of` checks those of each arm.
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(
-                f"Invalid seeds={','.join(map(str, self.seeds)) or 'none'}. "
-                "Must be different whole numbers >= 0."
-            )
+            given = ",".join(map(str, self.seeds)) or "none"
+            raise ValueError(f"Invalid seeds={given}. Must be different whole numbers >= 0.")
         if not self.arms:
             raise ValueError("There is no arm. Name some, such as baseline and sam.")
         seen: dict[str, str] = {}
         for name in self.arms:
             own = self.of(name)
-            other = seen.setdefault(repr(own), name)
-            if other != name:
+            if (other := seen.setdefault(repr(own), name)) != name:
+                hint = " At rho=0 SAM is the baseline." if own.sam.rho == 0 else ""
                 raise ValueError(
-                    f"The arms {other!r} and {name!r} are the same: nothing in their settings differs."
-                    + (" At rho=0 SAM is the baseline." if own.sam.rho == 0 else "")
+                    f"The arms {other!r} and {name!r} are the same: nothing in their settings differs.{hint}"
                 )
 
     @property
@@ -144,16 +141,11 @@ def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
 
     The defaults of the model that they name lie beneath them all; those of its family only `of_family`, since
     looking them up loads torch.
-
-    Raises:
-        UserError: If a name is unknown or a value invalid.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        own = {key: value for key, value in layer.items() if value is not None}
-        merged = merge(merged, own)
-    for name in ("arms", "more_arms"):
-        merged.pop(name, None)
+        merged = merge(merged, {key: value for key, value in layer.items() if value is not None})
+    merged = {key: value for key, value in merged.items() if key not in ("arms", "more_arms")}
     model = merged.get("model", "embedded")
     if not isinstance(model, str):
         raise UserError(f"Invalid model={model!r}. Must be text: a directory, or a name on the hub.")
@@ -162,8 +154,9 @@ def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
     elif of_family:
         from lowland.families.recognise import family_defaults  # which loads torch
 
-        sections = {name: merged.get(name) for name in ("data", "family")}
-        data, family = (found if isinstance(found, Mapping) else {} for found in sections.values())
+        data, family = (
+            own if isinstance(own := merged.get(name), Mapping) else {} for name in ("data", "family")
+        )
         defaults = family_defaults(model, family, lora="lora" in merged, hub=bool(data.get("hub")))
         merged = merge(defaults, merged)
     return build_section(ExperimentConfig, {"data": {}, **merged, "arms": read_arms(layers)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from lowland.config.experiment import ExperimentConfig, RunConfig
-from lowland.errors import UserError
 from lowland.families.base import Family
 from lowland.methods.flat_lora import adapted_layers
 from lowland.report.words import gigabytes
@@ -26,11 +24,11 @@ from lowland.runs.prepared import Prepared
 from lowland.train.machine import resolve_precision
 from lowland.train.settings import TrainSettings
 
-BATCHES, TRIAL_SECONDS = 8, 1.0
-"""Batches that are looked at to see how long they are; about how long a step is tried."""
+BATCHES, TRIED = 8, 8
+"""Batches that are looked at to see how long they are; examples that a step is tried on at most."""
 
-USABLE, FAR = 0.9, 1.2
-"""A smaller batch is to fit in this part of the free memory; what is so many times above it does not fit."""
+USABLE = 0.9
+"""A batch is to fit in this part of the free memory; the rest is for what is not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,26 +114,6 @@ def _advice(needed: Mapping[str, int], examples: int, available: int) -> str:
     return f"A batch does not fit at once: give --micro-batch-size {micro}, {computed}."
 
 
-def refuse_oversized(plan: Plan, path: Path, jobs: int = 1) -> None:
-    """Refuses an experiment that needs far more memory or disk than is free, and would be killed."""
-    jobs = min(jobs, sum(plan.runs.values())) if plan.device == "CPU" else 1
-    needed, wanted = jobs * sum(plan.memory.values()), sum(plan.disk.values())
-    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(there).free
-    if needed > FAR * plan.available:
-        together = f" for {jobs} runs at a time" if jobs > 1 else ""
-        problem = f"Training needs about {gigabytes(needed)} of memory{together}"
-        remedy = plan.advice or ("Give fewer --jobs." if jobs > 1 else "Give a smaller --batch-size.")
-        raise UserError(
-            f"{problem}, and {gigabytes(plan.available)} are free. {remedy} --anyway starts it regardless."
-        )
-    if wanted > FAR * free:
-        raise UserError(
-            f"The results need about {gigabytes(wanted)} of disk, and {gigabytes(free)} are free at {there}. "
-            "Give another place with --out. --anyway starts it regardless."
-        )
-
-
 def training_memory(config: ExperimentConfig, model: nn.Module, activations: int) -> dict[str, int]:
     """Counts what training takes at its peak, by the arm that takes the most."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -211,10 +189,11 @@ class Trial:
         return sum(storage.nbytes() for storage in kept.values())
 
     def seconds(self, most: int) -> float:
-        """Measures the time of the batch, by at most so many examples, or as many as take `TRIAL_SECONDS`."""
+        """Measures the time of the batch, by its first examples."""
         size = len(self._batch["labels"])
+        examples = min(most, size, TRIED)
 
-        def timed(examples: int) -> float:
+        def timed() -> float:
             started = time.perf_counter()
             self._pass(list(range(examples))).backward()
             self._model.zero_grad()
@@ -222,9 +201,8 @@ class Trial:
                 torch.cuda.synchronize(self._device)
             return time.perf_counter() - started
 
-        timed(1)  # warms up
-        examples = max(1, min(most, size, int(TRIAL_SECONDS / timed(1))))
-        return min(timed(examples), timed(examples)) * size / examples
+        timed()  # warms up
+        return min(timed(), timed()) * size / examples
 
 
 def available_memory(device: torch.device) -> int:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from lowland.config.arms import flatten
 from lowland.config.experiment import ExperimentConfig
 from lowland.config.layers import read_layer
 from lowland.errors import UserError
-from lowland.report.runs import Run, read_run
+from lowland.report.runs import read_run
+from lowland.report.selection import mean_score
 from lowland.runs.store import PLACES
 from lowland.statistics import Spread, seeds_for, spread_of_runs
 
@@ -37,7 +37,10 @@ def spread_for(config: ExperimentConfig, store: Path, rows: int) -> Spread:
         name, _, seed = folder.name.rpartition("-seed")
         with suppress(UserError):  # of another experiment, perhaps; whose run it is will be told
             if seed.isdecimal() and _what_matters(read_layer(folder / "config.toml")) == ours:
-                scores[name] += _last_score(read_run(store, name, int(seed), {}))
+                run = read_run(store, name, int(seed), {})
+                last = run.evaluated("evaluation")[run.evaluated_steps[-1]] if run.evaluated_steps else {}
+                if run.state == "done" and last and math.isfinite(score := mean_score(last)):
+                    scores[name].append(score)
     number = sum(len(of_arm) for of_arm in scores.values() if len(of_arm) > 1)
     if number > 2:
         found = spread_of_runs(list(scores.values()))
@@ -53,15 +56,6 @@ def _what_matters(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value for key, value in flat if key.startswith(alike) and key.removeprefix("data.") not in PLACES
     }
-
-
-def _last_score(run: Run) -> list[float]:
-    """Gives a finished run's last score, as in a report: the first metric, or the average of several sets."""
-    if run.state != "done" or not run.evaluated_steps:
-        return []
-    sets = list(run.evaluated("evaluation")[run.evaluated_steps[-1]].values())
-    score = next(iter(sets[0].values())) if len(sets) == 1 else fmean(v for m in sets for v in m.values())
-    return [score] if math.isfinite(score) else []
 
 
 def seeds_to_detect(detect: float, spread: Spread) -> int:

@@ -59,8 +59,8 @@ class CustomTask(Task):
         both_or_none = (self.evaluation is None) == (split is None)
         if file is None or both_or_none or not (split is None or 0 < split < 1):
             raise UserError(
-                f"Invalid split={split!r}. Give an evaluation file, or split a part of the training file off "
-                "by a fraction between 0 and 1, such as 0.2."
+                f"Invalid split={split!r}. Give test rows with --test, or a fraction of the training rows "
+                "between 0 and 1 with --split, such as --split 0.2; not both."
             )
         for what, template in (("input", self.input_template), ("target", self.target_template)):
             if not template.fields:
