@@ -1,4 +1,4 @@
-"""LoRA and DoRA from the command line: trained, interrupted, saved, loaded, merged, trained on."""
+"""LoRA, DoRA and IA3 from the command line: trained, interrupted, saved, loaded, merged, trained on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.families.tiny import CLASSIFIERS, write_model, write_rows
 from lowland.errors import UserError
 from lowland.families.base import Start
 from lowland.families.recognise import load_family
-from lowland.families.settings import LoRASettings
+from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.models.load import quiet_transformers
 from lowland.models.save import save_model
 from lowland.runs.prepared import _model_hash
@@ -66,14 +66,14 @@ def test_adapters_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: p
     assert any("lora" in name for name, _ in beside.named_parameters())
 
 
-@pytest.mark.parametrize("lora", [LoRASettings(r=2), LoRASettings(r=2, dora=True)])
+@pytest.mark.parametrize("lora", [LoRASettings(r=2), LoRASettings(r=2, dora=True), LoRASettings(kind="ia3")])
 def test_radius_over_adapters(tmp_path: Path, lora: LoRASettings) -> None:
     """The base is frozen: what is trained, and so perturbed within rho, are the adapters alone."""
     path = str(write_model(tmp_path, "llama"))
     family = load_family(path, lora=lora, start=Start(tasks=dict, seed=1))
     again = load_family(path, lora=lora, start=Start(tasks=dict, seed=1))
     trained = {name for name, weight in family.loaded.model.named_parameters() if weight.requires_grad}
-    assert trained and all("lora_" in name for name in trained)
+    assert trained and all("lora_" in name or "ia3_" in name for name in trained)
     states = [each.loaded.model.state_dict() for each in (family, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -110,6 +110,9 @@ def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "alone" / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="is damaged"):
         load_family(str(tmp_path / "alone"))
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="--load-in-4bit needs"):
+            load_family(path, FamilySettings(load_in_4bit=True))
 
 
 @pytest.mark.parametrize(

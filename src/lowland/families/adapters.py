@@ -1,4 +1,4 @@
-"""Adapters beside a model's weights: LoRA and DoRA, computed by PEFT."""
+"""Adapters beside a model's weights: LoRA, DoRA and IA3, computed by PEFT."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import dataclasses
 import json
 import warnings
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
 
 from lowland.errors import UserError
-from lowland.families.settings import LoRASettings
+from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.models.load import ADAPTER, BASE_CONFIG, Kind, LoadedModel, quiet_transformers, read_config
 
 WEIGHTS = "adapter_model.safetensors"
@@ -67,15 +69,39 @@ def completed(kind: Kind, folder: Path | None) -> Kind:
     return dataclasses.replace(kind, is_fresh=lambda name: f"base_model.model.{name}" in brought)
 
 
+def quantized(kind: Kind, settings: FamilySettings) -> Kind:
+    """Lets matrices be held in 4 bits, where that is asked for."""
+    if not settings.load_in_4bit:
+        return kind
+    if find_spec("bitsandbytes") is None:
+        raise UserError("--load-in-4bit needs bitsandbytes: run pip install bitsandbytes.")
+    if not torch.cuda.is_available():
+        raise UserError("--load-in-4bit needs a CUDA device, and there is none.")
+    from transformers import BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return dataclasses.replace(
+        kind, options={**kind.options, "quantization_config": quantization, "device_map": {"": 0}}
+    )
+
+
 def attach(
     loaded: LoadedModel,
     name: str,
     folder: Path | None,
     lora: LoRASettings | None,
+    settings: FamilySettings,
     *,
     trainable: bool,
 ) -> LoadedModel:
     """Puts adapters beside a model: those of a directory, new ones, or the latter on the former merged."""
+    if settings.load_in_4bit and trainable and lora is None and folder is None:
+        raise UserError("Weights in 4 bits cannot be trained; give --lora to train adapters beside them.")
     if folder is None and lora is None:
         return loaded
     try:
@@ -83,6 +109,8 @@ def attach(
     except ImportError:
         raise UserError("Adapters need PEFT: run pip install 'lowland[peft]'.") from None
     model: Any = loaded.model
+    if settings.load_in_4bit and trainable:
+        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     try:
         with warnings.catch_warnings():
             # Of names that transformers gives up, and of a transposed matrix (GPT-2) that PEFT sets right.
@@ -119,13 +147,14 @@ def _config(peft: Any, lora: LoRASettings, loaded: LoadedModel) -> Any:
     new = sorted({name.rpartition(".")[0] for name in loaded.fresh})
     new = [name for name in new if not {"classifier", "score"} & set(name.split("."))]
     folder = Path(loaded.name).expanduser()
+    shared = {
+        "task_type": task,
+        "modules_to_save": new or None,
+        "target_modules": "all-linear" if lora.targets == ("all-linear",) else list(lora.targets) or None,
+        "base_model_name_or_path": str(folder.resolve()) if folder.is_dir() else loaded.name,
+    }
+    if lora.kind == "ia3":
+        return peft.IA3Config(**shared)
     return peft.LoraConfig(
-        task_type=task,
-        modules_to_save=new or None,
-        target_modules="all-linear" if lora.targets == ("all-linear",) else list(lora.targets) or None,
-        base_model_name_or_path=str(folder.resolve()) if folder.is_dir() else loaded.name,
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        use_dora=lora.dora,
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, use_dora=lora.dora, **shared
     )

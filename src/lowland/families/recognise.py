@@ -78,8 +78,10 @@ def load_family(
     # New weights come from the run's seed, and nothing else does.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        loaded = load_model(base, dropout=dropout, hub=hub, kind=kind, config=config)
-        loaded = adapters.attach(loaded, name, adapter, lora, trainable=start is not None)
+        loaded = load_model(
+            base, dropout=dropout, hub=hub, kind=adapters.quantized(kind, settings), config=config
+        )
+        loaded = adapters.attach(loaded, name, adapter, lora, settings, trainable=start is not None)
     made = family(loaded, settings)
     made.notes += (kind.note,) if kind.note else ()
     return made

@@ -31,6 +31,12 @@ class FamilySettings:
         None, "language of targets, where the tokenizer has several", metavar="CODE"
     )
 
+    load_in_4bit: bool = setting(
+        False,
+        "hold the matrices in 4 bits by bitsandbytes (CUDA only); training needs --lora",
+        option="load-in-4bit",
+    )
+
     def __post_init__(self) -> None:
         check(self)
         if self.system is not None and not self.chat:
@@ -42,9 +48,12 @@ class LoRASettings:
     """Adapters that are trained instead of the model's own weights; each field says what it is.
 
     Source:
-        Hu et al. (2021), LoRA; Liu et al. (2024), DoRA. Computed by PEFT.
+        Hu et al. (2021), LoRA; Liu et al. (2024), DoRA; Liu et al. (2022), IA3. Computed by PEFT.
     """
 
+    kind: Literal["lora", "ia3"] = setting(
+        "lora", "lora, or ia3 for vectors that scale activations and have no other setting but targets"
+    )
     r: int = setting(16, "rank", least=1)
     alpha: float = setting(32.0, "the output is scaled by alpha / r", above=0)
     dropout: float = setting(0.0, "dropout rate of the input", least=0, below=1)
