@@ -118,12 +118,12 @@ def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--lora", "rank=4"], "unknown 'rank'"),
-        (["--lora", "r=much"], "r must be a whole number"),
+        (["--lora", "rank=4"], "Unknown setting 'lora.rank'. Did you mean lora.r"),
+        (["--lora", "r=much"], "Invalid lora.r='much'. Must be a whole number"),
         (["--lora", "r=0"], "r=0"),
         (["--lora", "r=4", "facts"], "'facts' is no KEY=VALUE"),
         (["--system", "be short"], "Give --chat"),
-        (["--family", "decoder"], "must be auto"),
+        (["--family", "decoder"], "invalid choice: 'decoder' (choose from 'auto'"),
     ],
 )
 def test_options_that_make_no_sense(words: list[str], sentence: str) -> None:

@@ -134,10 +134,10 @@ class Pairs(argparse.Action):
 
 
 def pair(word: str) -> tuple[str, str]:
-    """Reads `NAME=VALUE`, of options that may be followed by names of tasks, too."""
+    """Reads `KEY=VALUE`, of options that may be followed by names of tasks, too."""
     name, equals, value = word.partition("=")
     if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{word!r} is no NAME=VALUE; names of tasks come first")
+        raise argparse.ArgumentTypeError(f"{word!r} is no KEY=VALUE; names of tasks come first")
     return name, value
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,6 +83,7 @@ class Kind:
     change: Callable[[PreTrainedConfig], None] = lambda config: None
     finish: Callable[[PreTrainedModel], None] = lambda model: None
     note: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)  # for from_pretrained
 
 
 def load_model(
@@ -134,6 +135,7 @@ def load_model(
             local_files_only=local,
             ignore_mismatched_sizes=True,  # refused below
             output_loading_info=True,
+            **kind.options,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
         _check_tokenizer_files(name, source, local, tokenizer)
