@@ -76,6 +76,8 @@ ROWS = [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
         ("a.csv", "text,label\r\r\nx,1\r\r\ny,0\r\r\n"),
         ("a.csv", "\ufeff\ufefftext,\u200blabel\nx,1\ny,0\n"),
         ("a.csv", "text,\u00a0label\nx,1\ny,0\n"),
+        ("a.jsonl", '[{"text": "x", "label": "1"},\n {"text": "y", "label": "0"}]\n'),
+        ("a.json", '{"text": {"0": "x", "1": "y"}, "label": {"0": "1", "1": "0"}}'),
         ("a.csv.gz", gzip.compress(b"text,label\nx,1\ny,0\n", mtime=0)),
         (
             "a.JSONL.GZ",
@@ -87,6 +89,12 @@ def test_what_can_only_be_meant_is_read(tmp_path: Path, name: str, content: str 
     """Tables are read whatever stands between fields and ends lines, packed or not."""
     path = write(tmp_path, name, content)
     assert [dict(row) for _, row in read_rows(path, wanted=("text", "label"))] == ROWS
+
+
+def test_a_list_under_the_suffix_of_lines_has_lines(tmp_path: Path) -> None:
+    """Items of a list in a `.jsonl` file are named by the lines in which they begin."""
+    path = write(tmp_path, "a.jsonl", '[\n {"text": "x"},\n\n {"text": "y"\n }, {"text": "z"}\n]\n')
+    assert list(read_rows(path)) == [(2, {"text": "x"}), (4, {"text": "y"}), (5, {"text": "z"})]
 
 
 def test_only_wanted_columns_must_be_told_apart(tmp_path: Path) -> None:
@@ -133,8 +141,7 @@ def test_the_first_line_is_looked_at_first(tmp_path: Path, content: str, words: 
     ("name", "content", "words"),
     [
         ("a.jsonl", '["x", "1"]\n["y", "0"]\n', ["a.jsonl, line 1", "this is ['x', '1']"]),
-        ("a.jsonl", '[{"text": "x", "label": "1"},\n{"text": "y"', ["a.jsonl, line 1", "not valid JSON"]),
-        ("a.jsonl", '[{"text": "x", "label": "1"}]', ["a.jsonl, line 1", "this is [{'text'"]),
+        ("a.jsonl", '[{"text": "x", "label": "1"},\n{"text": "y"', ["a.jsonl: not valid JSON", "line 2"]),
         ("a.json", '{"text": ["x", "y"], "label": ["1"]}', ["a.json", "list of objects"]),
         ("a.json", '{"text": "x", "label": "1"}\n[1]', ["a.json, item 2", "this is [1]"]),
         ("a.csv.gz", gzip.compress(b"text,label\nx,1\n", mtime=0)[:-9], ["a.csv.gz", "cut off or damaged"]),

@@ -127,7 +127,9 @@ def _json_rows(path: Path, lines: bool) -> Iterator[tuple[int, Row]]:
     text = read_text(path)
     first, _, rest = text.strip().partition("\n")
     rows: Iterable[tuple[int, Any]]
-    if lines or (rest and first.startswith("{") and first.rstrip().endswith("}")):
+    if lines and re.match(r"\s*\[\s*{", text):
+        rows = _listed(path, text)
+    elif lines or (rest and first.startswith("{") and first.rstrip().endswith("}")):
         filled = ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
         rows = ((number, _parse(line, f"{path}, line {number}")) for number, line in filled)
         # In a .json file, rows are counted.
@@ -141,8 +143,17 @@ def _json_rows(path: Path, lines: bool) -> Iterator[tuple[int, Row]]:
         yield number, value
 
 
+def _listed(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Reads one list under the suffix of JSON lines; gives the line where each of its items begins."""
+    at, decoder, comma = text.index("[") + 1, json.JSONDecoder(), re.compile(r"[\s,]*")
+    for value in _parse(text, str(path)):
+        at = comma.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+        yield text.count("\n", 0, at) + 1, value
+        at = decoder.raw_decode(text, at)[1]
+
+
 def _items(path: Path, document: Any) -> list[Any]:
-    """Finds the rows of a document: a list, an object of objects, or a list for each column."""
+    """Finds the rows of a document: a list, an object of objects, or a list or numbered cells a column."""
     if isinstance(document, list):
         return document
     values = list(document.values()) if isinstance(document, dict) else []
@@ -150,7 +161,9 @@ def _items(path: Path, document: Any) -> list[Any]:
     if len(rows) == 1:
         return rows[0]
     if values and all(isinstance(value, dict) for value in values):
-        return values
+        if not all(number.isdecimal() for value in values for number in value):
+            return values
+        return [{name: column.get(number) for name, column in document.items()} for number in values[0]]
     if all(isinstance(value, list) for value in values) and len(set(map(len, values))) == 1:
         return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
     raise UserError(
@@ -183,9 +196,11 @@ def _table_rows(
     best = max((mark, *MARKS), key=lambda mark: len({*wanted} & {*_names(head, mark)}))
     if best != mark and columns is None:
         mark, quoted = best, True
+    # Where the first line ends in a line feed, a carriage return alone is a part of a field.
+    ends = "" if "\r" in text.lstrip("\r\n").partition("\n")[0].rstrip("\r") else "\n"
     csv.field_size_limit(2**31 - 1)  # the default refuses fields of more than 128 KiB
     reader = csv.reader(
-        io.StringIO(text, newline=""),
+        io.StringIO(text, newline=ends),
         delimiter=mark,
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         skipinitialspace=columns is None and f"{mark} " in head,  # as in the header, so in the rows
@@ -213,8 +228,9 @@ def _cells(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            reason = "a carriage return inside it" if "new-line character" in str(error) else error
             raise UserError(
-                f"{path}, line {number}: not valid CSV ({error}); a field with quotes, commas or line ends "
+                f"{path}, line {number}: not valid CSV ({reason}); a field with quotes, commas or line ends "
                 'is in double quotes, and quotes inside it are doubled ("").'
             ) from None
         if cells is None:
