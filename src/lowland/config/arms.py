@@ -4,9 +4,6 @@
 [arms.late]                         one of your own: what differs from the settings below
 sam.rho = 0.15
 sam.start = 0.2
-[arms.wide]
-like = "late"                       one that begins with the changes of another
-sam.rho = 0.3
 """
 
 from __future__ import annotations
