@@ -153,13 +153,8 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
 
 def given(arguments: argparse.Namespace, *sections: str) -> dict[str, Any]:
     """Collects the options of some sections that were given, nested."""
-    return nest(
-        {
-            name: value
-            for name, value in vars(arguments).items()
-            if name.partition(".")[0] in sections and not (name == "data.tasks" and not value)
-        }
-    )
+    said = {name: value for name, value in vars(arguments).items() if name.partition(".")[0] in sections}
+    return nest({name: value for name, value in said.items() if not (name == "data.tasks" and not value)})
 
 
 def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str, Experiment]:

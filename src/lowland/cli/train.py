@@ -32,14 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     options.add_training_options(parser)
     run = parser.add_argument_group("run")
-    add(
-        run,
-        "--arm",
-        "ARM",
-        f"{', '.join(KNOWN)}; or one of the file of settings, or one of your own "
-        'such as "late: sam.rho=0.15 sam.start=0.2" (default: sam)',
-        lambda text: own_arm(text) if ":" in text else (text, None),
-    )
+    arm = f"{', '.join(KNOWN)}, or one of a file of settings; or your own, as in compare (default: sam)"
+    add(run, "--arm", "ARM", arm, lambda text: own_arm(text) if ":" in text else (text, None))
     add(run, "--seed", "N", "seed of the run (default: 0)", int)
     options.add_result_options(parser)
 
