@@ -141,9 +141,10 @@ def row(records: Sequence[Record], judged: Mapping[str, Any], adjusted_p: float 
         unit=unit,
         adjusted_p=adjusted_p,
     )
+    tasks = records[0].get("tasks", f"{len(records)} tasks")
     beside = "" if judged["reference"] == "baseline" else f" minus {judged['reference']}"
     return Row(
-        what=f"{records[0]['model']}, {f'{len(records)} tasks' if len(records) > 1 else records[0]['task']}",
+        what=f"{records[0]['model']}, {tasks if len(records) > 1 else records[0]['task']}",
         arm=judged["arm"] + beside,
         outcome=judged["outcome"],
         claim=judged.get("claim", ""),
