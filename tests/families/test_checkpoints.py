@@ -51,9 +51,11 @@ def summariser(folder: Path) -> Path:
 
 
 def test_generation_settings_are_set_aside(tmp_path: Path) -> None:
-    """A summariser's least length does not hold, in memory and in what is saved; an option keeps it."""
+    """A summariser's least length does not hold, which is told; an option keeps it."""
     path = summariser(tmp_path)
     family = load_family(str(path))
+    (note,) = family.notes
+    assert "(min_length 20, num_beams 4, no_repeat_ngram_size 3)" in note
     generation: Any = family.loaded.model.generation_config
     assert generation.min_length in (0, None) and generation.num_beams in (1, None)
     with torch.no_grad():  # a model that ends at once

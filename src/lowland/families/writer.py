@@ -23,6 +23,9 @@ from lowland.train.loss import token_loss
 TOKENS = ("bos", "pad", "eos", "decoder_start", "forced_bos", "forced_eos")
 """The tokens of a generation configuration, which are kept."""
 
+UNTOLD = ("transformers_version", "max_", "output_", "use_cache", "do_sample", "temperature", "top_", "_")
+"""Beginnings of the names of settings that do not change what greedy generation of a known length writes."""
+
 
 class Writer(Family):
     """A model that writes."""
@@ -32,7 +35,7 @@ class Writer(Family):
     def __init__(self, loaded: LoadedModel, settings: FamilySettings | None = None) -> None:
         super().__init__(loaded, settings)
         keep = self.settings.keep_generation
-        settle_generation(loaded, self.first_target(), self.first_read(), keep)
+        self.notes += settle_generation(loaded, self.first_target(), self.first_read(), keep)
 
     def first_target(self) -> int | None:
         """Gives the token with which every target begins, where there is one."""
@@ -119,14 +122,17 @@ class Writer(Family):
 
 def settle_generation(
     loaded: LoadedModel, first_target: int | None, first_read: int | None, keep: bool
-) -> None:
-    """Makes generation greedy, and lets it begin and end as targets do in training.
+) -> tuple[str, ...]:
+    """Makes generation greedy, and lets it begin and end as targets do in training; says what it sets aside.
 
     A summariser's least length or forbidden repetitions make it impossible to write a short label. Other
     tokens let a model go on after its answer, or begin as it never did.
     """
-    model, tokenizer = plain_module(loaded.model), loaded.tokenizer
+    model, tokenizer, taken = plain_module(loaded.model), loaded.tokenizer, ""
     if not keep:
+        there = model.generation_config.to_diff_dict().items()
+        known = (*UNTOLD, *(f"{name}_token_id" for name in TOKENS))
+        taken = ", ".join(f"{name} {value}" for name, value in there if not name.startswith(known))
         tokens = {f"{name}_token_id": getattr(model.generation_config, f"{name}_token_id") for name in TOKENS}
         if tokens["forced_bos_token_id"] != first_target:
             tokens["forced_bos_token_id"] = None
@@ -138,3 +144,6 @@ def settle_generation(
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     if end is not None and end not in ends:
         config.eos_token_id = end
+    if not taken:
+        return ()
+    return (f"Generation settings of {loaded.name} are set aside ({taken}); --keep-generation keeps them.",)
