@@ -35,7 +35,8 @@ from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models.load import load_model
 from lowland.runs.encodings import SampledBatches
 from lowland.sam import SAMConfig
-from lowland.tasks import Source, get_task, task_names
+from lowland.tasks.base import Source
+from lowland.tasks.registry import get_task, task_names
 from lowland.train.loop import Training
 from lowland.train.machine import keep_freed_memory
 from lowland.train.seeds import seed_dropout

@@ -11,7 +11,7 @@ from tests.cli.command import call, succeed, write_rows
 
 from lowland.cli import doctor
 from lowland.cli.doctor import threads
-from lowland.tasks import get_task, mixture_names, task_names
+from lowland.tasks.registry import get_task, mixture_names, task_names
 
 
 def test_tasks_lists_all() -> None:

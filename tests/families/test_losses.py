@@ -19,9 +19,9 @@ from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
 from lowland.sam import SAMConfig
-from lowland.tasks import get_task
 from lowland.tasks.base import Example, Pair
 from lowland.tasks.fields import Template
+from lowland.tasks.registry import get_task
 
 CPU = torch.device("cpu")
 PAIRS = [("the big cat", "one"), ("a", "three"), ("", "two"), ("the small dog sat on the mat", "false"),

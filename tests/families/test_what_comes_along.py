@@ -17,8 +17,8 @@ from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
 from lowland.models.load import quiet_transformers
-from lowland.tasks import CustomTask
 from lowland.tasks.base import Example
+from lowland.tasks.custom import CustomTask
 
 END = 2
 

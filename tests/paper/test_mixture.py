@@ -12,8 +12,8 @@ from lowland.config.data import DataSettings
 from lowland.config.experiment import build_config
 from lowland.errors import UserError
 from lowland.runs.examples import ExperimentData, evaluation_count, part
-from lowland.tasks import get_task
 from lowland.tasks.base import Example
+from lowland.tasks.registry import get_task
 
 
 def _made_up(**sizes: int) -> ExperimentData:

@@ -19,7 +19,7 @@ from lowland.report.along import find_points
 from lowland.report.formats import Table
 from lowland.report.runs import read_experiment
 from lowland.sam import SAMConfig
-from lowland.tasks import get_task, task_names
+from lowland.tasks.registry import get_task, task_names
 
 AVERAGES = {layout.average for layout in layouts().values()}
 PAPER = {(row.table, row.row): row for row in printed_rows()}

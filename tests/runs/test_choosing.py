@@ -9,7 +9,8 @@ from tests.cli.command import write_rows
 
 from lowland.config.data import CustomData, DataSettings
 from lowland.runs.examples import load_data, load_examples, part
-from lowland.tasks import Source, get_task
+from lowland.tasks.base import Source
+from lowland.tasks.registry import get_task
 
 
 def settings(

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from lowland.runs.predict import InputWriter
-from lowland.tasks import CustomTask
+from lowland.tasks.custom import CustomTask
 
 ROWS = [{"text": "x", "label": "1"}, {"text": "y", "label": "0"}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()

@@ -18,7 +18,8 @@ from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.models.load import LoadedModel
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import load_examples
-from lowland.tasks import CustomTask, Source
+from lowland.tasks.base import Source
+from lowland.tasks.custom import CustomTask
 from lowland.train.settings import TrainSettings
 
 WORDS = word_tokenizer("bart")  # a dozen words; everything else is unknown

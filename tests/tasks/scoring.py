@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lowland.tasks import Example, Task
+from lowland.tasks.base import Example, Task
 
 
 def score(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowland.errors import UserError
-from lowland.tasks import CustomTask, Template
+from lowland.tasks.custom import CustomTask
+from lowland.tasks.fields import Template
 
 
 def jsonl(path: Path, *rows: dict[str, Any]) -> Path:

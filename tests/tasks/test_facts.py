@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from lowland.metrics import normalize_squad
-from lowland.tasks import facts, get_task, resolve
+from lowland.tasks import facts
 from lowland.tasks.base import Example, Source, TaskData
+from lowland.tasks.registry import get_task, resolve
 
 # Typed apart from the tables, so that a slip in either shows.
 SYMBOLS = """

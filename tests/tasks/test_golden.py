@@ -11,8 +11,8 @@ import pytest
 from tests.tasks.scoring import score
 
 from lowland.errors import UserError
-from lowland.tasks import get_task
 from lowland.tasks.classification import round_to_fifth
+from lowland.tasks.registry import get_task
 
 NAMES = {
     **{

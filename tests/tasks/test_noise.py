@@ -17,8 +17,9 @@ from lowland.errors import UserError
 from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import ExperimentData, SeedData, known_labels, part
-from lowland.tasks import Example, flip_labels, get_task
-from lowland.tasks.base import Source
+from lowland.tasks.base import Example, Source
+from lowland.tasks.registry import get_task
+from lowland.tasks.subsample import flip_labels
 from lowland.train.settings import TrainSettings
 
 LABELS = ("entailment", "contradiction", "neutral")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lowland.errors import UserError
-from lowland.tasks import Source, TaskData, get_task
+from lowland.tasks.base import Source, TaskData
+from lowland.tasks.registry import get_task
 from lowland.tasks.winograd import read_blocks
 
 RTE = {"premise": "P.", "hypothesis": "H.", "label": "entailment"}

@@ -10,17 +10,9 @@ from hypothesis import strategies as st
 from tests.tasks.scoring import score
 
 from lowland.errors import UserError
-from lowland.tasks import (
-    Example,
-    Source,
-    get_task,
-    hold_out,
-    mixture_names,
-    rates,
-    resolve,
-    subsample,
-    task_names,
-)
+from lowland.tasks.base import Example, Source
+from lowland.tasks.registry import get_task, mixture_names, rates, resolve, task_names
+from lowland.tasks.subsample import hold_out, subsample
 
 
 def examples(size: int) -> list[Example]:

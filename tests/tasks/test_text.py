@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.tasks.scoring import score
 
 from lowland.errors import UserError
-from lowland.tasks import get_task, task_names
 from lowland.tasks.base import UNLABELLED
+from lowland.tasks.registry import get_task, task_names
 
 CASES = [
     json.loads(line)

@@ -29,7 +29,8 @@ from lowland.config.data import DataSettings
 from lowland.errors import UserError
 from lowland.report.formats import plain
 from lowland.report.words import count, gigabytes
-from lowland.tasks import Source, get_task, task_names
+from lowland.tasks.base import Source
+from lowland.tasks.registry import get_task, task_names
 
 EXTRAS = {
     "lab": "the command line",

@@ -31,7 +31,9 @@ from lowland.config.layers import build_section
 from lowland.errors import UserError
 from lowland.files import finite
 from lowland.report.selection import mean_score
-from lowland.tasks import Source, Task, checks, resolve
+from lowland.tasks import checks
+from lowland.tasks.base import Source, Task
+from lowland.tasks.registry import resolve
 
 if TYPE_CHECKING:
     from lowland.evaluate import EvaluationResult

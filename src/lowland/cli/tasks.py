@@ -23,7 +23,8 @@ from rich.text import Text
 
 from lowland.cli.console import console, make_table, print_facts, say
 from lowland.config.arms import flatten
-from lowland.tasks import Source, Task, get_task, mixture_names, resolve, task_names
+from lowland.tasks.base import Source, Task
+from lowland.tasks.registry import get_task, mixture_names, resolve, task_names
 
 if TYPE_CHECKING:
     from lowland.paper.recipes import Recipe

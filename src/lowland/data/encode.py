@@ -56,10 +56,7 @@ def encode_texts(
 
     A tokenizer with special tokens of its own (BART, BERT, mBART's languages) puts them where it is used to,
     within `length`; one that closes its texts with nothing (GPT-2) gets EOS appended as T5 does. Some
-    tokenizers have other pieces for targets (`target`).
-
-    Returns:
-        The ids of each text, and how many texts were cut.
+    tokenizers have other pieces for targets (`target`). Counts the texts that were cut, too.
     """
     before, after = special_tokens(tokenizer, target=target)
     closes = any(token in (tokenizer.eos_token_id, tokenizer.sep_token_id) for token in after)

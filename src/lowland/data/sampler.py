@@ -23,8 +23,7 @@ class MixtureSampler(Iterator[list[tuple[str, int]]]):
     `batches`), and on no random state besides: the order of a task's epoch and the tasks of a batch are each
     seeded by their own number. So an interrupted stream goes on exactly.
 
-    `sizes` are numbers of examples by task, and `rates` shares relative to the sum over the tasks; a task
-    with rate 0 never comes.
+    `sizes` are numbers of examples by task; a task with rate 0 never comes.
     """
 
     def __init__(

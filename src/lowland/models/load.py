@@ -97,14 +97,8 @@ def load_model(
     """Loads a checkpoint: T5, T5.1.1, mT5, UMT5, ByT5, BART, encoder-decoder pairs, or one of another kind.
 
     Only safetensors are read, and code that comes with a checkpoint is never run. The model is in fp32, and a
-    separate output matrix (T5.1.1) stays separate.
-
-    Args:
-        name: `embedded`, a directory as `save_pretrained` writes it, or a name on the hub.
-        dropout: One rate for every dropout of the network; `None` keeps the checkpoint's own rates.
-        hub: Whether a name that is no directory may be looked up on the hub (or in its local cache).
-        kind: What it is loaded as; a sequence-to-sequence model by default.
-        config: Its configuration, where it is another than the checkpoint's; changed in place.
+    separate output matrix (T5.1.1) stays separate. `dropout` is one rate for all of the network; `None` keeps
+    the checkpoint's own. `config` is changed in place.
     """
     kind = kind or Kind()
     source, local = resolve(name, hub)

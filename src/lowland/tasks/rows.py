@@ -55,12 +55,8 @@ def read_rows(
 ) -> Iterator[tuple[int, Row]]:
     """Reads a file of rows by its suffix, each with the number that `place` takes.
 
-    Args:
-        path: The file.
-        columns: Column names of a table that has no header.
-        quoted: Whether fields of a table may be in quotes; in CSV they may.
-        short_rows: Where given, lines of a table that lack fields are listed here; else they are an error.
-        wanted: Columns that a table must have, which tell what stands between its fields.
+    `columns` name those of a table without a header; `wanted` ones tell what stands between its fields. Lines
+    that lack fields are listed in `short_rows` where it is given, and are an error else.
     """
     kind = kind_of(path)
     if kind == ".parquet":

@@ -39,11 +39,8 @@ class BatchLoss:
 def token_loss(logits: Tensor, labels: Tensor, z_loss: float = 0.0, label_smoothing: float = 0.0) -> Tensor:
     """Computes the mean loss over real target tokens, a scalar in fp32.
 
-    Args:
-        logits: Scores of the vocabulary. `# (..., vocabulary)`
-        labels: Target tokens, `IGNORED` where there is none. `# (...)`
-        z_loss: Weight of log(Z)^2, which keeps the softmax's normaliser near 1.
-        label_smoothing: The part of each target's probability that all tokens share.
+    `logits` are `# (..., vocabulary)`, `labels` `# (...)`, `IGNORED` where there is no token. `z_loss` weighs
+    log(Z)^2, which keeps the softmax's normaliser near 1.
 
     Source:
         Mesh TensorFlow's softmax cross-entropy, with which T5 was trained (z_loss 1e-4).
