@@ -82,7 +82,6 @@ class DataSettings:
     evaluation_limit: float | int = setting(
         0,
         "score the first N examples of each test set, or a fraction; 0 for all",
-        least=0,
         option="eval-limit",
     )
     cap: int | None = setting(
@@ -104,4 +103,9 @@ class DataSettings:
         if not self.held_out >= 0 or (isinstance(self.held_out, float) and self.held_out >= 1):  # NaN too
             raise ValueError(
                 f"Invalid held_out={self.held_out!r}. Must be a fraction in [0, 1) or a number of examples."
+            )
+        limit = self.evaluation_limit
+        if not (0 < limit <= 1 if isinstance(limit, float) else limit >= 0):
+            raise ValueError(
+                f"Invalid evaluation_limit={limit!r}. Must be a fraction in (0, 1] or a number of examples."
             )
