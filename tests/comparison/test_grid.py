@@ -97,7 +97,7 @@ def test_a_preset_brings_its_grid(tmp_path: Path) -> None:
         (["rho=0.1", "factz"], "Unknown task or mixture 'factz'"),
         (["preset=demo,dema"], "preset-dema: Unknown preset 'dema'. Did you mean demo"),
         (["rho=0.1", "facts/capitals", "--launcher", "ray"], "--launcher: must be processes, slurm or"),
-        (["rho=0.1", "facts/capitals", "--launcher", "slurm,600"], "'600' is no NAME=VALUE"),
+        (["rho=0.1", "facts/capitals", "--launcher", "slurm,600"], "'600' is no KEY=VALUE"),
     ],
 )
 def test_mistakes_of_a_command(words: list[str], sentence: str, tmp_path: Path) -> None:
