@@ -135,7 +135,8 @@ def run_one(
     result.report.print(console)
     if result.model is not None:
         say(f"Model to use: {result.model} (from_pretrained loads it)")
-        say(f"Next: lowland predict --model {shlex.quote(str(result.model))} --input FILE")
+        several = " --task NAME" if len(experiment.data.tasks) > 1 else ""
+        say(f"Next: lowland predict --model {shlex.quote(str(result.model))} --input FILE{several}")
         if name := getattr(arguments, "push_to_hub", None):
             say(f"Uploaded: {push(result.model, name)}")
     return 0

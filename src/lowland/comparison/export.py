@@ -83,7 +83,7 @@ def _in_order(candidates: Sequence[Candidate], last: int) -> list[Candidate]:
         return sorted(candidates, key=lambda one: -(one.held_out or 0.0))
     steps = [one for one in candidates if one.step == last]
     ranked = sorted(steps, key=lambda one: mean_score(one.scores))
-    middle = len(ranked) // 2
+    middle = (len(ranked) - 1) // 2  # of an even number the lower one
     return ranked[middle:] + ranked[:middle][::-1]
 
 

@@ -30,8 +30,8 @@ def outcome_table(measured: Sequence[Measured], scored: Scored, name: str) -> Ta
     """Makes the table of outcomes."""
     note = (
         "Lower is better for losses, Brier score, calibration error and forgetting. The verdicts are "
-        "Holm's, among those after rounding and among all others: if the arms do not differ at all, one "
-        "or more of either is better or worse in at most 5% of experiments."
+        "corrected for their number (Holm), those after int8 and int4 apart from all others; intervals are "
+        "not: one may leave out 0 where the verdict is undecided."
     )
     title = f"Outcomes beside the score: {scored.selection.label}"
     return _measured_table(name, title, "Outcome", "Value", measured, [note])
@@ -86,9 +86,9 @@ def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
     ]
     if len(tested) > 1:
         notes.append(
-            "The first score decides. The verdicts of the others are Holm's: if arms do not differ at all, "
-            "one or more of them is better or worse in at most 5% of experiments. Each interval is that of "
-            "its row alone."
+            "The first score decides. The verdicts of the others are corrected for their number (Holm): if "
+            "the arms do not differ, some of them is better or worse in at most 5% of experiments. Intervals "
+            "are not corrected: one may leave out 0 where the verdict is undecided."
         )
     if any(paired.equal_differences and paired.difference for paired in tested):
         notes.append(
