@@ -112,9 +112,15 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     text = "The same for all arms. In brackets: the default for the embedded model."
     train = parser.add_argument_group("training", text)
     more = {name: f" [{_shown(value)}]" for name, value in MODEL_DEFAULTS["embedded"]["train"].items()}
-    more["steps"] += "; own data 10 epochs, but at least 100 and at most these"
+    more["steps"] += "; own data 10 epochs"
     add_settings(train, TrainSettings, "train", more=more)
-    add(train, "--epochs", "X", "passes over the training examples, in place of --steps", number)
+    add(
+        train,
+        "--epochs",
+        "X",
+        "passes over the training examples, in place of --steps; own data get 10, but no fewer than 100 steps",
+        number,
+    )
     add_settings(parser.add_argument_group("SAM"), SAMConfig, "sam")
 
 
