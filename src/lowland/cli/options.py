@@ -114,13 +114,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     more = {name: f" [{_shown(value)}]" for name, value in MODEL_DEFAULTS["embedded"]["train"].items()}
     more["steps"] += "; own data 10 epochs"
     add_settings(train, TrainSettings, "train", more=more)
-    add(
-        train,
-        "--epochs",
-        "X",
-        "passes over the training examples, in place of --steps; own data get 10, but no fewer than 100 steps",
-        number,
-    )
+    text = "passes over the training examples, in place of --steps; own data get 10, but 100 steps at least"
+    add(train, "--epochs", "X", text, number)
     add_settings(parser.add_argument_group("SAM"), SAMConfig, "sam")
 
 
