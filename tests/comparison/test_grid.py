@@ -133,6 +133,6 @@ def test_experiments_of_a_grid_side_by_side(tmp_path: Path, launcher: str) -> No
     words = ["fraction=1.0,0.0001", *SMALL, "--out", out, "--jobs", "2", "--launcher", launcher]
     result = call("compare", "--grid", *words)
     assert result.code == 1
-    assert "Failed: fraction-0.0001: " in result.out
+    assert "fraction-0.0001: failed. " in result.out and "Failed: fraction-0.0001. " in result.out
     assert (out / "fraction-1" / "report" / "report.json").exists()
     assert (out / "report" / "report.md").exists()

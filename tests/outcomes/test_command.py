@@ -119,7 +119,7 @@ def test_mistakes_are_one_sentence(measured: Path, tmp_path: Path) -> None:
     """An unknown outcome, a missing file and a damaged one are each answered with one sentence."""
     for more, said in (
         (("--outcomes", "likely"), "Must be none or some of likelihood, quantized, forgetting"),
-        (("--also", "other"), "is no NAME=VALUE"),
+        (("--also", "other"), "is no KEY=VALUE"),
         (("--also", "train=x.jsonl"), "an evaluation set has this name"),
         (("--also", f"new={tmp_path / 'x.jsonl'}"), "x.jsonl"),
         (("--outcome-examples", "-1"), "Must be a whole number >= 0"),

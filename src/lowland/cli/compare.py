@@ -163,13 +163,13 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
 
     digits = fingerprint([experiment.config.fingerprint() for experiment in experiments.values()])
     out = Path(arguments.out) if "out" in arguments else Path("runs") / f"compare-grid-{digits}"
-    failed: dict[str, str] = {}
+    failed = []
     for place, (name, experiment) in enumerate(experiments.items(), start=1):
         say(f"\n[{place}/{len(experiments)}] {name}", style="bold")
         try:
             run_one(arguments, experiment, "compare", out / name)
         except UserError as error:
-            failed[name] = str(error)
+            failed.append(name)
             say(f"{name}: failed. {error}", style="red")
     if "plan" in arguments:
         return 0
@@ -177,7 +177,7 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
         reports = [read_report(directory) for directory in find_experiments(out)]
         write_several(reports, out / "report").print(console)
     if failed:
-        say(f"{len(failed)} of {len(experiments)} failed; the same command tries again.")
+        say(f"Failed: {', '.join(failed)}. The same command tries again.")
     return 1 if failed else 0
 
 
