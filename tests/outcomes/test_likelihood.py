@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.calibration import calibration_curve
@@ -77,6 +77,9 @@ def test_perfect_and_hopeless() -> None:
 @given(st.lists(st.floats(-2000, 0), min_size=2, max_size=6), st.floats(-500, 0))
 def test_probabilities_do_not_depend_on_a_common_part(row: list[float], common: float) -> None:
     """What all labels have in common changes neither Brier score nor calibration, nor does it underflow."""
+    assume(
+        len({round(value, 6) for value in row}) == len(row)
+    )  # rounding can make another label the likeliest
     (found, _), (moved, _) = (
         measure_labels([[value + more for value in row]], [0], None) for more in (0.0, common)
     )
