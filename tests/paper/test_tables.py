@@ -237,13 +237,17 @@ def test_another_fraction_is_in_no_table(tmp_path: Path) -> None:
 
 
 def test_seeds_are_averaged(tmp_path: Path) -> None:
-    """With several seeds a line holds their means."""
+    """With several seeds a line holds their means, and its table says so, but no other."""
     scores = scores_of(PAPER[4, 2])
     directory = experiment(tmp_path / "ours", scores, scores, tasks=["cbqa"], seeds=(0, 1, 2))
     made = tables(directory)
     assert made["table-4"].rows[1][1] == "ours, 3 seeds"
     assert made["table-4"].rows[0][2:] == made["table-4"].rows[1][2:]
     assert any("Means over seeds" in note for note in made["table-4"].notes)
+    glue = scores_of(PAPER[2, 2])
+    both = tables(directory, experiment(tmp_path / "glue", glue, glue, tasks=["glue"]))
+    assert any("Means over seeds" in note for note in both["table-4"].notes)
+    assert not any("Means over seeds" in note for note in both["table-2"].notes)
 
 
 @pytest.mark.parametrize(

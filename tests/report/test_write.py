@@ -81,6 +81,18 @@ def test_headline_when_nothing_is_detected(tmp_path: Path) -> None:
     assert printed(report, 300).splitlines()[0] == report.headline
 
 
+@pytest.mark.parametrize(("looks", "fewest"), [([], 6), ([2], 7)])
+def test_equal_differences_count_from_as_many_seeds_as_the_verdict_asks(
+    tmp_path: Path, looks: list[int], fewest: int
+) -> None:
+    """The note on equal differences names the number of seeds: one more where seeds were added."""
+    directory = one_score(tmp_path / "x", [(50, 52), (60, 62), (55, 57)])
+    file = directory / "experiment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"looks": looks}))
+    (table,) = write_report(directory).scores
+    assert f"from {fewest} seeds on (sign test)" in table.notes[-1]
+
+
 @pytest.mark.parametrize(
     ("scores", "start"),
     [

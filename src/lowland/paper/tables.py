@@ -66,7 +66,7 @@ def _table(points: Sequence[Point], layout: Layout) -> Table:
     ]
     if any(record["partial"] == "true" for _, record in rows):
         notes.append("* The average of the columns that are there, which is not the paper's.")
-    if any(len(point.runs) > 1 for point in points):
+    if any(len(point.runs) > 1 for point in points if layout.number in tables_of_point(point)):
         notes.append("Means over seeds; the paper has one run of each.")
     metrics = {
         head: " / ".join(METRICS.get(one, one.capitalize()) for one in of)

@@ -14,6 +14,7 @@ from lowland.report.formats import Row, Table, Value, make_table
 from lowland.report.runs import Experiment, read_log, title_of
 from lowland.report.words import signed, spread
 from lowland.statistics import CrossedInterval, PairedComparison, summarize
+from lowland.statistics.interval import equal_seeds
 
 NONE = "-"
 DIFFERENCE = "Difference (95% interval)"
@@ -87,13 +88,13 @@ def _notes(rows: Sequence[Measured], reference: str) -> list[str]:
     if len(tested) > 1:
         notes.append(
             "The first score decides. The verdicts of the others are corrected for their number (Holm): if "
-            "the arms do not differ, some of them is better or worse in at most 5% of experiments. Intervals "
-            "are not corrected: one may leave out 0 where the verdict is undecided."
+            "the arms do not differ, one or more of them is better or worse in at most 5% of experiments. "
+            "Intervals are not corrected: one may leave out 0 where the verdict is undecided."
         )
     if any(paired.equal_differences and paired.difference for paired in tested):
         notes.append(
             "Where every seed differs by the same amount the interval is a point and proves nothing; such a "
-            "row counts as better or worse from 6 seeds on (sign test)."
+            f"row counts as better or worse from {equal_seeds(added)} seeds on (sign test)."
         )
     return notes[: None if tested else 1]
 
