@@ -81,8 +81,8 @@ def collect(record: Mapping[str, Any], experiments: Sequence[Path]) -> dict[str,
     arms = {name: flatten(arm) for of in read for name, arm in of.pop("arms").items()}
     settings = read[0]
     shared = {key: value for key, value in flatten(settings).items() if key not in ("seeds", "model")}
-    for key in ("data.custom.train", "data.custom.evaluation"):
-        if key in shared:
+    for key in shared:
+        if key in ("data.custom.train", "data.custom.evaluation") or key.startswith("outcomes.also."):
             shared[key] = Path(shared[key]).name
     found, environment = {}, {}  # a run that several experiments share counts once
     for experiment in experiments:

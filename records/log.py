@@ -12,8 +12,10 @@ from functools import partial
 
 import numpy as np
 from records import verdicts
-from records.judge import Interval, Scores, differences, interval, judge
+from records.judge import EQUAL, Interval, Scores, differences, interval, judge
 from records.runs import HERE, LAST, VALIDATION, Record, by_seed, records, score
+
+from lowland.report import words
 
 RESULTS = HERE.parent / "docs" / "results.md"
 _QUARTERS = ((11, 50), (51, 100), (101, 150), (151, 200))
@@ -28,10 +30,8 @@ def pair(record: Record, comparison: Record, value: Callable[[Record], float]) -
 
 
 def signed(value: float) -> str:
-    """Writes a difference with its sign and one decimal, or with more where that would show 0."""
-    if abs(value) <= 1e-4:
-        return "0.0"
-    return f"{value:+.1f}" if abs(value) >= 0.05 else f"{value:+.1g}"
+    """Writes a difference as a report does, but 0 where the five decimals of result.json show none."""
+    return words.signed(0.0 if abs(value) <= EQUAL else value)
 
 
 def written(found: Interval, form: Callable[[float], str] = signed) -> str:

@@ -158,9 +158,13 @@ def test_forgetting_is_compared_at_equal_score() -> None:
 
 
 def test_a_record_is_made_of_finished_runs(tmp_path: Path) -> None:
-    """Scores go by step and split, what int4 took is of the same rows, and only finished runs count."""
+    """Scores go by step and split, what int4 took is of the same rows, and only finished runs count.
+
+    Files of rows go by their names alone.
+    """
     settings = (
         "[train]\nsteps = 200\n[arms.baseline.sam]\nrho = 0.0\n[arms.late.sam]\nrho = 0.1\nstart = 0.2\n"
+        '[data.custom]\ntrain = "/rows/t.csv"\n[outcomes.also]\ntypos = "/rows/typos.csv"\n'
     )
     (tmp_path / "experiment.toml").write_text(f"seeds = [1]\n{settings}")
     scores = {"t": {100: {"accuracy": 60.0}, 200: {"accuracy": 75.0}}}
@@ -174,7 +178,8 @@ def test_a_record_is_made_of_finished_runs(tmp_path: Path) -> None:
         sets = {"sets": {"t": {"examples": 2, "outcomes": measured}}}
         (folder / "outcomes" / "step-200.json").write_text(json.dumps(sets))
     record = json.loads(collect.written(collect.collect({"task": "t"}, [tmp_path])))
-    assert record["settings"] == {"train.steps": 200} and record["environment"] == {"cores": 2}
+    files = {"data.custom.train": "t.csv", "outcomes.also.typos": "typos.csv"}
+    assert record["settings"] == {"train.steps": 200, **files} and record["environment"] == {"cores": 2}
     assert record["arms"]["late"] == {"sam.rho": 0.1, "sam.start": 0.2}
     (made,) = record["runs"]
     named = collect.collect({"task": "t", "names": {"late": "later"}}, [tmp_path])
