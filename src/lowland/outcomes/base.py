@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lowland.statistics import PairedComparison, Verdict, decide
+from lowland.statistics import MARGIN, PairedComparison, Verdict, decide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,4 +34,4 @@ class Outcome:
 
 def score(metric: str, floor: float = 0.0) -> Outcome:
     """Returns the outcome of a metric in percent; `floor` is what one and the same answer to all reaches."""
-    return Outcome(name=metric, unit="points", better="higher", margin=0.5, floor=floor, ceiling=100.0)
+    return Outcome(name=metric, unit="points", better="higher", margin=MARGIN, floor=floor, ceiling=100.0)

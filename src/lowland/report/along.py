@@ -137,12 +137,11 @@ def find_lines(points: Sequence[Point]) -> list[Line]:
                 # What is scored on other sets is no point of the same line.
                 group = groups.setdefault(repr((rest, sorted(point.metrics))), (rest, {}))
                 group[1][float(value)] = point
-        for rest, of_line in groups.values():
+        for rest, of_line in (group for group in groups.values() if len(group[1]) > 1):
             beside = beside_sam(next(iter(of_line.values())).settings)
-            level = [one for one in points if not one.with_sam and beside_sam(one.settings) == beside]
-            if len(of_line) > 1:
-                along = dict(sorted(of_line.items()))
-                lines.append(Line(setting=name, points=along, rest=rest, level=level if of_sam else ()))
+            same = [one for one in points if not one.with_sam and beside_sam(one.settings) == beside]
+            along = dict(sorted(of_line.items()))
+            lines.append(Line(setting=name, points=along, rest=rest, level=same if of_sam else ()))
     return lines
 
 

@@ -97,7 +97,7 @@ def describe(verdict: Verdict) -> str:
     if kind is Kind.TOO_FEW_SEEDS:
         return f"cannot be judged by one seed: {figures}"
     if kind is Kind.EQUAL:
-        return f"is equal within {verdict.margin:g} {verdict.unit}".rstrip() + f": {figures}"
+        return f"is {verdict.words}: {figures}"
     needed = verdict.seeds_needed or 0
     if kind is not Kind.UNDECIDED or not needed:
         return f"is {kind.value}: {figures}, {direction}"

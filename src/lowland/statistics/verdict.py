@@ -122,7 +122,7 @@ def decide(
         kind = Kind.TOO_FEW_SEEDS
     elif found.has_interval and -margin <= found.low and found.high <= margin and margin > 0:
         kind = Kind.EQUAL
-    # Where the interval is of these pairs alone, p below 5% follows; but for rounding.
+    # Where the interval leaves out 0, an unadjusted p is below 5%, but for rounding.
     elif found.sign == 0 or (p != found.p and p >= 1 - CONFIDENCE):
         kind = Kind.UNDECIDED
     else:
