@@ -10,6 +10,8 @@ import random
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from lowland.errors import UserError
 from lowland.tasks.base import Example
 
@@ -76,22 +78,23 @@ def flip_labels(examples: Sequence[Example], labels: Sequence[str], share: float
 
 def _groups(examples: Sequence[Example]) -> list[list[int]]:
     """Positions of the examples that belong together, in order of each group's first."""
-    group_of: dict[Hashable, list[int]] = {}
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    numbers: dict[Hashable, int] = {}  # of inputs, and of questions
+    pairs = np.empty((len(examples), 2), dtype=np.int32)
     for position, example in enumerate(examples):
-        group = group_of.setdefault(example.inputs, [])
+        question: Hashable = example.inputs
         if example.ids is not None:
             # MultiRC counts by question alone; ReCoRD's passage and query name an example together.
-            question = example.ids.get("question")
-            key = tuple(example.ids.items()) if question is None else question
-            other = group_of.setdefault(key, group)
-            if other is not group:
-                # Input and question name different groups: they are one, under all their keys.
-                other += group
-                group_of.update({name: other for name, value in group_of.items() if value is group})
-                group = other
-        group.append(position)
-    unique = {id(group): sorted(group) for group in group_of.values()}
-    return sorted(unique.values(), key=lambda group: group[0])
+            question = example.ids.get("question", tuple(example.ids.items()))
+        pairs[position] = [numbers.setdefault(key, len(numbers)) for key in (example.inputs, question)]
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(numbers), len(numbers)))
+    group_of = connected_components(links, directed=False)[1][pairs[:, 0]]
+    groups: dict[int, list[int]] = {}
+    for position, group in enumerate(group_of.tolist()):
+        groups.setdefault(group, []).append(position)
+    return list(groups.values())
 
 
 def _shuffled(size: int, seed: int) -> list[int]:
