@@ -123,6 +123,15 @@ def test_a_grid_trains_the_baseline_once_and_shares_its_runs(tmp_path: Path) -> 
     assert again.out.count("done before") == 3
 
 
+def test_a_plan_of_a_grid_tells_which_experiments_fail(tmp_path: Path) -> None:
+    """The plan shows what can be run, names what cannot at its end, and its exit code is 1."""
+    words = ["fraction=1.0,0.0001", *SMALL, "--out", tmp_path / "out", "--plan"]
+    result = call("compare", "--grid", *words)
+    assert result.code == 1
+    assert result.out.count("\nPlan") == 1 and "Failed: fraction-0.0001. " in result.out
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["processes", "submitit-local"])
 def test_experiments_of_a_grid_side_by_side(tmp_path: Path, launcher: str) -> None:

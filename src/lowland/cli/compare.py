@@ -171,9 +171,7 @@ def _run_all(arguments: argparse.Namespace, experiments: Mapping[str, Experiment
         except UserError as error:
             failed.append(name)
             say(f"{name}: failed. {error}", style="red")
-    if "plan" in arguments:
-        return 0
-    if len(failed) < len(experiments):
+    if "plan" not in arguments and len(failed) < len(experiments):
         reports = [read_report(directory) for directory in find_experiments(out)]
         write_several(reports, out / "report").print(console)
     if failed:
