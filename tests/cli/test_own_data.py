@@ -161,3 +161,5 @@ def test_predict_mistakes(own_experiment: Path, tmp_path: Path) -> None:
         assert "Traceback" not in result.err
         assert not output.exists()
     assert call("predict", "--model", model, "--input", str(rows), "--output", "x.xlsx").code == 2
+    words = ["--model", model, "--input", str(tmp_path / "no.csv"), "--output", str(rows)]
+    assert call("predict", *words).err.endswith("no.csv does not exist.\n")

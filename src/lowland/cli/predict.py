@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lowland.families.base import Family
     from lowland.runs.predict import Usage
 
-TRAINED = "as in the training, else the task's"
+TRAINED = "as in training, else the task's"
 COMMON = (
     *("input", "template", "task", "output", "field", "model", "data.hub"),
     *("generation.batch_size", "generation.precision"),
@@ -48,11 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     rows = parser.add_argument_group("rows")
     add(rows, "--input", "FILE", "rows in JSONL, JSON, CSV, TSV or Parquet", required=True)
-    template = 'the input text, such as "review: {text}" (default: as in the training)'
+    template = 'the input text, such as "review: {text}" (default: as in training)'
     add(rows, "--template", "TEMPLATE", template)
-    add(rows, "--task", "NAME", "write rows as this task does (default: that of the training)")
-    output = "file to write: .jsonl or .csv (default: standard output, as JSONL)"
-    add(rows, "--output", "FILE", output)
+    add(rows, "--task", "NAME", "write rows as this task does (default: the task of the training)")
+    add(rows, "--output", "FILE", "file to write: .jsonl or .csv (default: standard output, as JSONL)")
     add(rows, "--field", "NAME", "name of the new field (default: prediction)")
     model = parser.add_argument_group("model")
     add(model, "--model", "DIR", "directory of the model, or embedded", required=True)
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"--output {output} must end in {' or '.join(OUTPUT_SUFFIXES)}.")
         if output.is_dir() or not output.absolute().parent.is_dir():
             raise UserError(f"--output {output} must be a file in a directory that exists.")
-        if output.exists() and output.samefile(source):
+        if output.exists() and source.exists() and output.samefile(source):
             raise UserError("--output and --input name the same file. Give another output.")
     if "template" in arguments and "task" in arguments:
         raise UserError("--template and --task both say how inputs are written. Give one of them.")
