@@ -64,6 +64,8 @@ def test_doctor_is_well() -> None:
     for topic in ("lab", "processor", "accelerator", "memory", "disk"):
         assert re.search(rf"^(ok|note) +{topic} ", out, flags=re.MULTILINE)
     assert "No problem" in out
+    names = re.findall(r"^ok +(?:lab|hub|peft|report) +(\S+)", out, flags=re.MULTILINE)
+    assert "torch" in names and len(names) == len(set(names))
     assert max(map(len, out.splitlines())) <= 80
 
 

@@ -74,11 +74,12 @@ def show(title: str, findings: Findings) -> list[str]:
 def packages() -> Findings:
     """Compares the installed packages with what lowland supports."""
     yield "ok", "lowland", f"{version('lowland')} with Python {platform.python_version()}"
+    needs = {}  # by name: what an extra needs comes last, and is narrower than what the package needs
     for need in map(Requirement, requires("lowland") or []):
         marker = need.marker
-        extras = (extra for extra in EXTRAS if marker is None or marker.evaluate({"extra": extra}))
-        if (extra := next(extras, None)) is None:
-            continue
+        if extras := [extra for extra in EXTRAS if marker is None or marker.evaluate({"extra": extra})]:
+            needs[need.name] = extras[0], need
+    for extra, need in needs.values():
         level, remedy = "problem" if extra == "lab" else "note", f"run pip install 'lowland[{extra}]'"
         try:
             found = version(need.name)
