@@ -211,6 +211,13 @@ def test_a_set_that_cannot_tell_is_told(name: str, targets: list[str], said: str
     assert math.isnan(score) == undefined
 
 
+def test_a_set_of_cb_that_lacks_a_class_is_told_what_t5_does() -> None:
+    """T5's mean F1 of CB counts a class that never occurs as 0, and does not leave it out."""
+    limit = metrics.find_limit("mean_3class_f1", ["a", "b"], Domain.of(["a", "b", "c"]))
+    assert limit is not None and limit.text.endswith("classes ('c'): macro F1 counts them as 0")
+    assert metrics.macro_f1([0, 1], [0, 1], range(3)) == pytest.approx(200 / 3)  # exact but for rounding
+
+
 @pytest.mark.parametrize("name", metrics.metric_names())
 def test_a_good_set_has_no_limits(name: str) -> None:
     """A set with all classes, or many different numbers, is not complained of."""

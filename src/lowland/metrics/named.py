@@ -59,7 +59,8 @@ def find_limit(key: str, targets: Sequence[str], domain: Domain) -> Limit | None
     missing = sorted({*domain.classes} - different)
     if key in ("macro_f1", "mean_3class_f1") and missing:
         lacks = f"it lacks examples of {len(missing)} of {len(domain.classes)} classes ({listed(missing)})"
-        return Limit(f"{lacks}: macro F1 leaves them out, or counts them as 0 where a model writes them")
+        left_out = "leaves them out, or counts them as 0 where a model writes them"
+        return Limit(f"{lacks}: macro F1 {left_out if key == 'macro_f1' else 'counts them as 0'}")
     return None
 
 
