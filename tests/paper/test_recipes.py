@@ -166,6 +166,14 @@ def test_the_command_shows_one_whole(capsys: pytest.CaptureFixture[str]) -> None
     assert "lowland compare --preset paper-nq-base --hub" in text
 
 
+def test_the_demo_is_offered_offline(capsys: pytest.CaptureFixture[str]) -> None:
+    """The recipe of the demo says what it is, and its command does without the hub."""
+    assert main(["tasks", "demo"]) == 0
+    text = capsys.readouterr().out
+    assert "Facts, on the small model of the package" in text
+    assert text.endswith("Run it: lowland compare --preset demo\n")
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_every_recipe_can_be_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`lowland tasks NAME` works for every preset, and says the command that runs it."""

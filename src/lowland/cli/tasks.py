@@ -81,7 +81,7 @@ def _print_tasks(title: str, tasks: Iterable[Task]) -> None:
 def _show_task(task: Task) -> None:
     lengths = f"{task.input_length} tokens of input, {task.target_length} of target, EOS included"
     facts = [("metrics", ", ".join(task.metrics)), ("lengths", lengths)]
-    command, options = "compare", ""
+    command = f"compare {task.name}"
     if (data := task.data) is None:
         facts.append(("data", "the package carries it"))
         examples = task.load(Source()).train
@@ -92,13 +92,11 @@ def _show_task(task: Task) -> None:
         facts.append(("files", ", ".join(names)))
         facts.append(("on the hub", ", configuration ".join(filter(None, data.hub))))
         examples = task.examples(task.sample_row or {})
-        command, options = (
-            ("compare", " --data-dir DIR") if data.train else ("eval", " --model DIR --data-dir DIR")
-        )
+        command = (command if data.train else f"eval {task.name} --model DIR") + " --data-dir DIR"
     for example in examples[:1]:
         facts += [("input", repr(example.inputs)), ("target", repr(example.targets))]
     print_facts(task.name, facts, task.description)
-    say(f"\nTry: lowland {command} {task.name}{options}")
+    say(f"\nTry: lowland {command}")
 
 
 def _list_recipes(recipes: list[Recipe]) -> None:
@@ -117,4 +115,4 @@ def _show_recipe(recipe: Recipe) -> None:
     facts += [(f"grid {name}", ", ".join(map(json.dumps, values))) for name, values in recipe.grid.items()]
     print_facts(recipe.name, facts, recipe.description)
     say("\nThe rest is as by default: lowland compare --help-all")
-    say(f"Run it: {recipe.command('--hub')}")
+    say(f"Run it: {recipe.command}")

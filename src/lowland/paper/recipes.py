@@ -58,10 +58,12 @@ class Recipe:
         """Whether the preset says what to train on."""
         return "tasks" in self.settings.get("data", {})
 
-    def command(self, *more: str) -> str:
-        """Writes the command that runs the recipe, with more words at its end."""
-        words = ["lowland", "compare", *([] if self.complete else ["TASK"])]
-        return shlex.join([*words, "--preset", self.name, *more])
+    @property
+    def command(self) -> str:
+        """The command that runs the recipe, with --hub where it needs more than the package carries."""
+        hub = ["--hub"] if "model" in self.settings or not self.complete else []
+        words = ["lowland", "compare", *([] if self.complete else ["TASK"]), "--preset", self.name, *hub]
+        return shlex.join(words)
 
 
 def preset_names() -> list[str]:
