@@ -78,12 +78,12 @@ def test_no_end_is_named_as_the_cause(tmp_path: Path) -> None:
 
 
 def test_a_system_text_is_not_lost(tmp_path: Path) -> None:
-    """A chat template that leaves system texts out is answered with a sentence."""
+    """A chat template that leaves system messages out is answered with a sentence."""
     folder = write_model(tmp_path / "model", "llama")
     template = "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}"
     (folder / "chat_template.jinja").write_text(template)
     load_family(str(folder), FamilySettings(chat=True))
-    with pytest.raises(UserError, match="leaves system texts out; leave out --system"):
+    with pytest.raises(UserError, match="leaves system messages out; leave out --system"):
         load_family(str(folder), FamilySettings(chat=True, system="Answer in a word."))
 
 

@@ -148,7 +148,7 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     add(group, "--runs", "DIR", runs)
     hub = "upload the model to this repository of the Hugging Face hub, such as me/reviews; private if new"
     add(group, "--push-to-hub", "NAME", hub)
-    tracker = f"also log the curves of every run with {', '.join(TRACKERS)}, which must be installed"
+    tracker = f"also log the curves of every run with {' or '.join(TRACKERS)}, which must be installed"
     add(group, "--tracker", "NAME", tracker, choices=TRACKERS)
 
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     options.add_training_options(parser)
     run = parser.add_argument_group("run")
-    arm = f"{', '.join(KNOWN)}, or one of a file of settings; or your own, as in compare (default: sam)"
+    arm = f"the arm: {', '.join(KNOWN)}, one of a file of settings, or your own as in compare (default: sam)"
     add(run, "--arm", "ARM", arm, lambda text: own_arm(text) if ":" in text else (text, None))
     add(run, "--seed", "N", "seed of the run (default: 0)", int)
     options.add_result_options(parser)

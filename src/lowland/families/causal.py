@@ -124,7 +124,7 @@ class Causal(Writer):
             ) from None
         if unheard:
             raise UserError(
-                f"The chat template of {self.loaded.name} leaves system texts out; leave out --system, or "
+                f"The chat template of {self.loaded.name} leaves system messages out; leave out --system, or "
                 "put the text into --input."
             )
         if prompt.count(INPUT) != 1 or whole.count(TARGET) != 1:

@@ -16,7 +16,7 @@ class FamilySettings:
 
     name: FamilyName = setting("auto", "kind of model; auto tells it from its configuration", option="family")
     chat: bool = setting(False, "ask a causal model through its tokenizer's chat template")
-    system: str | None = setting(None, "system text of the chat")
+    system: str | None = setting(None, "system message of the chat")
     separator: str = setting("\n", "what stands between input and target of a causal model without --chat")
     rank: bool = setting(
         False, "let a generating model choose the likeliest of the task's labels", option="rank-labels"
@@ -40,7 +40,7 @@ class FamilySettings:
     def __post_init__(self) -> None:
         check(self)
         if self.system is not None and not self.chat:
-            raise ValueError("A system text is part of a chat. Give --chat, too.")
+            raise ValueError("A system message is part of a chat. Give --chat, too.")
 
 
 @dataclass(frozen=True, kw_only=True)

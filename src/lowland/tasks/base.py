@@ -101,9 +101,7 @@ class Task:
 
     name: str
     description: str
-    metrics: tuple[
-        str, ...
-    ]  # names of the numbers that scoring gives, in the order in which they are printed
+    metrics: tuple[str, ...]  # names of the numbers that scoring gives, in the order of printing
     write: Callable[[Row, str], list[Example]]  # writes a row of a split; none where the task drops the row
     scorer: Callable[[Sequence[Example], Sequence[str]], dict[str, float]]  # in percent, by metric
     data: DataSet | None = None

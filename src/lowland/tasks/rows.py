@@ -56,7 +56,7 @@ def read_rows(
     """Reads a file of rows by its suffix, each with the number that `place` takes.
 
     `columns` name those of a table without a header; `wanted` ones tell what stands between its fields. Lines
-    that lack fields are listed in `short_rows` where it is given, and are an error else.
+    that lack fields are listed in `short_rows` where it is given, and are an error otherwise.
     """
     kind = kind_of(path)
     if kind == ".parquet":

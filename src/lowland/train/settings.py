@@ -51,7 +51,7 @@ class TrainSettings:
     )
     embedding_noise: EmbeddingNoiseName = setting(
         "none",
-        "r3f, smart or freelb: perturb the input's embeddings, two or three times the passes; none for none",
+        "r3f, smart or freelb: perturb the input's embeddings, for two or three times the passes",
         metavar="NAME",
     )
     embedding_weight: float = setting(1.0, "weight of the divergence of r3f and smart", least=0)
