@@ -50,6 +50,12 @@ def test_files_are_whole_and_do_not_change(directory: Path) -> None:
     assert score_figure(comparison) == files
 
 
+def test_a_panel_says_whether_it_shows_a_mean(directory: Path) -> None:
+    """The average and a set with two metrics show means, a set with one metric shows that."""
+    svg = score_figure(compare(read_experiment(directory)))["scores.svg"].decode()
+    assert svg.count("<!-- mean score (%) -->") == 2 and svg.count("<!-- em (%) -->") == 1
+
+
 def test_bins_of_seeds_count_by_their_answers() -> None:
     """A bin of several seeds is the mean over its answers, and one without any is left out."""
     seeds = [

@@ -26,7 +26,7 @@ class Measured:
 
     evaluation_set: str  # or `average`
     outcome: Outcome  # of a score its name is the metric, or `all` for the average over sets and metrics
-    arms: Mapping[str, Summary]  # the reference first; of its paired runs where there are any
+    arms: Mapping[str, Summary]  # the reference first; of its runs that count and have a number
     paired: Mapping[str, PairedComparison]  # each other arm against the reference
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)  # each other arm's, once they are decided
 

@@ -15,7 +15,7 @@ from lowland.errors import UserError
 from lowland.report.comparison import Comparison
 from lowland.report.formats import plain
 from lowland.report.runs import Metrics, Run, title_of
-from lowland.report.selection import AVERAGE, average, scores_at
+from lowland.report.selection import AVERAGE, average, keys_of, scores_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +106,7 @@ def score_figure(comparison: Comparison) -> dict[str, bytes]:
             for place, (arm, runs) in enumerate(comparison.runs.items()):
                 if runs:
                     draw_line(axes, place, *curve(runs, listed), label=plain(title_of(arm)))
-            label = "mean score" if len(listed) > 1 else plain(", ".join(*listed.values()))
+            label = "mean score" if len(keys := keys_of(listed)) > 1 else plain(keys[0][1])
             axes.set(title=plain(title), ylabel=f"{label} (%)", xlabel="training steps")
             axes.locator_params(axis="x", integer=True, nbins=5)
         add_legend(figure, grid, ERROR)
