@@ -34,7 +34,6 @@ class Recipe:
 
     name: str
     settings: Layer  # with those of the presets below
-    extends: str | None  # the preset directly below
     grid: Grid  # the values that are compared; empty for a single comparison
     description: str = ""  # one line
     tables: tuple[int, ...] = ()  # numbers of the paper's tables
@@ -81,7 +80,7 @@ def read_recipe(name: str) -> Recipe:
     own, settings = _read(name), read_preset(name)
     about = own.get("recipe", {}).items()
     said: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in about}
-    return Recipe(name=name, settings=settings, extends=own.get("extends"), grid=own.get("grid", {}), **said)
+    return Recipe(name=name, settings=settings, grid=own.get("grid", {}), **said)
 
 
 def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:

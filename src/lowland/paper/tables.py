@@ -85,7 +85,7 @@ def _row(
     """Makes one line of a table, the paper's or ours; `partial` where columns are missing."""
     record: dict[str, Value] = {"model": label, "source": source, "partial": str(partial).lower()}
     texts = [label, source]
-    if layout.number == 9:
+    if swept:
         texts, record = [swept, *texts], {"setting": swept, **record}
     for column, metrics in layout.heads.items():
         means = columns.get(column, {})
