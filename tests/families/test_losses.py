@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from tests.families.tiny import write_model
 from torch import Tensor
 from torch.nn.functional import log_softmax
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, FSMTConfig, FSMTForConditionalGeneration
 
 import lowland
 from lowland.errors import UserError
 from lowland.families.base import Family, Start
+from lowland.families.encoder_decoder import EncoderDecoder
 from lowland.families.recognise import load_family
 from lowland.families.settings import FamilySettings
 from lowland.sam import SAMConfig
@@ -136,6 +138,21 @@ def test_each_input_is_encoded_once(tmp_path: Path) -> None:
         texts, [["one", "true", "false"]] * len(texts), batch_size=60, input_length=64, target_length=16
     )
     assert encoded == [len(texts)]
+
+
+def test_answers_are_scored_as_in_training(tmp_path: Path) -> None:
+    """Answers are scored as in training, also by a model that makes its masks from its inputs (FSMT)."""
+    family = load_family(str(write_model(tmp_path, "t5")))
+    sizes: dict[str, Any] = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}  # fmt: skip
+    config = FSMTConfig(d_model=16, src_vocab_size=50, tgt_vocab_size=50, **sizes)
+    family.loaded = dataclasses.replace(family.loaded, model=FSMTForConditionalGeneration(config).eval())
+    inputs = torch.randint(5, 50, (2, 6))
+    batch = {"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}
+    batch["labels"] = torch.randint(5, 50, (2, 4))
+    assert isinstance(family, EncoderDecoder)
+    with torch.no_grad():
+        torch.testing.assert_close(family.answer_scores(batch), family.scores(family.loaded.model, batch))
 
 
 @pytest.mark.parametrize("kind", ["bert", "deberta-v2", "modernbert", "roberta"])

@@ -75,13 +75,7 @@ class EncoderDecoder(Writer):
             input_ids=batch["input_ids"][first], attention_mask=batch["attention_mask"][first]
         )
         encoded.last_hidden_state = encoded.last_hidden_state[row.reshape(-1)]
-        logits: Tensor = model(
-            encoder_outputs=encoded,
-            attention_mask=batch["attention_mask"],
-            decoder_input_ids=decoder_inputs(model, batch["labels"]),
-            use_cache=False,
-        ).logits
-        return logits, batch["labels"]
+        return target_logits(model, model, batch, encoder_outputs=encoded), batch["labels"]
 
     def shape(self, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         """Gives the widths of inputs and targets."""
@@ -92,13 +86,14 @@ class EncoderDecoder(Writer):
         return inputs, targets
 
 
-def target_logits(model: Any, module: Any, batch: Mapping[str, Tensor]) -> Tensor:
+def target_logits(model: Any, module: Any, batch: Mapping[str, Tensor], **more: Any) -> Tensor:
     """Runs a model, called as `module` if it is wrapped. `# (batch, target_len, vocabulary)`."""
     logits: Tensor = module(
         input_ids=batch["input_ids"],
         attention_mask=batch["attention_mask"],
         decoder_input_ids=decoder_inputs(model, batch["labels"]),
         use_cache=False,
+        **more,
     ).logits
     return logits
 
