@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig
 
 from lowland.data import IGNORED, EncodedExample, EncodedSet
@@ -113,9 +115,10 @@ class Writer(Family):
         found = np.zeros(len(pairs))
         for chosen, batch in self.in_batches(pairs, how):
             scores, labels = self.answer_scores(batch)
-            logarithms = scores.float().log_softmax(-1)
-            each = logarithms.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-            found[chosen] = (each * (labels != IGNORED)).sum(-1).cpu().numpy()
+            real = labels != IGNORED
+            each = torch.zeros(labels.shape, device=labels.device)
+            each[real] = -cross_entropy(scores[real].float(), labels[real], reduction="none")
+            found[chosen] = each.sum(-1).cpu().numpy()
         left = iter(found.tolist())
         return [[next(left) for _ in row] for row in answers]
 
