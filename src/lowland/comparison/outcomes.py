@@ -200,7 +200,8 @@ class Measured:
                     found[name]["bins"] = found[name]["bins"] if after else bins
                 else:
                     measured = measure_answers([row[0] for row in logarithms], tokens)
-                if among and family.chooses:  # its answers follow without another pass
+                # The answers of a model that chooses among just these follow without another pass.
+                if among and family.chooses and set(family.labels) <= set(labels):
                     predictions = [labels[int(np.argmax(row))] for row in logarithms]
             if score:
                 predictions = predictions or family.predict(

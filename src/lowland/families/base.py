@@ -50,7 +50,7 @@ class Family(ABC):
         defaults: Settings of training that differ from T5's.
         writes: Whether it writes its answers token by token.
         labels: The labels that it can give; none where it writes, or gives numbers.
-        chooses: Whether it answers with the likeliest of a task's labels.
+        chooses: Whether it answers with the likeliest of its labels, or of a task's where it has none.
         notes: What the user should know of the model.
     """
 
