@@ -32,7 +32,7 @@ from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_lab
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
 from lowland.report.words import count
 from lowland.runs.directory import RunDirectory, agrees, write_json
-from lowland.runs.examples import ExperimentData
+from lowland.runs.examples import ExperimentData, first
 from lowland.runs.prepared import processes
 from lowland.tasks import checks
 from lowland.tasks.base import Example, Task
@@ -79,7 +79,7 @@ class Measured:
             for name, task in data.scorers.items()
         }
         number = wanted.examples or self._affordable(len(data.evaluation))
-        self._sets = {name: examples[:number] for name, examples in data.evaluation.items()}
+        self._sets = {name: first(examples, number) for name, examples in data.evaluation.items()}
         self._also = {name: self._further(name, Path(file), data) for name, file in wanted.also.items()}
         self._text = read_text(wanted.general) if "forgetting" in self._kinds else ""
         self.settings: dict[str, Any] = {

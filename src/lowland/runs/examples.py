@@ -89,7 +89,7 @@ def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> 
             train[task.name] = data.train
         warnings += data.warnings
         for name, examples in data.evaluation.items():
-            evaluation[name] = _first(examples, evaluation_count(len(examples), limit))
+            evaluation[name] = first(examples, evaluation_count(len(examples), limit))
             scorers[name] = task
             warnings += checks.limits(f"{name}, evaluation", task.limits(evaluation[name]))
     return ExperimentData(
@@ -101,7 +101,7 @@ def load_examples(tasks: Sequence[Task], source: Source, limit: int | float) -> 
     )
 
 
-def _first(examples: Sequence[Example], number: int) -> Sequence[Example]:
+def first(examples: Sequence[Example], number: int) -> Sequence[Example]:
     """Takes the first examples, and those that belong to the same question as the last of them."""
     while 0 < number < len(examples) and (last := examples[number - 1].ids) is not None:
         following = examples[number].ids or {}
