@@ -9,6 +9,7 @@ from tests.cli.command import write_rows
 
 from lowland.comparison.outcomes import Measured
 from lowland.config.experiment import build_config
+from lowland.runs.directory import RunDirectory, write_json
 from lowland.runs.examples import load_data
 
 
@@ -66,3 +67,15 @@ def test_longer_training_is_measured_on_more_examples(tmp_path: Path) -> None:
     write(tmp_path, {"text": "a", "label": "spam"})
     found = [measured(tmp_path, steps).settings["examples"] for steps in (1, 200, 10**6)]
     assert found[0] == 20 < found[1] < found[2] == 1000
+
+
+def test_examples_of_further_sets_are_counted(tmp_path: Path) -> None:
+    """Where only further sets are measured, the sentence before it counts their examples."""
+    write(tmp_path, *({"text": f"a{n}", "label": "spam"} for n in range(9)))
+    run = RunDirectory(tmp_path, "baseline", 0)
+    (run.path / "checkpoints" / "step-1").mkdir(parents=True)  # damaged, so that nothing is computed
+    write_json(run.path / "status.json", {"state": "done"})
+    told: list[str] = []
+    measured(tmp_path).measure(tmp_path, [run], told.append)
+    assert told[0] == "Measuring further test sets of 1 model, on up to 9 examples of each set."
+    assert "cannot be measured" in told[1]

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lowland.config.experiment import ExperimentConfig, RunConfig
 from lowland.errors import UserError
@@ -96,10 +95,12 @@ class Measured:
         """Computes how many examples of each set take `SHARE` of a run's compute, in forward passes."""
         config, train = self._config, self._config.train
         writes = family_of(config.model, config.family.name, config.data.hub)[0].writes
-        labels = [len(of) for of in self._labels.values() if len(of) <= MOST_LABELS]
-        answers = max([1, *labels]) if writes else 1
+        labels = [len(of) for of in self._labels.values()] if writes else []
+        answers = max([1, *(number for number in labels if number <= MOST_LABELS)])
         roundings = len(ROUNDINGS) if "quantized" in self._kinds else 0
-        written = 2 if writes and not config.family.rank else 0  # token by token takes about twice as long
+        # Token by token takes about twice as long; to choose among many labels takes a pass for each.
+        many = max([0, *(number for number in labels if number > MOST_LABELS)])
+        written = many if config.family.rank else 2 * writes
         passes = answers + roundings * (answers + written)
         run = 3 * train.steps * train.batch_size  # a backward pass takes twice as long as a forward pass
         checkpoints = 2 if config.data.held_out and config.data.held_out_limit else 1
@@ -123,7 +124,7 @@ class Measured:
         ]
         if left:
             what = ", ".join(self._kinds) or "further test sets"
-            number = max(map(len, self._sets.values()))
+            number = max(map(len, (self._sets if self._kinds else self._also).values()))
             on_note(
                 f"Measuring {what} of {count(len(left), 'model')}, on up to {number} examples of each set."
             )
@@ -285,11 +286,8 @@ def general_loss(family: Family, text: str, batch_size: int = 32) -> float | Non
     total = 0.0
     with torch.no_grad():
         for batch_ids, batch_labels in zip(inputs.split(batch_size), labels.split(batch_size), strict=True):
-            batch: dict[str, Tensor] = {
-                "input_ids": batch_ids,
-                "attention_mask": torch.ones_like(batch_ids),
-                "labels": batch_labels.clone(),
-            }
+            mask = torch.ones_like(batch_ids)
+            batch = {"input_ids": batch_ids, "attention_mask": mask, "labels": batch_labels}
             total += float(loss(batch)) * len(batch_ids)  # every piece has as many labels
     return total / number
 
