@@ -29,6 +29,7 @@ from lowland.families.settings import FamilySettings
 from lowland.files import examples_hash, fingerprint, finite
 from lowland.outcomes.likelihood import FORGETTING, measure_answers, measure_labels
 from lowland.outcomes.quantized import ROUNDINGS, linear_weights, rounded_weights
+from lowland.report.outcomes import ROUNDED
 from lowland.report.words import count
 from lowland.runs.directory import RunDirectory, agrees, write_json
 from lowland.runs.examples import ExperimentData, first
@@ -156,7 +157,7 @@ class Measured:
         quantized = "quantized" in self._kinds and bool(linear_weights(family.loaded.model))
         for rounding in ROUNDINGS if quantized else ():
             with rounded_weights(family.loaded.model, rounding):
-                self._add(family, config, found, self._sets, f" after {rounding.name}")
+                self._add(family, config, found, self._sets, ROUNDED + rounding.name)
         if "forgetting" in self._kinds and (loss := general_loss(family, self._text)) is not None:
             before = self._loss_before(config.model, config.family)
             if before is not None:
