@@ -30,7 +30,7 @@ def test_a_plan_shows_classes_and_an_example() -> None:
     result = call(*words("--plan --metric f1"))
     said = " ".join(result.out.split())
     assert result.code == 0, result.err
-    assert "ham 19, spam 5; f1 is of spam" in said
+    assert "ham 19, spam 5; the positive class of f1 is spam" in said
     assert "'mail number 0' -> 'ham'" in said
 
 

@@ -99,7 +99,7 @@ def _glance(data: ExperimentData) -> Iterator[tuple[str, str]]:
         if len(counts) > MOST_CLASSES:
             text = f"{len(counts)}, of {counts[-1][1]:,} to {counts[0][1]:,} examples"
         if isinstance(task, CustomTask) and task.domain and any(score.name == "f1" for score in task.scores):
-            text += f"; f1 is of {task.domain.positive}"
+            text += f"; the positive class of f1 is {task.domain.positive}"
         yield "classes", f"{name}: {text}" if len(data.train) > 1 else text
     example = next(iter(data.train.values()))[0]
     texts = (example.inputs, example.targets)

@@ -36,7 +36,7 @@ class CustomData:
         metavar="FIELD",
     )
     positive: str | None = setting(
-        None, "the class that f1 is of", metavar="LABEL", unset="of two classes the one that sorts last"
+        None, "the positive class of f1", metavar="LABEL", unset="of two classes the one that sorts last"
     )
     skip_empty: bool = setting(False, "leave out rows with an empty target, which are an error otherwise")
     name: str = setting("", "name of the task in the results", metavar="NAME", unset="the file's")
