@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from scipy.stats import t, ttest_1samp
 from tests.families.tiny import write_model
 
+from lowland.config.arms import nest
+from lowland.config.experiment import build_config
+
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import bench_methods
 from bench_methods import best_arms, mean_over_tasks
 from methods_cost import costs
 
@@ -50,6 +55,19 @@ def test_the_best_of_each_outcome_go_on() -> None:
     }
     assert best_arms([task], list(of), 1) == ["baseline", "a", "b"]
     assert best_arms([task], list(of), 2) == ["baseline", "a", "b", "c"]
+
+
+def test_the_protocol_can_be_run() -> None:
+    """The arms of bench_methods.toml are valid with its settings, and each differs from the others."""
+    protocol = tomllib.loads((Path(bench_methods.__file__).parent / "bench_methods.toml").read_text())
+    layer = {"data": {"tasks": ["facts/states"]}, "arms": protocol["arms"]}
+    config = build_config(nest(protocol["settings"]), layer)
+    assert [config.of(arm).sam.rho for arm in ("baseline", "smaller", "sam", "larger")] == [
+        0,
+        0.02,
+        0.05,
+        0.1,
+    ]
 
 
 def test_costs_are_those_of_the_arms(tmp_path: Path) -> None:
