@@ -203,6 +203,25 @@ def test_examples_that_are_not_collated(batch: list[Any]) -> None:
     assert rows(batch, 0, 1) == batch[:1]
 
 
+def test_a_dataclass_that_computes_fields() -> None:
+    """A dataclass is cut field by field, those that its `__init__` does not take too."""
+
+    @dataclasses.dataclass(slots=True)
+    class Computed:
+        ids: Tensor
+        scale: dataclasses.InitVar[int]
+        lengths: Tensor = dataclasses.field(init=False)
+
+        def __post_init__(self, scale: int) -> None:
+            self.lengths = scale * self.ids[:, 0]
+
+    whole = Computed(IDS, 3)
+    part = rows(whole, 1, 3)
+    assert batch_size(part) == 2 and type(part) is Computed
+    assert torch.equal(part.ids, IDS[1:3]) and torch.equal(part.lengths, 3 * IDS[1:3, 0])
+    assert whole.ids is IDS
+
+
 def test_what_cannot_be_sliced() -> None:
     """A part that has a length and no slices is named in a sentence."""
     with pytest.raises(ValueError, match=r"cannot take examples 0 to 1 out of a Tensor by a slice"):

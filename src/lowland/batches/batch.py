@@ -103,7 +103,10 @@ def _rows(batch: Any, start: int, stop: int, top: bool = False) -> Any:
     if isinstance(batch, (tuple, list)):
         # A named tuple takes its fields one by one.
         return type(batch)(*taken) if hasattr(batch, "_fields") else type(batch)(taken)
-    return dataclasses.replace(batch, **dict(zip((name[1:] for name, _ in columns), taken, strict=True)))
+    same_type = copy(batch)  # without its `__init__`, which need not take every field
+    for (name, _), value in zip(columns, taken, strict=True):
+        object.__setattr__(same_type, name[1:], value)  # it may be frozen
+    return same_type
 
 
 def _like(batch: Mapping[Any, Any], taken: dict[Any, Any]) -> Any:
