@@ -16,14 +16,15 @@ BEGIN, END = "<!-- settings of SAM -->", "<!-- end -->"
 
 
 def table() -> str:
-    """Makes the list: one line a setting, with its option, default and the first part of its help."""
+    """Makes the list: one line a setting, with its option, default and help."""
     defaults = {item.name: item.default for item in fields(SAMConfig)}
     lines = []
     for name, said in described(SAMConfig).items():
         default = defaults[name]
         shown = "" if default is None or default is False else f" ({default})"
         option = f"`--{said.option or name.replace('_', '-')}`"
-        lines.append(f"- {option}{shown}: {said.help.partition('; ')[0]}")
+        text = said.help.replace("*", r"\*")  # which Markdown would take for emphasis
+        lines.append(f"- {option}{shown}: {text}")
     return "\n".join(lines)
 
 
