@@ -73,8 +73,7 @@ class TrainSettings:
     )
     on_non_finite: NonFinite = setting(
         "stop",
-        "where loss or gradient is not finite: stop, and say which example and layer it shows in, or "
-        "skip the update and count it",
+        "where loss or gradient is not finite: stop, or skip the update and count it",
     )
     evaluate_every: int = setting(
         200, "steps between evaluations; the last step is always evaluated", least=1
