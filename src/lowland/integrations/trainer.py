@@ -41,7 +41,7 @@ class SAMTrainerMixin(_Trainer):
     Everything else is the Trainer's: its step, optimizer, clipping, schedule, callbacks, checkpoints. The
     batch of SAM is that of the optimizer step, over all its micro-batches and devices; the ascent examples
     are its first ones (on each device). `loss` in the logs is the loss at w_adv; `ascent_loss`,
-    `ascent_norm`, `radius` and `moved` stand beside it, as means over the steps since the last log.
+    `ascent_norm`, `radius`, `moved` and `cosine` stand beside it, as means over the steps since the last log.
 
     Args:
         *args: The Trainer's own.

@@ -62,14 +62,9 @@ def shard_sums(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
 
 
 class Replicas:
-    """The processes that train one model together, seen from the module that was handed to SAM.
-
-    Raises:
-        ValueError: For FSDP1 and DeepSpeed, under which the radius could not be right.
-    """
+    """The processes that train one model together, seen from the module that was handed to SAM."""
 
     def __init__(self, module: nn.Module | None) -> None:
-        refuse_flattened([] if module is None else module.parameters(), module)
         parts = list(module.modules()) if module is not None and dist.is_available() else []
         # A compiled model holds the wrapper inside.
         self.ddp = next((part for part in parts if isinstance(part, DistributedDataParallel)), None)
@@ -170,10 +165,9 @@ class Replicas:
                 self.reshard()
 
 
-def refuse_flattened(parameters: Iterable[Tensor], module: nn.Module | None = None) -> None:
+def refuse_flattened(parameters: Sequence[Tensor], module: nn.Module | None) -> None:
     """Refuses FSDP1 and DeepSpeed ZeRO, which hide the parameters that SAM would have to measure."""
     kinds = {type(part).__name__ for part in (module.modules() if module is not None else ())}
-    parameters = list(parameters)
     if "FullyShardedDataParallel" in kinds or any(hasattr(p, "_is_flat_param") for p in parameters):
         raise ValueError(
             "SAM's radius would be wrong under FSDP1, whose flat parameters hide the shards. "

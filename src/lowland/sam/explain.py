@@ -18,7 +18,6 @@ COARSE = 0.9
 SILENT = 3
 """Steps of SAM in a row that perturb nothing, after which a warning says so: one may have had no target."""
 
-
 REENTRANT = (
     "The model uses reentrant activation checkpointing, which hides parameters from the ascent. Use "
     "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), in a Trainer "

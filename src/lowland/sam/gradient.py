@@ -173,8 +173,8 @@ class SAMGradient(StandardGradient):
         perturbed = self.selection.perturbed()
         if (past := self.methods.past) is not None:
             preserve.found_gradients(perturbed, undo)
-            kept = not (self.measure or self.config.adaptive or self.config.precondition)
-            return None, *past.take(perturbed, written=not kept or must_measure(perturbed))
+            written = self.measure or self.config.adaptive or self.config.precondition
+            return None, *past.take(perturbed, written=written or must_measure(perturbed))
         # DDP and FSDP2 wait for the gradient of every parameter. Elsewhere those that are not perturbed,
         # or that SAM was not given, need none and keep what they have.
         touched = self.selection.trainable() if self._replicas.wrapped else perturbed

@@ -24,8 +24,8 @@ class GradientInfo:
         ascent_norm: Global norm of the direction of the ascent, a float; `None` in standard training.
         radius: Measured ||w_adv - w||_2, a float (adaptive: of (w_adv - w) / |w|): rho up to rounding, 0
             where the ascent gradient was zero or not finite, less than rho where the weights' type is too
-            coarse (bf16).
-        moved: Share of the perturbed weights that changed at all, from 0 to 1.
+            coarse (bf16). `None` where it was not measured.
+        moved: Share of the perturbed weights that changed at all, from 0 to 1; `None` like the radius.
         cosine: Cosine between w_adv - w and the descent gradient, from -1 to 1: around 0 or below, the
             perturbation steps over what the descent could follow. `None` where it was not measured, or where
             `.grad` held something before.
@@ -62,8 +62,12 @@ def mean_info(infos: Sequence[GradientInfo]) -> GradientInfo:
     """Joins the points of one step: their losses carry their shares already, the rest is averaged."""
     if len(infos) == 1:
         return infos[0]
-    means: dict[str, Any] = {}
-    for name in ("ascent_loss", "ascent_norm", "radius", "moved", "cosine"):
-        known = [value for info in infos if (value := getattr(info, name)) is not None]
-        means[name] = sum(known) / len(known) if known else None
+    names = ("ascent_loss", "ascent_norm", "radius", "moved", "cosine")
+    means = {name: mean_known([getattr(info, name) for info in infos]) for name in names}
     return GradientInfo(loss=torch.stack([info.loss for info in infos]).sum(), points=len(infos), **means)
+
+
+def mean_known(figures: Sequence[Any]) -> Any:
+    """Averages the figures that are not `None`; gives `None` if all are."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) / len(known) if known else None

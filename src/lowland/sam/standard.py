@@ -59,8 +59,8 @@ class StandardGradient:
         self.count = count
         self.scaler = scaler
         self._backward_function = backward
+        refuse_flattened(self.selection.trainable(), self.module)
         self._replicas = Replicas(self.module)
-        refuse_flattened(self.selection.trainable())
 
     def __call__(
         self, loss_fn: LossFunction, batch: Any = None, *, micro_batches: Sequence[Any] | None = None
@@ -70,8 +70,8 @@ class StandardGradient:
         Args:
             loss_fn: `loss_fn(batch)` gives the mean loss of a batch as a scalar tensor. It is called once
                 for every pass and piece of the batch.
-            batch: A tensor, a tuple, list or mapping of tensors, or a `BatchEncoding`, whose first
-                dimension is the example.
+            batch: A tensor, or a tuple, list, mapping or dataclass of tensors, whose first dimension is the
+                example.
             micro_batches: Instead of `batch`: its pieces, in order, where the loop has them already.
 
         Returns:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lowland.sam import GradientInfo
+from lowland.sam.info import GradientInfo, mean_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,9 @@ def seen(info: GradientInfo) -> dict[str, Any]:
 
 def figures(infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Gives the fields of a `StepReport` that sum up what the gradients of its steps saw."""
-    means: dict[str, float | None] = {}
-    for name in ("loss", "ascent_loss", "ascent_norm"):
-        known = [info[name] for info in infos if info[name] is not None]
-        means[name] = sum(known) / len(known) if known else None
+    means = {
+        name: mean_known([info[name] for info in infos]) for name in ("loss", "ascent_loss", "ascent_norm")
+    }
     last: dict[str, Any] = next((info for info in reversed(infos) if info["points"]), {})  # a step of SAM
     cosine = next((info["cosine"] for info in reversed(infos) if info["cosine"] is not None), None)
     return {**means, "radius": last.get("radius"), "moved": last.get("moved"), "cosine": cosine}

@@ -136,7 +136,7 @@ class Training:
         on_evaluation: Callable[[int], None],
         stop: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Trains up to the last step, which it says, or until it is asked to stop.
+        """Trains up to the last step; returns false where it was asked to stop before.
 
         Args:
             on_log: Called every `log_every` steps and at the last.
