@@ -4,8 +4,7 @@
 
 Micro-batches, layers whose activations are computed again, and LoRA: peak bytes of a step (weights and all
 tensors) in bytes of the weights, and times of interleaved whole steps, as multiples of plain standard ones.
-On GPUs the peak is the weights and what
-a step allocates above what lay there before it.
+On GPUs the peak is the weights and what a step allocates above what lay there before it.
 """
 
 from __future__ import annotations
