@@ -70,8 +70,8 @@ def test_adapters_from_start_to_finish(kind: str, tmp_path: Path, monkeypatch: p
 def test_radius_over_adapters(tmp_path: Path, lora: LoRASettings) -> None:
     """The base is frozen: what is trained, and so perturbed within rho, are the adapters alone."""
     path = str(write_model(tmp_path, "llama"))
-    family = load_family(path, lora=lora, start=Start(tasks=dict, seed=1))
-    again = load_family(path, lora=lora, start=Start(tasks=dict, seed=1))
+    family = load_family(path, lora=lora, start=Start(tasks={}, seed=1))
+    again = load_family(path, lora=lora, start=Start(tasks={}, seed=1))
     trained = {name for name, weight in family.loaded.model.named_parameters() if weight.requires_grad}
     assert trained and all("lora_" in name or "ia3_" in name for name in trained)
     states = [each.loaded.model.state_dict() for each in (family, again)]
@@ -98,7 +98,7 @@ def test_adapters_are_trained_on(tmp_path: Path) -> None:
 def test_adapters_that_do_not_fit(tmp_path: Path) -> None:
     """Unknown targets, a missing base and damaged adapters are each one sentence."""
     path = str(write_model(tmp_path / "base", "llama"))
-    start = Start(tasks=dict)
+    start = Start(tasks={})
     with pytest.raises(UserError, match="Adapters do not fit"):
         load_family(path, lora=LoRASettings(targets=("no_such_module",)), start=start)
     (tmp_path / "alone").mkdir()
@@ -145,7 +145,7 @@ def test_head_is_trained_beside_adapters(tmp_path: Path) -> None:
 def test_a_base_is_part_of_what_adapters_are(tmp_path: Path) -> None:
     """Adapters on a base whose weights were edited are another model to start from."""
     base = write_model(tmp_path / "base", "llama")
-    family = load_family(str(base), lora=LoRASettings(r=2), start=Start(tasks=dict))
+    family = load_family(str(base), lora=LoRASettings(r=2), start=Start(tasks={}))
     save_model(family.loaded, tmp_path / "adapters")
     before = _model_hash(str(tmp_path / "adapters"), family.loaded)
     assert _model_hash(str(tmp_path / "adapters"), family.loaded) == before

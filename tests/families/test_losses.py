@@ -41,7 +41,7 @@ def classes(*labels: str) -> Start:
             return labels
 
     task: Any = Labelled()
-    return Start(tasks=lambda: {"made": (task, ())})
+    return Start(tasks={"made": (task, ())})
 
 
 def batch_of(family: Family, examples: list[Example]) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ def loop_loss(family: Family, pairs: list[tuple[str, str]]) -> tuple[Tensor, int
 
 def test_a_causal_model_is_trained_on_targets_alone(tmp_path: Path) -> None:
     """Loss, count and m-sharpness of a padded batch are those of a loop over single tokens."""
-    family = load_family(str(write_model(tmp_path, "llama")), start=Start(tasks=dict))
+    family = load_family(str(write_model(tmp_path, "llama")), start=Start(tasks={}))
     model = family.loaded.model
     batch = batch_of(family, EXAMPLES)
     loss_fn = family.loss(CPU)
@@ -181,7 +181,7 @@ def test_a_classifiers_loss_is_the_librarys(tmp_path: Path, kind: str) -> None:
 
 def test_numbers(tmp_path: Path) -> None:
     """A task of numbers makes a regression, whose loss is transformers' own and whose answers are numbers."""
-    start = Start(tasks=lambda: {"glue/stsb": (get_task("glue/stsb"), ())})
+    start = Start(tasks={"glue/stsb": (get_task("glue/stsb"), ())})
     family = load_family(str(write_model(tmp_path, "bert")), start=start)
     examples = [Example(inputs=text, targets=f"{number}.4") for number, (text, _) in enumerate(PAIRS[:5])]
     batch = batch_of(family, examples)
@@ -245,7 +245,7 @@ def test_what_a_classifier_cannot_learn(tmp_path: Path) -> None:
     path = str(write_model(tmp_path, "bert"))
     facts = get_task("facts/capitals")
     with pytest.raises(UserError, match="no labels, and a classifier cannot write"):
-        load_family(path, start=Start(tasks=lambda: {"facts/capitals": (facts, ())}))
+        load_family(path, start=Start(tasks={"facts/capitals": (facts, ())}))
     with pytest.raises(UserError, match="two labels or more"):
         load_family(path, start=classes("only"))
     with pytest.raises(UserError, match="without a trained classifier"):

@@ -157,7 +157,7 @@ def classifier(folder: Path, target: str, **changes: Any) -> Family:
     )
     task = CustomTask("mine", None, rows, "{text}", target, ("pearson",) if target == "{n}" else None)
     examples = task.load().evaluation["mine"]
-    return load_family(str(folder), start=Start(tasks=lambda: {"mine": (task, examples)}))
+    return load_family(str(folder), start=Start(tasks={"mine": (task, examples)}))
 
 
 def test_a_trained_classifier_that_is_replaced_is_told(tmp_path: Path) -> None:

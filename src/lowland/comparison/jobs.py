@@ -50,7 +50,7 @@ class Job:
     @property
     def settings(self) -> Path:
         """The file from which a command line can run it."""
-        return self.log.with_name(f"{self.run.arm}-seed{self.run.seed}.toml")
+        return self.log.with_suffix(".toml")
 
     def arguments(self) -> list[str]:
         """Gives the arguments of `lowland` that run it."""

@@ -68,7 +68,7 @@ def _measure(
     """Measures a model in fp32 and without dropout; gives split -> figures."""
     own = config.of(run.arm)
     # Adapters that can be trained, as they were.
-    start = Start(tasks=dict, seed=run.seed) if own.lora is not None else None
+    start = Start(tasks={}, seed=run.seed) if own.lora is not None else None
     family = load_family(str(run.checkpoints()[-1]), own.family, start=start, hub=config.data.hub)
     model = family.loaded.model.to(processes().device, torch.float32).eval()
     model.set_attn_implementation("eager")  # fused kernels cannot be differentiated twice

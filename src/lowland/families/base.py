@@ -27,7 +27,7 @@ TaskExamples = Mapping[str, tuple[Task, Sequence[Example]]]
 class Start:
     """What a family may need to know of a training: its tasks with their training examples, and the seed."""
 
-    tasks: Callable[[], TaskExamples]
+    tasks: TaskExamples
     seed: int = 0
 
 

@@ -53,7 +53,7 @@ class Classifier(Family):
     @classmethod
     def kind(cls, config: PreTrainedConfig, start: Start | None) -> Kind:
         """Says how such a model is loaded: with a new head where its own is not of the tasks' labels."""
-        return kind_of(config, {} if start is None else start.tasks())
+        return kind_of(config, {} if start is None else start.tasks)
 
     def encode(self, examples: Sequence[Example], input_length: int, target_length: int) -> EncodedSet:
         """Encodes inputs, and gives each target its number."""
@@ -150,9 +150,10 @@ def encode_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any, length: int) 
     for start in range(0, len(pairs), CHUNK):
         one, two = (literal(side, tokenizer) for side in zip(*pairs[start : start + CHUNK], strict=True))
         whole = tokenizer(one, two, verbose=False)["input_ids"]
-        cut += sum(len(ids) > length for ids in whole)
-        kept = tokenizer(one, two, truncation="longest_first", max_length=length)["input_ids"]
-        rows += [np.asarray(ids, dtype=np.int32) for ids in kept]
+        if long := sum(len(ids) > length for ids in whole):
+            whole = tokenizer(one, two, truncation="longest_first", max_length=length)["input_ids"]
+        cut += long
+        rows += [np.asarray(ids, dtype=np.int32) for ids in whole]
     return rows, cut
 
 

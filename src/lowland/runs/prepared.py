@@ -40,7 +40,7 @@ def start_model(config: RunConfig, data: ExperimentData, seed: int) -> Family:
         config.model,
         config.family,
         lora=config.lora,
-        start=Start(tasks=lambda: tasks, seed=seed),
+        start=Start(tasks=tasks, seed=seed),
         dropout=config.train.dropout,
         hub=config.data.hub,
     )
