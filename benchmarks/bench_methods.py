@@ -114,13 +114,15 @@ def run_task(
 def outcomes_of(directory: Path) -> Outcomes:
     """Reads an experiment: outcome -> arm -> seed -> value at the last step."""
     experiment = read_experiment(directory)
+    named = directory / "outcomes.json"
+    alike = json.loads(named.read_text(encoding="utf-8"))["folder"] if named.exists() else ""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for run in experiment.runs:
-        last = [one for one in run.evaluations if one.split == "evaluation" and one.step == experiment.steps]
+        last = run.evaluated("evaluation").get(experiment.steps)
         if run.state != "done" or not last:
             continue
-        values = {"score": fmean(fmean(one.metrics.values()) for one in last)}
-        file = directory / f"{run.arm}-seed{run.seed}" / "outcomes" / f"step-{experiment.steps}.json"
+        values = {"score": fmean(fmean(metrics.values()) for metrics in last.values())}
+        file = experiment.folder(run.arm, run.seed) / "outcomes" / alike / f"step-{experiment.steps}.json"
         if file.exists():
             sets = json.loads(file.read_text(encoding="utf-8"))["sets"].values()
             values |= {name: float(value) for of in sets for name, value in of["outcomes"].items()}

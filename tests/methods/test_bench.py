@@ -16,7 +16,7 @@ from lowland.config.experiment import build_config
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import bench_methods
-from bench_methods import best_arms, mean_over_tasks
+from bench_methods import best_arms, main, mean_over_tasks
 from methods_cost import costs
 
 
@@ -68,6 +68,44 @@ def test_the_protocol_can_be_run() -> None:
         0.05,
         0.1,
     ]
+
+
+@pytest.mark.slow
+def test_a_protocol_runs_to_its_tables(tmp_path: Path) -> None:
+    """A small protocol is run in both parts, and each table has every outcome of every arm."""
+    write_model(tmp_path / "model", "bert")
+    rows = [f"row {number},{'ab'[number % 2]}" for number in range(24)]
+    for kind in ("train", "test"):
+        (tmp_path / f"rows-{kind}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    (tmp_path / "protocol.toml").write_text(
+        """
+        first = [0]
+        best = 1
+        seeds = [1, 2]
+        [models]
+        tiny = "model"
+        [arms]
+        baseline = {}
+        sam = { "sam.rho" = 0.1 }
+        [settings]
+        "train.steps" = 2
+        "train.batch_size" = 4
+        "train.learning_rate" = 0.01
+        "data.held_out" = 0
+        "outcomes.measure" = ["likelihood"]
+        [tasks]
+        one = { rows = "rows", input = "{text}", length = 8 }
+        """
+    )
+    folders = [word for name in ("data", "models", "rows") for word in (f"--{name}", str(tmp_path))]
+    out = tmp_path / "out"
+    assert main([*folders, "--protocol", str(tmp_path / "protocol.toml"), "--out", str(out)]) == 0
+    for part, pairs in (("first", 1), ("best", 2)):
+        (line,) = [
+            line for line in (out / f"{part}.md").read_text().splitlines() if line.startswith("| `sam`")
+        ]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert all(cells[1:5]) and cells[6] == str(pairs)
 
 
 def test_costs_are_those_of_the_arms(tmp_path: Path) -> None:
