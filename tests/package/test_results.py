@@ -158,10 +158,7 @@ def test_forgetting_is_compared_at_equal_score() -> None:
 
 
 def test_a_record_is_made_of_finished_runs(tmp_path: Path) -> None:
-    """Scores go by step and split, what int4 took is of the same rows, and only finished runs count.
-
-    Files of rows go by their names alone.
-    """
+    """A record has the finished runs' scores, the losses to int4 on the same rows, and bare file names."""
     settings = (
         "[train]\nsteps = 200\n[arms.baseline.sam]\nrho = 0.0\n[arms.late.sam]\nrho = 0.1\nstart = 0.2\n"
         '[data.custom]\ntrain = "/rows/t.csv"\n[outcomes.also]\ntypos = "/rows/typos.csv"\n'

@@ -185,6 +185,14 @@ def test_tied_weights() -> None:
     assert same(gradients(model), gradients(other))
 
 
+def test_shared_storage_is_refused() -> None:
+    """Two parameter objects over one storage are refused by name, with what to do."""
+    model = mlp()
+    model.register_parameter("twin", nn.Parameter(model[2].weight.data))
+    with pytest.raises(ValueError, match=r"'twin' and '2.weight' are two objects over one storage"):
+        SAM(model)
+
+
 def test_hooks_that_step_are_refused() -> None:
     """An optimizer inside the backward pass is refused by the parameter's name, before anything is done."""
     model = mlp()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
@@ -36,6 +37,7 @@ class Selection:
         self._perturb = (perturb,) if isinstance(perturb, str) else perturb
         if not self.trainable():
             raise ValueError("There is no parameter that requires a gradient among those given to SAM.")
+        self._refuse_shared_storage()
         self.perturbed()
 
     def named(self) -> list[tuple[str, Tensor]]:
@@ -97,6 +99,17 @@ class Selection:
                     f"Parameter {name!r} has a post-accumulate-grad hook (an optimizer inside the backward "
                     "pass?), which would run in the ascent. Remove it and step after the gradient."
                 )
+
+    def _refuse_shared_storage(self) -> None:
+        owners: dict[int, str] = {}
+        for name, parameter in self.named():
+            with suppress(RuntimeError, NotImplementedError):  # a tensor without storage of its own
+                owner = owners.setdefault(parameter.data_ptr() or id(parameter), name)
+                if owner != name and parameter.numel():
+                    raise ValueError(
+                        f"Parameters {owner!r} and {name!r} are two objects over one storage, which would be "
+                        "perturbed twice. Tie weights by using one nn.Parameter in both places."
+                    )
 
 
 def _is_group(entry: Any) -> bool:
