@@ -1,8 +1,4 @@
-"""Options that are made from settings, and settings from the options that were given.
-
-An option that is not given leaves no trace, so that what lies below it (a
-file, a preset, the model's defaults) keeps its say.
-"""
+"""Options made from settings, and settings from the options that were given; others leave no trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,1 @@
-"""Kinds of language models: encoder-decoders, causal models and classifiers, each in one file.
-
-Nothing is imported here, so that the settings can be read without torch.
-"""
+"""Kinds of language models, each in one file. Nothing is imported here: settings are read without torch."""

@@ -104,8 +104,9 @@ class Selection:
         owners: dict[int, str] = {}
         for name, parameter in self.named():
             with suppress(RuntimeError, NotImplementedError):  # a tensor without storage of its own
-                owner = owners.setdefault(parameter.data_ptr() or id(parameter), name)
-                if owner != name and parameter.numel():
+                address = parameter.data_ptr() if parameter.numel() else 0
+                owner = owners.setdefault(address or id(parameter), name)
+                if owner != name:
                     raise ValueError(
                         f"Parameters {owner!r} and {name!r} are two objects over one storage, which would be "
                         "perturbed twice. Tie weights by using one nn.Parameter in both places."
