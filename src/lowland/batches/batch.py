@@ -129,10 +129,7 @@ def _slice(column: Any, start: int, stop: int) -> Any:
 
 
 def cut(micro_batches: Sequence[Any], start: int, stop: int) -> list[Any]:
-    """Takes a range of examples out of the micro-batches of one batch, cut where these are cut.
-
-    A whole micro-batch is handed on untouched, not sliced.
-    """
+    """Takes a range of examples out of micro-batches, cut where these are cut; a whole one is not sliced."""
     taken: list[Any] = []
     offset = 0
     for piece in micro_batches:

@@ -72,11 +72,7 @@ def command_module(name: str) -> ModuleType:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line.
-
-    Returns:
-        The exit code: 0, 2 for a mistake of the user's, 1 for anything else, 130 after Ctrl-C.
-    """
+    """Runs the command line; gives 0, 2 for a user's mistake, 1 for anything else, 130 after Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

@@ -38,10 +38,7 @@ def add_settings(
     only: Collection[str] = (),
     more: Mapping[str, str] | None = None,
 ) -> None:
-    """Adds an option for every described field of a settings class, or for some of them.
-
-    Help shows the default, and `more` about it.
-    """
+    """Adds an option for every described field of a settings class, or for `only` some, with `more` help."""
     kinds, defaults = kinds_of(kind), {item.name: item.default for item in fields(kind)}
     for name, said in described(kind).items():
         if only and name not in only:
@@ -155,10 +152,7 @@ def given(arguments: argparse.Namespace, *sections: str) -> dict[str, Any]:
 
 
 def experiments(arguments: argparse.Namespace, *, grid: bool = True) -> dict[str, Experiment]:
-    """Checks settings and data of all experiments of a command: name -> experiment.
-
-    There is one, without a name, unless a grid makes several.
-    """
+    """Checks settings and data: name -> experiment; one without a name unless a grid makes several."""
     from lowland.comparison.experiment import build_experiment
     from lowland.comparison.grid import experiments_of, with_grid
     from lowland.runs.examples import load_data

@@ -73,11 +73,7 @@ class Parser(argparse.ArgumentParser):
         return "\n".join([*lines, "", str(self.epilog).rstrip()]) + "\n"
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parses the words of a command line.
-
-        Raises:
-            UserError: If an option is unknown, lacks its value, or has an invalid one.
-        """
+        """Parses the words of a command line."""
         arguments, left = self.parse_known_intermixed_args(words)
         for word in left:
             option = word.partition("=")[0]

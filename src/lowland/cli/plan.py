@@ -29,10 +29,7 @@ MOST_CLASSES, MOST_TASKS, MOST_SHOWN = 12, 4, 120
 
 
 def show_plan(plan: Plan, jobs: int, store: Path) -> None:
-    """Prints what an experiment will do, `jobs` runs at a time.
-
-    What its seeds can see is told from finished runs in the store.
-    """
+    """Prints what an experiment will do, `jobs` runs at a time; the store's runs tell what seeds can see."""
     from lowland.planning.power import spread_for
     from lowland.statistics import power
 

@@ -155,10 +155,7 @@ def check_model(arguments: argparse.Namespace) -> Path:
 
 
 def load_for_generation(arguments: argparse.Namespace, usage: Usage | None) -> tuple[Family, dict[str, Any]]:
-    """Loads the model that the arguments name, as in its training where they say nothing else.
-
-    Gives, too, how it is applied, as `Reading` has it; lengths only where they are given.
-    """
+    """Loads the model that the arguments name, and gives how it is applied: as in its training by default."""
     from accelerate import PartialState
 
     from lowland.families.recognise import load_family

@@ -172,10 +172,7 @@ def make_jobs(config: ExperimentConfig, path: Path, runs: Iterable[RunDirectory]
 def run_jobs(
     jobs: Sequence[Job], launch: Launch, workers: int, progress: ExperimentProgress
 ) -> Mapping[Job, str]:
-    """Runs jobs side by side, `workers` at the same time; gives those that failed, with the reasons.
-
-    A run that fails stops no other. Where the user asks to stop, all save their state first.
-    """
+    """Runs jobs side by side; gives those that failed, with the reasons. None of them stops the others."""
     waiting = list(jobs)
     running: dict[int, tuple[Job, Running]] = {}
     failures: dict[Job, str] = {}

@@ -132,10 +132,7 @@ class ExperimentProgress:
 
 
 class TrackedProgress(ExperimentProgress):
-    """Logs every run to one of Accelerate's trackers, too, where arms and seeds are runs.
-
-    The name of the experiment's directory is the project's; TensorBoard's files go to `tensorboard/` in it.
-    """
+    """Logs every run to one of Accelerate's trackers, too; TensorBoard's files go to `tensorboard/`."""
 
     def __init__(self, console: Console, config: ExperimentConfig, path: Path, tracker: str) -> None:
         from accelerate import tracking

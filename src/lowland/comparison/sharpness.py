@@ -39,10 +39,7 @@ def measure_all(
     settings: SharpnessSettings,
     on_start: Callable[[RunDirectory, bool], None],
 ) -> None:
-    """Measures the last step of runs and writes a file of figures for each to a folder.
-
-    Files that are there are kept: before each, `on_start` is told whether it was measured before.
-    """
+    """Measures the last step of runs; `on_start` is told before each whether its file is there already."""
     data = load_data(config.data)
     train = config.train
     which = [asdict(config.data), train.input_length, train.target_length, train.z_loss]

@@ -46,10 +46,7 @@ def tune(
     run: Callable[[str, ExperimentConfig], Experiment],
     on_tried: Callable[[Tried], None],
 ) -> ExperimentConfig:
-    """Chooses learning rate, rho and start of every arm.
-
-    Each try is run for `seeds` seeds; `run` runs an experiment of tries, by its name, and reads it.
-    """
+    """Chooses learning rate, rho and start of every arm; `run` runs an experiment of tries, by its name."""
     own = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
     if set(own) & set(config.seeds):
         raise UserError(f"--tune uses the seeds from {FIRST_SEED} on; compare others.")

@@ -29,10 +29,7 @@ SENSITIVITY: Mapping[str, str] = {"sam.rho": "rho", "sam.ascent": "a", "sam.m": 
 
 
 def write_paper(experiments: Sequence[Experiment], out: Path) -> Written:
-    """Writes the paper's tables and figures of experiments: `paper.md`, `tables/` and `figures/`.
-
-    Runs with the same settings count together, whichever experiments they are from.
-    """
+    """Writes the paper's tables and figures; runs with the same settings count together."""
     points = find_points(experiments)
     tables = paper_tables(points)
     head = "# As in the paper\n"

@@ -60,10 +60,7 @@ def make_plan(
     *,
     timed: bool = False,
 ) -> Plan:
-    """Counts what an experiment, or the runs that are left of it, takes of this machine.
-
-    An example is tried on the model of its reference, and if `timed` some steps.
-    """
+    """Counts what the runs that are left take of this machine; an example is tried, some steps if `timed`."""
     train, device, seed = config.train, PartialState().device, config.seeds[0]
     available, parted = available_memory(device), prepared.parts[seed]
     stream = prepared.encodings[config.reference].batches(parted, train.batch_size, seed, family)

@@ -159,10 +159,7 @@ Panel = tuple[Sequence[Line], Key]  # lines along a setting, and the score that 
 
 
 def setting_figures(lines: Sequence[Line], way: Selection | None = None) -> dict[str, bytes]:
-    """Draws score against each setting, a panel for every evaluation set and metric, as the paper's Figure 1.
-
-    Scores are selected one way, by default the first that all points have.
-    """
+    """Draws score against each setting, as the paper's Figure 1; by default selected as all points can be."""
     files: dict[str, bytes] = {}
     for setting in dict.fromkeys(line.setting for line in lines):
         along = [line for line in lines if line.setting == setting]

@@ -94,10 +94,7 @@ class AnsweredSet:
         ]
 
     def confusion(self, arm: str) -> tuple[list[str], np.ndarray] | None:
-        """Counts over all seeds how often each class was predicted as what; `None` where none are.
-
-        The columns stand for the classes and, where it is needed, `(other)`; the rows for the classes.
-        """
+        """Counts how often each class (row) was predicted as what; `(other)` is a last column if needed."""
         labels = sorted(set(self.targets))
         if not 1 < len(labels) <= MOST_CLASSES or len(labels) > len(self.targets) / 2:
             return None

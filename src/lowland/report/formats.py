@@ -142,10 +142,7 @@ def to_csv(table: Table) -> str:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Prints a table and its notes, without the numbers of seeds; cells are text, never console mark-up.
-
-    Words are broken where the terminal is narrow, numbers never: a table that does not fit is wider.
-    """
+    """Prints a table as text, not mark-up; words are broken where the terminal is narrow, numbers never."""
     made = RichTable(title=Text(plain(table.title)), box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     shown = [index for index, column in enumerate(table.columns) if column != "Seeds"]
     needed = len(shown) + 1

@@ -25,10 +25,7 @@ LEAST_UNKNOWN = 0.1
 
 
 class Encodings:
-    """Token ids of all training examples, made once and shared by all runs.
-
-    `warnings` says what was cut, and what the model cannot read or write.
-    """
+    """Token ids of all training examples, shared by all runs; `warnings` says what was cut or is unknown."""
 
     def __init__(self, data: ExperimentData, family: Family, settings: TrainSettings) -> None:
         self.warnings: list[str] = [*family.notes]

@@ -132,10 +132,7 @@ def predict(
     batch_size: int,
     **reading: Any,
 ) -> list[str | list[str] | None]:
-    """Lets a model write for each row: a list where it made several inputs, `None` where none.
-
-    `on_progress` hears of the inputs done since the last call.
-    """
+    """Lets a model write for each row: a list where it made several inputs, `None` where none."""
     texts = [text for row in rows for text in row.inputs]
     written: list[str] = []
     size = CHUNK * batch_size
@@ -149,10 +146,7 @@ def predict(
 
 
 def to_lines(rows: Sequence[NewRow], predictions: Sequence[Any], field: str, suffix: str) -> str:
-    """Writes the rows' fields and the predictions as JSON lines, or as CSV with the columns of all rows.
-
-    In CSV lists and objects are written as JSON.
-    """
+    """Writes rows and predictions as JSON lines, or as CSV, where lists and objects are written as JSON."""
     done = [{**row.row, field: prediction} for row, prediction in zip(rows, predictions, strict=True)]
     if suffix == ".jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in done)

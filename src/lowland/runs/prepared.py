@@ -31,10 +31,7 @@ def processes() -> PartialState:
 
 
 def start_model(config: RunConfig, data: ExperimentData, seed: int) -> Family:
-    """Loads the model of an arm as a seed's run begins with it, with new weights drawn from the seed.
-
-    The examples tell the labels of a classifier.
-    """
+    """Loads the model of an arm as a seed's run begins with it; examples tell a classifier's labels."""
     tasks = {name: (data.tasks[name], examples) for name, examples in data.train.items()}
     return load_family(
         config.model,

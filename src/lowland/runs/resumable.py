@@ -27,10 +27,7 @@ SECONDS_BETWEEN_STATES = 15 * 60.0
 
 
 class Resumable:
-    """A training with its saved states: `restore` it, then `train`.
-
-    The name of the directory says what decides the run; states of another one are refused.
-    """
+    """A training with its saved states, none of another directory's name: `restore` it, then `train`."""
 
     def __init__(
         self,

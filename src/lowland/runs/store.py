@@ -90,10 +90,7 @@ def model_folder(name: str) -> Path:
 
 
 def all_done(config: ExperimentConfig, store: Path, data: ExperimentData, made_from: object) -> bool:
-    """Says whether every run of an experiment is done, and its report made from what there is now.
-
-    Models of the hub and adapters are not looked at: experiments with them are not known to be done.
-    """
+    """Says whether all runs are done and reported; never of models of the hub and adapters."""
     content = content_of(data)
     for model in {config.of(arm).model for arm in config.arms}:
         folder = model_folder(model)
