@@ -185,7 +185,6 @@ MISTAKES: dict[str, list[Case]] = {
         (f"{ON_ROWS} --input review", ["review", "no field"]),
         (f"{ON_ROWS} --metric acuracy", ["acuracy", "accuracy"]),
         (f"{ON_ROWS} --metric pearson", ["pearson", "number"]),
-        (f"{ON_ROWS} --metric f1:maybe", ["f1:maybe", "class", "--positive"]),
         (f"{ON_ROWS} --name ../up", ["../up"]),
         (f"{ON_ROWS} --name facts/continents facts/continents", ["facts/continents", "--name"]),
         (_on("no-label.jsonl"), ["no-label.jsonl, line 1", "'label'"]),

@@ -147,11 +147,10 @@ def test_f1_refuses_three_classes() -> None:
         metrics.by_name("f1").check(["a", "b", "c"], Domain.of(["a", "b", "c"]))
 
 
-@pytest.mark.parametrize(("name", "message"), [("acuracy", "accuracy"), ("f1:ham", "--positive")])
-def test_an_unknown_metric_names_the_nearest(name: str, message: str) -> None:
+def test_an_unknown_metric_names_the_nearest() -> None:
     """A misspelt metric is answered with the names that are nearest."""
-    with pytest.raises(UserError, match=message):
-        metrics.by_name(name)
+    with pytest.raises(UserError, match="accuracy"):
+        metrics.by_name("acuracy")
 
 
 WORDS = st.sampled_from(["ham", "spam", "eggs", "?"])

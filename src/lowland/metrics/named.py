@@ -140,8 +140,6 @@ class Metric:
 
 def by_name(name: str) -> Metric:
     """Looks up a metric of `metric_names()`."""
-    if name.startswith("f1:"):
-        raise UserError(f"Unknown metric {name!r}; give --metric f1, and its class with --positive.")
     if name not in _METRICS:
         raise unknown_name("metric", name, _METRICS)
     return _METRICS[name]
