@@ -195,7 +195,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--protocol", type=Path, default=HERE / "bench_methods.toml")
     parser.add_argument("--data", type=Path, required=True, help="folder with a folder for each task")
     parser.add_argument("--models", type=Path, required=True, help="folder with the models' directories")
-    parser.add_argument("--rows", type=Path, default=Path(), help="folder that records.rows wrote")
+    parser.add_argument("--rows", type=Path, default=Path(), help="folder that rows.py wrote")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))
     parser.add_argument("--only", nargs="*", default=[], metavar="MODEL-TASK")
     parser.add_argument("--parts", nargs="*", default=["first", "best"], choices=["first", "best"])

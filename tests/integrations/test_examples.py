@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from examples import label_noise
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "toy.py")
@@ -79,6 +81,58 @@ def test_distributed() -> None:
 def test_lightning() -> None:
     """The Lightning example trains and logs the radius."""
     assert "'radius': 0.05" in run("lightning_module.py")
+
+
+def test_without_a_radius_label_noise_shows_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a radius of nothing SAM scores as the baseline does, and what is done is not done again."""
+    for name, value in {
+        "STEPS": 4, "EVALUATE_EVERY": 2, "SEEDS": range(6), "TUNING_SEEDS": range(1000, 1001), "RHOS": (0.0,),
+        "LABEL_NOISE": (0.4,), "OPTIMIZERS": {"sgd": (0.1, 0.01), "adamw": (0.001,)},
+    }.items():  # fmt: skip
+        monkeypatch.setattr(label_noise, name, value)
+    label_noise.main(["--out", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.count("| +0.0 (+0.0 to +0.0) | equal within 0.5 points |") == 4
+    file = tmp_path / "runs.jsonl"
+    before = file.read_bytes()
+    file.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))
+    trained = []
+    monkeypatch.setattr(
+        label_noise, "train", lambda run, train=label_noise.train: trained.append(run) or train(run)
+    )
+    label_noise.main(["--out", str(tmp_path)])
+    assert file.read_bytes() == before and capsys.readouterr().out == printed and len(trained) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["baseline, sgd, label_noise 0.2, learning_rate 0.03",
+                                 "sam, sgd, label_noise 0.2, learning_rate 0.03, rho 0.2"])  # fmt: skip
+def test_a_recorded_run_with_wrong_labels_can_be_redone(arm: str) -> None:
+    """A run of records/2026-11-26_control, trained again, ends at the recorded accuracy."""
+    record = json.loads((ROOT / "records" / "2026-11-26_control" / "result.json").read_text(encoding="utf-8"))
+    (old,) = (run for run in record["runs"] if (run["arm"], run["seed"]) == (arm, 3))
+    new = label_noise.train(label_noise.Digits(**{"rho": None, **record["arms"][arm]}, seed=3))
+    # 797 rows: another machine's sums of floats may move the answers to a few of them.
+    assert new["test"][-1] == pytest.approx(old["test"]["digits"]["accuracy"][-1], abs=0.8)
+    assert len(new["test"]) == len(old["steps"])
+
+
+def test_labels_are_as_wrong_as_asked() -> None:
+    """Of the training labels the share that was asked for is wrong, whole, and the test set's are right."""
+    parts, clean = (
+        label_noise.rows_of(label_noise.Digits("sgd", noise, 0.1, None, 3)) for noise in (0.4, 0.0)
+    )
+    pixels, labels = label_noise.load_digits(return_X_y=True)
+    right = {row.astype(int).tobytes(): label for row, label in zip(pixels, labels, strict=True)}
+    for rows, of in clean.values():
+        for row, label in zip(rows.numpy(), of, strict=True):
+            assert right[(16 * row).astype(int).tobytes()] == label
+    differ = {name: int((parts[name][1] != clean[name][1]).sum()) for name in parts}
+    assert differ == {"train": 320, "validation": 80, "test": 0}
+    for name, (rows, _) in parts.items():
+        assert (rows == clean[name][0]).all()
 
 
 def code_lines(text: str) -> list[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
-from records import control, judge, log
+from records import judge, log
 
 RECORDS = log.records()
 TEXT = (log.HERE / "LOG.md").read_text(encoding="utf-8")
@@ -134,48 +133,3 @@ def test_cost_is_judged_by_the_ratio_of_times(times: tuple[float, ...], word: st
     seconds = dict.fromkeys(range(3), 10.0), {seed: 10.0 * ratio for seed, ratio in enumerate(times)}
     found, _, shown = judge.judge({"rule": "cost", "limit": 1.25}, [scores(*LITTLE)], [seconds], 3)
     assert found == word and math.isclose(shown.value, fmean(times))
-
-
-def test_the_control_at_no_radius_is_the_baseline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """At a radius of nothing SAM scores as the baseline does, and what is done is not done again."""
-    for name, value in {
-        "STEPS": 4, "EVALUATE_EVERY": 2, "SEEDS": range(2), "TUNING_SEEDS": range(1000, 1001), "RHOS": (0.0,),
-        "LABEL_NOISE": (0.4,), "OPTIMIZERS": {"sgd": (0.1, 0.01), "adamw": (0.001,)},
-    }.items():  # fmt: skip
-        monkeypatch.setattr(control, name, value)
-    control.main(["--out", str(tmp_path)])
-    assert capsys.readouterr().out.count("| 0.0 (0.0 to 0.0) | 2 | no difference detected |") == 4
-    before = {name: (tmp_path / name).read_bytes() for name in ("runs.jsonl", "result.json")}
-    lines = before["runs.jsonl"].splitlines(keepends=True)
-    (tmp_path / "runs.jsonl").write_bytes(b"".join(lines[:-1]))
-    control.main(["--out", str(tmp_path)])
-    assert {name: (tmp_path / name).read_bytes() for name in before} == before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("arm", ["baseline, sgd, label_noise 0.2, learning_rate 0.03",
-                                 "sam, sgd, label_noise 0.2, learning_rate 0.03, rho 0.2"])  # fmt: skip
-def test_a_run_of_the_control_can_be_redone(arm: str) -> None:
-    """A recorded run of the control, trained again, ends at the recorded accuracy."""
-    record = RECORDS["2026-11-26_control"]
-    (old,) = (run for run in record["runs"] if (run["arm"], run["seed"]) == (arm, 3))
-    new = control.train(control.Digits(**{"rho": None, **record["arms"][arm]}, seed=3))
-    # 797 rows: another machine's sums of floats may move the answers to a few of them.
-    found, recorded = (run["test"]["digits"]["accuracy"][-1] for run in (new, old))
-    assert new["arm"] == arm and found == pytest.approx(recorded, abs=0.8)
-
-
-def test_the_controls_labels_are_as_wrong_as_asked() -> None:
-    """Of the training labels the share that was asked for is wrong, whole, and the test set's are right."""
-    parts, clean = (control.rows_of(control.Digits("sgd", noise, 0.1, None, 3)) for noise in (0.4, 0.0))
-    pixels, labels = control.load_digits(return_X_y=True)
-    right = {row.astype(int).tobytes(): label for row, label in zip(pixels, labels, strict=True)}
-    for rows, of in clean.values():
-        for row, label in zip(rows.numpy(), of, strict=True):
-            assert right[(16 * row).astype(int).tobytes()] == label
-    differ = {name: int((parts[name][1] != clean[name][1]).sum()) for name in parts}
-    assert differ == {"train": 320, "validation": 80, "test": 0}
-    for name, (rows, _) in parts.items():
-        assert (rows == clean[name][0]).all()

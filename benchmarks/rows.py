@@ -1,6 +1,6 @@
-"""Cuts the official files of data sets into training and test rows of one's own, as PROTOCOL.md has them.
+"""Cuts official files of data sets into rows of one's own, as records/PROTOCOL.md has them.
 
-    python -m records.rows DATA OUT
+    python benchmarks/rows.py DATA OUT
 
 All labelled rows of a task, each once, are shuffled (seed 0): the first are for training, the next
 for the test. Some tasks have labels that are made from what the files say.
