@@ -105,7 +105,7 @@ def run_task(
         arms=arms,
         seeds=seeds,
         settings=settings,
-        directory=directory,
+        out=directory,
         runs=where.out / "runs",
         quiet=True,
     )

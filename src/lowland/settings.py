@@ -24,6 +24,10 @@ class Setting:
     metavar: str | None = None  # what help shows for the value
     unset: str | None = None  # what holds where the value is `None`, in words
 
+    def options(self, name: str) -> list[str]:
+        """Lists the options of the field of this name."""
+        return (self.option or name.replace("_", "-")).split()
+
     def holds(self, value: float) -> bool:
         """Tells whether a number is within the limits."""
         return math.isfinite(value) and all(within(value, bound) for _, within, bound in self._bounds())

@@ -14,7 +14,9 @@ import pytest
 from tests.cli.command import SMALL, call, reviews, succeed, trajectory, write_rows
 
 import lowland
+from lowland.cli import command_parser
 from lowland.comparison.api import _file_of
+from lowland.config.options import settings_by_option
 from lowland.errors import UserError
 
 TRAIN, TEST = reviews(40), reviews(8, start=100)
@@ -34,7 +36,7 @@ def compare(directory: Path, train: Any = TRAIN, test: Any = TEST, **more: Any) 
     """A comparison of one seed that takes seconds."""
     return lowland.compare(
         train=train, test=test, input="review: {text}", target="{label}", name="river", seeds=1,
-        settings=SETTINGS, directory=directory, quiet=True, **more,
+        out=directory, quiet=True, **{"settings": SETTINGS, **more},
     )  # fmt: skip
 
 
@@ -120,13 +122,35 @@ def test_missing_values_of_a_frame_are_missing(tmp_path: Path) -> None:
     assert rows[1] == dict.fromkeys(frame.columns)
 
 
+def test_options_are_keywords(folder: Path) -> None:
+    """Keywords named as the command line's options set the same settings: the same runs are found again."""
+    before = sorted((folder / "runs").glob("*-seed0"))
+    result = compare(
+        folder / "options", settings={}, steps=4, batch_size=8, log_every=1, precision="fp32", eval_limit=8,
+        held_out_limit=8, outcomes=[], metric="accuracy",
+    )  # fmt: skip
+    assert sorted((folder / "runs").glob("*-seed0")) == before
+    assert set(result.verdicts) == {"sam"}
+
+
+def test_every_setting_of_the_command_line_is_a_keyword() -> None:
+    """Each option of `lowland compare` that stands for a setting is known in Python by its name."""
+    made = {
+        (option.removeprefix("--"), action.dest)
+        for action in command_parser("compare")._actions
+        for option in action.option_strings
+        if "." in action.dest or action.dest in ("model", "lora", "merge")
+    }
+    assert set(settings_by_option().items()) == made
+
+
 def test_own_arms_and_epochs(folder: Path) -> None:
     """Arms are names with the settings that they change; epochs are as many passes over the training rows."""
     settings = {name: value for name, value in SETTINGS.items() if name != "train.steps"}
     result = lowland.compare(
         train=TRAIN, test=TEST, input="review: {text}", target="{label}", seeds=[3], epochs=0.5,
         arms={"baseline": {}, "late": {"sam.rho": 0.1, "sam.start": 0.5}}, settings=settings,
-        directory=folder / "arms", quiet=True,
+        out=folder / "arms", quiet=True,
     )  # fmt: skip
     assert set(result.verdicts) == {"late"}
     log = (folder / "arms" / "late-seed3" / "train.jsonl").read_text().splitlines()
@@ -143,6 +167,12 @@ def test_own_arms_and_epochs(folder: Path) -> None:
         ({"epochs": 2}, "Steps and epochs"),
         ({"arms": {"baseline": None}}, "Invalid arms"),
         ({"train": [{"text": "a", "label": math.inf}]}, "of texts, numbers and lists"),
+        ({"lr": 0.1}, "Unknown keyword of lowland.compare 'lr'. Did you mean learning_rate?"),
+        ({"num_train_epochs": 3}, "Did you mean epochs?"),
+        ({"output_dir": "x"}, "Did you mean out?"),
+        ({"batchsize": 3}, "Did you mean batch_size"),
+        ({"rho": "large"}, "sam.rho='large'"),
+        ({"settings": {"train.steps": 4}, "steps": 5}, "steps is given in settings, too"),
     ],
 )
 def test_mistakes(tmp_path: Path, more: dict[str, Any], sentence: str) -> None:

@@ -48,10 +48,9 @@ def add_settings(
         text = f"{said.help}{how.pop('keys', '')}" + (f" (default: {default})" if default else "")
         if said.metavar and "metavar" in how:
             how["metavar"] = said.metavar
-        names = (said.option or name.replace("_", "-")).split()
         dest = f"{section}.{name}" if section else name
         group.add_argument(
-            *(f"--{option}" for option in names), dest=dest, help=text.replace("%", "%%"), **how
+            *(f"--{option}" for option in said.options(name)), dest=dest, help=text.replace("%", "%%"), **how
         )
 
 

@@ -8,28 +8,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from lowland.config.arms import parse_arm, parse_value
-from lowland.errors import UserError, unknown_name
+from lowland.config.options import unknown_option
+from lowland.errors import UserError
 
 Reader = Callable[[str], Any]
 
 WIDTH, COLUMN = 80, 24
 """Of the short help, and where the explanation of an option begins."""
-
-ELSEWHERE = {
-    "--learning-rate": "--lr",
-    "--batch-size": "--batch --bs --per-device-train-batch-size",
-    "--steps": "--max-steps --iterations",
-    "--epochs": "--num-epochs --num-train-epochs",
-    "--test": "--validation --valid --val --dev --test-file --eval-file",
-    "--train": "--train-file --data --dataset",
-    "--target": "--label --labels --output-column",
-    "--out": "--output --output-dir",
-    "--model": "--model-name --model-name-or-path",
-    "--precision": "--bf16 --fp16 --fp32 --dtype",
-    "--lora": "--peft --use-peft --adapter",
-    "--seeds": "--seed",
-}
-"""Our options -> what they are called in other tools."""
 
 WORDS = {
     "expected one argument": "a value is missing",
@@ -80,10 +65,7 @@ class Parser(argparse.ArgumentParser):
             if not word.startswith("-"):
                 continue
             known = [name for name in self._option_string_actions if name.startswith("--")]
-            for ours, theirs in ELSEWHERE.items():
-                if ours in known and option.replace("_", "-") in theirs.split():
-                    raise UserError(f"Unknown option of {self.prog} {option!r}. Did you mean {ours}?")
-            raise unknown_name(f"option of {self.prog}", option, known)
+            raise unknown_option(f"option of {self.prog}", option, known)
         if left:
             raise UserError(f"Unexpected {left[0]!r}. See {self.prog} --help.")
         return arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any, TypeAlias
 
 from lowland.comparison.experiment import build_experiment, default_directory
 from lowland.comparison.session import Comparison, Way, run_comparison, seeds_that_see
-from lowland.config.arms import nest
+from lowland.config.arms import flatten, nest
 from lowland.config.experiment import MOST_SEEDS, SEEDS
 from lowland.config.layers import merge
+from lowland.config.options import settings_by_option, unknown_option
 from lowland.errors import UserError
 from lowland.files import fingerprint, write_atomic
 from lowland.runs.store import FOLDER, store_of
@@ -29,26 +31,28 @@ def compare(
     split: float | None = None,
     input: str | None = None,
     target: str | None = None,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     name: str | None = None,
     model: str = "embedded",
     arms: Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     seeds: int | Sequence[int] = SEEDS,
     epochs: float | None = None,
     settings: Mapping[str, Any] | None = None,
-    directory: str | Path | None = None,
+    out: str | Path | None = None,
     runs: str | Path | None = None,
     until_decided: bool = False,
     detect: float | None = None,
     tune: int = 0,
     jobs: int = 1,
     quiet: bool = False,
+    **options: Any,
 ) -> Comparison:
     """Fine-tunes a model by every arm for every seed, and compares the arms with the first one.
 
     Finished runs are reused: the same call shows the result again, or resumes after an interruption.
 
-        result = lowland.compare(train="reviews.csv", split=0.2, input="review: {text}", target="{label}")
+        own = {"input": "review: {text}", "target": "{label}"}
+        result = lowland.compare(train="reviews.csv", split=0.2, **own, steps=400, rho=0.05, seeds=3)
         print(result)
         result.table()
 
@@ -61,28 +65,30 @@ def compare(
         target: Template of the target text, such as `"{label}"`.
         metrics: Names of metrics; accuracy by default.
         name: Name of your data in the results; by default that of the file.
-        model: A directory, a name on the hub (with `settings={"data.hub": True}`), or `embedded`.
+        model: A directory, a name on the hub (with `hub=True`), or `embedded`.
         arms: Names of arms, the reference first, or name -> the settings that it changes, such as
             `{"baseline": {}, "late": {"sam.rho": 0.15, "sam.start": 0.2}}`; baseline and sam by default.
         seeds: How many seeds, or which.
-        epochs: Passes over the training rows, in place of `train.steps`.
-        settings: Any others, by the names that they have in files, such as `{"train.learning_rate": 1e-3}`.
-        directory: Where the results go; by default a folder under `runs/` that is named after the settings.
-        runs: Where runs lie, each once; by default the folder `runs` that the directory is in.
+        epochs: Passes over the training rows, in place of `steps`.
+        settings: Settings by the names that they have in files, such as `{"train.learning_rate": 1e-3}`.
+        out: Where the results go; by default a folder under `runs/` that is named after the settings.
+        runs: Where runs lie, each once; by default the folder `runs` beside `out`.
         until_decided: Whether seeds are added until the score is decided for every arm, 40 at most.
         detect: Instead of `seeds`: the difference in points to detect with 80% power.
         tune: Seeds by which learning rate, rho and start of every arm are chosen first; 0 to leave them.
         jobs: Runs at the same time, each in a process of its own.
         quiet: Whether to print nothing.
+        **options: The same settings by the options of `lowland compare`, with `_` for `-`: `steps=400`,
+            `learning_rate=1e-3`, `batch_size=16`, `lora={"r": 16}`.
 
     Raises:
         UserError: If something is wrong; the message says what to do.
     """
     from rich.console import Console
 
-    store = Path(runs) if runs is not None else store_of(Path(directory or Path(FOLDER) / "compare"))
-    layer: dict[str, Any] = nest(settings or {})
-    own = {"split": split, "input": input, "target": target, "metrics": list(metrics) or None, "name": name}
+    store = Path(runs) if runs is not None else store_of(Path(out or Path(FOLDER) / "compare"))
+    layer: dict[str, Any] = nest(_settings_of(options, settings or {}))
+    own = {"split": split, "input": input, "target": target, "metrics": metrics or None, "name": name}
     if train is not None:
         own["train"], default = _file_of(train, store)
         own["name"] = name or default
@@ -100,7 +106,7 @@ def compare(
     experiment = build_experiment([layer], epochs=epochs)
     if detect is not None:
         experiment = seeds_that_see(experiment, detect, store)
-    path = Path(directory) if directory is not None else default_directory(experiment.config, "compare")
+    path = Path(out) if out is not None else default_directory(experiment.config, "compare")
     way = Way(
         command="lowland.compare(...)",
         console=Console(quiet=quiet),
@@ -113,6 +119,18 @@ def compare(
     if result is None:
         raise UserError("This is not the first of several processes, which alone has the result.")
     return result
+
+
+def _settings_of(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the settings that options stand for to others."""
+    known = {option.replace("-", "_"): setting for option, setting in settings_by_option().items()}
+    for name in given:
+        if name not in known:
+            keywords = (*known, *inspect.signature(compare).parameters)
+            raise unknown_option("keyword of lowland.compare", name, keywords)
+        if known[name] in flatten(settings):
+            raise UserError(f"{name} is given in settings, too, as {known[name]}. Leave one of them out.")
+    return {**settings, **{known[name]: value for name, value in given.items()}}
 
 
 def _file_of(rows: Rows, store: Path) -> tuple[str, str | None]:

@@ -13,18 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lowland.config.arms import Changes, is_fixed, parse_value
-from lowland.config.data import DataSettings
 from lowland.config.experiment import ExperimentConfig
+from lowland.config.options import settings_by_option
 from lowland.errors import UserError, unknown_name
-from lowland.sam.config import SAMConfig
-from lowland.settings import described
-from lowland.train.settings import TrainSettings
 
-SECTIONS: Mapping[str, type[Any]] = {"sam": SAMConfig, "data": DataSettings, "train": TrainSettings}
 SETTINGS: Mapping[str, str] = {
-    (said.option or name.replace("_", "-")): f"{section}.{name}"
-    for section, kind in SECTIONS.items()
-    for name, said in described(kind).items()
+    option: setting
+    for option, setting in settings_by_option().items()
+    if re.match(r"(sam|data|train)\.\w+$", setting)
 } | {"task": "data.tasks", "model": "model", "preset": "preset"}
 """The name of an option -> the setting."""
 
