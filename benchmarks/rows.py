@@ -71,6 +71,16 @@ def clear_pairs(data: Path) -> list[Row]:
     return [row for row in TASKS["mnli"](data) if row[2] != "neutral"]
 
 
+def elsewhere(data: Path) -> list[Row]:
+    """Gives what RTE and CB ask of pairs like those of `clear_pairs`; RTE's second label counts as contradiction."""
+    rte = official(("sentence1", "sentence2", "label"), "glue_rte/train.tsv", "glue_rte/dev.tsv")(data)
+    cb = official(("premise", "hypothesis", "label"), "superglue_cb/train.jsonl", "superglue_cb/val.jsonl")(
+        data
+    )
+    rows = [(a, b, "contradiction" if label == "not_entailment" else label) for a, b, label in rte + cb]
+    return list(dict.fromkeys(row for row in rows if row[2] != "neutral"))
+
+
 def multirc(data: Path) -> list[Row]:
     """Gives MultiRC's questions and answers without the passage, with whether the answer is right."""
     lines = (data / "superglue_multirc/val.jsonl").read_text(encoding="utf-8").splitlines()
@@ -187,13 +197,17 @@ def typos(rows: Sequence[Row]) -> list[Row]:
 
 
 def cut(task: str, data: Path) -> dict[str, list[Row]]:
-    """Gives training rows, a few of them, test rows, these with typos; of SST-2 more training rows, too."""
+    """Gives training rows, a few of them, test rows, these with typos; of two tasks more rows, too."""
     rows = list(dict.fromkeys(TASKS[task](data)))
     random.Random(0).shuffle(rows)
     end = TRAIN + TEST
     test = rows[TRAIN:end]
     parts = {"train": rows[:TRAIN], "few": few(rows[:TRAIN]), "test": test, "typos": typos(test)}
-    return parts | ({"train-more": rows[:TRAIN] + rows[end : end + MORE]} if task == "sst2" else {})
+    if task == "sst2":
+        parts["train-more"] = rows[:TRAIN] + rows[end : end + MORE]
+    if task == "clear-pairs":
+        parts["elsewhere"] = elsewhere(data)
+    return parts
 
 
 def main(data: Path, out: Path) -> None:
