@@ -53,11 +53,7 @@ def evaluate_sets(
     bf16: bool = False,
     labels: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, EvaluationResult]:
-    """Scores a model on several evaluation sets, each by its task.
-
-    Lengths are each task's own by default; `labels` are all that the model knows, by evaluation set, those of
-    its examples by default.
-    """
+    """Scores a model on evaluation sets, each by its task; `labels` are all that the model knows, by set."""
     results = {}
     for name, examples in examples_by_set.items():
         task = tasks_by_set[name]

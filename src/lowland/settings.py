@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from operator import ge, gt, le, lt
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -23,6 +24,7 @@ class Setting:
     option: str | None = None  # names of the command line's option, where it is not the field's own
     metavar: str | None = None  # what help shows for the value
     unset: str | None = None  # what holds where the value is `None`, in words
+    path: bool = False  # whether `~` at its beginning is the home directory
 
     def options(self, name: str) -> list[str]:
         """Lists the options of the field of this name."""
@@ -64,17 +66,27 @@ def kinds_of(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
     }
 
 
+def at_home(path: Any) -> Any:
+    """Expands the `~` that a path begins with, or each one of a mapping; what is no text stays as it is."""
+    if isinstance(path, Mapping):
+        return {name: at_home(one) for name, one in path.items()}
+    return str(Path(path).expanduser()) if isinstance(path, str) and path.startswith("~") else path
+
+
 def check(settings: Any) -> None:
     """Checks each described field of a settings object against its type and limits, or raises a `ValueError`.
 
-    Whole numbers become floats where the field is one, so that equal settings are equal in files, too.
+    Whole numbers become floats where the field is one, and paths are expanded, so that equal settings are
+    equal in files, too.
     """
     kinds_by_name = kinds_of(type(settings))
     for name, said in described(type(settings)).items():
         value, kinds = getattr(settings, name), kinds_by_name[name]
         if float in kinds and int not in kinds and type(value) is int:
             value = float(value)
-            object.__setattr__(settings, name, value)
+        elif said.path:
+            value = at_home(value)
+        object.__setattr__(settings, name, value)
         expected = mismatch(kinds, said, value)
         if expected:
             raise ValueError(f"Invalid {name}={value!r}. Must be {expected}.")
@@ -99,10 +111,7 @@ def mismatch(kinds: Sequence[Any], said: Setting, value: Any) -> str | None:
 
 
 def changes(settings: Any, defaults: Any = None) -> dict[str, Any]:
-    """Gives what differs from the defaults, or from another object of the class, as nested plain values.
-
-    Sections are settings objects, too. A field without a default is always there.
-    """
+    """Gives what differs from the defaults, or from another object of the class, as nested plain values."""
     found: dict[str, Any] = {}
     for item in fields(settings):
         value = getattr(settings, item.name)

@@ -122,6 +122,12 @@ def test_missing_values_of_a_frame_are_missing(tmp_path: Path) -> None:
     assert rows[1] == dict.fromkeys(frame.columns)
 
 
+def test_a_tilde_is_the_home_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`out` may begin with `~`: the comparison in the home directory is read again."""
+    monkeypatch.setenv("HOME", str(folder))
+    assert compare("~/out").directory == folder / "out"  # type: ignore[arg-type]
+
+
 def test_options_are_keywords(folder: Path) -> None:
     """Keywords named as the command line's options set the same settings: the same runs are found again."""
     before = sorted((folder / "runs").glob("*-seed0"))

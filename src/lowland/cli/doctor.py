@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if "problem" not in levels:  # what follows imports these packages
         levels += show("This machine", machine())
     if folder := getattr(arguments, "data.data_dir", None):
-        levels += show(f"Official files in {folder}", data_sets(Path(folder).expanduser()))
+        levels += show(f"Official files in {folder}", data_sets(Path(folder)))
     problems, notes = levels.count("problem"), levels.count("note")
     say(f"{count(problems, 'problem') if problems else 'No problem'}, {count(notes, 'note')}.", style="bold")
     return 1 if problems else 0

@@ -31,6 +31,7 @@ from lowland.config.layers import build_section
 from lowland.errors import UserError
 from lowland.files import finite
 from lowland.report.selection import mean_score
+from lowland.settings import at_home
 from lowland.tasks import checks
 from lowland.tasks.base import Source, Task
 from lowland.tasks.registry import resolve
@@ -52,10 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limited = "score the first N examples of each set (default: all)"
     add(parser.add_argument_group("how much"), "--limit", "N", limited, at_least_one)
     model = parser.add_argument_group("model")
-    add(model, "--model", "DIR", "directory of the checkpoint, or embedded", required=True)
+    add(model, "--model", "DIR", "directory of the checkpoint, or embedded", at_home, required=True)
     add_generation(model)
     results = parser.add_argument_group("results")
-    add(results, "--predictions", "DIR", "write DIR/<evaluation set>.jsonl: inputs, targets, predictions")
+    texts = "write DIR/<evaluation set>.jsonl: inputs, targets, predictions"
+    add(results, "--predictions", "DIR", texts, at_home)
     results.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     usage = read_usage(check_model(arguments)) or Usage(tasks=())
     folder, hub = getattr(arguments, "data.data_dir", None), getattr(arguments, "data.hub", False)
-    source = Source(data_dir=Path(folder).expanduser() if folder else None, hub=hub, train=False)
+    source = Source(data_dir=Path(folder) if folder else None, hub=hub, train=False)
     data = load_examples(find_tasks(arguments, usage), source, getattr(arguments, "limit", 0))
     if not data.evaluation:
         raise UserError(f"No evaluation examples were found for {', '.join(data.tasks)}.")
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         if found[name] and (writes := family.labels or known):
             warnings += checks.unseen(name, writes, chosen, "are none of the labels of this model")
         if "predictions" in arguments:
-            path = Path(arguments.predictions).expanduser() / f"{name}.jsonl"
+            path = Path(arguments.predictions) / f"{name}.jsonl"
             try:
                 write_predictions(path, chosen, results[name].predictions)
             except OSError as error:

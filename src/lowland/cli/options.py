@@ -19,7 +19,7 @@ from lowland.config.outcomes import OutcomeSettings
 from lowland.errors import UserError
 from lowland.families.settings import FamilySettings
 from lowland.sam.config import SAMConfig
-from lowland.settings import described, kinds_of
+from lowland.settings import at_home, described, kinds_of
 from lowland.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def add_settings(
             continue
         default = (said.unset or _shown(defaults[name])) + (more or {}).get(name, "")
         how = _reading(kinds[name])
+        if said.path and how["type"] is str:
+            how["type"] = at_home
         text = f"{said.help}{how.pop('keys', '')}" + (f" (default: {default})" if default else "")
         if said.metavar and "metavar" in how:
             how["metavar"] = said.metavar
@@ -131,13 +133,14 @@ def add_result_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings and results")
     preset = "named settings of the package, such as demo; see `lowland tasks --recipes`"
     add(group, "--preset", "NAME", f"{preset}; options given here override it")
-    add(group, "--config", "FILE", "settings in TOML, such as the experiment.toml of an experiment")
+    config = "settings in TOML, such as the experiment.toml of an experiment"
+    add(group, "--config", "FILE", config, at_home)
     plan = "only print what would be done; examples, memory, time and disk"
     group.add_argument("--plan", action="store_true", help=plan)
     out = "directory of the results (default: one under runs/ named after the settings)"
-    add(group, "--out", "DIR", out)
+    add(group, "--out", "DIR", out, at_home)
     runs = "folder where runs lie, each once; those that are there are used (default: runs/ at the results)"
-    add(group, "--runs", "DIR", runs)
+    add(group, "--runs", "DIR", runs, at_home)
     hub = "upload the model to this repository of the Hugging Face hub, such as me/reviews; private if new"
     add(group, "--push-to-hub", "NAME", hub)
     tracker = f"also log the curves of every run with {' or '.join(TRACKERS)}, which must be installed"

@@ -29,7 +29,7 @@ from lowland.config.layers import build_section
 from lowland.errors import UserError
 from lowland.families.settings import FamilySettings
 from lowland.files import write_atomic
-from lowland.settings import check, described, setting
+from lowland.settings import at_home, check, described, setting
 from lowland.train.settings import Precision, TrainSettings
 
 if TYPE_CHECKING:
@@ -47,14 +47,15 @@ COMMON = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     rows = parser.add_argument_group("rows")
-    add(rows, "--input", "FILE", "rows in JSONL, JSON, CSV, TSV or Parquet", required=True)
+    add(rows, "--input", "FILE", "rows in JSONL, JSON, CSV, TSV or Parquet", at_home, required=True)
     template = 'the input text, such as "review: {text}" (default: as in training)'
     add(rows, "--template", "TEMPLATE", template)
     add(rows, "--task", "NAME", "write rows as this task does (default: the task of the training)")
-    add(rows, "--output", "FILE", "file to write: .jsonl or .csv (default: standard output, as JSONL)")
+    file = "file to write: .jsonl or .csv (default: standard output, as JSONL)"
+    add(rows, "--output", "FILE", file, at_home)
     add(rows, "--field", "NAME", "name of the new field (default: prediction)")
     model = parser.add_argument_group("model")
-    add(model, "--model", "DIR", "directory of the model, or embedded", required=True)
+    add(model, "--model", "DIR", "directory of the model, or embedded", at_home, required=True)
     add_settings(model, DataSettings, "data", only=("hub",))
     add_generation(model)
 
@@ -63,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs the command."""
     from lowland.runs.predict import OUTPUT_SUFFIXES, InputWriter, predict, read_usage, to_lines
 
-    source = Path(arguments.input).expanduser()
-    output = Path(arguments.output).expanduser() if "output" in arguments else None
+    source = Path(arguments.input)
+    output = Path(arguments.output) if "output" in arguments else None
     field = getattr(arguments, "field", "prediction")
     if output is not None:
         if output.suffix.lower() not in OUTPUT_SUFFIXES:
@@ -141,7 +142,7 @@ def add_generation(group: argparse._ArgumentGroup) -> None:
 
 def check_model(arguments: argparse.Namespace) -> Path:
     """Returns the directory that `--model` names; it must be there unless another model has the name."""
-    directory = Path(arguments.model).expanduser()
+    directory = Path(arguments.model)
     if (directory / "experiment.toml").is_file() and (directory / "model").is_dir():
         directory /= "model"
         arguments.model = str(directory)

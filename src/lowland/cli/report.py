@@ -19,15 +19,20 @@ from pathlib import Path
 
 from lowland.cli.console import console
 from lowland.errors import UserError
+from lowland.settings import at_home
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     group = parser.add_argument_group("experiments")
-    group.add_argument("directories", nargs="+", metavar="DIR", help="directories of experiments")
+    group.add_argument(
+        "directories", nargs="+", metavar="DIR", type=at_home, help="directories of experiments"
+    )
     paper = "also lay the results out as the paper's tables and figures"
     group.add_argument("--paper", action="store_true", help=paper)
-    group.add_argument("--out", metavar="DIR", help="where to write what is over several experiments")
+    group.add_argument(
+        "--out", metavar="DIR", type=at_home, help="where to write what is over several experiments"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

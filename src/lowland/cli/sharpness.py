@@ -25,6 +25,7 @@ from lowland.config.experiment import build_config
 from lowland.config.layers import build_section, read_layer
 from lowland.config.outcomes import SharpnessSettings
 from lowland.errors import UserError
+from lowland.settings import at_home
 
 COMMON = (
     *("experiment", "seeds", "data.data_dir", "data.hub", "sharpness.radii"),
@@ -35,11 +36,12 @@ COMMON = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     runs = parser.add_argument_group("which models")
-    runs.add_argument("experiment", metavar="DIR", help="directory of an experiment")
+    runs.add_argument("experiment", metavar="DIR", type=at_home, help="directory of an experiment")
     options.add_seeds(runs, "all")
     add_settings(parser.add_argument_group("data"), DataSettings, "data", only=options.SOURCES)
     add_settings(parser.add_argument_group("what is measured"), SharpnessSettings, "sharpness")
-    add(parser.add_argument_group("results"), "--out", "DIR", "where to write (default: DIR/sharpness)")
+    out = "where to write (default: DIR/sharpness)"
+    add(parser.add_argument_group("results"), "--out", "DIR", out, at_home)
 
 
 def run(arguments: argparse.Namespace) -> int:

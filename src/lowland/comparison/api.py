@@ -17,6 +17,7 @@ from lowland.config.options import settings_by_option, unknown_option
 from lowland.errors import UserError
 from lowland.files import fingerprint, write_atomic
 from lowland.runs.store import FOLDER, store_of
+from lowland.settings import at_home
 
 __all__ = ["Comparison", "Rows", "compare"]
 
@@ -86,6 +87,7 @@ def compare(
     """
     from rich.console import Console
 
+    out, runs = (None if path is None else at_home(str(path)) for path in (out, runs))
     store = Path(runs) if runs is not None else store_of(Path(out or Path(FOLDER) / "compare"))
     layer: dict[str, Any] = nest(_settings_of(options, settings or {}))
     own = {"split": split, "input": input, "target": target, "metrics": metrics or None, "name": name}

@@ -253,7 +253,7 @@ def _reading(config: RunConfig, family: Family, task: Task) -> dict[str, Any]:
 
 def read_text(file: str) -> str:
     """Reads general text, the package's own where no file is named."""
-    path = Path(file).expanduser() if file else OWN
+    path = Path(file) if file else OWN
     try:
         text = " ".join(path.read_text(encoding="utf-8-sig").split())
     except (OSError, UnicodeDecodeError) as error:

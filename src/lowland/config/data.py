@@ -14,8 +14,8 @@ from lowland.tasks.rows import task_name
 class CustomData:
     """A user's own files."""
 
-    train: str | None = setting(None, "training rows", metavar="FILE")
-    evaluation: str | None = setting(None, "test rows", option="test eval", metavar="FILE")
+    train: str | None = setting(None, "training rows", metavar="FILE", path=True)
+    evaluation: str | None = setting(None, "test rows", option="test eval", metavar="FILE", path=True)
     split: float | None = setting(
         None,
         "fraction of the training rows to test on, such as 0.2; without --test; rows with the same input "
@@ -64,7 +64,7 @@ class DataSettings:
 
     tasks: tuple[str, ...] = ()
     custom: CustomData | None = None
-    data_dir: str | None = setting(None, "folder with the official files of tasks", metavar="DIR")
+    data_dir: str | None = setting(None, "folder with the official files of tasks", metavar="DIR", path=True)
     hub: bool = setting(False, "allow fetching data and models from the Hugging Face hub")
     fraction: float = setting(1.0, "fraction of the training examples of each task", above=0, most=1)
     label_noise: float = setting(

@@ -21,7 +21,7 @@ from lowland.errors import UserError
 from lowland.families.settings import FamilySettings, LoRASettings
 from lowland.files import fingerprint
 from lowland.sam.config import SAMConfig
-from lowland.settings import changes, check, setting
+from lowland.settings import at_home, changes, check, setting
 from lowland.train.settings import TrainSettings
 
 MODEL_DEFAULTS: dict[str, Layer] = {
@@ -39,6 +39,7 @@ class RunConfig:
         "directory of a checkpoint, or its name on the hub with --hub; embedded is a small one in the "
         "package",
         metavar="NAME",
+        path=True,
     )
     data: DataSettings
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -146,7 +147,7 @@ def build_config(*layers: Layer, of_family: bool = True) -> ExperimentConfig:
     for layer in layers:
         merged = merge(merged, {key: value for key, value in layer.items() if value is not None})
     merged = {key: value for key, value in merged.items() if key not in ("arms", "more_arms")}
-    model = merged.get("model", "embedded")
+    model = merged["model"] = at_home(merged.get("model", "embedded"))
     if not isinstance(model, str):
         raise UserError(f"Invalid model={model!r}. Must be text: a directory, or a name on the hub.")
     if model in MODEL_DEFAULTS:

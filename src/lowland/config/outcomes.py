@@ -32,11 +32,15 @@ class OutcomeSettings:
         metavar="N",
     )
     general: str = setting(
-        "", "text on which forgetting is measured, instead of the package's ninety sentences", metavar="FILE"
+        "",
+        "text on which forgetting is measured, instead of the package's ninety sentences",
+        metavar="FILE",
+        path=True,
     )
     also: Mapping[str, str] = setting(
         dict,
         "a further test set, read as --test is, on which finished models are measured; may be repeated",
+        path=True,
     )
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 def find(name: str, hub: bool) -> tuple[str, Path | None]:
     """Gives the name of the model itself, and the directory of its adapters, if there are any."""
-    folder = Path(name).expanduser()
+    folder = Path(name)
     try:
         if not (folder / ADAPTER).is_file():
             return name, None
@@ -47,7 +47,7 @@ def find(name: str, hub: bool) -> tuple[str, Path | None]:
 
 def config_of(name: str, base: str, hub: bool) -> PreTrainedConfig:
     """Reads the configuration of a model, or the one beside adapters, which knows their labels."""
-    folder = Path(name).expanduser()
+    folder = Path(name)
     if name == base or not (folder / BASE_CONFIG).is_file():
         return read_config(base, hub)
     with quiet_transformers():
@@ -146,7 +146,7 @@ def _config(peft: Any, lora: LoRASettings, loaded: LoadedModel) -> Any:
     # A head that is new is trained and saved whole; PEFT itself sees to modules of these two names.
     new = sorted({name.rpartition(".")[0] for name in loaded.fresh})
     new = [name for name in new if not {"classifier", "score"} & set(name.split("."))]
-    folder = Path(loaded.name).expanduser()
+    folder = Path(loaded.name)
     shared = {
         "task_type": task,
         "modules_to_save": new or None,

@@ -229,10 +229,7 @@ def head_of(tasks: TaskExamples) -> tuple[str, ...]:
 
 
 def labels_of(config: Any) -> tuple[str, ...]:
-    """Lists the labels of a head, in the order of its scores; none where it gives a number.
-
-    A head of one label gives a number in transformers, whatever it is called.
-    """
+    """Lists the labels of a head, in the order of its scores; a head of one label gives a number."""
     if config.problem_type == REGRESSION or config.num_labels == 1:
         return ()
     return tuple(config.id2label[number] for number in sorted(config.id2label))

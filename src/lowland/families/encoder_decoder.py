@@ -99,10 +99,7 @@ def target_logits(model: Any, module: Any, batch: Mapping[str, Tensor], **more: 
 
 
 def decoder_inputs(model: Any, labels: Tensor) -> Tensor:
-    """Shifts labels to the right to a model's decoder inputs: by its own method, if it has one.
-
-    M2M100, NLLB and Blenderbot have none; their `forward` does the same as the lines here.
-    """
+    """Shifts labels to the right as a model does; M2M100, NLLB and Blenderbot do it in their `forward`."""
     if (own := getattr(model, "prepare_decoder_input_ids_from_labels", None)) is not None:
         shifted: Tensor = own(labels)
         return shifted

@@ -174,7 +174,7 @@ def resolve(name: str, hub: bool) -> tuple[str, bool]:
     """Returns where to read and whether that is this machine's disk."""
     if name == EMBEDDED:
         return str(Path(__file__).parent / "embedded"), True
-    path = Path(name).expanduser()
+    path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(

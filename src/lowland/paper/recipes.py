@@ -84,10 +84,7 @@ def read_recipe(name: str) -> Recipe:
 
 
 def expand(layer: Layer, tasks: Sequence[str] | None = None) -> Layer:
-    """Lays a file of settings over the presets that it extends, with the settings of its benchmark.
-
-    `tasks` are named where others than the preset's are given; they decide which benchmark's settings hold.
-    """
+    """Lays settings over the presets that they extend; `tasks`, if other ones, decide on the benchmark."""
     files = [layer]
     while "extends" in files[0]:
         name = files[0]["extends"]

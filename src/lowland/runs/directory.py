@@ -57,10 +57,7 @@ def writing(method: Method) -> Method:
 
 
 class RunDirectory:
-    """The directory of one arm and seed, by its name in a folder; in an experiment's it is `ARM-seedN`.
-
-    Of several processes that train together, only the first one writes.
-    """
+    """The directory of one arm and seed. Of processes that train together, only the first one writes."""
 
     def __init__(
         self, folder: Path, arm: str, seed: int, name: str | None = None, *, writes: bool = True

@@ -32,10 +32,7 @@ Parts: TypeAlias = Mapping[str, Sequence[Example]]
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentData:
-    """All examples of an experiment.
-
-    `train` is by task, `evaluation` by evaluation set; `scorers` gives the task of each evaluation set.
-    """
+    """All examples: `train` by task, `evaluation` by set, and `scorers`, the task of each of these sets."""
 
     tasks: Mapping[str, Task]
     train: Parts
@@ -62,7 +59,7 @@ def load_tasks(settings: DataSettings) -> list[Task]:
 
 def load_data(settings: DataSettings) -> ExperimentData:
     """Reads all examples of an experiment."""
-    folder = Path(settings.data_dir).expanduser() if settings.data_dir else None
+    folder = Path(settings.data_dir) if settings.data_dir else None
     source = Source(data_dir=folder, hub=settings.hub)
     data = load_examples(load_tasks(settings), source, settings.evaluation_limit)
     for kind, found in (("training", data.train), ("evaluation", data.evaluation)):

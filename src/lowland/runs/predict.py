@@ -64,21 +64,14 @@ def read_usage(directory: Path) -> Usage | None:
 
 
 class NewRow(NamedTuple):
-    """A row to be predicted: its fields, and the input texts that it makes.
-
-    These are one for nearly all tasks; MultiRC writes one for each answer, and a task may drop a row that
-    lacks something.
-    """
+    """A row to predict, and its inputs: several for MultiRC, none where a task leaves the row out."""
 
     row: Row
     inputs: tuple[str, ...]
 
 
 class InputWriter:
-    """How rows become inputs: by a template, else as a registered task writes its official rows.
-
-    Where neither is given, the template or the only task that the model was trained on is used.
-    """
+    """How rows become inputs: by a template, else as a task writes its rows; by default as in training."""
 
     def __init__(self, model: str, usage: Usage | None, template: str | None, task: str | None) -> None:
         self._usage = usage

@@ -86,7 +86,7 @@ def content_of(data: ExperimentData) -> dict[str, str]:
 
 def model_folder(name: str) -> Path:
     """Gives the folder that a model's name stands for, whether it is there or not."""
-    return Path(lowland.__file__).parent / "models" / name if name == "embedded" else Path(name).expanduser()
+    return Path(lowland.__file__).parent / "models" / name if name == "embedded" else Path(name)
 
 
 def all_done(config: ExperimentConfig, store: Path, data: ExperimentData, made_from: object) -> bool:

@@ -14,11 +14,7 @@ from lowland.sam.config import SAMConfig
 
 
 def ascent_size(config: SAMConfig, size: int, processes: int = 1) -> int:
-    """Computes a, the number of ascent examples of a batch of `size` examples on this process.
-
-    The multiple of m nearest to what the settings ask for, at least m and at most the batch; a number of
-    ascent examples is shared by the processes.
-    """
+    """Computes a of `size` examples on this process: the multiple of m nearest to what settings ask for."""
     m = config.m
     if size < m:
         raise ValueError(f"A batch of {size} examples cannot be cut for m={m} points.")

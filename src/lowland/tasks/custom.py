@@ -49,8 +49,8 @@ class CustomTask(Task):
             raise UserError(
                 f"The name {name!r} must be made of letters, digits, '_', '-' and '.', as in my-task."
             )
-        self.train = None if train is None else Path(train).expanduser()
-        self.evaluation = None if evaluation is None else Path(evaluation).expanduser()
+        self.train = None if train is None else Path(train)
+        self.evaluation = None if evaluation is None else Path(evaluation)
         self.split, self.skip_empty, self.answers, self.positive = split, skip_empty, answers, positive
         self.input_template, self.target_template = Template(input_template), Template(target_template)
         self.domain: Domain | None = None

@@ -115,7 +115,6 @@ def _rows(
 
 def _find_files(data: DataSet, split: Split, data_dir: Path) -> list[Path]:
     """Finds the files of a split: those of the first pattern that matches, in order of name."""
-    data_dir = data_dir.expanduser()
     if not data_dir.is_dir():
         raise UserError(f"The data folder {data_dir} does not exist, or is not a folder.")
     wanted = [folder.lower() for folder in data.folders]
