@@ -170,6 +170,16 @@ def test_rise_finds_its_radius(share: float) -> None:
     assert float(info.loss / info.ascent_loss) - 1 == pytest.approx(share, rel=0.02)
 
 
+@pytest.mark.parametrize(("rho", "scale"), [(0.0, 1.0), (0.05, 0.0)], ids=["no radius", "no gradient"])
+def test_a_step_that_moves_nothing_says_nothing_of_the_rise(rho: float, scale: float) -> None:
+    """With a radius or an ascent gradient of zero there is no rise to see, and the radius stays."""
+    model, batch = mlp(), batch_of(12)
+    sam = SAM(model, rho=0.05, rise=0.1)
+    sam.rho = rho
+    sam(lambda rows: 1.0 + scale * loss_of(model)(rows), batch)  # the first step is a measured one
+    assert sam.methods.rise is not None and sam.methods.rise.factor == 1.0
+
+
 def test_auto_is_a_rise() -> None:
     """rho="auto" begins at 0.05 and follows a rise of a tenth, wherever settings come from."""
     assert SAMConfig(rho="auto") == SAMConfig(rho=0.05, rise=0.1)  # type: ignore[arg-type]

@@ -75,11 +75,11 @@ class Methods:
         return rho if self.rise is None else rho * self.rise.factor
 
     def arrived(
-        self, rho: float, ascent_loss: Tensor | None, loss: Callable[[], float], undo: Undo
+        self, rho: float, ascent_loss: Tensor | None, loss: Callable[[], float], moved: bool, undo: Undo
     ) -> float | None:
         """Is told that the weights are at w_adv; gives the length of a perturbation beside the weights."""
         if self.rise is not None:
-            self.rise.follow(ascent_loss, loss)
+            self.rise.follow(ascent_loss, loss, moved)
         if self.logits is not None:
             self.logits.replay(undo)
         return self.past.insert(rho, undo) if isinstance(self.past, Adversary) else None

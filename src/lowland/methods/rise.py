@@ -34,13 +34,13 @@ class Rise:
         self.factor = 1.0
         self._step = 0
 
-    def follow(self, at_w: Tensor | None, at_w_adv: Callable[[], float]) -> None:
+    def follow(self, at_w: Tensor | None, at_w_adv: Callable[[], float], moved: bool) -> None:
         """Sets the factor of the steps that come; `at_w_adv` is called in one of `EVERY` steps."""
         self._step += 1
         if (self._step - 1) % EVERY or at_w is None:
             return
-        before, after = float(at_w), at_w_adv()
-        if not 0 < before < math.inf or math.isnan(after):
+        before, after = float(at_w), at_w_adv()  # a pass that all processes take together
+        if not moved or not 0 < before < math.inf or math.isnan(after):
             return
         change = LARGEST if after <= before else (self.share / (after / before - 1)) ** SLOW
         self.factor *= min(max(change, 1 / LARGEST), LARGEST)

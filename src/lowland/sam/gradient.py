@@ -137,9 +137,8 @@ class SAMGradient(StandardGradient):
                 done = perturb(  # w_adv = w + rho * g_M / ||g_M||
                     w, g, rho, adaptive=self.config.adaptive, measure=self.measure, undo=undo
                 )
-                beside = self.methods.arrived(
-                    rho, ascent_loss, partial(self._loss_at, loss_fn, examples), undo
-                )
+                loss_there = partial(self._loss_at, loss_fn, examples)
+                beside = self.methods.arrived(rho, ascent_loss, loss_there, done.taken, undo)
                 if beside:
                     done = replace(done, radius=beside, moved=None, taken=True)
                 loss = self._accumulate(loss_fn, whole, share)  # g_adv = grad L_B(w_adv), added to .grad
