@@ -72,7 +72,7 @@ def clear_pairs(data: Path) -> list[Row]:
 
 
 def elsewhere(data: Path) -> list[Row]:
-    """Gives what RTE and CB ask of pairs like those of `clear_pairs`; RTE's second label counts as contradiction."""
+    """Gives what RTE and CB ask of pairs as in `clear_pairs`; RTE's second label is a contradiction."""
     rte = official(("sentence1", "sentence2", "label"), "glue_rte/train.tsv", "glue_rte/dev.tsv")(data)
     cb = official(("premise", "hypothesis", "label"), "superglue_cb/train.jsonl", "superglue_cb/val.jsonl")(
         data
