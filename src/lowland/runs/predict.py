@@ -59,7 +59,7 @@ def read_usage(directory: Path) -> Usage | None:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         # Later versions may say more; what is known here keeps its meaning.
         return build_section(Usage, {key: found[key] for key in found if key in names})
-    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not the file that lowland wrote beside the model ({error}).") from None
 
 
