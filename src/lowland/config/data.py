@@ -76,7 +76,8 @@ class DataSettings:
     )
     held_out: float | int = setting(
         0.1,
-        "training examples held out to choose checkpoints: a fraction, or a number for each task; 0 for none",
+        "training examples held out to choose checkpoints: a fraction, or a number for each task, the same "
+        "for all seeds; 0 for none",
     )
     held_out_limit: int = setting(200, "maximum number of held-out examples of a task", least=0)
     evaluation_limit: float | int = setting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,7 +31,7 @@ Parts: TypeAlias = Mapping[str, Sequence[Example]]
 """Task name or evaluation set -> examples."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ExperimentData:
     """All examples: `train` by task, `evaluation` by set, and `scorers`, the task of each of these sets."""
 
@@ -117,7 +118,8 @@ def evaluation_count(size: int, limit: int | float) -> int:
 
 def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: int = 1) -> SeedData:
     """Takes a seed's fraction of the training examples, makes labels wrong, and holds some of it out."""
-    left, held_out, warnings = _choose_by(data, settings)
+    left, held_out, found = _choose_by(data, settings)
+    warnings = list(found)
     train: dict[str, Sequence[Example]] = {}
     for name, examples in data.train.items():
         kept = max(1, round(settings.fraction * len(examples))) - len(held_out.get(name, ()))
@@ -136,6 +138,7 @@ def part(data: ExperimentData, settings: DataSettings, seed: int, batch_size: in
     return SeedData(train=train, held_out=held_out, rates=mixing, warnings=tuple(warnings))
 
 
+@lru_cache(maxsize=1)  # seconds for a large set, and the same for every seed
 def _choose_by(data: ExperimentData, settings: DataSettings) -> tuple[Parts, Parts, list[str]]:
     """Holds examples out to choose checkpoints by, if they are enough and of the kinds that scores need.
 
