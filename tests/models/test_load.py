@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from tests.fixtures.models import (
     write_checkpoint,
 )
 from torch import nn
-from transformers import ByT5Tokenizer
+from transformers import ByT5Tokenizer, FSMTConfig, FSMTForConditionalGeneration
 
 from lowland.errors import UserError
 from lowland.models.load import load_model
@@ -231,6 +233,29 @@ def test_tokenizer_of_another_model(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     assert "19 tokens, but its embeddings have only 18 rows" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_vocabulary_for_inputs_and_targets(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSMT encodes targets by the vocabulary of inputs: it is loaded where that of targets is the same one."""
+    monkeypatch.setitem(sys.modules, "sacremoses", ModuleType("sacremoses"))  # of words, which none are here
+    ids = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a</w>", "b</w>"])}
+    targets = ids if shared else {token: i for i, token in enumerate([*list(ids)[:4], "b</w>", "a</w>"])}
+    for file, vocabulary in (("src", ids), ("tgt", targets)):
+        (tmp_path / f"vocab-{file}.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b</w> 1\n")
+    named = {"tokenizer_class": "FSMTTokenizer", "langs": ["en", "de"]}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(named))
+    sizes = {f"{part}_{what}": 2 for part in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    config = FSMTConfig(langs=["en", "de"], src_vocab_size=6, tgt_vocab_size=6, d_model=8, **sizes)
+    FSMTForConditionalGeneration(config).save_pretrained(tmp_path)
+    if shared:
+        assert load_model(str(tmp_path), dropout=None).tokenizer.vocab_size == 6
+        return
+    with pytest.raises(UserError, match=r"one vocabulary for inputs and another for targets.*give a model"):
+        load_model(str(tmp_path), dropout=None)
 
 
 def test_missing_tokenizer(tmp_path: Path) -> None:

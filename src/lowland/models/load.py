@@ -214,6 +214,12 @@ def _check_tokenizer_files(name: str, source: str, local: bool, tokenizer: PreTr
 
 
 def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    two: Any = tokenizer if hasattr(tokenizer, "get_tgt_vocab") else None  # FSMT encodes targets as inputs
+    if two is not None and two.decoder != {i: token for token, i in two.encoder.items()}:
+        raise UserError(
+            f"Model {name!r} has one vocabulary for inputs and another for targets, and its tokenizer cannot "
+            "encode targets; give a model with one vocabulary for both, such as T5, BART or Marian."
+        )
     rows = min(
         len(cast(Tensor, matrix.weight))
         for matrix in (model.get_input_embeddings(), model.get_output_embeddings())
