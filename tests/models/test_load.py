@@ -239,8 +239,8 @@ def test_tokenizer_of_another_model(tmp_path: Path) -> None:
 def test_one_vocabulary_for_inputs_and_targets(
     shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FSMT encodes targets by the vocabulary of inputs: it is loaded where that of targets is the same one."""
-    monkeypatch.setitem(sys.modules, "sacremoses", ModuleType("sacremoses"))  # of words, which none are here
+    """FSMT encodes targets by the vocabulary of inputs: it is loaded where targets have the same one."""
+    monkeypatch.setitem(sys.modules, "sacremoses", ModuleType("sacremoses"))
     ids = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a</w>", "b</w>"])}
     targets = ids if shared else {token: i for i, token in enumerate([*list(ids)[:4], "b</w>", "a</w>"])}
     for file, vocabulary in (("src", ids), ("tgt", targets)):
