@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from records import collect, log, verdicts
-from records.runs import HERE
 from tests.fixtures.reports import write_lines, write_run
 
 RECORDS = {name: record for name, record in log.records().items() if "judged" in record}
+JUDGED = verdicts.judged(RECORDS)
 PAGE = log.RESULTS.read_text(encoding="utf-8")
 NUMBER = re.compile(r"[+-]\d+\.\d+")
 
@@ -28,7 +28,7 @@ def test_figures_of_the_page_follow_from_the_records() -> None:
 
 def test_figures_in_the_text_stand_in_the_tables() -> None:
     """Every difference and end of an interval in the text stands in a table of the page or the log."""
-    pages = (PAGE, (HERE / "LOG.md").read_text(encoding="utf-8"))
+    pages = (PAGE, (log.HERE / "LOG.md").read_text(encoding="utf-8"))
     computed = {
         number for page in pages for block in log.BLOCK.finditer(page) for number in NUMBER.findall(block[0])
     }
@@ -57,14 +57,15 @@ def test_pairs_are_whole_and_fresh(name: str) -> None:
     runs = [(run["arm"], run["seed"]) for run in record["runs"]]
     assert len(set(runs)) == len(runs)
     assert not {seed for tried in record["tuning"] for seed in tried["seeds"]} & {seed for _, seed in runs}
-    assert all(of.verdict.comparison.n for of in verdicts.of_record(RECORDS, name))
+    judged = [of for of in JUDGED if any(record is RECORDS[name] for record in of.records)]
+    assert judged and all(of.verdict.comparison.n for of in judged)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_the_protocol_is_older_than_the_runs() -> None:
     """The protocol was committed before the first run that a record of it holds."""
     command = ["git", "log", "--format=%at", "--diff-filter=A", "--", "PROTOCOL.md"]
-    found = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.split()
+    found = subprocess.run(command, cwd=log.HERE, capture_output=True, text=True, check=False).stdout.split()
     if not found or not RECORDS:
         pytest.skip("no history of the repository here")
     first = min(datetime.fromisoformat(run["started"]) for of in RECORDS.values() for run in of["runs"])
@@ -126,10 +127,9 @@ def test_rows_beside_a_claim_share_the_risk() -> None:
 def test_tasks_judged_together_share_the_risk_with_each_task() -> None:
     """Of the mean over two tasks and of each task, three rows, the p value of the clearest is threefold."""
     parts = {str(task): made_up(UP, judged=[PAIR], together=[PAIR]) for task in (1, 2)}
-    (family,) = verdicts.families(parts)
-    mean = verdicts.rows(family)[0]
-    assert mean.verdict.p == pytest.approx(3 * mean.verdict.comparison.p)
-    assert len(verdicts.of_record(parts, "1")) == 2 and len(verdicts.of_record(parts, "2")) == 1
+    judged = verdicts.judged(parts)
+    assert judged[0].verdict.p == pytest.approx(3 * judged[0].verdict.comparison.p)
+    assert [of.records for of in judged] == [[*parts.values()], [parts["1"]], [parts["2"]]]
 
 
 def test_times_are_compared_seed_by_seed() -> None:
