@@ -174,6 +174,11 @@ MISTAKES: dict[str, list[Case]] = {
     ],
     "Fields, labels and templates": [
         ("compare --train {d}/train.jsonl --eval {d}/dev.jsonl --input {{text}}", ["--target is missing"]),
+        *(
+            (f"{ON_ROWS} --also x={{d}}/nowhere.csv {more}", ["--also x", "nowhere.csv does not exist"])
+            for more in ("", "--plan", "--tune --held-out 10")
+        ),
+        (f"{ON_ROWS} --tune --held-out 10 --out {{d}}", ["exists and holds no experiment"]),
         (f"{ON_ROWS} --target {{{{labe}}}}", ["train.jsonl, line 1", "'labe'", "'label'"]),
         (f"{ON_ROWS} --input {{{{text", ["{text", "brace"]),
         (f"{ON_ROWS} --input {{{{}}}}", ["{}", "empty braces"]),

@@ -11,6 +11,8 @@ import pytest
 from tests.cli.command import SMALL, Result, call, reviews, write_rows
 from tests.cli.mistakes import HANDLED, MISTAKES, little_disk, prepare, run_case
 
+from lowland.runs.guard import locked
+
 MISTAKEN = [case for cases in MISTAKES.values() for case in cases]
 UNDERSTOOD = [case for cases in HANDLED.values() for case in cases]
 
@@ -160,6 +162,14 @@ def test_directory_of_another_experiment(experiment: Path) -> None:
     result = call("compare", "facts/continents", *SMALL, "--rho", "0.5", "--out", experiment)
     check(result, [str(experiment), "sam.rho: 0.15 there, 0.5 here", "--out"])
     assert (experiment / "experiment.toml").read_bytes() == before
+
+
+def test_a_directory_in_use_is_refused_before_anything_is_planned(tmp_path: Path) -> None:
+    """The second command on a directory is refused, without a plan, while the first one has it."""
+    out = tmp_path / "out"
+    with locked(out):
+        check(call("compare", "facts/continents", *SMALL, "--out", out), [str(out), "in use by process"])
+    assert [file.name for file in out.iterdir()] == [".lock"]
 
 
 def test_lock_alone_is_no_obstacle(tmp_path: Path) -> None:

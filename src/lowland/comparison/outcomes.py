@@ -224,7 +224,10 @@ class Measured:
         own, train = data.tasks[custom.name], data.train[custom.name]
         self._scorers[name], self._labels[name] = own, self._labels[custom.name]
         also = replace(custom, name=name, train=None, evaluation=str(file), split=None)
-        loaded = also.task(own.labels(train)).load()
+        try:
+            loaded = also.task(own.labels(train)).load()
+        except UserError as error:
+            raise UserError(f"--also {name}: {error}") from None
         examples = loaded.evaluation[name]
         self.warnings += [*loaded.warnings, *checks.shared(name, train, examples)]
         known = {example.targets for example in train}

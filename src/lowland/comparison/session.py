@@ -15,6 +15,7 @@ from lowland.config.arms import describe
 from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError
 from lowland.runs.directory import read_json
+from lowland.runs.guard import locked
 from lowland.runs.store import all_done
 
 if TYPE_CHECKING:  # a finished comparison is shown without torch
@@ -117,12 +118,12 @@ def run_comparison(experiment: Experiment, path: Path, way: Way) -> Comparison |
         raise UserError(
             "--jobs: several processes train each run together already. Leave it out, or start only one."
         )
+    if way.tune_seeds and several:
+        raise UserError("--tune runs in one process; tune first, then train in several.")
+    refuse_other(experiment.config, path)
     if way.tune_seeds:
-        if several:
-            raise UserError("--tune runs in one process; tune first, then train in several.")
         experiment = _tuned(experiment, path, way)
     config, seeds = experiment.config, experiment.config.seeds
-    refuse_other(config, path)
     further = range(max(seeds) + 1, max(seeds) + 1 + way.most_seeds - len(seeds))
     # As many runs are shown as there may be.
     with way.progress(replace(config, seeds=(*seeds, *further)), path) as progress:
@@ -137,6 +138,9 @@ def run_comparison(experiment: Experiment, path: Path, way: Way) -> Comparison |
         from lowland.comparison.compare import run_experiment
         from lowland.train.loop import TrainingError
 
+        if not several and not way.alone and (path / ".lock").exists():
+            with locked(path):  # refused before it is planned
+                pass
         try:
             report = run_experiment(experiment, path, way, progress)
         except TrainingError as error:
@@ -155,7 +159,11 @@ def seeds_that_see(experiment: Experiment, points: float, store: Path) -> Experi
 
 def _tuned(experiment: Experiment, path: Path, way: Way) -> Experiment:
     """Chooses the settings of an experiment's arms, and prints what was tried."""
+    from lowland.comparison.outcomes import Measured
     from lowland.comparison.tune import tune
+
+    if experiment.config.outcomes.also or experiment.config.outcomes.general:
+        Measured(experiment.config, experiment.data)  # a file of it may be missing
 
     def run(stage: str, config: ExperimentConfig) -> Any:
         folder = path.with_name(f"{path.name}-tuning") / stage
