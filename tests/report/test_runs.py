@@ -49,6 +49,22 @@ def test_missing_unfinished_and_failed_runs_are_data(tmp_path: Path) -> None:
     assert found.runs[-1].error == "Out of memory."
 
 
+def test_a_finished_experiment_without_its_runs_is_told(experiment: Path) -> None:
+    """A finished experiment whose links lead nowhere was moved: it is refused before its report is lost."""
+    (experiment.parent / "runs").mkdir()
+    moved = experiment.parent / "runs" / "1234-seed0"
+    (experiment / "sam-seed0").rename(moved)
+    (experiment / "sam-seed0").symlink_to("../runs/1234-seed0")
+    record = json.loads((experiment / "experiment.json").read_text())
+    (experiment / "experiment.json").write_text(json.dumps(record | {"finished": "today"}))
+    assert read_experiment(experiment).finished("sam")
+    moved.rename(experiment.parent / "elsewhere")
+    with pytest.raises(UserError, match=r"sam-seed0 is a link to \.\./runs/1234-seed0, which is not there"):
+        read_experiment(experiment)
+    (experiment / "experiment.json").write_text(json.dumps(record | {"finished": None}))
+    assert read_experiment(experiment).finished("sam") == {}  # it has not begun
+
+
 def test_a_cut_last_line_is_ignored(experiment: Path) -> None:
     """What a kill leaves of a last line, even within a letter, is dropped."""
     file = experiment / "sam-seed0" / "eval" / "facts" / "capitals.jsonl"

@@ -145,6 +145,12 @@ def read_experiment(directory: Path) -> Experiment:
         needed = "Give a directory that lowland compare or train has written"
         raise UserError(f"{directory} is not an experiment's directory: it has no experiment.json. {needed}.")
     record = parse(file.read_bytes(), file)
+    lost = sorted(link for link in directory.glob("*-seed*") if link.is_symlink() and not link.exists())
+    if lost and record.get("finished"):
+        raise UserError(
+            f"{lost[0]} is a link to {lost[0].readlink()}, which is not there. Move the folder of runs with "
+            "the experiment's directory, or give the command of the comparison again."
+        )
     with reading(file):
         arms, seeds = take(record, "arms", dict), take(record, "seeds", list)
         if not arms or not all(isinstance(changed, dict) for changed in arms.values()):
