@@ -185,7 +185,7 @@ def test_depends_on_the_seed() -> None:
         ({"direction": "adversary"}, "add perturb='merged'"),
         ({**SETTINGS, "adaptive": True}, "leave adaptive=True out"),
         ({**SETTINGS, "precondition": True}, "has none"),
-        (SETTINGS, "needs a model with LoRA adapters"),
+        (SETTINGS, "needs LoRA adapters"),
     ],
 )
 def test_refusals(settings: dict[str, Any], message: str) -> None:

@@ -62,7 +62,7 @@ def test_noise_is_in_the_merged_weights() -> None:
     ("settings", "message"),
     [
         ({"perturb": "merged"}, "add direction='noise' or direction='adversary'"),
-        ({"perturb": "merged", "direction": "noise"}, "needs a model with LoRA adapters"),
+        ({"perturb": "merged", "direction": "noise"}, "needs LoRA adapters"),
     ],
 )
 def test_refusals(settings: dict[str, Any], message: str) -> None:

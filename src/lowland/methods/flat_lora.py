@@ -48,5 +48,5 @@ def adapted_layers(module: nn.Module | None) -> list[Any]:
     """Lists the layers of a model that have adapters of PEFT, each around its `base_layer`."""
     layers = [part for part in module.modules() if hasattr(part, "get_delta_weight")] if module else []
     if not layers:
-        raise ValueError("perturb='merged' needs a model with LoRA adapters of PEFT: hand it to SAM.")
+        raise ValueError("perturb='merged' needs LoRA adapters of PEFT: hand SAM a model with some (--lora).")
     return layers

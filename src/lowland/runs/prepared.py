@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from accelerate import PartialState
 from huggingface_hub import try_to_load_from_cache
 
 from lowland.config.experiment import ExperimentConfig, RunConfig
+from lowland.errors import UserError
 from lowland.families.adapters import find
 from lowland.families.base import Family, Start
 from lowland.families.recognise import load_family
@@ -22,6 +23,7 @@ from lowland.models.save import weights_sha256
 from lowland.runs.encodings import Encodings
 from lowland.runs.examples import ExperimentData, SeedData, part
 from lowland.runs.store import content_of, model_folder
+from lowland.train.loop import build_gradient
 
 
 def processes() -> PartialState:
@@ -79,9 +81,24 @@ def prepare(config: ExperimentConfig, data: ExperimentData) -> tuple[Prepared, F
             content[f"model {own.model}"] = _model_hash(own.model, family.loaded)
             encoded[alike] = Encodings(data, family, config.train)
         encodings[arm] = encoded[alike]
+    _refuse_misfits(config, reference)
     prepared = Prepared(data=data, parts={}, encodings=encodings, content=content)
     prepared.add(config)
     return prepared, reference
+
+
+def _refuse_misfits(config: ExperimentConfig, family: Family) -> None:
+    """Refuses arms whose kind of SAM the reference's model does not take, before any arm is trained."""
+    first = config.of(config.reference)
+    for arm in config.arms:
+        own = config.of(arm)
+        if (own.model, own.family, own.lora) == (first.model, first.family, first.lora):
+            # Here the model is not wrapped yet.
+            sam = own.sam if processes().num_processes == 1 else replace(own.sam, ranks="shared")
+            try:
+                build_gradient(family.loaded.model, own.train, sam)
+            except UserError as error:
+                raise UserError(f"Arm {arm!r}: {error}") from None
 
 
 def _model_hash(name: str, loaded: LoadedModel) -> str:
