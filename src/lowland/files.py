@@ -62,10 +62,7 @@ def remove(path: Path) -> None:
 
 
 def write_atomic(file: Path, content: bytes, *, durable: bool = False) -> None:
-    """Writes a file so that it is either the old one or the new one, whatever happens meanwhile.
-
-    Its folders are made; `durable` says that it must survive a loss of power from here on.
-    """
+    """Writes a file, and its folders, as a whole or not at all; `durable` even if the power fails then."""
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(file)
     try:

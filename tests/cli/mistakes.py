@@ -44,6 +44,16 @@ MISTAKES: dict[str, list[Case]] = {
     "The command": [
         ("comparr", ["Unknown command 'comparr'", "compare"]),
         ("compare", ["nothing to train on", "lowland tasks"]),
+        ("compare reviews.csv", ["'reviews.csv' is no task", "--train"]),
+        (f"{ON_TASK} --arms ,", ["--arms: must be names with commas between"]),
+        (f"{ON_TASK} --dropout auto", ["train.dropout='auto'", "number"]),
+        (f"{ON_TASK} --epochs auto", ["epochs='auto'", "number"]),
+        (f"{ON_TASK} --detect auto", ["--detect must be above 0 points, not auto"]),
+        (f"{ON_TASK} --ranks own", ["Arm 'sam'", "DistributedDataParallel"]),
+        (f"{ON_TASK} --perturb nothing", ["Arm 'sam'", "no trainable parameter matches"]),
+        (f"{ON_TASK} --arms baseline,flat-lora", ["Arm 'flat-lora'", "LoRA adapters", "--lora"]),
+        (f"{ON_TASK} --arm 'late: start=0.1'", ["Unknown setting 'start'. Did you mean sam.start?"]),
+        (f"{ON_TASK} --config {{d}}/top.toml", ["Unknown setting 'steps'. Did you mean train.steps?"]),
         (f"{ON_TASK} --grid rhoo=1", ["Unknown setting of a grid 'rhoo'", "rho"]),
         (f"{ON_TASK} --epochs 0", ["epochs=0", "> 0"]),
         (f"{ON_TASK} --roh 0.1", ["--roh", "--rho"]),
@@ -241,6 +251,7 @@ MISTAKES: dict[str, list[Case]] = {
 
 HANDLED: dict[str, list[Case]] = {
     "Odd but understood": [
+        (f"{PLANNED} --rho auto", ["arm sam rho 0.05", "rise 0.1"]),
         (f"{PLANNED} --rho 5", ["Arm 'sam': rho=5 is far above the radii in use"]),
         (_plan("bom.csv"), ["20 for training"]),
         (_plan("lines.json"), ["20 for training"]),
@@ -308,6 +319,7 @@ def prepare(folder: Path) -> Path:
         "kind.toml": '[train]\nsteps = "many"\n',
         "section.toml": "train = 3\n",
         "model.toml": "model = 3\n",
+        "top.toml": "steps = 5\n",
         "also.toml": "[outcomes.also]\nspoken = 3\n",
         "remote.toml": "trust_remote_code = true\n",
         "sheet.xlsx": archive.read_bytes(),

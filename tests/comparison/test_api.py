@@ -35,8 +35,8 @@ SETTINGS = {
 def compare(directory: Path, train: Any = TRAIN, test: Any = TEST, **more: Any) -> Any:
     """A comparison of one seed that takes seconds."""
     return lowland.compare(
-        train=train, test=test, input="review: {text}", target="{label}", name="river", seeds=1,
-        out=directory, quiet=True, **{"settings": SETTINGS, **more},
+        train=train, test=test, input="review: {text}", target="{label}", name="river",
+        out=directory, quiet=True, **{"settings": SETTINGS, "seeds": 1, **more},
     )  # fmt: skip
 
 
@@ -57,12 +57,14 @@ def test_the_same_runs_as_the_command_line(folder: Path, tmp_path: Path) -> None
         assert trajectory(folder / "out" / run) == trajectory(tmp_path / "out" / run)
 
 
-@pytest.mark.parametrize("kind", ["file", "pandas", "datasets"])
+@pytest.mark.parametrize("kind", ["file", "columns", "pandas", "datasets"])
 def test_rows_of_any_kind_find_the_same_runs(folder: Path, kind: str, tmp_path: Path) -> None:
-    """A file, a pandas frame and a data set of `datasets` are the same rows: nothing is trained again."""
+    """A file, columns, a frame and a data set of `datasets` are the same rows: nothing is trained again."""
     before = sorted((folder / "runs").glob("*-seed0"))
     train: Any = write_rows(tmp_path / "train.csv", TRAIN)
-    if kind != "file":
+    if kind == "columns":
+        train = {name: [row[name] for row in TRAIN] for name in TRAIN[0]}
+    elif kind != "file":
         module = pytest.importorskip(kind)
         train = module.DataFrame(TRAIN) if kind == "pandas" else module.Dataset.from_list(TRAIN)
     result = compare(folder / kind, train=train)
@@ -173,6 +175,14 @@ def test_own_arms_and_epochs(folder: Path) -> None:
         ({"epochs": 2}, "Steps and epochs"),
         ({"arms": {"baseline": None}}, "Invalid arms"),
         ({"train": [{"text": "a", "label": math.inf}]}, "of texts, numbers and lists"),
+        ({"seeds": 2.5}, "Invalid seeds=2.5"),
+        ({"jobs": 0}, "Invalid jobs=0. Must be a whole number >= 1"),
+        ({"tune": "2"}, "Invalid tune='2'"),
+        ({"settings": {"train.batch_size": 8}, "epochs": "3"}, "Invalid epochs='3'"),
+        ({"detect": "1"}, "must be above 0 points, not 1"),
+        ({"train": {"text": ["a"], "label": []}}, "Rows must be a file"),
+        ({"grid": {"rho": [0.1]}}, "Did you mean arms?"),
+        ({"arms": {"a": {"rho": 0.1}}}, "Unknown setting 'rho'. Did you mean sam.rho?"),
         ({"lr": 0.1}, "Unknown keyword of lowland.compare 'lr'. Did you mean learning_rate?"),
         ({"num_train_epochs": 3}, "Did you mean epochs?"),
         ({"output_dir": "x"}, "Did you mean out?"),

@@ -178,10 +178,7 @@ def _no_target(labels: Any, token: int) -> bool:
 
 
 def packed_tokens(batch: Mapping[str, Any], start: int, stop: int) -> dict[str, Any]:
-    """Takes a range of tokens, from where a sequence begins to where one ends, out of a packed batch.
-
-    What has a place for each token is cut; `cu_seq_lens_q`, `max_length_q` and their like are computed anew.
-    """
+    """Takes whole sequences out of a packed batch, by tokens; `cu_seq_lens_q` and its like are made anew."""
     length = batch["position_ids"].shape[1]
     taken: dict[str, Any] = {}
     for key, value in batch.items():

@@ -48,10 +48,7 @@ def root_parser() -> Parser:
 
 
 def command_parser(name: str) -> Parser:
-    """Builds the parser of one command's arguments; an option that is not given leaves no trace.
-
-    The docstring of its module holds a line about it, how it is used, what it does, and examples.
-    """
+    """Builds the parser of a command out of its module's docstring; options not given leave no trace."""
     module = command_module(name)
     _, usage, *does, examples = str(module.__doc__).split("\n\n")
     parser = Parser(

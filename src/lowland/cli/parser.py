@@ -22,6 +22,8 @@ WORDS = {
     "invalid int value: ": "must be a whole number, not ",
     "invalid number value: ": "must be a number, not ",
     "invalid at_least_one value: ": "must be at least 1, not ",
+    "invalid texts value: ": "must be names with commas between, not ",
+    "invalid each_value value: ": "must be values with commas between, not ",
     "invalid seed_list value: ": "must be a number of seeds or a list such as 4,7, not ",
 }
 """What argparse says -> what we say."""
@@ -125,8 +127,10 @@ def setting_and_value(word: str) -> tuple[str, Any]:
     return name, parse_value(value)
 
 
-def number(text: str) -> int | float:
-    """Reads `8` as a whole number and `0.25` or `1.0` as a fraction, which the settings tell apart."""
+def number(text: str) -> Any:
+    """Reads `8` as a whole number, `0.25` or `1.0` as a fraction, or `auto`; the settings tell them apart."""
+    if text == "auto":
+        return text
     return int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else float(text)
 
 
@@ -139,7 +143,9 @@ def at_least_one(text: str) -> int:
 
 def texts(text: str) -> list[str]:
     """Reads words with commas between them."""
-    return [part for part in text.split(",") if part]
+    if not (found := [part for part in text.split(",") if part]):
+        raise ValueError
+    return found
 
 
 def each_value(text: str) -> list[Any]:

@@ -22,7 +22,7 @@ from lowland.settings import at_home
 __all__ = ["Comparison", "Rows", "compare"]
 
 Rows: TypeAlias = "str | Path | Iterable[Mapping[str, Any]]"
-"""A file of rows, or rows: dictionaries, a pandas frame, a data set of `datasets`."""
+"""A file of rows, or rows: dictionaries, lists by column, a pandas frame, a data set of `datasets`."""
 
 
 def compare(
@@ -34,7 +34,7 @@ def compare(
     target: str | None = None,
     metrics: str | Sequence[str] = (),
     name: str | None = None,
-    model: str = "embedded",
+    model: str | Path = "embedded",
     arms: Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
     seeds: int | Sequence[int] = SEEDS,
     epochs: float | None = None,
@@ -99,8 +99,13 @@ def compare(
     custom = {key: value for key, value in own.items() if value is not None}
     data: dict[str, Any] = {"tasks": list(tasks)} if tasks else {}
     data |= {"custom": custom} if custom else {}
-    numbers = list(range(seeds) if isinstance(seeds, int) else seeds)
-    layer = merge(layer, {"model": model, "data": data, "seeds": numbers})
+    for what, value, least in (("jobs", jobs, 1), ("tune", tune, 0)):
+        if not isinstance(value, int) or value < least:
+            raise UserError(f"Invalid {what}={value!r}. Must be a whole number >= {least}.")
+    numbers: Any = range(seeds) if isinstance(seeds, int) else seeds
+    numbers = list(numbers) if isinstance(numbers, Iterable) else numbers
+    named = str(model) if isinstance(model, Path) else model
+    layer = merge(layer, {"model": named, "data": data, "seeds": numbers})
     if isinstance(arms, Mapping):
         arms = {arm: nest(own) if isinstance(own, Mapping) else own for arm, own in arms.items()}
     if arms:
@@ -144,6 +149,8 @@ def _file_of(rows: Rows, store: Path) -> tuple[str, str | None]:
             how: dict[str, Any] = {"orient": "records", "lines": True, "date_format": "iso"}
             text = rows.to_json(**how, force_ascii=False, double_precision=15)
         else:
+            if isinstance(rows, Mapping):  # columns
+                rows = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
             how = {"ensure_ascii": False, "allow_nan": False, "default": lambda value: value.tolist()}
             text = "".join(json.dumps(dict(row), **how) + "\n" for row in rows)
     except (TypeError, ValueError, AttributeError) as error:

@@ -41,7 +41,7 @@ def build_experiment(
     The layers of settings go from the least to the most particular; `epochs` replaces their steps, and `arms`
     makes the arms of a grid.
     """
-    if epochs is not None and not (epochs > 0 and math.isfinite(epochs)):
+    if epochs is not None and not (isinstance(epochs, (int, float)) and 0 < epochs < math.inf):
         raise UserError(f"Invalid epochs={epochs!r}. Must be a finite number > 0.")
     # What is wrong with options is said first, then what is wrong with data; both without the model.
     config = arms(build_config(*layers, of_family=False))

@@ -49,10 +49,12 @@ def differences(one: Layer, other: Layer) -> list[str]:
 def build_section(kind: type[T], values: Layer, path: str = "") -> T:
     """Builds a settings dataclass out of nested plain values, and checks them; messages begin with `path`."""
     items = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    kinds, checked = kinds_of(kind), described(kind)
     for name in values:
         if name not in items:
-            raise unknown_name("setting", f"{path}{name}", [f"{path}{known}" for known in items])
-    kinds, checked = kinds_of(kind), described(kind)
+            parts = [(part, one) for part in items for one in kinds[part] if isinstance(one, type)]
+            deeper = [f"{path}{part}.{name}" for part, one in parts if name in typing.get_type_hints(one)]
+            raise unknown_name("setting", f"{path}{name}", deeper or [f"{path}{known}" for known in items])
     arguments = {
         name: _convert(kinds[name], value, f"{path}{name}", checked=name in checked)
         for name, value in values.items()

@@ -23,6 +23,7 @@ ELSEWHERE = {
     "precision": "bf16 fp16 fp32 dtype",
     "lora": "peft use-peft adapter",
     "seeds": "seed",
+    "arms": "arm grid",
 }
 """Our options -> what they are called in other tools."""
 

@@ -164,11 +164,7 @@ def collate(examples: Sequence[EncodedExample], pad_token_id: int, multiple: int
 
 
 def trim_padding(batch: Mapping[str, Tensor], multiple: int = 8) -> dict[str, Tensor]:
-    """Cuts columns on the right in which every row is padding, as views; other keys pass through.
-
-    The first few examples of a batch are often shorter than its longest: the ascent step of SAM,
-    which takes only them, need not compute their padding.
-    """
+    """Cuts columns that are padding in every row off the right, as views, for the few rows of an ascent."""
     trimmed = dict(batch)
     mask, labels = batch["attention_mask"], batch["labels"]
     width = _used(mask != 0, multiple)

@@ -109,11 +109,7 @@ def decoder_inputs(model: Any, labels: Tensor) -> Tensor:
 
 
 def set_languages(loaded: LoadedModel, settings: FamilySettings) -> list[str]:
-    """Chooses the languages of a tokenizer that has some (mBART, M2M100, NLLB); says which, in a sentence.
-
-    The model's first written token becomes the target's language. Where the settings name no languages, the
-    tokenizer's own hold.
-    """
+    """Chooses the languages of a tokenizer that has some, by default its own; says which, in a sentence."""
     tokenizer: Any = loaded.tokenizer
     wanted = {"src_lang": settings.source_language, "tgt_lang": settings.target_language}
     options = {"src_lang": "--source-language", "tgt_lang": "--target-language"}

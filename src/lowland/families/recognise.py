@@ -65,10 +65,7 @@ def load_family(
     dropout: float | None = None,
     hub: bool = False,
 ) -> Family:
-    """Loads a model or adapters by name, with all that is particular of its family.
-
-    `lora` is trained instead of the weights; `start` is `None` for a finished model; see `load_model`.
-    """
+    """Loads a model or adapters by name, to be trained if `start` is given, whole or by `lora` beside it."""
     settings = settings or FamilySettings()
     base, adapter = adapters.find(name, hub)
     config = adapters.config_of(name, base, hub)

@@ -128,10 +128,7 @@ class SAMTrainerMixin(_Trainer):
         return sampler
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Runs the Trainer's own step on a micro-batch; that of the last one of a batch fills `.grad`.
-
-        Returns the batch's mean loss at w_adv; 0 while micro-batches are being kept.
-        """
+        """Runs the Trainer's own step; a batch's last one fills `.grad` and gives the mean loss, others 0."""
         try:
             with LaterLoss(self, self._take) as later:
                 super().training_step(*args, **kwargs)

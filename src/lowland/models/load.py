@@ -299,10 +299,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def checkpoint_layers(model: PreTrainedModel) -> None:
-    """Lets a model that is trained whole keep only the inputs of its layers, and compute the rest again.
-
-    Not by reentrant checkpointing, which hides weights from SAM's ascent.
-    """
+    """Lets layers be computed again; reentrant checkpointing would hide weights from SAM's ascent."""
     if not model.supports_gradient_checkpointing:
         raise UserError(
             f"{type(model).__name__} does not support gradient checkpointing; leave out "

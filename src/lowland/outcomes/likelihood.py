@@ -30,10 +30,7 @@ Bin = dict[str, float]
 
 
 def measure_answers(log_likelihoods: ArrayLike, tokens: Sequence[int] | None) -> dict[str, float]:
-    """Measures the mean loss of right answers and, where there are tokens, of their tokens.
-
-    Both are `# (examples,)`: log-likelihoods in nats, and each answer's tokens with the end, if it has any.
-    """
+    """Measures the mean loss in nats of right answers `# (examples,)`, and of their tokens, if any."""
     values = _filled(log_likelihoods, 1)
     measured = {ANSWER_LOSS.name: -float(values.mean())}
     if tokens is not None:

@@ -60,8 +60,8 @@ def _what_matters(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def seeds_to_detect(detect: float, spread: Spread) -> int:
     """Finds how many seeds detect a difference of the score with 80% power, or raises a `UserError`."""
-    if not detect > 0:
-        raise UserError(f"--detect must be above 0 points, not {detect:g}.")
+    if not (isinstance(detect, (int, float)) and detect > 0):
+        raise UserError(f"--detect must be above 0 points, not {detect}.")
     found = seeds_for(detect, spread)
     if found is None:
         raise UserError(

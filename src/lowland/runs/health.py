@@ -20,11 +20,7 @@ FEW = 10
 
 
 class Health:
-    """Reads a run's log and predictions, and says what is wrong, to `on_note` and in the run's status.
-
-    What it says of the log depends on its lines alone, so that an interrupted run, which reads its log again,
-    says the same.
-    """
+    """Reads a run's log and predictions, anew after an interruption, and says what is wrong in them."""
 
     def __init__(self, directory: RunDirectory, config: RunConfig, on_note: Callable[[str], None]) -> None:
         self._on_note, self._directory = on_note, directory

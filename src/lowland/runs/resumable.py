@@ -99,11 +99,7 @@ class Resumable:
         return None
 
     def train(self, on_log: Callable[[StepReport], None], evaluate: Callable[[int], None]) -> None:
-        """Trains to the end; `evaluate` runs on the first process, after the state was saved.
-
-        A training that cannot go on raises a TrainingError, also in the status. If the user asks to stop, the
-        state is saved; an evaluation is broken off, and done again when the run goes on.
-        """
+        """Trains to the end; a stop saves the state, and breaks off an evaluation, to be done again."""
 
         def on_evaluation(step: int) -> None:
             self._save()

@@ -36,11 +36,7 @@ def run(
     progress: ExperimentProgress,
     stop: StopRequest,
 ) -> None:
-    """Trains and scores one arm and seed, and writes everything to its directory, also why it failed.
-
-    A run that was interrupted goes on from its last saved state, bit for bit as if it had not been. One that
-    the user stops saves its state, or breaks its evaluation off, and raises a KeyboardInterrupt.
-    """
+    """Trains and scores one arm and seed, from its last saved state on, bit for bit; writes why it failed."""
     settings, seed, data = config.train, directory.seed, prepared.data
     parted, encodings = prepared.parts[seed], prepared.encodings[directory.arm]
     keep_freed_memory()

@@ -34,7 +34,8 @@ class SAMConfig:
 
     rho: float = setting(
         0.15,
-        "radius of the perturbation, over all perturbed parameters together; 0 is the baseline",
+        "radius of the perturbation, over all perturbed parameters together; 0 is the baseline, "
+        "auto adapts it as rise does, to 0.1",
         least=0,
         most=1000,  # more than the norm of all weights of a small model: a slip
     )

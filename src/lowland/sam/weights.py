@@ -15,10 +15,7 @@ from lowland.parameters.parallel import local
 
 
 class Weights:
-    """Weights that are moved and put back: `now` those to move, then w_adv, and `saved` w.
-
-    Of tables with a sparse gradient these are the `rows` that occur.
-    """
+    """Weights that are moved and put back: `now` w or w_adv, `saved` w; of sparse tables those `rows`."""
 
     def __init__(self, parameters: Sequence[Tensor], gradients: list[Tensor]) -> None:
         self.parameters = list(parameters)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from lowland.errors import UserError, unknown_name
@@ -15,6 +16,7 @@ from lowland.tasks.classification import classification, similarity
 from lowland.tasks.facts import facts_task
 from lowland.tasks.passages import multirc, record
 from lowland.tasks.questions import closed_book, tydiqa
+from lowland.tasks.rows import SUFFIXES, kind_of
 from lowland.tasks.winograd import dpr, wnli, wsc
 
 KINDS: Mapping[str, Callable[..., Task]] = {
@@ -110,6 +112,8 @@ def resolve(names: Sequence[str]) -> list[Task]:
                 tasks.setdefault(member.name, member)
         elif name in _tasks():
             tasks[name] = get_task(name)
+        elif kind_of(Path(name)) in SUFFIXES:
+            raise UserError(f"{name!r} is no task. Give files with --train and --test (train= in Python).")
         else:
             raise unknown_name("task or mixture", name, (*_mixtures(), *_tasks()))
     return list(tasks.values())
