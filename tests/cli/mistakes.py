@@ -44,6 +44,11 @@ MISTAKES: dict[str, list[Case]] = {
     "The command": [
         ("comparr", ["Unknown command 'comparr'", "compare"]),
         ("compare", ["nothing to train on", "lowland tasks"]),
+        (
+            "predict --model {d}/notes --input {d}/train.jsonl",
+            ["--model", "notes is no directory of a model"],
+        ),
+        (f"{ON_TASK} --model {{d}}/models/trained", ["models/trained/model' instead"]),
         ("compare reviews.csv", ["'reviews.csv' is no task", "--train"]),
         (f"{ON_TASK} --arms ,", ["--arms: must be names with commas between"]),
         (f"{ON_TASK} --dropout auto", ["train.dropout='auto'", "number"]),
@@ -425,6 +430,7 @@ def _prepare_models(folder: Path) -> None:
     pickled = copy("pickled")
     (pickled / "model.safetensors").unlink()
     (pickled / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+    copy("trained/model")
     copy("bert", {"model_type": "bert", "architectures": ["BertModel"]})
     copy("half", {"num_layers": 4})
     copy("resized", {"d_ff": 48})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -15,7 +16,7 @@ import pytest
 from tests.cli.command import call, reviews, write_rows
 
 from lowland.cli import COMMANDS, command_parser
-from lowland.cli.trouble import machine_trouble
+from lowland.cli.trouble import disk_error, machine_trouble
 from lowland.config.experiment import build_config
 
 
@@ -61,6 +62,12 @@ def test_every_path_of_a_file_may_begin_with_a_tilde(monkeypatch: pytest.MonkeyP
     assert found["data"]["custom"].pop("input") == "~{text}"
     assert "~" not in str(found)
     assert str(found).count("/homes/ada/") == 6
+
+
+def test_a_file_in_the_place_of_a_directory_is_told() -> None:
+    """Where results are to go to a file, what to do is to name another directory, and not to free space."""
+    said = str(disk_error(FileExistsError(errno.EEXIST, "File exists", "rows.csv")))
+    assert said == "rows.csv: File exists. Give another directory with --out."
 
 
 def test_names_that_are_not_utf_8_are_refused() -> None:

@@ -141,15 +141,16 @@ def add_generation(group: argparse._ArgumentGroup) -> None:
 
 
 def check_model(arguments: argparse.Namespace) -> Path:
-    """Returns the directory that `--model` names; it must be there unless another model has the name."""
+    """Returns the directory that `--model` names; a model must be there unless another one has the name."""
     directory = Path(arguments.model)
     if (directory / "experiment.toml").is_file() and (directory / "model").is_dir():
         directory /= "model"
         arguments.model = str(directory)
         note(f"The model to use of this experiment is {directory}.")
-    if not (directory.is_dir() or arguments.model == "embedded" or getattr(arguments, "data.hub", False)):
+    there = any((directory / file).is_file() for file in ("config.json", "adapter_config.json"))
+    if not (there or arguments.model == "embedded" or getattr(arguments, "data.hub", False)):
         raise UserError(
-            f"--model: {arguments.model} is no directory. Give that of a model (DIR/model of an experiment), "
+            f"--model: {arguments.model} is no directory of a model. Give one (DIR/model of an experiment), "
             "or embedded, or a name on the hub with --hub."
         )
     return directory

@@ -40,8 +40,10 @@ def disk_error(error: OSError, path: Path | None = None) -> UserError:
     advice = "What was saved before is whole. Once it is there again, the same command resumes."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         advice = "What was saved before is whole. Free some space; the same command resumes where it stopped."
-    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         advice = "Make it writable, or give another directory with --out."
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        advice = "Give another directory with --out."
     elif error.errno == errno.ENAMETOOLONG:
         advice = "Give a shorter name with --out."
     where = error.filename or path or "A file or folder"

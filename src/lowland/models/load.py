@@ -177,9 +177,9 @@ def resolve(name: str, hub: bool) -> tuple[str, bool]:
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UserError(
-                f"Model directory {name!r} holds no config.json; give a directory with a saved model."
-            )
+            inside = (path / "model" / "config.json").is_file()
+            give = repr(str(path / "model")) if inside else "a directory with a saved model"
+            raise UserError(f"Model directory {name!r} holds no config.json; give {give} instead.")
         if not any(path.glob("*.safetensors")):
             raise UserError(
                 f"Model directory {name!r} has no .safetensors file; save the model with save_pretrained, "
