@@ -30,7 +30,7 @@ def outcomes(folder: Path, alike: str, last: int) -> dict[str, float]:
         step = int(file.stem.removeprefix("step-"))
         at = "" if step == last else " at the chosen step"
         sets = json.loads(file.read_bytes())["sets"]
-        task = next(name for name in sets if (folder / "eval" / f"{name}.jsonl").exists())
+        task = next((name for name in sets if (folder / "eval" / f"{name}.jsonl").exists()), "")
         for name, of in sets.items():
             measured = {key: value for key, value in of["outcomes"].items() if value is not None}
             on = f" on {name}" if "accuracy" in measured else ""  # a further test set's
