@@ -16,6 +16,7 @@ from tests.cli.command import SMALL, call, reviews, succeed, trajectory, write_r
 import lowland
 from lowland.cli import command_parser
 from lowland.comparison.api import _file_of
+from lowland.config.experiment import ExperimentConfig
 from lowland.config.options import settings_by_option
 from lowland.errors import UserError
 
@@ -149,7 +150,7 @@ def test_every_setting_of_the_command_line_is_a_keyword() -> None:
         for option in action.option_strings
         if "." in action.dest or action.dest in ("model", "lora", "merge")
     }
-    assert set(settings_by_option().items()) == made
+    assert set(settings_by_option(ExperimentConfig).items()) == made
 
 
 def test_own_arms_and_epochs(folder: Path) -> None:

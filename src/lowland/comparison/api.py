@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from lowland.comparison.experiment import build_experiment, default_directory
 from lowland.comparison.session import Comparison, Way, run_comparison, seeds_that_see
 from lowland.config.arms import flatten, nest
-from lowland.config.experiment import MOST_SEEDS, SEEDS
+from lowland.config.experiment import MOST_SEEDS, SEEDS, ExperimentConfig
 from lowland.config.layers import merge
 from lowland.config.options import settings_by_option, unknown_option
 from lowland.errors import UserError
@@ -130,7 +130,9 @@ def compare(
 
 def _settings_of(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Adds the settings that options stand for to others."""
-    known = {option.replace("-", "_"): setting for option, setting in settings_by_option().items()}
+    known = {
+        option.replace("-", "_"): setting for option, setting in settings_by_option(ExperimentConfig).items()
+    }
     for name in given:
         if name not in known:
             keywords = (*known, *inspect.signature(compare).parameters)

@@ -19,7 +19,7 @@ from lowland.errors import UserError, unknown_name
 
 SETTINGS: Mapping[str, str] = {
     option: setting
-    for option, setting in settings_by_option().items()
+    for option, setting in settings_by_option(ExperimentConfig).items()
     if re.match(r"(sam|data|train)\.\w+$", setting)
 } | {"task": "data.tasks", "model": "model", "preset": "preset"}
 """The name of an option -> the setting."""

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import is_dataclass
 from typing import Any
 
-from lowland.config.experiment import ExperimentConfig
 from lowland.errors import UserError, unknown_name
 from lowland.settings import described, kinds_of
 
@@ -28,7 +27,7 @@ ELSEWHERE = {
 """Our options -> what they are called in other tools."""
 
 
-def settings_by_option(kind: type[Any] = ExperimentConfig, section: str = "") -> dict[str, str]:
+def settings_by_option(kind: type[Any], section: str = "") -> dict[str, str]:
     """Lists the options that stand for a setting, with the dotted setting of each."""
     found: dict[str, str] = {}
     known = described(kind)
