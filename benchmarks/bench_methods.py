@@ -29,6 +29,7 @@ from scipy.stats import t as student
 import lowland
 from lowland.errors import UserError
 from lowland.report.runs import read_experiment
+from lowland.runs.directory import read_json
 
 HERE = Path(__file__).resolve().parent
 HIGHER = {"score": True, "loss of an answer": False, "Brier score": False, "calibration error": False}
@@ -114,8 +115,7 @@ def run_task(
 def outcomes_of(directory: Path) -> Outcomes:
     """Reads an experiment: outcome -> arm -> seed -> value at the last step."""
     experiment = read_experiment(directory)
-    named = directory / "outcomes.json"
-    alike = json.loads(named.read_text(encoding="utf-8"))["folder"] if named.exists() else ""
+    alike = read_json(directory / "outcomes.json").get("folder", "")
     found: dict[str, dict[str, dict[int, float]]] = {}
     for run in experiment.runs:
         last = run.evaluated("evaluation").get(experiment.steps)

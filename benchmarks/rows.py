@@ -73,12 +73,12 @@ def clear_pairs(data: Path) -> list[Row]:
 
 def elsewhere(data: Path) -> list[Row]:
     """Gives what RTE and CB ask of pairs as in `clear_pairs`; RTE's second label is a contradiction."""
-    rte = official(("sentence1", "sentence2", "label"), "glue_rte/train.tsv", "glue_rte/dev.tsv")(data)
-    cb = official(("premise", "hypothesis", "label"), "superglue_cb/train.jsonl", "superglue_cb/val.jsonl")(
-        data
-    )
-    rows = [(a, b, "contradiction" if label == "not_entailment" else label) for a, b, label in rte + cb]
-    return list(dict.fromkeys(row for row in rows if row[2] != "neutral"))
+    columns = ("premise", "hypothesis", "label")
+    cb = official(columns, "superglue_cb/train.jsonl", "superglue_cb/val.jsonl")(data)
+    rte = [
+        (a, b, "contradiction" if label == "not_entailment" else label) for a, b, label in TASKS["rte"](data)
+    ]
+    return list(dict.fromkeys(row for row in rte + cb if row[2] != "neutral"))
 
 
 def multirc(data: Path) -> list[Row]:

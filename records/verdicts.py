@@ -99,8 +99,7 @@ def row(records: Sequence[Record], asked: Mapping[str, Any], adjusted_p: float |
     else:
         pair = [mean_of([values(of, arm, outcome) for of in records]) for arm in arms]
     unit, margin, higher = OUTCOMES[outcome.split()[0]]
-    seeds = sorted(pair[0].keys() & pair[1].keys())
-    found = compare_pairs(*([of[seed] for seed in seeds] for of in pair))
+    found = compare_pairs(*([of[seed] for seed in paired(*pair)] for of in pair))
     verdict = decide(found, margin=margin, higher_is_better=higher, adjusted_p=adjusted_p, unit=unit)
     return Row(records, asked, verdict)
 
